@@ -1,0 +1,1 @@
+"""Actors on pykka: the only place that knows threads and mailboxes."""

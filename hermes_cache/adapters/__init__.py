@@ -1,0 +1,1 @@
+"""What ties the ports to a technology: blinker, SQLAlchemy, the system clock."""

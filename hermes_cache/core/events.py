@@ -1,0 +1,127 @@
+"""The facts that are told on the bus: immutable values with a time and an id.
+
+Source: rule E1.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventId:
+    """Who said an event, and which of theirs it is.
+
+    Attributes:
+        incarnation: One life of one process; a fork starts another.
+        number: Grows within the incarnation, from 1.
+    """
+
+    incarnation: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.incarnation}:{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> "EventId":
+        """Read what `str` wrote.
+
+        Raises:
+            ValueError: `text` is no event id.
+        """
+        incarnation, colon, number = text.rpartition(":")
+        if not (incarnation and colon and number.isascii() and number.isdigit() and len(number) < _DIGITS):
+            raise ValueError(f"{text!r} is no event id; it must look like 'incarnation:number'")
+        return cls(incarnation, int(number))
+
+
+_DIGITS = 19
+"""A longer number does not fit the 64 bits of a journal's column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionListChanged:
+    """The list of a profile changed; without a profile, every list.
+
+    Attributes:
+        id: Who said it.
+        at_s: When, in epoch seconds.
+        reason: A word for why, such as `session_rename`.
+        profile: Whose list; None for all.
+        session_id: Which session moved, where it was one.
+    """
+
+    id: EventId
+    at_s: float
+    reason: str = "session_changed"
+    profile: str | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStarted:
+    """A chat turn began to produce tokens.
+
+    Attributes:
+        id: Who said it.
+        at_s: When, in epoch seconds.
+        stream_id: Names one turn.
+        profile: Whose; None where it is not known.
+        session_id: Of which session, where known.
+    """
+
+    id: EventId
+    at_s: float
+    stream_id: str
+    profile: str | None = None
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStopped:
+    """A chat turn ended, for good.
+
+    Attributes:
+        id: Who said it.
+        at_s: When, in epoch seconds.
+        stream_id: Names the turn.
+    """
+
+    id: EventId
+    at_s: float
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsChanged:
+    """Settings changed that may touch every list.
+
+    Attributes:
+        id: Who said it.
+        at_s: When, in epoch seconds.
+    """
+
+    id: EventId
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceChanged:
+    """Rows moved at the source; stamps do the invalidating, this only tells.
+
+    Attributes:
+        id: Who said it.
+        at_s: When, in epoch seconds.
+        profile: Whose rows; None where that is not known.
+    """
+
+    id: EventId
+    at_s: float
+    profile: str | None = None
+
+
+Event: TypeAlias = SessionListChanged | StreamStarted | StreamStopped | SettingsChanged | SourceChanged
+"""Any fact."""
+
+AppliedEvent: TypeAlias = SessionListChanged | StreamStarted | StreamStopped | SettingsChanged
+"""A fact that moves the state of a cache."""

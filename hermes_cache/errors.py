@@ -1,0 +1,133 @@
+"""Everything that the package raises; no third-party error leaves it.
+
+A timeout is also a `TimeoutError`, a caller's bug also a `ValueError`. Each error keeps what it speaks of in
+attributes, builds its message from them, and says what to do.
+"""
+
+
+class HermesCacheError(Exception):
+    """The root of all errors of this package."""
+
+
+class BuildError(HermesCacheError):
+    """A build gave no payload, and nothing that may be served instead is held.
+
+    Attributes:
+        key: What was to be built.
+        reason: What went wrong, in words.
+        retry_in_s: Seconds until the next read may try again; None where that is not known.
+    """
+
+    def __init__(self, key: object, reason: str, *, retry_in_s: float | None = None) -> None:
+        self.key = key
+        self.reason = reason
+        self.retry_in_s = retry_in_s
+        when = f"a read in {retry_in_s:.1f} s tries again" if retry_in_s else "the next read tries again"
+        super().__init__(f"no payload for {key}: {reason}; {when}")
+
+
+class BuildTimeoutError(BuildError, TimeoutError):
+    """A build took longer than `Policy.build_timeout`, or a reader waited that long for it."""
+
+
+class LookupTimeoutError(HermesCacheError, TimeoutError):
+    """A read reached its own timeout, and nothing that may be served instead is held; the build goes on."""
+
+    def __init__(self, key: object, timeout_s: float, waited_for: str = "its build") -> None:
+        self.key = key
+        self.timeout_s = timeout_s
+        super().__init__(
+            f"no payload for {key} within {timeout_s:g} s (waited for {waited_for}); "
+            "it goes on in the background: read again, or give a longer timeout"
+        )
+
+
+class CacheBusyError(HermesCacheError):
+    """A bound on waiting readers or queued builds is reached, and nothing that may be served is held."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        self.what = what
+        self.limit = limit
+        super().__init__(f"the cache holds {limit} {what}, its bound; try again later or raise Policy.{what}")
+
+
+class CacheStoppedError(HermesCacheError):
+    """The cache was stopped before or while this read waited."""
+
+    def __init__(self) -> None:
+        super().__init__("the cache is stopped; call start() to use it again")
+
+
+class MailboxReentryError(HermesCacheError, RuntimeError):
+    """A thread asked an actor while it was handling a message of that same actor."""
+
+    def __init__(self, actor: str) -> None:
+        self.actor = actor
+        super().__init__(f"{actor} was asked from inside its own mailbox; use tell there")
+
+
+class PolicyError(HermesCacheError, ValueError):
+    """A `Policy` field has a value that cannot work.
+
+    Attributes:
+        field: The field's name.
+        value: What was given.
+    """
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        self.value = value
+        super().__init__(f"Policy.{field} is {value!r}; it must be {expected}")
+
+
+class EventError(HermesCacheError, ValueError):
+    """A publisher gave an argument that no event can have; nothing was published.
+
+    Attributes:
+        field: The argument's name.
+        value: What was given.
+    """
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        self.field = field
+        self.value = value
+        super().__init__(f"{field} is {value!r}; it must be {expected}; nothing was published")
+
+
+class PayloadError(HermesCacheError, ValueError):
+    """A payload holds what JSON cannot.
+
+    Attributes:
+        path: Where, as in `sessions[3].title`; empty for the payload itself.
+        reason: What is wrong there.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path or 'the payload'} {reason}; give str keys and JSON values")
+
+
+class SourceError(HermesCacheError):
+    """A file of the sources cannot be read as it should.
+
+    Attributes:
+        path: The file or folder.
+        reason: Why, as told by the system or by SQLite.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason
+        super().__init__(f"{self.path}: {reason}; the list is read again once that is mended")
+
+    def __reduce__(self) -> tuple[type["SourceError"], tuple[str, str]]:
+        return type(self), (self.path, self.reason)
+
+
+class JournalError(HermesCacheError):
+    """The journal refused or failed."""
+
+
+class JournalUnavailableError(JournalError):
+    """What was asked for needs a journal that can be reached, and there is none."""

@@ -1,0 +1,1 @@
+"""The threaded HTTP gateway over a Hermes home, and its page."""

@@ -1,0 +1,97 @@
+"""What the cache asks of the outside, and what each part must promise.
+
+These are Protocols: a callable or an object of the right shape will do. Foreign code behind them may raise,
+hang or return late; the cache survives that, and the promises below say what it makes of it.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.overlay import LiveSession
+
+SETTINGS_PART = "settings"
+"""Stamp parts whose names start so belong to settings: live under hold-down, never held back (rules H1, B9)."""
+
+
+class Clock(Protocol):
+    """Where time comes from.
+
+    Promise: `monotonic_s` never goes back; `wall_s` is epoch seconds and may jump.
+    """
+
+    def monotonic_s(self) -> float:
+        """Seconds from some fixed moment."""
+
+    def wall_s(self) -> float:
+        """Epoch seconds."""
+
+
+class Builder(Protocol):
+    """Builds the payload of a key; a slow call that may read files and databases.
+
+    Promise: the payload depends on the key and the sources alone, never on the calling thread. It is called on a
+    pool thread, one call a key at a time, with the key's canonical profile. What it raises fails that build
+    alone. What it returns may be changed afterwards: the cache keeps a frozen copy.
+    """
+
+    def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
+        """Give a mapping of str to JSON values, with the rows as a list under `sessions`."""
+
+
+@runtime_checkable
+class ScopedBuilder(Builder, Protocol):
+    """A builder whose keys share the reading: all keys of a scope are views over one snapshot.
+
+    Promise: `refresh` reads or probes the sources and begins after it was called; `view` is pure and quick;
+    `builder(key)` equals `view(refresh(scope of key), key)`.
+    """
+
+    def refresh(self, scope: Hashable, /) -> object:
+        """Read what changed at the sources of a scope and give an immutable snapshot."""
+
+    def view(self, snapshot: object, key: SessionListKey, /) -> Mapping[str, object]:
+        """Give the payload of a key from a snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastKnown:
+    """A stamp part that could not be read now, with the value it had when it last could.
+
+    It compares as that value, but such a check verifies nothing for a read that insists on freshness.
+    Source: rules S2, R8.
+    """
+
+    value: Hashable
+
+
+class Sources(Protocol):
+    """Says whether what was built is still what the sources hold.
+
+    Promise: `stamp` opens nothing for writing and blocks at most 50 ms; equal stamps mean unchanged sources. A
+    call that raises counts as absent sources. Calls for one scope come one at a time, from any thread.
+    """
+
+    def scope(self, key: SessionListKey, /) -> Hashable:
+        """Name what the keys that share a check have in common; pure and quick."""
+
+    def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+        """Give part names and values as of now.
+
+        Args:
+            held: A stream is active: leave out, and do not read, the parts that a stream itself moves.
+        """
+
+
+ActiveStreamIds: TypeAlias = Callable[[], Iterable[str]]
+"""Lists the ids of the streams that are active now; a failure counts as none (rule H4)."""
+
+LiveSessions: TypeAlias = Callable[[], Mapping[str, LiveSession]]
+"""Gives live state by session id; asked once per overlay (rule O1)."""
+
+IsRootProfile: TypeAlias = Callable[[str], bool]
+"""Says whether a name is an alias of the root profile; a failure counts as no (rule K3)."""
+
+SettingsVersion: TypeAlias = Callable[[], Hashable]
+"""Gives a value that moves when settings change; asked by the checker (rule V3)."""

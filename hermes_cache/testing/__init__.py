@@ -1,0 +1,1 @@
+"""Public test aids: clocks, sources and builders that a test drives."""
