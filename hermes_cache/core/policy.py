@@ -92,9 +92,7 @@ class Policy:
         if self.max_build_duty > 1:
             raise PolicyError("max_build_duty", self.max_build_duty, "a share above 0 and at most 1")
         if self.retry_delay_max < self.retry_delay:
-            raise PolicyError(
-                "retry_delay_max", self.retry_delay_max, f"at least retry_delay, {self.retry_delay}"
-            )
+            raise PolicyError("retry_delay_max", self.retry_delay_max, f"at least retry_delay, {self.retry_delay}")
         if self.poll_interval and self.streaming_ttl is not None and self.streaming_ttl <= self.poll_interval:
             expected = f"longer than poll_interval, {self.poll_interval}, or every poll finds its entry stale"
             raise PolicyError("streaming_ttl", self.streaming_ttl, expected)
