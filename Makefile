@@ -1,0 +1,67 @@
+# Needs make and Python 3.11 or newer; everything else goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OTHER_PYTHONS := 3.12 3.13
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := check
+.PHONY: check demo fmt lint types imports test long examples test-quick test-others clean
+
+check: lint types imports test ## Everything that a change must pass
+
+demo: $(VENV)/.serve ## The gateway and its page over a sample home
+	@$(BIN)/hermes-cache serve --demo
+
+fmt: $(VENV)/.dev ## Put the code into its form
+	@$(BIN)/ruff format --quiet
+	@$(BIN)/ruff check --quiet --fix
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	@$(BIN)/lint-imports --no-cache
+
+test: $(VENV)/.dev ## The suite, but for what takes minutes
+	@$(BIN)/pytest --quiet -n 2 -m "not long"
+
+long: $(VENV)/.dev ## What takes minutes
+	@$(BIN)/pytest --quiet -n 2 -m long
+
+examples: $(VENV)/.dev ## Each example, held against its expected output
+	@for example in examples/[0-9]*.py; do \
+		echo "$$example"; $(BIN)/python "$$example" | diff "$${example%.py}.out" - || exit 1; \
+	done
+
+test-quick: $(VENV)/.dev
+	@$(BIN)/pytest --quiet -n 2 -m "not long" tests/unit tests/property
+
+test-others: ## The quick part of the suite on the other Pythons that are here
+	@for version in $(OTHER_PYTHONS); do \
+		python=$$(.ci/find-python $$version) || { echo "Python $$version: not here, left out"; continue; }; \
+		echo "Python $$version: $$python"; \
+		$(MAKE) --no-print-directory VENV=.venv-$$version PYTHON="$$python" test-quick || exit 1; \
+	done
+
+clean: ## Everything that can be made again
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# pip learned to read dependency groups in 25.1.
+$(VENV)/.pip: pyproject.toml
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.pip
+	@$(PIP) install --editable ".[serve]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.serve
+	@$(PIP) install --group dev
+	@touch $@

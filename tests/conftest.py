@@ -1,0 +1,45 @@
+"""What holds for every test: it leaves no thread and no actor behind."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pykka
+import pytest
+from hypothesis import settings
+
+_GRACE_S = 2.0
+
+# A deadline for one example measures the machine's other work.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread or an actor alive; those of wider fixtures were there before."""
+    threads_before = set(threading.enumerate())
+    actors_before = set(pykka.ActorRegistry.get_all())
+
+    yield
+
+    if request.node.get_closest_marker("leaves_threads"):
+        return
+    ends_at_s = time.monotonic() + _GRACE_S
+    left = [
+        *_actors_left(set(pykka.ActorRegistry.get_all()) - actors_before, ends_at_s),
+        *_threads_left(set(threading.enumerate()) - threads_before, ends_at_s),
+    ]
+    if left:
+        pytest.fail(f"the test left alive: {', '.join(left)}; stop what it started", pytrace=False)
+
+
+def _actors_left(actors: set[pykka.ActorRef[pykka.Actor]], ends_at_s: float) -> list[str]:
+    return [str(actor) for actor in actors if not actor.actor_stopped.wait(max(0.0, ends_at_s - time.monotonic()))]
+
+
+def _threads_left(threads: set[threading.Thread], ends_at_s: float) -> list[str]:
+    ours = [thread for thread in threads if not thread.daemon or thread.name.startswith("hermes_cache")]
+    for thread in ours:
+        thread.join(max(0.0, ends_at_s - time.monotonic()))
+    return [f"thread {thread.name}" for thread in ours if thread.is_alive()]
