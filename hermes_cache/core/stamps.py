@@ -1,0 +1,60 @@
+"""Stamps and checks: what a payload was built from, and what the sources hold now.
+
+Source: rules S1, S4, B3, V3.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from hermes_cache.core.streams import Marker
+
+Parts: TypeAlias = tuple[tuple[str, Hashable], ...]
+"""Part names and values, sorted by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look at the sources of a scope. Times in monotonic seconds.
+
+    Attributes:
+        began_s: When it began; checks are ordered by it.
+        took_s: How long it took.
+        parts: What it found.
+        listed: The stream ids that the gateway's callable listed.
+        held: Whether the parts that a stream moves were left out.
+        verified: Whether all parts could be read, and are not merely the last known.
+    """
+
+    began_s: float
+    took_s: float = 0.0
+    parts: Parts = ()
+    listed: frozenset[str] = field(default_factory=frozenset)
+    held: bool = False
+    verified: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a payload was built from.
+
+    Attributes:
+        marker: The streams, as of the build's start.
+        check: The sources, as the build itself checked them.
+    """
+
+    marker: Marker
+    check: Check
+
+    def as_mapping(self) -> dict[str, Hashable]:
+        """Give the parts by name, the marker as `streams`."""
+        return {**dict(self.check.parts), "streams": self.marker}
+
+
+def moved_parts(older: Parts, newer: Parts) -> tuple[str, ...]:
+    """Name the parts that differ."""
+    if older == newer:
+        return ()
+    old, new = dict(older), dict(newer)
+    missing = object()
+    return tuple(sorted(name for name in old | new if old.get(name, missing) != new.get(name, missing)))
