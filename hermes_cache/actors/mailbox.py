@@ -1,0 +1,386 @@
+"""An actor whose mailbox runs on the thread that asks.
+
+A reply from another thread needs the interpreter lock handed over twice, up to 5 ms each beside a busy thread.
+So a thread that asks does not wait for the actor's own: it puts its envelope in, takes the run lock, handles the
+envelopes in their order until its own is answered, and gives the lock back. Only a thread that tells, or that
+bounds its wait, leaves the work to the actor's own thread. Still one thread at a time and strict first in, first
+out: the idea of libdispatch's `dispatch_sync` and of flat combining (Hendler, Incze, Shavit and Tzafrir: Flat
+Combining and the Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
+
+- An envelope leaves the head of the queue only after it was answered, so whoever runs next repeats what an
+  interrupt (any `BaseException`) cut short. The interrupted thread alone hears of it, and the own thread is woken.
+  What is interrupted twice is dropped, and its asker told. Hence every message must be safe to run twice.
+- The run lock is only ever taken by `with`. Signals are handled between certain bytecodes, after a call and at a
+  jump back, never between the lock's entry and a plain store. So `_owner` names the holder wherever a signal
+  handler can look, and an ask from inside the mailbox is told rather than left to wait for itself.
+- Closing needs no lock of its own. It is a flag, set while the lock is held. Who comes before it is handled or
+  refused by the own thread's last turn; who comes after it sees the flag and refuses itself.
+- The own thread is an asker like any other. Its message, a turn, runs the timer and tells how long to sleep, so a
+  burst of messages bounds it like everybody else. It sleeps on a queue that signal handlers may put to.
+"""
+
+import contextlib
+import logging
+import math
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar, cast
+
+import pykka
+from pykka._envelope import Envelope
+from pykka.messages import ProxyCall
+
+from hermes_cache.errors import MailboxReentryError
+from hermes_cache.forks import after_fork_in_child
+
+logger = logging.getLogger(__name__)
+
+ExceptionTriple: TypeAlias = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+
+class AskTimeoutError(pykka.Timeout, TimeoutError):
+    """A reply did not come within the asker's own bound."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        super().__init__(f"no reply within {timeout_s:g} s; the message stays in the mailbox and still runs")
+
+
+class MailboxFuture(pykka.Future[Any]):
+    """A reply; getting it without a bound runs the mailbox on the calling thread.
+
+    `get(timeout=...)` waits for the actor's own thread instead, and so costs two hand-overs. To `await` it blocks
+    the event loop, as all of pykka's futures do; use a thread or a callback there.
+    """
+
+    # Defaults of the class: one is made per ask, and most of them are never waited for, hooked or failed.
+    mailbox: "Mailbox | None" = None
+    is_answered = False
+    _value: Any = None
+    _error: BaseException | None = None
+    _gate: "threading.Lock | None" = None
+    _get_hook: Callable[[float | None], Any] | None = None
+
+    def __init__(self) -> None:
+        """Leave pykka's part to `set_get_hook`, which alone needs it."""
+
+    def get(self, *, timeout: float | None = None) -> Any:
+        """Give the reply, or raise what the handler raised.
+
+        Args:
+            timeout: Seconds; None for no bound.
+
+        Raises:
+            AskTimeoutError: There was no reply in time; the message still runs.
+            MailboxReentryError: This thread is running the mailbox now; the message runs once it is done.
+            pykka.ActorDeadError: The actor stopped before it came to the message.
+        """
+        if self._get_hook is not None:
+            return super().get(timeout=timeout)
+        if not self.is_answered:
+            if timeout is None and self.mailbox is not None:
+                self.mailbox.run_until(self)
+            else:
+                self._wait(timeout)
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def set(self, value: Any = None) -> None:
+        """Answer with a value; `queue.Full` where there is an answer already."""
+        self._refuse_second_answer()
+        self._value = value
+        self._finish()
+
+    def set_exception(self, exc_info: ExceptionTriple | None = None) -> None:
+        """Answer with an exception: the given one, else the one being handled."""
+        self._refuse_second_answer()
+        _, self._error, _ = exc_info or sys.exc_info()
+        self._finish()
+
+    def set_get_hook(self, func: Callable[[float | None], Any]) -> None:
+        """Answer with what a function gives at the first `get`; `map` and its like are made of this."""
+        self._refuse_second_answer()
+        super().__init__()
+        super().set_get_hook(func)
+
+    def _refuse_second_answer(self) -> None:
+        if self.is_answered or self._get_hook is not None:
+            raise queue.Full
+
+    def _finish(self) -> None:
+        self.is_answered = True
+        if self._gate is not None:
+            self._gate.release()
+
+    def _wait(self, timeout: float | None) -> None:
+        if self.mailbox is not None and not self.mailbox.leave_to_its_thread():
+            self.mailbox.run_until(self)
+            return
+        closed = threading.Lock()
+        closed.acquire()
+        # Atomic, so that several waiters share one gate. No Event: its lock is not safe in a signal handler.
+        gate = self.__dict__.setdefault("_gate", closed)
+        if self.is_answered:
+            return
+        wait_s = -1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
+        if not gate.acquire(timeout=wait_s):
+            raise AskTimeoutError(timeout or 0.0)
+        gate.release()
+
+
+class Mailbox:
+    """The queue of an actor, and the right to run it."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self._envelopes: deque[Envelope[Any]] = deque()
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._interrupted: Envelope[Any] | None = None
+        self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._sleeps_until_s = -math.inf
+
+    def serve(self, actor: "MailboxActor") -> None:
+        """Name the actor whose handlers this mailbox runs."""
+        self._actor = actor
+        self._handle = actor._handle_receive  # noqa: SLF001 - pykka's own loop calls it too
+
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Add an envelope; one without a reply is left to the actor's own thread."""
+        if envelope.reply_to is None:
+            self._envelopes.append(envelope)
+            self.wake()
+            return
+        envelope.reply_to.mailbox = self  # type: ignore[attr-defined] # pykka knows no MailboxFuture
+        self._envelopes.append(envelope)
+
+    def get(self) -> Envelope[Any]:
+        """Take the envelope at the head; only for who holds the run lock."""
+        return self._envelopes.popleft()
+
+    def empty(self) -> bool:
+        """Say whether there is nothing to handle."""
+        return not self._envelopes
+
+    def wake(self) -> None:
+        """Have the actor's own thread take a turn; safe in a signal handler."""
+        if self._tokens.empty():
+            self._tokens.put(None)
+
+    def leave_to_its_thread(self) -> bool:
+        """Wake the actor's own thread; false where it ends or has ended."""
+        self._refuse_reentry()
+        self.wake()
+        return not self.is_closed
+
+    def sleep(self, wait_s: float) -> None:
+        """Wait for a wake-up, at most so long; for the actor's own thread."""
+        timeout_s = None if wait_s == math.inf else min(max(0.0, wait_s), threading.TIMEOUT_MAX)
+        with contextlib.suppress(queue.Empty):
+            self._tokens.get(timeout=timeout_s)
+
+    def run_until(self, awaited: MailboxFuture) -> None:
+        """Handle envelopes in their order until one is answered.
+
+        Raises:
+            MailboxReentryError: This thread is running the mailbox now.
+        """
+        self._refuse_reentry()
+        runner = threading.get_ident()
+        try:
+            with self._lock:
+                self._owner = runner
+                try:
+                    while not awaited.is_answered:
+                        self._handle_head()
+                finally:
+                    self._owner = None
+        finally:
+            # Unanswered means interrupted. Nothing here can be interrupted before the token is put.
+            if not awaited.is_answered or self._actor.wake_at_s < self._sleeps_until_s:
+                self._sleeps_until_s = self._actor.wake_at_s
+                self._tokens.put(None)
+
+    def note_sleep(self, until_s: float) -> None:
+        """Remember until when the own thread sleeps; only for who holds the run lock."""
+        self._sleeps_until_s = until_s
+
+    def close(self) -> None:
+        """Refuse whatever is still there or comes; only for who holds the run lock."""
+        self.is_closed = True
+        self.wake()
+
+    def die_in_child(self) -> None:
+        """Close a forked copy: nobody runs it, and what locked it may not exist here."""
+        self._lock = threading.Lock()
+        self._owner = None
+        self.is_closed = True
+
+    def _refuse_reentry(self) -> None:
+        if self._owner == threading.get_ident():
+            raise MailboxReentryError(str(self._actor))
+
+    def _handle_head(self) -> None:
+        envelope = self._envelopes[0]
+        reply_to: MailboxFuture | None = envelope.reply_to  # type: ignore[assignment] # pykka knows no MailboxFuture
+        try:
+            if reply_to is None:
+                self._handle_tell(envelope.message)
+            elif not reply_to.is_answered:
+                self._handle_ask(envelope.message, reply_to)
+        except BaseException:
+            self._survive(envelope, reply_to)
+            raise
+        self._envelopes.popleft()
+
+    def _handle_ask(self, message: Any, reply_to: MailboxFuture) -> None:
+        try:
+            if self.is_closed:
+                reply_to.set_exception(
+                    (None, pykka.ActorDeadError(f"{self._actor} stopped before the message"), None)
+                )
+                return
+            reply_to.set(self._handle(message))
+        except Exception:  # noqa: BLE001 - the asker is told
+            reply_to.set_exception()
+
+    def _handle_tell(self, message: Any) -> None:
+        if self.is_closed:
+            return
+        try:
+            self._handle(message)
+        except Exception:
+            logger.exception(
+                "hermes_cache.handler_failed",
+                extra={
+                    "hermes_cache.actor": str(self._actor),
+                    "hermes_cache.message": type(message).__name__,
+                },
+            )
+
+    def _survive(self, envelope: Envelope[Any], reply_to: MailboxFuture | None) -> None:
+        """Keep an envelope that was interrupted once; drop it the second time."""
+        if self._interrupted is not envelope:
+            self._interrupted = envelope
+            return
+        if reply_to is not None and not reply_to.is_answered:
+            reply_to.set_exception()
+        self._envelopes.popleft()
+
+
+A = TypeVar("A", bound="MailboxActor")
+
+
+class MailboxRef(pykka.ActorRef[A]):
+    """pykka's reference, to an actor whose mailbox runs on the caller."""
+
+    actor_inbox: Mailbox
+
+    def __init__(self, actor: A) -> None:
+        super().__init__(actor)
+        self._thread = actor.thread
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the actor's own thread to end, which it does once the actor stopped; true if it did."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Send a message and give its reply, or the future of it where not `block`."""
+        future = super().ask(message, block=False)
+        if block:
+            return future.get(timeout=timeout)
+        self.actor_inbox.wake()
+        return future
+
+
+class MailboxActor(pykka.Actor):
+    """An actor with the mailbox of this module, one daemon thread for what is told, and a timer.
+
+    A handler that fails fails its asker alone; what fails for a `tell` is logged, and the actor lives on. It is
+    not in pykka's registry, so that nobody else's `stop_all` stops it. In a forked child it is dead.
+
+    Attributes:
+        thread: The actor's own, which ends once the actor stopped.
+        wake_at_s: The moment of the clock at which `on_wake` is due; handlers set it, `math.inf` is never.
+
+    Source: rules L1 to L3.
+    """
+
+    actor_inbox: Mailbox
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.wake_at_s = math.inf
+        self._clock = clock
+        self.thread = threading.Thread(target=self._actor_loop, name=type(self).__name__, daemon=True)
+        self._actor_ref = MailboxRef(self)
+        self.actor_inbox.serve(self)
+        after_fork_in_child(self._die_in_child)
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> MailboxRef[Self]:
+        """Make an actor, run its `on_start` on this thread, and start its own thread."""
+        actor = cls(*args, **kwargs)
+        actor._start_actor_loop()
+        return cast("MailboxRef[Self]", actor.actor_ref)
+
+    def on_wake(self) -> None:
+        """Do what was due at `wake_at_s`, which is `math.inf` again; under the run lock, like a handler."""
+
+    @staticmethod
+    def _create_actor_inbox() -> Mailbox:
+        return Mailbox()
+
+    @staticmethod
+    def _create_future() -> MailboxFuture:
+        return MailboxFuture()
+
+    def _start_actor_loop(self) -> None:
+        self._run_in_mailbox("_actor_loop_setup")
+        if self.actor_stopped.is_set():
+            self.actor_inbox.close()
+        self.thread.start()
+
+    def _actor_loop(self) -> None:
+        while not self.actor_inbox.is_closed:
+            try:
+                self.actor_inbox.sleep(self._run_in_mailbox("_turn"))
+            except BaseException:
+                if not self.actor_inbox.is_closed:
+                    logger.exception("hermes_cache.turn_failed", extra={"hermes_cache.actor": str(self)})
+        with contextlib.suppress(pykka.ActorDeadError):
+            self._run_in_mailbox("_turn")
+
+    def _turn(self) -> float:
+        """Run the timer where it is due, and tell how long the own thread may sleep."""
+        now_s = self._clock()
+        if self.wake_at_s <= now_s:
+            self.wake_at_s = math.inf
+            self.on_wake()
+        self.actor_inbox.note_sleep(self.wake_at_s)
+        return self.wake_at_s - now_s
+
+    def _run_in_mailbox(self, method: str) -> Any:
+        future = self._create_future()
+        self.actor_inbox.put(Envelope(ProxyCall(attr_path=(method,), args=(), kwargs={}), future))
+        return future.get()
+
+    def _stop(self) -> None:
+        try:
+            super()._stop()
+        finally:
+            self.actor_inbox.close()
+
+    def _die_in_child(self) -> None:
+        self.actor_inbox.die_in_child()
+        # A new event: another thread of the parent may have held the lock of the old one.
+        self.actor_stopped = threading.Event()
+        self.actor_stopped.set()
+        self.actor_ref.actor_stopped = self.actor_stopped
