@@ -1,1 +1,1 @@
-"""The threaded HTTP gateway over a Hermes home, and its page."""
+"""The HTTP gateway: a session list over HTTP, live; it needs the extra `serve`."""

@@ -1,0 +1,71 @@
+"""The command `hermes-cache`: a subcommand is imported when it is run, so that help comes at once."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class _Subcommand:
+    """Where a subcommand is found, and what the overview says of it."""
+
+    name: str
+    summary: str
+
+    def load(self) -> click.Command:
+        word = self.name.replace("-", "_")
+        try:
+            command = getattr(import_module(f"hermes_cache.cli.{word}"), word)
+        except ModuleNotFoundError as missing:
+            raise _missing_extra(self.name, missing) from missing
+        if not isinstance(command, click.Command):
+            raise TypeError(f"hermes_cache.cli.{word}.{word} is {command!r}; it must be a command")
+        return command
+
+
+_SUBCOMMANDS: Final = (
+    _Subcommand("sample-home", "Make a realistic Hermes home to try things on."),
+    _Subcommand("serve", "Serve the session list of a Hermes home over HTTP."),
+)
+_EXTRA_PACKAGES: Final = frozenset({"flask", "werkzeug", "cheroot"})
+
+
+def _missing_extra(name: str, missing: ModuleNotFoundError) -> Exception:
+    if (missing.name or "").partition(".")[0] not in _EXTRA_PACKAGES:
+        return missing
+    return click.ClickException(
+        f"'{name}' needs {missing.name}, which is not installed; run: pip install 'hermes_cache[serve]'"
+    )
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its subcommands by name alone until one is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the subcommands."""
+        del ctx
+        return [each.name for each in _SUBCOMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a subcommand."""
+        del ctx
+        return next((each.load() for each in _SUBCOMMANDS if each.name == cmd_name), None)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the overview, without an import."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(each.name, each.summary) for each in _SUBCOMMANDS])
+
+
+@click.command(cls=_LazyGroup)
+@click.version_option(package_name="hermes_cache")
+def main() -> None:
+    """Keep a chat gateway's session list fast and true.
+
+    \b
+    Example:
+      hermes-cache serve --demo
+    """  # noqa: D301 -- \b is click's mark for lines to be left as they are

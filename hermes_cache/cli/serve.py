@@ -1,0 +1,96 @@
+"""`hermes-cache serve`: a gateway over a Hermes home."""
+
+import os
+import signal
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final, TypedDict, Unpack
+
+import click
+
+from hermes_cache.adapters.blinker_bus import Bus
+from hermes_cache.cache import SessionListCache
+from hermes_cache.cli.demo import demo_home
+from hermes_cache.core.policy import Policy
+from hermes_cache.gateway.app import create_app
+from hermes_cache.gateway.server import GatewayServer
+from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.hermes import HermesHome
+
+_POLICY: Final = Policy(poll_interval=5.0, stop_timeout=2.0)
+"""The page polls every 5 s; the whole command is to end within that."""
+
+
+class _Options(TypedDict):
+    home: Path | None
+    demo: bool
+    sessions: int
+    host: str
+    port: int
+    allowed_hosts: tuple[str, ...]
+    token: str | None
+
+
+@click.command()
+@click.option("--home", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="The Hermes home to serve.  [default: $HERMES_HOME, else ~/.hermes]")  # fmt: skip
+@click.option("--demo", is_flag=True, help="Serve a sample home that another process writes to.")
+@click.option("--sessions", type=click.IntRange(0, 1_000_000), default=250, show_default=True,
+              help="How many sessions the demo has.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free one.")
+@click.option("--allow-host", "allowed_hosts", multiple=True, metavar="NAME",
+              help="A further name that browsers may call this host by; can be given again.")  # fmt: skip
+@click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True,
+              help="What requests must show; needed where --host is reached from other machines.")  # fmt: skip
+def serve(**options: Unpack[_Options]) -> None:
+    """Serve the session list of a Hermes home over HTTP, until Ctrl-C.
+
+    \b
+    Examples:
+      hermes-cache serve --demo
+      hermes-cache serve --home ~/.hermes --port 8787
+    """  # noqa: D301 -- \b is click's mark for lines to be left as they are
+    settings = _settings(options)
+    if options["demo"] and options["home"]:
+        raise click.UsageError("--demo makes a home of its own; leave out --home")
+    for each in (signal.SIGINT, signal.SIGTERM):
+        # Also where a shell started this in the background, with SIGINT ignored.
+        signal.signal(each, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), ExitStack() as life:
+        if options["demo"]:
+            home = life.enter_context(demo_home(options["sessions"]))
+        else:
+            home = options["home"] or _default_home()
+        _serve_home(home, settings, options["port"], life)
+        threading.Event().wait()
+
+
+def _serve_home(path: Path, settings: GatewaySettings, port: int, life: ExitStack) -> None:
+    home = HermesHome(path)
+    cache = life.enter_context(SessionListCache(home.builder, sources=home.sources, bus=Bus(), policy=_POLICY))
+    server = GatewayServer(create_app(cache, home, settings=settings), settings.host, port)
+    try:
+        life.enter_context(server)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {settings.host} port {port}: {error}; end what listens there, or give another port"
+        ) from error
+    click.echo(f"Serving {path} at {server.url} (Ctrl-C ends it)")
+
+
+def _settings(options: _Options) -> GatewaySettings:
+    try:
+        return GatewaySettings(
+            host=options["host"], allowed_hosts=options["allowed_hosts"], token=options["token"] or None
+        )
+    except ValueError as error:
+        raise click.UsageError(f"{error}; see --token") from error
+
+
+def _default_home() -> Path:
+    path = Path(os.environ.get("HERMES_HOME") or Path.home() / ".hermes")
+    if not path.is_dir():
+        raise click.ClickException(f"there is no Hermes home at {path}; name one with --home, or try --demo")
+    return path

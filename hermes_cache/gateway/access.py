@@ -1,0 +1,77 @@
+"""Who is let in: by the name that a request calls this host, and by the token that it shows."""
+
+from hmac import compare_digest
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+from flask import Request, Response
+
+from hermes_cache.gateway.answers import error_answer
+from hermes_cache.gateway.settings import GatewaySettings
+
+_PARAMETER: Final = "token"
+_COOKIE: Final = "hermes_cache_token"
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_READING_METHODS: Final = frozenset({"GET", "HEAD"})
+
+
+def parameters_of(request: Request) -> dict[str, list[str]]:
+    """Give the query parameters of a request, all values by name, without its token."""
+    parameters = request.args.to_dict(flat=False)
+    parameters.pop(_PARAMETER, None)
+    return parameters
+
+
+class Access:
+    """Decides on each request before anything else sees it.
+
+    A page of a stranger can make a browser send requests here, under a name of the stranger's that was made to
+    point at this host. The list of allowed names stops that. Source: rule W5.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._names = _LOOPBACK_NAMES | {name.lower() for name in (settings.host, *settings.allowed_hosts)}
+        self._token = settings.token
+
+    def refusal(self, request: Request) -> Response | None:
+        """Give the answer to a request that is not let in; None for one that is."""
+        name = _host_name(request.headers.get("Host", ""))
+        if name not in self._names:
+            told = f"this gateway does not answer to the host name {name!r}; start it with --allow-host {name}"
+            return error_answer(HTTPStatus.MISDIRECTED_REQUEST, told)
+        if request.method not in _READING_METHODS:
+            told = f"{request.method} is not allowed; this gateway only reads: use GET"
+            refused = error_answer(HTTPStatus.METHOD_NOT_ALLOWED, told)
+            refused.headers["Allow"] = "GET, HEAD"
+            return refused
+        if not self._shows_token(request):
+            refused = error_answer(
+                HTTPStatus.UNAUTHORIZED, "the token is missing or wrong; send 'Authorization: Bearer <token>'"
+            )
+            refused.headers["WWW-Authenticate"] = "Bearer"
+            return refused
+        return None
+
+    def remember(self, request: Request, response: Response) -> None:
+        """Let a browser that came with the token in its address show it from now on, as a cookie."""
+        if self._token and request.args.get(_PARAMETER):
+            response.set_cookie(_COOKIE, self._token, httponly=True, samesite="Strict")
+
+    def _shows_token(self, request: Request) -> bool:
+        if not self._token:
+            return True
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        shown = (
+            bearer.strip() if scheme.lower() == "bearer" else None,
+            request.args.get(_PARAMETER),
+            request.cookies.get(_COOKIE),
+        )
+        return any(compare_digest(each.encode(), self._token.encode()) for each in shown if each)
+
+
+def _host_name(host: str) -> str:
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""

@@ -1,0 +1,91 @@
+"""The web application: its routes, and what every answer has in common."""
+
+from http import HTTPStatus
+from typing import Final
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from hermes_cache.cache import SessionListCache
+from hermes_cache.errors import HermesCacheError
+from hermes_cache.gateway.access import Access, parameters_of
+from hermes_cache.gateway.answers import error_answer, failure_answer, json_answer
+from hermes_cache.gateway.event_streams import EventStreams
+from hermes_cache.gateway.session_lists import SessionLists
+from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.gateway.view_defaults import ViewDefaults
+from hermes_cache.gateway.view_query import key_of
+from hermes_cache.hermes import HermesHome
+
+STREAMS_EXTENSION: Final = "hermes_cache.streams"
+"""Where an application keeps its `EventStreams`, for the server that runs it."""
+
+_CONTENT_POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySettings | None = None) -> Flask:
+    """Make the application that serves the lists of a home from a cache.
+
+    The cache is the caller's: it is neither started nor stopped here.
+
+    Source: rules W1, W5.
+    """
+    settings = settings or GatewaySettings()
+    app = Flask(__name__, static_folder="page", static_url_path="/page")
+    streams = EventStreams(cache, limit=settings.max_streams, heartbeat_s=settings.heartbeat_s)
+    app.extensions[STREAMS_EXTENSION] = streams
+    _guard(app, Access(settings))
+    _answer_failures(app)
+    _route_lists(app, cache, ViewDefaults(home.settings_file), settings)
+    _route_events(app, streams)
+    _route_health(app, cache)
+    app.add_url_rule("/", "page", lambda: app.send_static_file("index.html"))
+    return app
+
+
+def _guard(app: Flask, access: Access) -> None:
+    def refuse() -> Response | None:
+        return access.refusal(request)
+
+    def secure(response: Response) -> Response:
+        access.remember(request, response)
+        response.headers["Content-Security-Policy"] = _CONTENT_POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    app.before_request(refuse)
+    app.after_request(secure)
+
+
+def _answer_failures(app: Flask) -> None:
+    def answer_http(error: HTTPException) -> Response:
+        status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+        return error_answer(status, f"{status.phrase}: {request.path}")
+
+    app.register_error_handler(HermesCacheError, failure_answer)
+    app.register_error_handler(HTTPException, answer_http)
+
+
+def _route_lists(app: Flask, cache: SessionListCache, defaults: ViewDefaults, settings: GatewaySettings) -> None:
+    lists = SessionLists(cache, read_timeout_s=settings.read_timeout_s)
+
+    def sessions() -> Response:
+        return lists.answer(key_of(parameters_of(request), defaults.view()), request)
+
+    app.add_url_rule("/api/sessions", "sessions", sessions)
+
+
+def _route_events(app: Flask, streams: EventStreams) -> None:
+    def events() -> Response:
+        return streams.answer(parameters_of(request), request.headers.get("Last-Event-ID"))
+
+    app.add_url_rule("/api/sessions/events", "events", events)
+
+
+def _route_health(app: Flask, cache: SessionListCache) -> None:
+    def health() -> Response:
+        told = cache.health()
+        return json_answer(told, HTTPStatus.OK if told.ok else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    app.add_url_rule("/api/health", "health", health)

@@ -1,0 +1,113 @@
+"""The HTTP server: threads that answer, and an end that comes soon whoever is still connected."""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Final, Self
+from weakref import WeakSet
+
+from cheroot.server import HTTPConnection
+from cheroot.wsgi import Server
+from flask import Flask
+
+from hermes_cache.gateway.app import STREAMS_EXTENSION
+from hermes_cache.gateway.event_streams import EventStreams
+
+_logger = logging.getLogger(__name__)
+
+_WORKERS: Final = 16
+"""Threads for lists, beside one for each event stream; builds run elsewhere, so these mostly wait."""
+
+_BACKLOG: Final = 128
+_KEPT_ALIVE: Final = 256
+_IDLE_TIMEOUT_S: Final = 30.0
+"""Longer than the front end's poll, so that its connections last."""
+
+_GRACE_S: Final = 1.5
+_LAST_WAIT_S: Final = 1.0
+
+
+class GatewayServer:
+    """Serves an application on an address, from `start` to `stop`, once.
+
+    Args:
+        app: An application of `create_app`.
+        port: 0 takes a free one.
+    """
+
+    def __init__(self, app: Flask, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._streams: EventStreams = app.extensions[STREAMS_EXTENSION]
+        self._connections: WeakSet[HTTPConnection] = WeakSet()
+        self._listener = self._listen_on(app, host, port)
+        self._ready: Future[None] = Future()
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it; known once started."""
+        host, port = self._listener.bind_addr[:2]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    def start(self) -> None:
+        """Listen and serve.
+
+        Raises:
+            OSError: The address cannot be had.
+        """
+        # A daemon thread prepares, too: the threads that it makes are then daemons, and no exit waits for them.
+        threading.Thread(target=self._run, name="hermes_cache.gateway", daemon=True).start()
+        self._ready.result()
+
+    def stop(self) -> None:
+        """End within 3 s: streams at once, requests after a moment's grace, then whatever is still connected."""
+        self._streams.close()
+        ending = threading.Thread(target=self._listener.stop, name="hermes_cache.gateway_stop", daemon=True)
+        ending.start()
+        ending.join(_GRACE_S)
+        if ending.is_alive():
+            self._cut_connections()
+            ending.join(_LAST_WAIT_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            self._listener.prepare()
+        except OSError as error:
+            self._ready.set_exception(error)
+            return
+        self._ready.set_result(None)
+        self._listener.serve()
+
+    def _listen_on(self, app: Flask, host: str, port: int) -> "_Listener":
+        threads = _WORKERS + self._streams.limit
+        listener = _Listener((host, port), app, numthreads=threads, max=threads, request_queue_size=_BACKLOG)
+        listener.timeout = _IDLE_TIMEOUT_S
+        listener.keep_alive_conn_limit = _KEPT_ALIVE
+        listener.ConnectionClass = self._connect
+        return listener
+
+    def _connect(self, server: Server, sock: socket.socket, makefile: Callable[..., object]) -> HTTPConnection:
+        connection = HTTPConnection(server, sock, makefile)
+        self._connections.add(connection)
+        return connection
+
+    def _cut_connections(self) -> None:
+        # A client that reads nothing blocks its thread in a write; only the end of the socket frees it.
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Listener(Server):
+    """cheroot's server, with its log sent to `logging`."""
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:  # noqa: FBT001, FBT002 -- cheroot's signature
+        _logger.log(level, "hermes_cache.server_said", extra={"hermes_cache.said": msg}, exc_info=traceback)

@@ -1,0 +1,122 @@
+"""From query parameters to the key of a view: every field checked, each error naming its field."""
+
+from collections.abc import Mapping, Sequence
+from re import compile as pattern
+from typing import Final
+
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.errors import HermesCacheError
+
+_TRUE: Final = frozenset({"1", "true", "yes"})
+_FALSE: Final = frozenset({"0", "false", "no"})
+_MAX_ARCHIVED_LIMIT: Final = 2_000
+_MAX_ARCHIVED_OFFSET: Final = 200_000
+_SIDEBAR_SOURCES: Final = frozenset({"webui", "cli"})
+_PROFILE: Final = pattern(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_FIELDS: Final = (
+    "profile", "all_profiles", "show_cli", "show_previous_messaging", "show_cron", "show_webhook", "show_kanban",
+    "show_claude_code", "include_archived", "exclude_hidden", "visible_only", "source_filter", "sidebar_source",
+    "archived_limit", "archived_offset",
+)  # fmt: skip
+
+
+class ParameterError(HermesCacheError, ValueError):
+    """A query parameter has a name or a value that means nothing here.
+
+    Attributes:
+        field: The parameter's name.
+        value: What was given.
+    """
+
+    def __init__(self, field: str, value: str, expected: str) -> None:
+        self.field = field
+        self.value = value
+        super().__init__(f"{field} is {value!r}; it must be {expected}")
+
+
+class Query:
+    """The parameters of one request, read by name.
+
+    Args:
+        values: All values by name, as given.
+        names: The names that may occur; another one, or one that occurs twice, raises `ParameterError`.
+    """
+
+    def __init__(self, values: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
+        for name, given in values.items():
+            if name not in names:
+                raise ParameterError(name, given[0], f"left out, or one of these parameters: {', '.join(names)}")
+            if len(given) > 1:
+                raise ParameterError(name, ", ".join(given), "given once")
+        self._values = {name: given[0].strip() for name, given in values.items()}
+
+    def text(self, name: str) -> str | None:
+        """Give a text; None where absent or blank."""
+        return self._values.get(name) or None
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Give a flag, told as 1, true or yes and 0, false or no."""
+        value = self._values.get(name)
+        if value is None:
+            return default
+        if value.lower() in _TRUE:
+            return True
+        if value.lower() in _FALSE:
+            return False
+        raise ParameterError(name, value, "1, true or yes, or 0, false or no")
+
+    def count(self, name: str, *, most: int) -> int | None:
+        """Give a whole number from 0 to `most`; None where absent."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        # Longer digits than those of `most` are too many; int() is slow and bounded for very long ones.
+        if value.isascii() and value.isdigit() and len(value) <= len(str(most)) and int(value) <= most:
+            return int(value)
+        raise ParameterError(name, value, f"a whole number from 0 to {most}")
+
+    def profile(self) -> str | None:
+        """Give the profile's name; None where absent or blank."""
+        value = self.text("profile")
+        if value and not _PROFILE.fullmatch(value):
+            raise ParameterError("profile", value, "letters, digits, - and _, at most 64, no sign first")
+        return value
+
+
+def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> SessionListKey:
+    """Give the key that a request names.
+
+    Args:
+        values: The query parameters, all values by name.
+        default: Tells what an absent parameter means.
+
+    Raises:
+        ParameterError: A parameter is unknown, given twice, or has a value out of range.
+
+    Source: rule W1.
+    """
+    query = Query(values, _FIELDS)
+    return SessionListKey(
+        profile=query.profile(),
+        all_profiles=query.flag("all_profiles", default=default.all_profiles),
+        show_cli=query.flag("show_cli", default=default.show_cli),
+        show_previous_messaging=query.flag("show_previous_messaging", default=default.show_previous_messaging),
+        show_cron=query.flag("show_cron", default=default.show_cron),
+        show_webhook=query.flag("show_webhook", default=default.show_webhook),
+        show_kanban=query.flag("show_kanban", default=default.show_kanban),
+        show_claude_code=query.flag("show_claude_code", default=default.show_claude_code),
+        include_archived=query.flag("include_archived", default=default.include_archived),
+        exclude_hidden=query.flag("exclude_hidden", default=default.exclude_hidden),
+        visible_only=query.flag("visible_only", default=default.visible_only),
+        source_filter=default.source_filter if "source_filter" not in values else query.text("source_filter"),
+        sidebar_source=_sidebar_source(query),
+        archived_limit=query.count("archived_limit", most=_MAX_ARCHIVED_LIMIT),
+        archived_offset=query.count("archived_offset", most=_MAX_ARCHIVED_OFFSET) or 0,
+    )
+
+
+def _sidebar_source(query: Query) -> str | None:
+    value = query.text("sidebar_source")
+    if value and value not in _SIDEBAR_SOURCES:
+        raise ParameterError("sidebar_source", value, "webui or cli")
+    return value

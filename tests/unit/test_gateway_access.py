@@ -1,0 +1,99 @@
+"""Who is let in."""
+
+import pytest
+from flask import Flask, Request, Response
+from werkzeug.datastructures import Headers
+from werkzeug.test import EnvironBuilder
+
+from hermes_cache.gateway.access import Access, parameters_of
+from hermes_cache.gateway.settings import GatewaySettings, is_loopback
+
+TOKEN = "correct horse"  # noqa: S105 -- a token of the tests
+
+
+def request_with(*, path: str = "/", method: str = "GET", host: str = "localhost", **headers: str) -> Request:
+    return Request(
+        EnvironBuilder(path=path, method=method, headers=Headers({"Host": host, **headers})).get_environ()
+    )
+
+
+def status_of(access: Access, request: Request) -> int | None:
+    with Flask("tests").test_request_context():
+        refused = access.refusal(request)
+    return refused.status_code if refused else None
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1:8787", "[::1]:8787", "LOCALHOST:1", "localhost.", "box.lan"]
+)
+def test_a_request_under_an_allowed_name_is_let_in(host: str) -> None:
+    # Proves W5.
+    access = Access(GatewaySettings(allowed_hosts=("box.lan",)))
+
+    assert status_of(access, request_with(host=host)) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "localhost@evil.example", "", "[", "a b"]
+)
+def test_a_request_under_another_name_is_misdirected(host: str) -> None:
+    # Proves W5.
+    access = Access(GatewaySettings())
+
+    assert status_of(access, request_with(host=host)) == 421
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_a_request_that_would_write_is_refused(method: str) -> None:
+    # Proves W5.
+    access = Access(GatewaySettings())
+
+    assert status_of(access, request_with(method=method)) == 405
+
+
+def test_beyond_loopback_a_token_is_demanded() -> None:
+    # Proves W5.
+    with pytest.raises(ValueError, match=r"0\.0\.0\.0"):
+        GatewaySettings(host="0.0.0.0")  # noqa: S104 -- the address that must be refused
+
+    assert is_loopback("127.0.0.53")
+    assert is_loopback("::1")
+    assert not is_loopback("box.lan")
+
+
+def test_the_token_can_be_shown_in_three_ways() -> None:
+    # Proves W5.
+    access = Access(GatewaySettings(token=TOKEN))
+    shown = [
+        request_with(Authorization=f"Bearer {TOKEN}"),
+        request_with(path="/?token=correct+horse"),
+        request_with(Cookie=f'hermes_cache_token="{TOKEN}"'),
+    ]
+
+    assert [status_of(access, each) for each in shown] == [None, None, None]
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", "Bearer \u00e9"])
+def test_without_the_token_nobody_is_let_in(authorization: str) -> None:
+    # Proves W5.
+    access = Access(GatewaySettings(token=TOKEN))
+
+    assert status_of(access, request_with(Authorization=authorization)) == 401
+
+
+def test_a_browser_that_brought_the_token_keeps_it_as_a_cookie_that_no_script_reads() -> None:
+    # Proves W5.
+    access, response = Access(GatewaySettings(token=TOKEN)), Response()
+
+    access.remember(request_with(path="/?token=correct+horse"), response)
+
+    cookie = response.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+
+
+def test_the_token_is_no_parameter_of_the_view() -> None:
+    # Proves W1, W5.
+    request = request_with(path="/api/sessions?token=x&show_cli=1")
+
+    assert parameters_of(request) == {"show_cli": ["1"]}

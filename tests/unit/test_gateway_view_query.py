@@ -1,0 +1,83 @@
+"""Query parameters, checked one by one."""
+
+import pytest
+
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.gateway.view_query import ParameterError, key_of
+
+DEFAULT = SessionListKey(show_cli=True, visible_only=True, source_filter="slack")
+
+
+def test_an_absent_parameter_means_what_the_default_view_says() -> None:
+    # Proves W1.
+    key = key_of({}, DEFAULT)
+
+    assert key == DEFAULT
+
+
+def test_every_field_of_a_view_can_be_asked_for() -> None:
+    # Proves W1.
+    flags = [
+        "all_profiles", "show_cli", "show_previous_messaging", "show_cron", "show_webhook", "show_kanban",
+        "show_claude_code", "include_archived", "exclude_hidden", "visible_only",
+    ]  # fmt: skip
+    query = {name: ["1"] for name in flags} | {
+        "profile": ["work"],
+        "source_filter": ["telegram"],
+        "sidebar_source": ["cli"],
+        "archived_limit": ["2000"],
+        "archived_offset": ["200000"],
+    }
+
+    key = key_of(query, SessionListKey())
+
+    assert key == SessionListKey(
+        profile="work", all_profiles=True, show_cli=True, show_previous_messaging=True, show_cron=True,
+        show_webhook=True, show_kanban=True, show_claude_code=True, include_archived=True, exclude_hidden=True,
+        visible_only=True, source_filter="telegram", sidebar_source="cli", archived_limit=2000,
+        archived_offset=200_000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("told", ["0", "false", "no", "No", " FALSE "])
+def test_a_flag_can_be_switched_off(told: str) -> None:
+    # Proves W1.
+    key = key_of({"show_cli": [told]}, DEFAULT)
+
+    assert not key.show_cli
+
+
+def test_a_blank_filter_switches_the_default_filter_off() -> None:
+    # Proves W1.
+    key = key_of({"source_filter": [""]}, DEFAULT)
+
+    assert key.source_filter is None
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("show_cron", ["maybe"]),
+        ("show_cron", [""]),
+        ("show_cron", ["1", "0"]),
+        ("archived_limit", ["2001"]),
+        ("archived_limit", ["-1"]),
+        ("archived_limit", ["ten"]),
+        ("archived_limit", ["1e3"]),
+        ("archived_limit", ["\u0663"]),
+        ("archived_offset", ["200001"]),
+        ("archived_offset", ["9" * 10_000]),
+        ("profile", ["../other"]),
+        ("profile", ["a" * 65]),
+        ("sidebar_source", ["tui"]),
+        ("show_crons", ["1"]),
+        ("extra", ["1"]),
+    ],
+)
+def test_a_bad_parameter_is_refused_by_name(name: str, values: list[str]) -> None:
+    # Proves W1.
+    with pytest.raises(ParameterError) as refused:
+        key_of({name: values}, DEFAULT)
+
+    assert refused.value.field == name
+    assert name in str(refused.value)
