@@ -1,1 +1,7 @@
-"""Public test aids: clocks, sources and builders that a test drives."""
+"""Stand-ins for what a cache asks of the outside, so that tests need no mocks and no waiting."""
+
+from hermes_cache.testing.gated_builder import GatedBuilder
+from hermes_cache.testing.manual_clock import ManualClock
+from hermes_cache.testing.versioned_sources import VersionedSources
+
+__all__ = ["GatedBuilder", "ManualClock", "VersionedSources"]

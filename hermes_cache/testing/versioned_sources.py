@@ -1,0 +1,74 @@
+"""Sources that move when a test moves them. No file is read here."""
+
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from threading import Lock
+from typing import Final
+
+from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey
+from hermes_cache.ports import SETTINGS_PART
+
+CONTENT_PART: Final = "content"
+
+
+class VersionedSources:
+    """A `hermes_cache.ports.Sources` with one scope a profile and one for all profiles.
+
+    Each profile has parts that a test sets, named `content/work` and so on; the settings part belongs to every
+    scope. A profile without parts stamps as one at version 0. Every method may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._parts: dict[tuple[str, str], Hashable] = {(DEFAULT_PROFILE, CONTENT_PART): 0}
+        self._settings: Hashable = 0
+        self._error: Exception | None = None
+        self._calls: Counter[Hashable] = Counter()
+        self._held_calls: Counter[Hashable] = Counter()
+
+    def scope(self, key: SessionListKey, /) -> Hashable:
+        """Name the key's profile, or all profiles."""
+        return ("all profiles",) if key.all_profiles else ("profile", key.profile_name)
+
+    def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+        """Give the parts as they were last set; of them the settings alone while held."""
+        scope = self.scope(key)
+        with self._lock:
+            self._calls[scope] += 1
+            self._held_calls[scope] += held
+            if self._error is not None:
+                raise self._error
+            return {SETTINGS_PART: self._settings, **({} if held else self._content(key))}
+
+    def set_part(self, value: Hashable, *, profile: str = DEFAULT_PROFILE, part: str = CONTENT_PART) -> None:
+        """Set one part of a profile; any value, `hermes_cache.ports.LastKnown` included."""
+        with self._lock:
+            self._parts[profile, part] = value
+
+    def set_settings(self, value: Hashable) -> None:
+        """Set the settings part of every scope."""
+        with self._lock:
+            self._settings = value
+
+    def fail_with(self, error: Exception | None) -> None:
+        """Make every check raise this; None ends that."""
+        with self._lock:
+            self._error = error
+
+    def calls(self, key: SessionListKey) -> int:
+        """Give how many checks the scope of a key had."""
+        with self._lock:
+            return self._calls[self.scope(key)]
+
+    def held_calls(self, key: SessionListKey) -> int:
+        """Give how many of them left out what a stream moves."""
+        with self._lock:
+            return self._held_calls[self.scope(key)]
+
+    def _content(self, key: SessionListKey) -> dict[str, Hashable]:
+        own = {(key.profile_name, CONTENT_PART): 0, **self._parts}
+        return {
+            f"{part}/{profile}": value
+            for (profile, part), value in sorted(own.items(), key=lambda item: item[0])
+            if key.all_profiles or profile == key.profile_name
+        }
