@@ -1,0 +1,98 @@
+"""The subscription: a bounded queue of changes for one outside component.
+
+Who never reads it delays nobody and lets nothing grow: past its size, changes merge. Source: rules E7, E8.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from threading import Condition, RLock
+from types import TracebackType
+from typing import Self
+
+from hermes_cache.core.changes import Change, add, resume_number
+
+
+class Subscription:
+    """Changes of one profile, or of all, oldest first; may be read and closed by any thread.
+
+    Iterating it waits for changes and ends when it is closed. Let it go or close it: its feed does not hold it.
+
+    Args:
+        lock: The feed's; it is held for microseconds, and by no one who waits.
+        version: Where a subscriber resumes that has taken nothing yet.
+    """
+
+    def __init__(self, lock: RLock, *, name: str, profile: str | None, size: int, version: str) -> None:
+        self._changed = Condition(lock)
+        self._name = name
+        self._profile = profile
+        self._size = size
+        self._version = version
+        self._waiting: tuple[Change, ...] = ()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed: here, by the cache, or by a fork."""
+        return self._closed
+
+    @property
+    def version(self) -> str:
+        """The version of the change that was taken last; empty where there is none to resume from."""
+        return self._version
+
+    def get(self, timeout: float | None = None) -> Change | None:
+        """Take the oldest change, and wait for one if need be.
+
+        Args:
+            timeout: Seconds to wait at most; None for no bound.
+
+        Returns:
+            None where none came in time, or where it is closed; `closed` tells which.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed, timeout)
+            return self._take() if self._waiting else None
+
+    def close(self) -> None:
+        """End it and wake who waits for it; what was not taken is dropped. Closing twice is no error."""
+        with self._changed:
+            self._closed = True
+            self._waiting = ()
+            self._changed.notify_all()
+
+    def offer(self, change: Change) -> None:
+        """Queue a change if it concerns this subscriber; the feed calls it."""
+        if not change.concerns(self._profile):
+            return
+        with self._changed:
+            if not self._closed:
+                self._waiting = add(self._waiting, change, self._size)
+                self._changed.notify()
+
+    def close_in_child(self, lock: RLock) -> None:
+        """Close it after a fork, with a lock that no vanished thread holds; the feed calls it."""
+        self._changed = Condition(lock)
+        self.close()
+
+    def _take(self) -> Change:
+        taken, self._waiting = self._waiting[0], self._waiting[1:]
+        self._version = f"{self._name}:{resume_number(taken, self._waiting)}"
+        return replace(taken, version=self._version)
+
+    def __iter__(self) -> Iterator[Change]:
+        return self
+
+    def __next__(self) -> Change:
+        change = self.get()
+        if change is None:
+            raise StopIteration
+        return change
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,181 @@
+"""The bus: where facts are published and caches, receivers and subscriptions hear of them.
+
+The order of one publish is law (rule E5): the event is made, every applier applies it, the recorder takes it, the
+receivers hear of it, its commit is waited for. Several publishers go through this side by side; no lock is held
+while foreign code runs.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from threading import RLock
+from typing import Final, TypeAlias
+from uuid import uuid4
+
+from hermes_cache.adapters.topic import Outbox, PublishedTopic, Receiver, Topic
+from hermes_cache.core import arguments
+from hermes_cache.core.events import (
+    AppliedEvent,
+    Event,
+    EventId,
+    SessionListChanged,
+    SettingsChanged,
+    SourceChanged,
+    StreamStarted,
+    StreamStopped,
+)
+from hermes_cache.core.notices import (
+    BuildDiscarded,
+    BuildFailed,
+    BuildFinished,
+    BuildStarted,
+    EntryEvicted,
+    EntryInvalidated,
+    EntryStored,
+    Notice,
+)
+from hermes_cache.core.tickets import Ticket
+from hermes_cache.forks import after_fork_in_child
+
+_logger: Final = logging.getLogger(__name__)
+
+Applier: TypeAlias = Callable[[AppliedEvent], None]
+"""Applies an event before any receiver hears of it; it must be quick and never raise."""
+
+Recorder: TypeAlias = Callable[[AppliedEvent], Callable[[], bool | None]]
+"""Takes an event for a journal; what it gives waits for the commit and says whether it came. Neither raises."""
+
+
+class Bus:
+    """Topics for publishers and monitors, with one numbering of events.
+
+    A forked child's copy is another incarnation and numbers from 1 again (rule L2).
+
+    Attributes:
+        session_list_changed: The list of a profile, or every list, changed.
+        stream_started: A chat turn began to produce tokens.
+        stream_stopped: A chat turn ended.
+        settings_changed: Settings changed.
+        source_changed: Rows moved at the source; told by the cache.
+        build_started: For monitors, like all that follow (rule E6).
+    """
+
+    def __init__(self) -> None:
+        outbox = Outbox()
+        self._appliers: tuple[Applier, ...] = ()
+        self._recorder: Recorder | None = None
+        self._last_number = 0
+
+        def published(
+            kind: Callable[..., AppliedEvent], fields_of: Callable[..., arguments.Fields]
+        ) -> PublishedTopic:
+            return PublishedTopic(fields_of.__name__, partial(self._publish, kind, fields_of), outbox)
+
+        self.session_list_changed = published(SessionListChanged, arguments.session_list_changed)
+        self.stream_started = published(StreamStarted, arguments.stream_started)
+        self.stream_stopped = published(StreamStopped, arguments.stream_stopped)
+        self.settings_changed = published(SettingsChanged, arguments.settings_changed)
+        self.source_changed = Topic("source_changed")
+        self.build_started = Topic("build_started")
+        self.build_finished = Topic("build_finished")
+        self.build_failed = Topic("build_failed")
+        self.build_discarded = Topic("build_discarded")
+        self.entry_stored = Topic("entry_stored")
+        self.entry_invalidated = Topic("entry_invalidated")
+        self.entry_evicted = Topic("entry_evicted")
+        self._topics: dict[type[Event | Notice], Topic] = {
+            SessionListChanged: self.session_list_changed,
+            StreamStarted: self.stream_started,
+            StreamStopped: self.stream_stopped,
+            SettingsChanged: self.settings_changed,
+            SourceChanged: self.source_changed,
+            BuildStarted: self.build_started,
+            BuildFinished: self.build_finished,
+            BuildFailed: self.build_failed,
+            BuildDiscarded: self.build_discarded,
+            EntryStored: self.entry_stored,
+            EntryInvalidated: self.entry_invalidated,
+            EntryEvicted: self.entry_evicted,
+        }
+        self._begin_incarnation()
+        after_fork_in_child(self._begin_incarnation)
+
+    @property
+    def incarnation(self) -> str:
+        """Names this life of this process in event ids."""
+        return self._incarnation
+
+    @property
+    def last_number(self) -> int:
+        """The highest number that an event of this incarnation has; 0 where there is none yet."""
+        return self._last_number
+
+    def attach(self, applier: Applier) -> None:
+        """Have every event applied by an applier, after those that are attached already."""
+        with self._lock:
+            self._appliers = (*self._appliers, applier)
+
+    def detach(self, applier: Applier) -> None:
+        """Have no further event applied by an applier; one that is not attached is no error."""
+        with self._lock:
+            self._appliers = tuple(attached for attached in self._appliers if attached != applier)
+
+    def record_with(self, recorder: Recorder | None) -> None:
+        """Hand what is published here to a recorder from now on, or to none."""
+        self._recorder = recorder
+
+    def tell(self, event: Event | Notice, sender: object = None) -> None:
+        """Let the receivers of a topic hear of what was made elsewhere; nothing is applied or recorded."""
+        self._topics[type(event)].tell(event, sender)
+
+    def relay(self, event: AppliedEvent, sender: object = None) -> None:
+        """Apply what another process published, and let receivers hear of it; it is not recorded again."""
+        self._apply(event)
+        self.tell(event, sender)
+
+    def _publish(
+        self,
+        kind: Callable[..., AppliedEvent],
+        fields_of: Callable[..., arguments.Fields],
+        topic: PublishedTopic,
+        sender: object,
+        given: dict[str, object],
+    ) -> tuple[list[tuple[Receiver, object]], Ticket]:
+        fields = fields_of(**given)
+        event = kind(id=self._next_id(), at_s=time.time(), **fields)
+        self._apply(event)
+        wait_for_commit = self._recorder(event) if self._recorder else _unknown
+        heard = topic.tell(event, sender)
+        return heard, Ticket.of(event.id, committed=wait_for_commit())
+
+    def _apply(self, event: AppliedEvent) -> None:
+        for applier in self._appliers:
+            try:
+                applier(event)
+            except Exception:
+                _logger.exception("hermes_cache.applier_failed", extra={"hermes_cache.event_id": str(event.id)})
+
+    def _next_id(self) -> EventId:
+        with self._lock:
+            # Drawn from a counter in one step: a signal handler that publishes must not draw the same.
+            event_id = EventId(self._incarnation, next(self._numbers))
+            self._last_number = max(self._last_number, event_id.number)
+            return event_id
+
+    def _begin_incarnation(self) -> None:
+        self._lock = RLock()
+        self._incarnation = uuid4().hex
+        self._numbers = count(1)
+        self._last_number = 0
+        for topic in self._topics.values():
+            topic.renew_locks()
+
+
+def _unknown() -> None:
+    """Say that nothing is known of a commit."""
+
+
+default_bus: Final = Bus()
+"""The bus of this process, for publishers and caches that are given no other."""

@@ -1,0 +1,134 @@
+"""What a subscriber is told: changes, and how they merge when they do not fit.
+
+A merged change covers all that it was merged from: it may tell a subscriber to refresh more than it must, never
+less. Pure: no clock, no lock. Source: rules E7, E8.
+
+A change that was merged keeps two numbers. `number` is the newest that it covers, `oldest_number` the oldest. What
+was merged may so overlap a change that stands between its two ends; a subscriber that has seen only that one must
+not resume behind it. `resume_number` gives the number from which nothing is lost.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Final, assert_never
+
+from hermes_cache.core.events import (
+    Event,
+    SessionListChanged,
+    SettingsChanged,
+    SourceChanged,
+    StreamStarted,
+    StreamStopped,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that a subscriber should look at again.
+
+    Attributes:
+        number: Its place among the changes of its feed; of a merged one, its newest part's.
+        reason: The reason of its newest part.
+        profile: Whose list; None means 'refresh everything'.
+        session_id: Which session, where it is exactly one.
+        oldest_number: The place of its oldest part; 0 where it has only one part.
+        version: With this a subscriber that has handled the change resumes; empty until it is handed out.
+    """
+
+    number: int
+    reason: str
+    profile: str | None = None
+    session_id: str | None = None
+    oldest_number: int = 0
+    version: str = ""
+
+    @property
+    def everything(self) -> bool:
+        """Whether it means 'refresh everything'."""
+        return self.profile is None
+
+    @property
+    def first_number(self) -> int:
+        """The oldest number that it covers."""
+        return self.oldest_number or self.number
+
+    def concerns(self, profile: str | None) -> bool:
+        """Say whether a subscriber of a profile, or of all where it is None, is told."""
+        return profile is None or self.profile is None or self.profile == profile
+
+
+def change_of(event: Event, number: int, profile: str | None) -> Change:
+    """Say what an event means to subscribers.
+
+    Args:
+        profile: The event's profile as the cache knows it (rule K3); of a stop, its start's.
+    """
+    match event:
+        case SessionListChanged():
+            return Change(number, event.reason, profile, event.session_id)
+        case StreamStarted():
+            return Change(number, "stream_started", profile, event.session_id)
+        case StreamStopped():
+            return Change(number, "stream_stopped", profile)
+        case SettingsChanged():
+            return Change(number, "settings_changed")
+        case SourceChanged():
+            return Change(number, "source_changed", profile)
+    assert_never(event)
+
+
+def merge(older: Change, newer: Change) -> Change:
+    """Give one change that covers two.
+
+    Source: rule E7.
+    """
+    same_profile = older.profile == newer.profile
+    same_session = same_profile and older.session_id == newer.session_id
+    return replace(
+        newer,
+        profile=newer.profile if same_profile else None,
+        session_id=newer.session_id if same_session else None,
+        oldest_number=min(older.first_number, newer.first_number),
+    )
+
+
+def merge_all(changes: Iterable[Change]) -> Change | None:
+    """Give one change that covers all, oldest first; None where there are none."""
+    ordered = tuple(changes)
+    return reduce(merge, ordered) if ordered else None
+
+
+_COARSER: Final[tuple[Callable[[Change], Hashable], ...]] = (
+    lambda change: (change.profile, change.session_id),
+    lambda change: change.profile,
+    lambda _change: None,
+)
+"""What is merged, from the grouping that loses least to the one that always fits."""
+
+
+def add(changes: tuple[Change, ...], change: Change, size: int) -> tuple[Change, ...]:
+    """Put a change behind those that wait, and merge them as far as needed to hold at most `size`.
+
+    Source: rule E7.
+    """
+    grown = (*changes, change)
+    for group in _COARSER:
+        if len(grown) <= size:
+            return grown
+        grown = _merge_by(group, grown)
+    return grown
+
+
+def _merge_by(group: Callable[[Change], Hashable], changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    merged: dict[Hashable, Change] = {}
+    for change in changes:
+        # Taken out first: the merged one stands where its newest part stood.
+        older = merged.pop(group(change), None)
+        merged[group(change)] = merge(older, change) if older else change
+    return tuple(merged.values())
+
+
+def resume_number(taken: Change, waiting: Iterable[Change]) -> int:
+    """Give the number up to which a subscriber has seen all, once it took the first of those that waited."""
+    return min([taken.number, *(change.first_number - 1 for change in waiting)])
