@@ -1,0 +1,331 @@
+"""A gateway over a real home and a real cache, asked over a real socket."""
+
+import gzip
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from hermes_cache.adapters.blinker_bus import Bus
+from hermes_cache.cache import SessionListCache
+from hermes_cache.core.policy import Policy
+from hermes_cache.gateway.app import create_app
+from hermes_cache.gateway.server import GatewayServer
+from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.hermes import HermesHome
+from hermes_cache.hermes.sample import make_sample_home
+
+LIST = "/api/sessions?visible_only=0&show_cli=1"
+TOKEN = "correct horse"  # noqa: S105 -- a token of the tests
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def told(self) -> dict[str, object]:
+        told = json.loads(self.body)
+        assert isinstance(told, dict)
+        return told
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running gateway."""
+
+    home: Path
+    cache: SessionListCache
+    server: GatewayServer
+
+    def get(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
+        connection = self.connect()
+        try:
+            connection.request(
+                method, path, headers={name.replace("_", "-"): each for name, each in headers.items()}
+            )
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    def connect(self) -> HTTPConnection:
+        where = urlsplit(self.server.url)
+        return HTTPConnection(where.hostname or "", where.port, timeout=20)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path = tmp_path / "home"
+    make_sample_home(path, sessions=60, seed=7)
+    return path
+
+
+@pytest.fixture
+def serve(home: Path) -> Iterator[Callable[..., Site]]:
+    open_sites: list[Site] = []
+
+    def start(settings: GatewaySettings | None = None) -> Site:
+        source = HermesHome(home)
+        policy = Policy(retry_delay=0.01, retry_delay_max=0.05, stop_timeout=2.0)
+        cache = SessionListCache(source.builder, sources=source.sources, bus=Bus(), policy=policy)
+        site = Site(home, cache, GatewayServer(create_app(cache, source, settings=settings)))
+        cache.start()
+        site.server.start()
+        open_sites.append(site)
+        return site
+
+    yield start
+    for site in open_sites:
+        site.server.stop()
+        site.cache.stop()
+
+
+@pytest.fixture
+def site(serve: Callable[..., Site]) -> Site:
+    return serve()
+
+
+def titles(answer: Answer) -> list[object]:
+    rows = answer.told["sessions"]
+    assert isinstance(rows, list)
+    return [row["title"] for row in rows]
+
+
+def break_home(home: Path) -> bytes:
+    """Truncate the database as a crash would; gives what it held."""
+    kept = (home / "state.db").read_bytes()
+    os.truncate(home / "state.db", 0)
+    (home / "state.db-wal").unlink(missing_ok=True)
+    return kept
+
+
+def test_a_list_comes_with_its_tag_and_with_how_fresh_it_is(site: Site) -> None:
+    # Proves W1, O6, R9.
+    answer = site.get(LIST)
+
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["ETag"].startswith('"')
+    assert answer.headers["X-Hermes-Cache"] in {"built", "waited"}
+    assert answer.headers["X-Hermes-Cache-Reason"] == "miss"
+    assert answer.headers["Age"] == "0"
+    assert abs(float(answer.headers["Server-Time"]) - time.time()) < 60
+    assert answer.headers["Server-Timezone"][0] in "+-"
+    assert answer.told["sessions"]
+
+
+def test_a_second_poll_is_a_hit(site: Site) -> None:
+    # Proves R2, W1.
+    site.get(LIST)
+
+    answer = site.get(LIST)
+
+    assert answer.headers["X-Hermes-Cache"] == "hit"
+    assert "X-Hermes-Cache-Reason" not in answer.headers
+
+
+@pytest.mark.parametrize("form", ["{tag}", "W/{tag}", '"other", {tag}', "*"])
+def test_a_client_that_has_the_list_is_told_so(site: Site, form: str) -> None:
+    # Proves W1, O6.
+    tag = site.get(LIST).headers["ETag"]
+
+    answer = site.get(LIST, If_None_Match=form.format(tag=tag))
+
+    assert (answer.status, answer.body) == (304, b"")
+    assert answer.headers["ETag"] == tag
+    assert "X-Hermes-Cache" in answer.headers
+
+
+def test_a_client_that_has_another_list_gets_this_one(site: Site) -> None:
+    # Proves W1.
+    answer = site.get(LIST, If_None_Match='"other"')
+
+    assert answer.status == 200
+
+
+def test_a_body_is_compressed_for_those_who_can_read_it(site: Site) -> None:
+    # Proves W5.
+    plain = site.get(LIST)
+
+    packed = site.get(LIST, Accept_Encoding="br, gzip")
+
+    assert gzip.decompress(packed.body) == plain.body
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+    assert site.get(LIST, If_None_Match=packed.headers["ETag"]).status == 304
+
+
+def test_a_head_request_gets_the_headers_alone(site: Site) -> None:
+    # Proves W1.
+    answer = site.get(LIST, method="HEAD")
+
+    assert (answer.status, answer.body) == (200, b"")
+    assert "ETag" in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/api/sessions?show_cli=maybe", "show_cli"),
+        ("/api/sessions?archived_limit=2001", "archived_limit"),
+        ("/api/sessions?profile=..%2F..%2Fetc", "profile"),
+        ("/api/sessions?colour=red", "colour"),
+        ("/api/sessions/events?profile=%00", "profile"),
+        ("/api/sessions/events?colour=red", "colour"),
+    ],
+)
+def test_a_bad_parameter_is_refused_with_its_name(site: Site, path: str, field: str) -> None:
+    # Proves W1.
+    answer = site.get(path)
+
+    assert answer.status == 400
+    assert answer.told["field"] == field
+    assert field in str(answer.told["error"])
+
+
+def test_an_absent_parameter_follows_the_settings_file(home: Path, serve: Callable[..., Site]) -> None:
+    # Proves W1.
+    (home / "webui" / "settings.json").write_text('{"show_cli_sessions": false, "show_cron_sessions": true}')
+    site = serve()
+
+    by_default = site.get("/api/sessions")
+    asked = site.get("/api/sessions?show_cli=0&show_cron=1&visible_only=1&show_claude_code=1")
+    otherwise = site.get("/api/sessions?show_cron=0")
+
+    assert titles(by_default) == titles(asked)
+    assert titles(by_default) != titles(otherwise)
+
+
+def test_unknown_paths_and_writing_requests_are_refused_as_json(site: Site) -> None:
+    # Proves W5.
+    missing, written = site.get("/api/nothing"), site.get("/api/sessions", method="POST")
+
+    assert (missing.status, written.status) == (404, 405)
+    assert missing.told["error"]
+    assert written.headers["Allow"] == "GET, HEAD"
+
+
+def test_a_request_under_a_strange_host_name_is_refused(site: Site) -> None:
+    # Proves W5.
+    answer = site.get(LIST, Host="evil.example")
+
+    assert answer.status == 421
+    assert "--allow-host evil.example" in str(answer.told["error"])
+
+
+def test_a_browser_shows_the_token_once_and_its_cookie_from_then_on(serve: Callable[..., Site]) -> None:
+    # Proves W5.
+    site = serve(GatewaySettings(token=TOKEN))
+
+    refused = site.get(LIST)
+    page = site.get("/?token=correct%20horse")
+    answer = site.get(LIST, Cookie=page.headers["Set-Cookie"].partition("; ")[0])
+
+    assert (refused.status, page.status, answer.status) == (401, 200, 200)
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_the_page_loads_nothing_from_elsewhere(site: Site) -> None:
+    # Proves W5.
+    page, script, style = (site.get(path) for path in ("/", "/page/app.js", "/page/style.css"))
+
+    assert [each.status for each in (page, script, style)] == [200] * 3
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'self'")
+    assert b"innerHTML" not in script.body
+
+
+def test_health_is_told_as_json(site: Site) -> None:
+    # Proves L4, W1.
+    answer = site.get("/api/health")
+
+    assert answer.status == 200
+    assert answer.told
+
+
+def test_a_home_that_breaks_leaves_the_last_good_list_with_the_reason(site: Site) -> None:
+    # Proves X8.
+    good = site.get(LIST)
+
+    kept = break_home(site.home)
+    site.cache.invalidate()
+    marked = site.get(LIST)
+    (site.home / "state.db").write_bytes(kept)
+    mended = wait_for(lambda: site.get(LIST), lambda answer: answer.headers["X-Hermes-Cache"] != "outdated")
+
+    assert sorted(map(str, titles(marked))) == sorted(map(str, titles(good)))
+    assert marked.headers["X-Hermes-Cache"] == "outdated"
+    assert "state.db" in marked.headers["X-Hermes-Cache-Error"]
+    assert "X-Hermes-Cache-Error" not in mended.headers
+
+
+def test_a_broken_home_never_looks_like_an_empty_one(site: Site) -> None:
+    # Proves X8, R12.
+    break_home(site.home)
+
+    answer = site.get(LIST)
+
+    assert answer.status == 503
+    assert "state.db" in str(answer.told["error"])
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_the_server_ends_soon_whoever_is_connected(site: Site) -> None:
+    # Proves L1.
+    kept_alive, streaming, silent = site.connect(), site.connect(), site.connect()
+    kept_alive.request("GET", LIST)
+    kept_alive.getresponse().read()
+    streaming.request("GET", "/api/sessions/events")
+    stream: HTTPResponse = streaming.getresponse()
+    silent.connect()
+    silent.sock.sendall(b"GET / HTTP/1.1\r\nHost: local")
+
+    began_s = time.monotonic()
+    site.server.stop()
+    took_s = time.monotonic() - began_s
+
+    assert b"event: hello" in stream.read()
+    assert took_s < 5
+    for each in (kept_alive, streaming, silent):
+        each.close()
+
+
+def test_the_server_ends_soon_beside_a_client_that_reads_nothing(serve: Callable[..., Site]) -> None:
+    # Proves L1.
+    site = serve(GatewaySettings(heartbeat_s=0.000_1))
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    deaf.connect((urlsplit(site.server.url).hostname, urlsplit(site.server.url).port))
+    deaf.sendall(b"GET /api/sessions/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    first = deaf.recv(1)
+
+    began_s = time.monotonic()
+    site.server.stop()
+    took_s = time.monotonic() - began_s
+
+    assert first == b"H"
+    assert took_s < 5
+    deaf.close()
+
+
+def wait_for(ask: Callable[[], Answer], fits: Callable[[Answer], bool]) -> Answer:
+    """Poll as a front end does, until an answer fits."""
+    ends_at_s = time.monotonic() + 15
+    pause = threading.Event()
+    while time.monotonic() < ends_at_s:
+        answer = ask()
+        if fits(answer):
+            return answer
+        pause.wait(0.05)
+    raise AssertionError("no answer fitted within 15 s")

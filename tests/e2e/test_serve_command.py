@@ -1,0 +1,191 @@
+"""`hermes-cache serve` as a process: its start, its end, and what it refuses."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from hermes_cache.hermes.sample import make_sample_home
+
+COMMAND = [sys.executable, "-m", "hermes_cache.cli", "serve"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path = tmp_path / "home"
+    make_sample_home(path, sessions=30, seed=5)
+    return path
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run the command; gives the process and its address, once it is ready."""
+    command = [*COMMAND, "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 -- ours
+        try:
+            yield process, _address(process)
+        finally:
+            process.kill()
+
+
+def _address(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    ready, _, _ = select.select([process.stdout], [], [], 40)
+    line = process.stdout.readline() if ready else ""
+    found = re.search(r"http://\S+", line)
+    assert found, f"no address in {line!r}"
+    return found[0]
+
+
+def refused(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 -- ours
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def connect(url: str) -> HTTPConnection:
+    where = urlsplit(url)
+    return HTTPConnection(where.hostname or "", where.port, timeout=20)
+
+
+def titles(url: str) -> list[str]:
+    with closing(connect(url)) as connection:
+        connection.request("GET", "/api/sessions?show_cli=1&show_cron=1&all_profiles=1")
+        return [row["title"] for row in json.loads(connection.getresponse().read())["sessions"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_within_5_s_with_a_stream_connected(home: Path, number: signal.Signals) -> None:
+    # Proves L1, L3, W1.
+    with served("--home", str(home)) as (process, url), closing(connect(url)) as stream:
+        listed = titles(url)
+        stream.request("GET", "/api/sessions/events")
+        response = stream.getresponse()
+        response.readline()
+
+        began_s = time.monotonic()
+        process.send_signal(number)
+        code = process.wait(10)
+        took_s = time.monotonic() - began_s
+        assert process.stderr
+        complaints = process.stderr.read()
+
+    assert listed
+    assert (code, complaints) == (0, "")
+    assert took_s < 5
+
+
+def test_it_starts_where_ctrl_c_is_ignored_and_still_obeys_it(home: Path) -> None:
+    # Proves L3: a shell starts background jobs so.
+    ignoring = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with served("--home", str(home)) as (process, _):
+            process.send_signal(signal.SIGINT)
+
+            assert process.wait(10) == 0
+    finally:
+        signal.signal(signal.SIGINT, ignoring)
+
+
+def test_a_demo_is_written_to_and_leaves_nothing_behind() -> None:
+    # Proves W1, X9.
+    with served("--demo", "--sessions", "20") as (process, url):
+        folder = demo_folder(process)
+        writers = children_of(process.pid)
+        listed = titles(url)
+
+        process.send_signal(signal.SIGINT)
+        code = process.wait(10)
+
+    assert listed
+    assert len(writers) == 1
+    assert code == 0
+    assert not folder.exists()
+    assert not Path(f"/proc/{writers[0]}").exists()
+
+
+def test_the_writer_of_a_demo_ends_when_its_server_is_killed() -> None:
+    # Proves L1.
+    with served("--demo", "--sessions", "5") as (process, _):
+        folder = demo_folder(process)
+        (writer,) = children_of(process.pid)
+        ended = os.pidfd_open(writer)
+
+        process.kill()
+        ready, _, _ = select.select([ended], [], [], 10)
+
+    assert ready == [ended]
+    os.close(ended)
+    subprocess.run(["rm", "-r", str(folder)], check=True)  # noqa: S603, S607 -- what a killed server cannot remove
+
+
+def test_a_home_that_was_named_and_is_missing_is_a_usage_error(tmp_path: Path) -> None:
+    # Proves W3.
+    result = refused("--home", str(tmp_path / "nowhere"))
+
+    assert result.returncode == 2
+    assert "nowhere" in result.stderr
+
+
+def test_without_a_home_it_says_how_to_get_one(tmp_path: Path) -> None:
+    # Proves W3.
+    result = refused(HERMES_HOME=str(tmp_path / "nowhere"))
+
+    assert result.returncode == 1
+    assert "--home" in result.stderr
+    assert "--demo" in result.stderr
+
+
+def test_a_port_that_is_taken_is_named(home: Path) -> None:
+    # Proves W3.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = refused("--home", str(home), "--port", str(port))
+
+    assert result.returncode == 1
+    assert str(port) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_beyond_loopback_it_does_not_start_without_a_token(home: Path) -> None:
+    # Proves W5.
+    result = refused("--home", str(home), "--host", "0.0.0.0", HERMES_CACHE_TOKEN="")  # noqa: S104 -- refused
+
+    assert result.returncode == 2
+    assert "--token" in result.stderr
+
+
+def test_a_demo_takes_no_home(home: Path) -> None:
+    # Proves W3.
+    result = refused("--demo", "--home", str(home))
+
+    assert result.returncode == 2
+
+
+def children_of(pid: int) -> list[int]:
+    """Give the child processes, whichever thread started them."""
+    found = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(child) for child in found.split()]
+
+
+def demo_folder(process: "subprocess.Popen[str]") -> Path:
+    (writer,) = children_of(process.pid)
+    arguments = Path(f"/proc/{writer}/cmdline").read_text().split("\0")
+    return next(Path(each).parent for each in arguments if "hermes-cache-demo-" in each)

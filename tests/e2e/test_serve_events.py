@@ -1,0 +1,296 @@
+"""Event streams over a real socket: what a browser's EventSource is told."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+import pytest
+
+from hermes_cache.adapters.blinker_bus import Bus
+from hermes_cache.cache import SessionListCache
+from hermes_cache.core.policy import Policy
+from hermes_cache.gateway.app import create_app
+from hermes_cache.gateway.server import GatewayServer
+from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.hermes import HermesHome
+from hermes_cache.hermes.sample import make_sample_home
+
+LIST = "/api/sessions?visible_only=0&show_cli=1&show_cron=1"
+
+
+@dataclass(frozen=True)
+class Event:
+    id: str
+    kind: str
+    told: dict[str, object]
+
+
+class Client:
+    """An EventSource: reads events, passes comments over but counts them."""
+
+    def __init__(self, url: str, path: str = "/api/sessions/events", last_event_id: str | None = None) -> None:
+        where = urlsplit(url)
+        self._connection = HTTPConnection(where.hostname or "", where.port, timeout=10)
+        self._connection.request("GET", path, headers={"Last-Event-ID": last_event_id} if last_event_id else {})
+        self._response = self._connection.getresponse()
+        self.status = self._response.status
+        self.content_type = self._response.headers["Content-Type"]
+        self.heartbeats = 0
+
+    def next(self) -> Event | None:
+        """Give the next event; None at the end of the stream."""
+        fields: dict[str, str] = {}
+        while line := self._response.readline().decode():
+            name, _, value = line.rstrip("\n").partition(":")
+            fields[name] = value.strip()
+            if line == "\n" and "data" in fields:
+                return Event(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
+            if line == "\n":
+                self.heartbeats += "" in fields
+                fields = {}
+        return None
+
+    def rest(self) -> bytes:
+        return self._response.read()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Site:
+    home: Path
+    cache: SessionListCache
+    server: GatewayServer
+
+    def rows(self) -> list[dict[str, object]]:
+        where = urlsplit(self.server.url)
+        with closing(HTTPConnection(where.hostname or "", where.port, timeout=20)) as connection:
+            connection.request("GET", LIST)
+            rows = json.loads(connection.getresponse().read())["sessions"]
+        assert isinstance(rows, list)
+        return rows
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    home = tmp_path / "home"
+    make_sample_home(home, sessions=40, seed=3)
+    open_sites: list[Site] = []
+
+    def start(settings: GatewaySettings | None = None) -> Site:
+        source = HermesHome(home)
+        cache = SessionListCache(
+            source.builder, sources=source.sources, bus=Bus(), policy=Policy(poll_interval=5.0, stop_timeout=2.0)
+        )
+        site = Site(home, cache, GatewayServer(create_app(cache, source, settings=settings)))
+        cache.start()
+        site.server.start()
+        open_sites.append(site)
+        return site
+
+    yield start
+    for site in open_sites:
+        site.server.stop()
+        site.cache.stop()
+
+
+@pytest.fixture
+def site(serve: Callable[..., Site]) -> Site:
+    return serve()
+
+
+def test_a_stream_begins_with_the_place_that_it_starts_from(site: Site) -> None:
+    # Proves E8, W1.
+    with Client(site.server.url) as client:
+        hello = client.next()
+
+    assert client.content_type.startswith("text/event-stream")
+    assert hello is not None
+    assert (hello.kind, hello.id) == ("hello", hello.told["version"])
+    assert hello.id
+
+
+def test_a_change_is_told_with_its_version_as_id(site: Site) -> None:
+    # Proves E7, E8, W1.
+    with Client(site.server.url) as client:
+        client.next()
+
+        site.cache.invalidate(profile="work", reason="session_rename", session_id="s1")
+        event = client.next()
+
+    assert event is not None
+    assert event.kind == "sessions_changed"
+    assert event.told == {
+        "type": "sessions_changed",
+        "version": event.id,
+        "reason": "session_rename",
+        "profile": "work",
+        "session_id": "s1",
+    }
+
+
+def test_a_change_of_everything_names_no_profile(site: Site) -> None:
+    # Proves E7.
+    with Client(site.server.url) as client:
+        client.next()
+
+        site.cache.invalidate(reason="session_import")
+        event = client.next()
+
+    assert event is not None
+    assert event.told.keys() == {"type", "version", "reason"}
+
+
+def test_a_stream_of_one_profile_hears_nothing_of_another(site: Site) -> None:
+    # Proves E7.
+    with Client(site.server.url, "/api/sessions/events?profile=work") as client:
+        client.next()
+
+        site.cache.invalidate(profile="other", reason="session_new")
+        site.cache.invalidate(profile="work", reason="session_pin")
+        event = client.next()
+
+    assert event is not None
+    assert event.told["reason"] == "session_pin"
+
+
+@pytest.mark.parametrize("by_header", [True, False])
+def test_a_client_that_comes_back_is_told_what_it_missed(site: Site, *, by_header: bool) -> None:
+    # Proves E8.
+    with Client(site.server.url) as client:
+        client.next()
+        site.cache.invalidate(profile="work", reason="session_new", session_id="s1")
+        seen = client.next()
+    assert seen is not None
+
+    site.cache.invalidate(profile="work", reason="session_pin", session_id="s2")
+    path = "/api/sessions/events" if by_header else f"/api/sessions/events?since={seen.id}"
+    with Client(site.server.url, path, seen.id if by_header else None) as client:
+        hello, missed = client.next(), client.next()
+
+    assert hello is not None
+    assert missed is not None
+    assert hello.id == seen.id
+    assert (missed.told["profile"], missed.told["session_id"]) == ("work", "s2")
+
+
+@pytest.mark.parametrize("unknown", ["elsewhere:7", "nonsense"])
+def test_a_client_with_an_unknown_version_is_told_to_refresh_everything(site: Site, unknown: str) -> None:
+    # Proves E8.
+    with Client(site.server.url, last_event_id=unknown) as client:
+        client.next()
+        event = client.next()
+
+    assert event is not None
+    assert event.kind == "sessions_changed"
+    assert "profile" not in event.told
+
+
+def test_a_silent_stream_says_that_it_lives(serve: Callable[..., Site]) -> None:
+    # Proves W1.
+    site = serve(GatewaySettings(heartbeat_s=0.02))
+    with Client(site.server.url) as client:
+        client.next()
+        later = threading.Timer(0.5, site.cache.invalidate)
+        later.start()
+        client.next()
+        later.join()
+
+    assert client.heartbeats >= 2
+
+
+def test_streams_are_bounded_and_a_closed_one_makes_room(serve: Callable[..., Site]) -> None:
+    # Proves W5.
+    site = serve(GatewaySettings(max_streams=2, heartbeat_s=0.02))
+    first, second, third = (Client(site.server.url) for _ in range(3))
+
+    first.close()
+    room = wait_for_room(site.server.url)
+
+    assert (second.status, third.status, room.status) == (200, 503, 200)
+    assert "bound" in json.loads(third.rest())["error"]
+    for each in (second, third, room):
+        each.close()
+
+
+def test_a_stream_ends_with_its_cache(site: Site) -> None:
+    # Proves L1, E7.
+    with Client(site.server.url) as client:
+        client.next()
+
+        site.cache.stop()
+
+        assert client.next() is None
+
+
+def test_a_rename_by_another_process_reaches_the_list_and_the_stream(site: Site) -> None:
+    # Proves E9, R4, X6.
+    renamed = next(
+        row for row in site.rows() if row["profile"] in {None, "default"} and not row.get("parent_title")
+    )
+    polls = Polls(site, lambda rows: any(row["title"] == "A new name" for row in rows))
+    with Client(site.server.url) as client:
+        client.next()
+        polls.start()
+
+        rename(site.home, str(renamed["session_id"]), "A new name")
+        event = client.next()
+        polls.join(15)
+
+    assert event is not None
+    assert event.told["reason"] == "source_changed"
+    assert polls.found
+
+
+class Polls(threading.Thread):
+    """A front end that polls until the list is as it should be."""
+
+    def __init__(self, site: Site, fits: Callable[[list[dict[str, object]]], bool]) -> None:
+        super().__init__()
+        self._site = site
+        self._fits = fits
+        self._pause = threading.Event()
+        self.found = False
+
+    def run(self) -> None:
+        ends_at_s = time.monotonic() + 12
+        while not self.found and time.monotonic() < ends_at_s:
+            self.found = self._fits(self._site.rows())
+            self._pause.wait(0.1)
+
+
+def rename(home: Path, session_id: str, title: str) -> None:
+    """Rename a session as another process does."""
+    code = (
+        "import sys; from pathlib import Path; from hermes_cache.hermes.writer import rename_session; "
+        "rename_session(Path(sys.argv[1]), sys.argv[2], sys.argv[3])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(home), session_id, title], check=True, timeout=30)  # noqa: S603 -- ours
+
+
+def wait_for_room(url: str) -> Client:
+    """Connect until a stream is let in: a server hears late that a client is gone."""
+    pause, ends_at_s = threading.Event(), time.monotonic() + 10
+    while time.monotonic() < ends_at_s:
+        client = Client(url)
+        if client.status == 200:
+            return client
+        client.close()
+        pause.wait(0.05)
+    raise AssertionError("no stream was let in within 10 s")
