@@ -12,7 +12,7 @@ _FALSE: Final = frozenset({"0", "false", "no"})
 _MAX_ARCHIVED_LIMIT: Final = 2_000
 _MAX_ARCHIVED_OFFSET: Final = 200_000
 _SIDEBAR_SOURCES: Final = frozenset({"webui", "cli"})
-_PROFILE: Final = pattern(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_PROFILE: Final = pattern(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FIELDS: Final = (
     "profile", "all_profiles", "show_cli", "show_previous_messaging", "show_cron", "show_webhook", "show_kanban",
     "show_claude_code", "include_archived", "exclude_hidden", "visible_only", "source_filter", "sidebar_source",
@@ -79,7 +79,7 @@ class Query:
         """Give the profile's name; None where absent or blank."""
         value = self.text("profile")
         if value and not _PROFILE.fullmatch(value):
-            raise ParameterError("profile", value, "letters, digits, - and _, at most 64, no sign first")
+            raise ParameterError("profile", value, "at most 64 of a-z, 0-9, - and _, a letter or a digit first")
         return value
 
 

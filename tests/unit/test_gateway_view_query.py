@@ -69,6 +69,7 @@ def test_a_blank_filter_switches_the_default_filter_off() -> None:
         ("archived_offset", ["9" * 10_000]),
         ("profile", ["../other"]),
         ("profile", ["a" * 65]),
+        ("profile", ["Work"]),
         ("sidebar_source", ["tui"]),
         ("show_crons", ["1"]),
         ("extra", ["1"]),
