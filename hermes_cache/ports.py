@@ -10,9 +10,20 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.overlay import LiveSession
+from hermes_cache.core.stamps import SETTINGS_PART
 
-SETTINGS_PART = "settings"
-"""Stamp parts whose names start so belong to settings: live under hold-down, never held back (rules H1, B9)."""
+__all__ = [
+    "SETTINGS_PART",
+    "ActiveStreamIds",
+    "Builder",
+    "Clock",
+    "IsRootProfile",
+    "LastKnown",
+    "LiveSessions",
+    "ScopedBuilder",
+    "SettingsVersion",
+    "Sources",
+]
 
 
 class Clock(Protocol):

@@ -106,15 +106,17 @@ def freeze(payload: Mapping[str, Json]) -> Payload:
     Source: rules P1, P3, P5, B7.
     """
     if isinstance(payload, Payload):
-        return payload
+        frozen_already: Payload = payload
+        return frozen_already
     if not isinstance(payload, Mapping):
         raise PayloadError("", f"is {_kind(payload)}, no mapping")
     rows = payload.get(ROWS)
     if not isinstance(rows, list | tuple):
         return _frozen_dict(payload, ())
-    frozen = _blank(FrozenList)
-    list.extend(frozen, [_row(row, (ROWS, at)) for at, row in enumerate(rows)])
-    return _dict_of({**_frozen_dict({k: v for k, v in payload.items() if k != ROWS}, ()), ROWS: frozen})
+    frozen: FrozenList = _blank(FrozenList)
+    list.extend(frozen, [_row(row, at) for at, row in enumerate(rows)])
+    rest = {name: value for name, value in payload.items() if name != ROWS}
+    return _dict_of({**_frozen_dict(rest, ()), ROWS: frozen})
 
 
 def freeze_row(row: Mapping[str, Json]) -> Row:
@@ -144,8 +146,8 @@ def row_of(encoded: bytes) -> Json:
     """Give the row that was encoded so; the bytes are kept beside it, not made again."""
     decoded = orjson.loads(encoded)
     if not isinstance(decoded, dict):
-        return _frozen(decoded, (ROWS, "*"))
-    row = _blank(Row)
+        return _frozen(decoded, (ROWS,), "*")
+    row: Row = _blank(Row)
     dict.update(row, _frozen_dict(decoded, (ROWS, "*")))
     row.encoded = encoded
     return row
@@ -156,17 +158,23 @@ def _thawed(values: dict[str, Json]) -> dict[str, Json]:
 
 
 def _blank(kind: type[_Frozen]) -> _Frozen:
-    return kind.__new__(kind)
+    blank: _Frozen = kind.__new__(kind)
+    return blank
 
 
-def _row(row: Json, path: _Path) -> Json:
+_FROZEN_KINDS: Final = frozenset({bool, type(None), Payload, Row, FrozenList})
+_NUMBERS: Final = frozenset({int, float})
+"""Within the bounds of 64 bits they need no second look: neither NaN nor infinity lies there."""
+
+
+def _row(row: Json, at: int) -> Json:
     if isinstance(row, Row):
         return row
-    return _new_row(row, path) if isinstance(row, Mapping) else _frozen(row, path)
+    return _new_row(row, (ROWS, at)) if isinstance(row, Mapping) else _frozen(row, (ROWS,), at)
 
 
 def _new_row(values: Mapping[str, Json], path: _Path) -> Row:
-    row = _blank(Row)
+    row: Row = _blank(Row)
     dict.update(row, _frozen_dict(values, path))
     dict.setdefault(row, "is_streaming", False)
     row.encoded = orjson.dumps(row)
@@ -174,20 +182,20 @@ def _new_row(values: Mapping[str, Json], path: _Path) -> Row:
 
 
 def _dict_of(values: dict[str, Json]) -> Payload:
-    frozen = _blank(Payload)
+    frozen: Payload = _blank(Payload)
     dict.update(frozen, values)
     return frozen
 
 
-def _frozen(value: Json, path: _Path) -> Json:
+def _frozen(value: Json, path: _Path, step: str | int) -> Json:
     kind = type(value)
-    if isinstance(value, str):
-        return value if kind is str and value.isascii() else _text(value, path)
-    if value is None or kind is bool or kind is Payload or kind is Row or kind is FrozenList:
+    if kind in _FROZEN_KINDS or (kind in _NUMBERS and _MIN_INT <= value <= _MAX_INT):  # type: ignore[operator]
         return value
+    if isinstance(value, str):
+        return _text(value, (*path, step))
     if isinstance(value, int | float):
-        return _number(value, path)
-    return _frozen_container(value, path)
+        return _number(value, (*path, step))
+    return _frozen_container(value, (*path, step))
 
 
 def _frozen_container(value: Json, path: _Path) -> Json:
@@ -201,17 +209,17 @@ def _frozen_container(value: Json, path: _Path) -> Json:
 
 
 def _frozen_dict(values: Mapping[str, Json], path: _Path) -> Payload:
-    frozen = _blank(Payload)
+    frozen: Payload = _blank(Payload)
     put = dict.__setitem__
     for name, value in values.items():
         plain = name if type(name) is str and name.isascii() else _name(name, path)
-        put(frozen, plain, _frozen(value, (*path, plain)))
+        put(frozen, plain, value if type(value) is str and value.isascii() else _frozen(value, path, plain))
     return frozen
 
 
 def _frozen_list(values: Sequence[Json], path: _Path) -> FrozenList:
-    frozen = _blank(FrozenList)
-    list.extend(frozen, [_frozen(value, (*path, at)) for at, value in enumerate(values)])
+    frozen: FrozenList = _blank(FrozenList)
+    list.extend(frozen, [_frozen(value, path, at) for at, value in enumerate(values)])
     return frozen
 
 
@@ -222,6 +230,8 @@ def _name(name: object, path: _Path) -> str:
 
 
 def _text(value: str, path: _Path) -> str:
+    if type(value) is str and value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -5,9 +5,12 @@ Source: rules S1, S4, B3, V3.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from hermes_cache.core.streams import Marker
+
+SETTINGS_PART: Final = "settings"
+"""Stamp parts whose names start so belong to settings: live under hold-down, never held back (H1, B9)."""
 
 Parts: TypeAlias = tuple[tuple[str, Hashable], ...]
 """Part names and values, sorted by name."""

@@ -1,0 +1,100 @@
+"""Answering: what a read gets when it does not get what it came for.
+
+A stale payload where rule R1 allows it and the read does; else the error. Source: rules R4 to R8, B5.
+"""
+
+from hermes_cache.core.effects import Served
+from hermes_cache.core.stamps import Check, moved_parts
+from hermes_cache.core.state import Entry, Failure, Reason, State, Target, Waiter
+from hermes_cache.core.turn import Turn
+from hermes_cache.errors import (
+    BuildError,
+    BuildTimeoutError,
+    CacheBusyError,
+    HermesCacheError,
+    LookupTimeoutError,
+)
+
+_FAILURES_THAT_SLOW = 2
+_LEAST_PAUSE_S = 0.2
+"""After two failures in a row even an invalidation brings the next attempt no closer than this (R7)."""
+
+
+def stale_for(state: State, waiter: Waiter) -> Entry | None:
+    """Give the stale payload that a read may get: none where it insists, or an invalidation came before it."""
+    entry = state.entry_of(waiter.read.target)
+    allowed = entry is not None and not waiter.read.strict and entry.version >= waiter.version
+    return entry if allowed else None
+
+
+def answer_stale(turn: Turn, waiter: Waiter, entry: Entry, reason: Reason) -> None:
+    """Answer with what is held, though a newer one is wanted."""
+    failure = turn.state.failures.get(entry.target.key)
+    turn.answer(waiter.read, Served(entry, "stale", reason, waiter.overtaken_by, failure))
+
+
+def answer_instead(turn: Turn, waiter: Waiter, error: HermesCacheError) -> None:
+    """Answer with the stale payload that the read may get, else with an error."""
+    entry = stale_for(turn.state, waiter)
+    if entry is None:
+        turn.answer(waiter.read, error)
+        return
+    answer_stale(turn, waiter, entry, waiter.reason or "source")
+
+
+def answer_failed(turn: Turn, waiter: Waiter, failure: Failure) -> None:
+    """Answer a read for which a build failed, or may not be tried again yet (R7)."""
+    answer_instead(turn, waiter, failure_error(waiter.read.target, failure, turn.now_s))
+
+
+def answer_expired(turn: Turn, waiter: Waiter) -> None:
+    """Answer a read that waited as long as it may (R4 to R6)."""
+    read, policy = waiter.read, turn.policy
+    if read.timeout_s < policy.build_timeout:
+        waited_for = "a check of its sources" if waiter.awaits == "check" else "its build"
+        answer_instead(turn, waiter, LookupTimeoutError(read.target.key, read.timeout_s, waited_for))
+        return
+    reason = f"a reader waited {policy.build_timeout:g} s, Policy.build_timeout, for its build"
+    answer_instead(turn, waiter, BuildTimeoutError(read.target.key, reason))
+
+
+def has_room(turn: Turn) -> bool:
+    """Say whether one more read may wait (B5)."""
+    return turn.state.waiting < turn.policy.max_waiters
+
+
+def answer_busy(turn: Turn, waiter: Waiter) -> None:
+    """Answer a read that there is no room for (B5)."""
+    answer_instead(turn, waiter, CacheBusyError("max_waiters", turn.policy.max_waiters))
+
+
+def retry_at_s(state: State, failure: Failure, target: Target) -> float:
+    """Give when a key that failed may be built again; what changed since brings that forward (R7)."""
+    slowed = failure.count >= _FAILURES_THAT_SLOW
+    if state.version_of(target) == failure.version and not _moved(failure.seen, state.check_of(target)):
+        return failure.retry_at_s
+    return min(failure.retry_at_s, failure.at_s + (_LEAST_PAUSE_S if slowed else 0.0))
+
+
+def standing_failure(turn: Turn, target: Target) -> Failure | None:
+    """Give the failure that forbids a build of a key for now."""
+    failure = turn.state.failures.get(target.key)
+    if failure is None or turn.now_s >= retry_at_s(turn.state, failure, target):
+        return None
+    return failure
+
+
+def failure_error(target: Target, failure: Failure, now_s: float) -> BuildError:
+    """Give the error that tells of a failure; a new one for every reader."""
+    retry_in_s = max(0.0, failure.retry_at_s - now_s)
+    if isinstance(failure.cause, str):
+        kind = BuildTimeoutError if failure.timeout else BuildError
+        return kind(target.key, failure.cause, retry_in_s=retry_in_s)
+    told = f"{type(failure.cause).__name__}: {failure.cause}"
+    error = BuildError(target.key, told, retry_in_s=retry_in_s)
+    error.__cause__ = failure.cause
+    return error
+
+
+def _moved(seen: Check | None, check: Check | None) -> bool:
+    return check is not None and bool(moved_parts(seen.parts if seen else (), check.parts))

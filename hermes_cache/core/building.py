@@ -1,0 +1,228 @@
+"""Building: one live build a key, what it answers, and what becomes of its payload.
+
+A build that an event overtook answers those who came before the event, is not stored, and is queued again for
+those who came after: so no reader waits for more than the build that runs when it comes, and one more.
+Source: rules R1, R5, R7, R11, B1 to B7, H2.
+"""
+
+from dataclasses import replace
+
+from hermes_cache.core import duty
+from hermes_cache.core.answering import answer_failed, answer_instead, standing_failure
+from hermes_cache.core.effects import Abandon, Release, RunBuild, Served, Tell
+from hermes_cache.core.messages import Built, Failed
+from hermes_cache.core.notices import BuildDiscarded, BuildFailed, BuildFinished, BuildStarted
+from hermes_cache.core.stamps import Stamp
+from hermes_cache.core.state import Build, Entry, Failure, Reason, Target, Waiter
+from hermes_cache.core.storing import store
+from hermes_cache.core.transitions import Begun, Ended, FailedAgain, Mended, Queued, Returned
+from hermes_cache.core.turn import Turn
+from hermes_cache.errors import BuildError, CacheBusyError, HermesCacheError
+
+
+def request_build(
+    turn: Turn, target: Target, reason: Reason, *, refresh: bool, builder: object = None
+) -> HermesCacheError | None:
+    """Queue a build of a key that has none, and start what there is room for.
+
+    Args:
+        turn: Where.
+        target: What to build.
+        reason: Why.
+        refresh: It replaces what may still be served, so its cost counts (B9).
+        builder: A reader's own; None for the cache's.
+
+    Returns:
+        None, or why it is refused: too many queue, or too many hang.
+    """
+    state, policy = turn.state, turn.policy
+    if _too_many_hang(turn):
+        return _hanging(turn, target)
+    if state.running() >= policy.pool_size and len(state.queue) >= policy.max_queue:
+        return CacheBusyError("max_queue", policy.max_queue)
+    _queue(turn, target, reason, refresh=refresh, builder=builder)
+    return None
+
+
+def start_builds(turn: Turn) -> None:
+    """Start queued builds while there is room, those first that readers wait for (B5)."""
+    while turn.state.queue and turn.state.running() < turn.policy.pool_size:
+        state = turn.state
+        wanted = (key for key in state.queue if any(w.awaits == "build" for w in state.waiters.get(key, ())))
+        _start(turn, state.builds[next(wanted, state.queue[0])])
+
+
+def built(turn: Turn, message: Built) -> None:
+    """Take in a payload: answer whom it may answer, store it unless overtaken, build again for the rest (B4)."""
+    build = _live(turn, message.build)
+    if build is None:
+        _discard_late(turn, message)
+        return
+    _end(turn, build)
+    if build.target.key in turn.state.failures:
+        turn.record(Mended(build.target.key))
+    turn.do(Tell(BuildFinished(build.target.key, build.id, message.took_s)))
+    entry = _entry_of(turn, message)
+    store(turn, entry, message, overtaken_by=build.overtaken_by)
+    moved = _answer_waiters(turn, build, entry)
+    _build_again(turn, build, wanted=moved)
+    start_builds(turn)
+
+
+def failed(turn: Turn, message: Failed) -> None:
+    """Take in a failure: answer all who wait for that build (R7)."""
+    build = _live(turn, message.build)
+    if build is None:
+        turn.record(Returned(message.build.id))
+        turn.do(Tell(BuildDiscarded(message.build.target.key, message.build.id, None)))
+        return
+    _end(turn, build)
+    _fail(turn, build, message.cause)
+
+
+def abandon_overdue(turn: Turn) -> None:
+    """Give up the builds that run longer than `build_timeout` (B6)."""
+    timeout_s = turn.policy.build_timeout
+    for build in list(turn.state.builds.values()):
+        if build.began_s is not None and build.began_s + timeout_s <= turn.now_s:
+            turn.do(Abandon(build.id))
+            _end(turn, build, hangs=True)
+            told = f"its builder did not return within {timeout_s:g} s, Policy.build_timeout"
+            _fail(turn, build, told)
+
+
+def _queue(turn: Turn, target: Target, reason: Reason, *, refresh: bool, builder: object) -> None:
+    build = Build(turn.state.last_build + 1, target, reason, refresh, builder)
+    turn.record(Queued(build))
+    if refresh:
+        duty.join(turn, build)
+    start_builds(turn)
+
+
+def _too_many_hang(turn: Turn) -> bool:
+    return len(turn.state.abandoned) >= turn.policy.max_abandoned
+
+
+def _hanging(turn: Turn, target: Target) -> BuildError:
+    count = len(turn.state.abandoned)
+    return BuildError(target.key, f"{count} builds hang, Policy.max_abandoned; none starts until one of them ends")
+
+
+def _start(turn: Turn, queued: Build) -> None:
+    state = turn.state
+    version = state.version_of(queued.target)
+    build = replace(queued, began_s=turn.now_s, version=version, streams=state.streams)
+    turn.record(Begun(build, turn.now_s + turn.policy.build_timeout))
+    if build.refresh:
+        duty.begin(turn, build)
+    entry = state.entry_of(build.target)
+    turn.do(RunBuild(build, state.settings, entry.content if entry else None))
+    turn.do(Tell(BuildStarted(build.target.key, build.id, build.reason)))
+
+
+def _live(turn: Turn, begun: Build) -> Build | None:
+    """Give a build with what overtook it since; None where it was abandoned."""
+    live = turn.state.builds.get(begun.target.key)
+    return live if live is not None and live.id == begun.id else None
+
+
+def _end(turn: Turn, build: Build, *, hangs: bool = False) -> None:
+    turn.record(Ended(build, hangs=hangs))
+    if build.refresh:
+        duty.leave(turn, build)
+
+
+def _discard_late(turn: Turn, message: Built) -> None:
+    turn.record(Returned(message.build.id))
+    turn.do(Tell(BuildDiscarded(message.build.target.key, message.build.id, None)))
+    turn.do(Release(message.content))
+
+
+def _entry_of(turn: Turn, message: Built) -> Entry:
+    build, check = message.build, message.check
+    marker = build.streams.marker(build.target.reach, check.listed)
+    return Entry(
+        build.target,
+        message.content,
+        build.version,
+        Stamp(marker, check),
+        turn.now_s,
+        message.took_s,
+        build.id,
+    )
+
+
+def _answers(build: Build, waiter: Waiter) -> bool:
+    before = build.began_s is not None and build.began_s < waiter.read.began_s
+    return build.version >= waiter.version and not (waiter.read.freshness == "fresh" and before)
+
+
+def _answer_waiters(turn: Turn, build: Build, entry: Entry) -> bool:
+    """Answer those whom the payload may answer; say whether one got it as stale, for a stream that moved."""
+    moves = build.streams.moves.of(build.target.reach)
+    waiting = [waiter for waiter in _builds_waiters(turn, build) if _answers(build, waiter)]
+    too_old = [waiter for waiter in waiting if waiter.moves > moves]
+    turn.dismiss([waiter for waiter in waiting if not (waiter.moves > moves and waiter.read.strict)])
+    for waiter in waiting:
+        if waiter.moves <= moves:
+            overtaken_by = build.overtaken_by or waiter.overtaken_by
+            turn.answer(waiter.read, Served(entry, waiter.outcome, waiter.reason, overtaken_by))
+        elif not waiter.read.strict:
+            turn.answer(waiter.read, Served(entry, "stale", "source", waiter.overtaken_by))
+    return bool(too_old)
+
+
+def _builds_waiters(turn: Turn, build: Build) -> list[Waiter]:
+    return [w for w in turn.state.waiters.get(build.target.key, ()) if w.awaits == "build"]
+
+
+def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
+    """Queue the next build for the readers that this one could not answer; the queue's bound does not hold here.
+
+    Args:
+        turn: Where.
+        build: The one that ended.
+        wanted: Build again even if nobody waits.
+    """
+    left = _builds_waiters(turn, build)
+    if not left and not wanted:
+        return
+    turn.dismiss(left)
+    for waiter in left:
+        turn.wait(replace(waiter, overtaken_by=waiter.overtaken_by or build.overtaken_by), until_s=waiter.until_s)
+    builders = [waiter.read.builder for waiter in left if waiter.read.builder is not None]
+    builder = builders[-1] if builders else build.builder
+    if not _too_many_hang(turn):
+        reason: Reason = "event" if build.overtaken_by else "source"
+        _queue(turn, build.target, reason, refresh=not left, builder=builder)
+        return
+    left = _builds_waiters(turn, build)
+    turn.dismiss(left)
+    for waiter in left:
+        answer_instead(turn, waiter, _hanging(turn, build.target))
+
+
+def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:
+    target = build.target
+    before = turn.state.failures.get(target.key)
+    count = before.count + 1 if before else 1
+    retry_at_s = turn.now_s + turn.policy.retry_delay_s(count)
+    seen = turn.state.check_of(target)
+    timeout = isinstance(cause, str)
+    failure = Failure(count, turn.now_s, retry_at_s, build.version, seen, cause, timeout)
+    turn.record(FailedAgain(target.key, failure))
+    told = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
+    turn.do(Tell(BuildFailed(target.key, build.id, told)))
+    _answer_those_failed(turn, build, failure)
+    _build_again(turn, build)
+    start_builds(turn)
+
+
+def _answer_those_failed(turn: Turn, build: Build, failure: Failure) -> None:
+    """Answer all who waited for it; those whom it could not have answered wait on, where a new one may start."""
+    waiting = _builds_waiters(turn, build)
+    forbidden = standing_failure(turn, build.target) is not None
+    told = [waiter for waiter in waiting if forbidden or _answers(build, waiter)]
+    turn.dismiss(told)
+    for waiter in told:
+        answer_failed(turn, waiter, failure)

@@ -1,0 +1,157 @@
+"""Decide: the law of the cache, as one pure function.
+
+`decide(state, message, now)` gives the state after, the transitions that make it, and the effects to run. Time
+comes first: what is due is done before the message is looked at, so a late timer never lets a message see a world
+that is over. Nothing here knows a clock, a thread or a file.
+"""
+
+from dataclasses import replace
+from math import inf
+from typing import assert_never
+
+from hermes_cache.core.building import abandon_overdue, built, failed, request_build
+from hermes_cache.core.checking import checked, take_check
+from hermes_cache.core.effects import Tell
+from hermes_cache.core.events import AppliedEvent, StreamStarted, StreamStopped
+from hermes_cache.core.freshness import Verdict, judge
+from hermes_cache.core.messages import (
+    Built,
+    Checked,
+    Failed,
+    Leave,
+    Message,
+    Publish,
+    Stop,
+    Tick,
+    Weighed,
+)
+from hermes_cache.core.notices import EntryInvalidated
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.reading import expire, read, serve
+from hermes_cache.core.state import Read, Reason, State
+from hermes_cache.core.storing import again_at_s, tell_again, weighed
+from hermes_cache.core.transitions import CacheStopped, EventApplied, Rearmed, ScopeMoved, StreamsExpired
+from hermes_cache.core.turn import Decision, Turn
+from hermes_cache.errors import CacheStoppedError
+
+
+def decide(state: State, message: Message, now_s: float, policy: Policy) -> Decision:
+    """Say what a message does.
+
+    Args:
+        state: What the cache knows.
+        message: What came in.
+        now_s: Monotonic seconds, never less than at the message before.
+        policy: The bounds and spans.
+    """
+    turn = Turn.over(state, policy, now_s)
+    if now_s >= state.wake_at_s:
+        _pass_time(turn)
+    _take_in(turn, message)
+    return turn.decision()
+
+
+def next_wake_s(state: State, policy: Policy) -> float:
+    """Give the moment of the first timer; infinity where none is set."""
+    ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]
+    waits = [waiter.until_s for waiters in state.waiters.values() for waiter in waiters]
+    scopes = [scope.wake_at_s() for scope in state.scopes.values()]
+    news = [again_at_s(told) or inf for told in state.told.values()]
+    return min((*ends, *waits, *scopes, *news, state.streams.next_expiry_s()))
+
+
+def _take_in(turn: Turn, message: Message) -> None:
+    match message:
+        case Read():
+            read(turn, message)
+        case Publish():
+            _publish(turn, message)
+        case Checked():
+            checked(turn, message, serve)
+        case Built():
+            built(turn, message)
+        case _:
+            _take_in_rarer(turn, message)
+
+
+def _take_in_rarer(turn: Turn, message: Failed | Leave | Weighed | Tick | Stop) -> None:
+    match message:
+        case Failed():
+            failed(turn, message)
+        case Leave():
+            _leave(turn, message)
+        case Weighed():
+            weighed(turn, message)
+        case Stop():
+            _stop(turn)
+        case Tick():
+            return
+        case _:
+            assert_never(message)
+
+
+def _pass_time(turn: Turn) -> None:
+    """Do what is due (H4, B6, R4 to R6, S4, B9, E9), and find the next timer."""
+    if turn.state.streams.next_expiry_s() <= turn.now_s:
+        turn.record(StreamsExpired(turn.now_s))
+    abandon_overdue(turn)
+    _expire_waiters(turn)
+    _see_to_scopes(turn)
+    tell_again(turn)
+    turn.record(Rearmed(next_wake_s(turn.state, turn.policy)))
+
+
+def _expire_waiters(turn: Turn) -> None:
+    for waiters in list(turn.state.waiters.values()):
+        over = [waiter for waiter in waiters if waiter.until_s <= turn.now_s]
+        turn.dismiss(over)
+        for waiter in over:
+            expire(turn, waiter)
+
+
+def _see_to_scopes(turn: Turn) -> None:
+    for scope in list(turn.state.scopes.values()):
+        if scope.due_s <= turn.now_s:
+            take_check(turn, turn.state.scopes[scope.target.scope])
+        if scope.release_at_s() <= turn.now_s:
+            _release(turn, scope.target.scope)
+
+
+def _release(turn: Turn, name: object) -> None:
+    """Refresh together what was asked for while refreshes were held back, where it still needs it (B9)."""
+    scope = turn.state.scopes[name]
+    turn.record(ScopeMoved(replace(scope, held_back={})))
+    for target in scope.held_back.values():
+        asked = Read(None, target, turn.now_s)
+        verdict = judge(turn.state, turn.policy, asked, turn.now_s, check_by_s=-inf)
+        if target.key not in turn.state.builds and verdict in (Verdict.AGED, Verdict.MOVED):
+            reason: Reason = "age" if verdict is Verdict.AGED else "source"
+            request_build(turn, target, reason, refresh=True)
+
+
+def _publish(turn: Turn, message: Publish) -> None:
+    event = message.event
+    valid = [e for e in turn.state.entries.values() if e.version >= turn.state.version_of(e.target)]
+    turn.record(EventApplied(event, message.profile, _lease_end_s(turn, event, message.age_s)))
+    for entry in valid:
+        if entry.version < turn.state.version_of(entry.target):
+            turn.do(Tell(EntryInvalidated(entry.target.key, event.id)))
+
+
+def _lease_end_s(turn: Turn, event: AppliedEvent, age_s: float) -> float:
+    if isinstance(event, StreamStarted | StreamStopped):
+        return turn.now_s + turn.policy.stream_lease - age_s
+    return inf
+
+
+def _leave(turn: Turn, message: Leave) -> None:
+    waiters = turn.state.waiters.get(message.read.target.key, ())
+    turn.dismiss([waiter for waiter in waiters if waiter.read is message.read])
+
+
+def _stop(turn: Turn) -> None:
+    turn.record(CacheStopped())
+    for waiters in list(turn.state.waiters.values()):
+        turn.dismiss(list(waiters))
+        for waiter in waiters:
+            turn.answer(waiter.read, CacheStoppedError())

@@ -1,0 +1,104 @@
+"""Effects: what a decision asks of the world, as values. Running one twice does no harm.
+
+Order is law: a message is decided, its transitions are folded, and then its effects are run.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hermes_cache.core.content import Content
+from hermes_cache.core.events import EventId
+from hermes_cache.core.notices import Notice
+from hermes_cache.core.state import Build, Entry, Failure, Outcome, Reason, Target
+from hermes_cache.core.streams import Streams
+from hermes_cache.errors import HermesCacheError
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The answer to a read: an entry, and what R9 wants to be told of it.
+
+    Attributes:
+        entry: What answers.
+        outcome: How.
+        reason: Why it was no hit; None for a hit.
+        overtaken_by: The event that overtook a build which the read waited for.
+        failure: What stands in the way of a newer one.
+    """
+
+    entry: Entry
+    outcome: Outcome
+    reason: Reason | None = None
+    overtaken_by: EventId | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer a reader; an error is to be raised there."""
+
+    reader: Hashable
+    answer: Served | HermesCacheError
+
+
+@dataclass(frozen=True, slots=True)
+class TakeCheck:
+    """Check the sources of a scope and say `Checked`.
+
+    Attributes:
+        target: One of its keys.
+        streams: The streams now: where one touches the reach, what it moves is not read.
+        settings: The number of `SettingsChanged` so far, part of the stamp (V3).
+    """
+
+    target: Target
+    streams: Streams
+    settings: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunBuild:
+    """Check, then call the builder, then say `Built` or `Failed`.
+
+    Attributes:
+        build: Which.
+        settings: As in `TakeCheck`.
+        previous: What the key holds now, to tell whose rows differ (E9).
+    """
+
+    build: Build
+    settings: int
+    previous: Content | None
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Fill the place of a build that hangs; its late result is discarded (B6)."""
+
+    build_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell the monitors (E6)."""
+
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class TellSourceChanged:
+    """Tell subscribers that rows of a profile moved at the source (E9)."""
+
+    profile: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let go of a content, away from the mailbox, and say `Weighed` (P4)."""
+
+    content: Content
+
+
+Effect: TypeAlias = Answer | TakeCheck | RunBuild | Abandon | Tell | TellSourceChanged | Release
+"""Anything that a decision asks for."""

@@ -1,0 +1,101 @@
+"""Freshness: may an entry be served?
+
+Source: rules R2 to R4, R8, S4, H2, H3.
+"""
+
+from enum import Enum, auto
+
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.stamps import SETTINGS_PART, Check, moved_parts
+from hermes_cache.core.state import Entry, Read, State, Target
+
+CHECK_WAIT_S = 0.05
+"""The longest that a read waits for checks, in all (S4)."""
+
+_INTERVALS_TRUSTED = 2
+"""A check is trusted for so many stamp intervals, and for as long as it took itself (S4)."""
+
+
+class Verdict(Enum):
+    """What may be done with what is held for a key."""
+
+    FRESH = auto()
+    UNCHECKED = auto()
+    AGED = auto()
+    MOVED = auto()
+    OUTDATED = auto()
+    MISSING = auto()
+
+
+def judge(state: State, policy: Policy, read: Read, now_s: float, *, check_by_s: float) -> Verdict:
+    """Say whether a key's entry may answer a read, and if not, the first reason: event, source, age.
+
+    Args:
+        state: With the entry, the streams and the last check.
+        policy: With the spans.
+        read: Who asks, and how fresh.
+        now_s: Monotonic seconds.
+        check_by_s: Until when the read may wait for a check; past it the last one must do.
+    """
+    target = read.target
+    entry = state.entry_of(target)
+    if entry is None:
+        return Verdict.MISSING
+    if entry.version < state.version_of(target):
+        return Verdict.OUTDATED
+    if state.marker_of(target) != entry.stamp.marker:
+        return Verdict.MOVED
+    seen = _judge_sources(state, policy, read, now_s, check_by_s=check_by_s)
+    if seen is not Verdict.FRESH:
+        return seen
+    return Verdict.AGED if now_s - entry.built_at_s >= ttl_s(entry, policy) else Verdict.FRESH
+
+
+def ttl_s(entry: Entry, policy: Policy) -> float:
+    """Give the age at which an entry is stale (H3)."""
+    return policy.ttl_s(streaming=entry.stamp.marker.held)
+
+
+def trusted(check: Check | None, read: Read, now_s: float, policy: Policy) -> bool:
+    """Say whether a check speaks for now (S4), or for a read that insists on its own (R8)."""
+    if check is None:
+        return False
+    if read.freshness == "fresh":
+        return check.verified and check.began_s >= read.began_s
+    if policy.stamp_interval == 0:
+        return check.began_s >= read.began_s
+    return now_s - check.began_s <= trusted_for_s(check, policy)
+
+
+def trusted_for_s(check: Check, policy: Policy) -> float:
+    """Give how long after its beginning a check speaks for now."""
+    return _INTERVALS_TRUSTED * policy.stamp_interval + check.took_s
+
+
+def never_held_back(state: State, target: Target) -> bool:
+    """Say whether what moved is the start or stop of a stream, or a setting: that refresh never waits (B9)."""
+    entry, check = state.entry_of(target), state.check_of(target)
+    if entry is None or entry.stamp.marker != state.marker_of(target):
+        return True
+    moved = moved_parts(entry.stamp.check.parts, check.parts) if check else ()
+    return any(name.startswith(SETTINGS_PART) for name in moved)
+
+
+def _judge_sources(state: State, policy: Policy, read: Read, now_s: float, *, check_by_s: float) -> Verdict:
+    target, entry = read.target, state.entries[read.target.key]
+    if not target.watched:
+        return Verdict.MOVED if read.freshness == "fresh" else Verdict.FRESH
+    check = state.check_of(target)
+    comparable = check is not None and check.held == entry.stamp.marker.held
+    if not comparable or not trusted(check, read, now_s, policy):
+        if now_s < check_by_s:
+            return Verdict.UNCHECKED
+        too_old = check is None or now_s - check.began_s > ttl_s(entry, policy)
+        if too_old or read.freshness == "fresh":
+            return Verdict.MOVED
+    return Verdict.MOVED if comparable and check and _differs(check, entry.stamp.check) else Verdict.FRESH
+
+
+def _differs(check: Check, own: Check) -> bool:
+    # An entry is never compared with a check older than its own (B3).
+    return check.began_s > own.began_s and check.parts != own.parts

@@ -1,0 +1,108 @@
+"""Messages: what the mailbox of a cache takes in, besides `Read`.
+
+Each is safe to handle late, and twice.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hermes_cache.core.content import Content
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.stamps import Check
+from hermes_cache.core.state import Build, Read, Target
+
+Recency: TypeAlias = tuple[SessionListKey, ...]
+"""Keys, the least recently used first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """A reader waits no more."""
+
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """An event is to take its place in the order.
+
+    Attributes:
+        event: Which.
+        profile: Its canonical profile; None for all.
+        age_s: How old it is on arrival, by its own time; 0 where it claims to come from the future.
+    """
+
+    event: AppliedEvent
+    profile: str | None
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The sources of a scope were checked.
+
+    Attributes:
+        target: One of its keys.
+        check: What was found.
+        by_build: A build made it, for its stamp (B3).
+        read_since: Whether the scope was read since the check before (S4).
+    """
+
+    target: Target
+    check: Check
+    by_build: bool = False
+    read_since: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A builder returned.
+
+    Attributes:
+        build: As it began.
+        content: What it returned.
+        check: What it was built from.
+        took_s: How long it took.
+        held_bytes: The size of all contents, this one included.
+        moved: Whose rows differ from those of the content that it replaces (E9).
+        recency: The keys by use.
+    """
+
+    build: Build
+    content: Content
+    check: Check
+    took_s: float
+    held_bytes: int
+    moved: frozenset[str | None] = frozenset()
+    recency: Recency = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A builder raised, or returned what cannot be a payload."""
+
+    build: Build
+    cause: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A content was let go, and the rest measured."""
+
+    held_bytes: int
+    recency: Recency = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time went by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The cache stops."""
+
+
+Message: TypeAlias = Read | Leave | Publish | Checked | Built | Failed | Weighed | Tick | Stop
+"""Anything that a cache decides on."""

@@ -1,0 +1,155 @@
+"""Reading: what a read gets, at once or after a wait.
+
+Source: rules R1 to R8, S4, B9.
+"""
+
+from dataclasses import replace
+from math import inf
+from typing import assert_never
+
+from hermes_cache.core import duty
+from hermes_cache.core.answering import (
+    answer_busy,
+    answer_expired,
+    answer_failed,
+    answer_instead,
+    answer_stale,
+    has_room,
+    standing_failure,
+)
+from hermes_cache.core.building import request_build
+from hermes_cache.core.checking import want_check
+from hermes_cache.core.effects import Served
+from hermes_cache.core.freshness import CHECK_WAIT_S, Verdict, judge, never_held_back
+from hermes_cache.core.state import Entry, Read, Reason, Waiter
+from hermes_cache.core.turn import Turn
+from hermes_cache.errors import CacheStoppedError
+
+
+def read(turn: Turn, asked: Read) -> None:
+    """Take in a read: note its key's version, and answer it or let it wait."""
+    if turn.state.stopped:
+        turn.answer(asked, CacheStoppedError())
+        return
+    version = turn.state.version_of(asked.target)
+    moves = turn.state.streams.moves.of(asked.target.reach)
+    check_by_s = -inf if asked.freshness == "any" else turn.now_s + CHECK_WAIT_S
+    serve(turn, Waiter(asked, version, moves, "check", turn.now_s, check_by_s))
+
+
+def serve(turn: Turn, waiter: Waiter) -> None:
+    """Answer a read by what is held now, or let it wait for what it needs."""
+    verdict = judge(turn.state, turn.policy, waiter.read, turn.now_s, check_by_s=waiter.check_by_s)
+    entry = turn.state.entry_of(waiter.read.target)
+    if entry is None:
+        _await_build(turn, replace(waiter, reason="miss"))
+    elif verdict is Verdict.FRESH:
+        if turn.policy.stamp_interval > 0:
+            want_check(turn, waiter.read.target)
+        turn.answer(waiter.read, Served(entry, "hit"))
+    elif waiter.read.freshness == "any":
+        _serve_any(turn, waiter, entry, verdict)
+    elif verdict is Verdict.UNCHECKED:
+        _await_check(turn, waiter)
+    elif verdict is Verdict.OUTDATED or waiter.read.strict:
+        _await_build(turn, replace(waiter, reason=_reason(verdict)))
+    else:
+        _serve_stale(turn, replace(waiter, reason=_reason(verdict)), entry)
+
+
+def expire(turn: Turn, waiter: Waiter) -> None:
+    """Answer a read whose wait is over; one that waited for a check judges by the last."""
+    bound_s = waiter.read.began_s + waiter.read.timeout_s
+    if waiter.awaits == "check" and turn.now_s < bound_s:
+        serve(turn, replace(waiter, check_by_s=-inf))
+        return
+    answer_expired(turn, waiter)
+
+
+def _reason(verdict: Verdict) -> Reason:
+    match verdict:
+        case Verdict.MISSING:
+            return "miss"
+        case Verdict.OUTDATED:
+            return "event"
+        case Verdict.AGED:
+            return "age"
+        case Verdict.MOVED | Verdict.UNCHECKED | Verdict.FRESH:
+            return "source"
+        case _:
+            assert_never(verdict)
+
+
+def _await_check(turn: Turn, waiter: Waiter) -> None:
+    if not has_room(turn):
+        answer_busy(turn, waiter)
+        return
+    want_check(turn, waiter.read.target, at_once=waiter.read.freshness == "fresh")
+    _wait(turn, replace(waiter, awaits="check"), until_s=waiter.check_by_s)
+
+
+def _await_build(turn: Turn, waiter: Waiter) -> None:
+    target = waiter.read.target
+    failure = standing_failure(turn, target)
+    if failure:
+        want_check(turn, target)
+        answer_failed(turn, waiter, failure)
+        return
+    if not has_room(turn):
+        answer_busy(turn, waiter)
+        return
+    if target.key not in turn.state.builds:
+        reason = waiter.reason or "miss"
+        refused = request_build(turn, target, reason, refresh=False, builder=waiter.read.builder)
+        if refused:
+            answer_instead(turn, waiter, refused)
+            return
+        waiter = replace(waiter, outcome="built")
+    _wait(turn, replace(waiter, awaits="build"), until_s=waiter.read.began_s + turn.policy.build_timeout)
+
+
+def _serve_stale(turn: Turn, waiter: Waiter, entry: Entry) -> None:
+    """Serve what is stale: by age at once, by source after a short wait for its refresh (R3, R4)."""
+    joins = entry.target.key in turn.state.builds
+    reason = waiter.reason or "source"
+    refreshing = _refresh(turn, waiter, reason)
+    wait_s = turn.policy.follower_wait if joins else turn.policy.owner_wait
+    if reason == "age" or not refreshing or entry.build_s > wait_s or not has_room(turn):
+        answer_stale(turn, waiter, entry, reason)
+        return
+    outcome = replace(waiter, awaits="build", outcome="waited" if joins else "built")
+    _wait(turn, outcome, until_s=turn.now_s + wait_s)
+
+
+def _serve_any(turn: Turn, waiter: Waiter, entry: Entry, verdict: Verdict) -> None:
+    target, reason = waiter.read.target, _reason(verdict)
+    want_check(turn, target)
+    if verdict is not Verdict.OUTDATED:
+        _refresh(turn, waiter, reason)
+        answer_stale(turn, waiter, entry, reason)
+        return
+    if target.key not in turn.state.builds and standing_failure(turn, target) is None:
+        request_build(turn, target, reason, refresh=False, builder=waiter.read.builder)
+    failure = turn.state.failures.get(target.key)
+    turn.answer(waiter.read, Served(entry, "outdated", reason, failure=failure))
+
+
+def _refresh(turn: Turn, waiter: Waiter, reason: Reason) -> bool:
+    """See that a refresh runs or is queued; say whether one is."""
+    target = waiter.read.target
+    if target.key in turn.state.builds:
+        return True
+    if standing_failure(turn, target):
+        return False
+    exempt = reason == "source" and never_held_back(turn.state, target)
+    if duty.is_paused(turn, target) and not exempt:
+        duty.hold_back(turn, target)
+        return False
+    return request_build(turn, target, reason, refresh=True, builder=waiter.read.builder) is None
+
+
+def _wait(turn: Turn, waiter: Waiter, *, until_s: float) -> None:
+    if waiter.read.timeout_s <= 0:
+        answer_expired(turn, waiter)
+        return
+    turn.wait(waiter, until_s=until_s)

@@ -1,0 +1,272 @@
+"""The state of a cache: one immutable value, a fold over what has happened.
+
+Waiters, queue and timers are in it, so that a simulation sees all of it. Recency and counters are not: a hit
+changes nothing here. Times are monotonic seconds. Mappings are never changed, only replaced.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Literal, TypeAlias
+
+from hermes_cache.core.content import Content
+from hermes_cache.core.events import EventId
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.stamps import Check, Stamp
+from hermes_cache.core.streams import Marker, Streams
+from hermes_cache.core.versions import Versions
+
+Freshness: TypeAlias = Literal["default", "fresh", "any"]
+Reason: TypeAlias = Literal["age", "source", "event", "miss"]
+Outcome: TypeAlias = Literal["hit", "stale", "built", "waited", "outdated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a read is after.
+
+    Attributes:
+        key: The view, with its canonical profile.
+        scope: What it shares checks and refreshes with.
+        reach: Which events touch it.
+        watched: Whether there is anything to check: without it only events, streams and age outdate.
+    """
+
+    key: SessionListKey
+    scope: Hashable
+    reach: str
+    watched: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """A payload that was built.
+
+    Attributes:
+        target: What it answers.
+        content: The payload.
+        version: The key's version that its build noted.
+        stamp: What it was built from.
+        built_at_s: When its build ended.
+        build_s: How long that took.
+        build_id: Which build it was.
+    """
+
+    target: Target
+    content: Content
+    version: int
+    stamp: Stamp
+    built_at_s: float
+    build_s: float
+    build_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A read that could not be answered from what was at hand.
+
+    Attributes:
+        reader: Whom to answer; means nothing here.
+        target: What it is after.
+        began_s: When it began.
+        freshness: How fresh it wants its answer (R8).
+        strict: It takes the error rather than a stale payload (R8).
+        timeout_s: Its own bound; infinity for none (R6).
+        builder: Its own builder; None for the cache's (R11).
+    """
+
+    reader: Hashable
+    target: Target
+    began_s: float
+    freshness: Freshness = "default"
+    strict: bool = False
+    timeout_s: float = inf
+    builder: object = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiter:
+    """A read that waits.
+
+    Attributes:
+        read: Which.
+        version: The key's version when it began (R1).
+        moves: The position of the last stream that moved its reach when it began (H2).
+        awaits: What it waits for now.
+        until_s: When it stops waiting for that.
+        check_by_s: Until when it may wait for a check, in all (S4).
+        reason: Why it was no hit.
+        outcome: What it will have been, once a build answers it.
+        overtaken_by: The event that overtook a build which it waited for.
+    """
+
+    read: Read
+    version: int
+    moves: int
+    awaits: Literal["check", "build"]
+    until_s: float
+    check_by_s: float
+    reason: Reason | None = None
+    outcome: Literal["built", "waited"] = "waited"
+    overtaken_by: EventId | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Build:
+    """One run of a builder, queued or running.
+
+    Attributes:
+        id: Grows from 1.
+        target: What for.
+        reason: Why.
+        refresh: It replaces a payload that may still be served, so its cost bounds the next one's start (B9).
+        builder: Which builder; None for the cache's.
+        began_s: When it left the queue; None before.
+        version: The key's version then.
+        streams: The streams then.
+        overtaken_by: The first event that touched its key since.
+    """
+
+    id: int
+    target: Target
+    reason: Reason
+    refresh: bool
+    builder: object = None
+    began_s: float | None = None
+    version: int = 0
+    streams: Streams = field(default_factory=Streams)
+    overtaken_by: EventId | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failure:
+    """The failures in a row of a key's builds, and the last of them.
+
+    Attributes:
+        count: How many in a row.
+        at_s: When the last one failed.
+        retry_at_s: When the next read may try again (R7).
+        version: The key's version that the failed build noted.
+        seen: The last check of its scope then.
+        cause: What was raised; for a timeout, what to tell.
+        timeout: Whether it was abandoned for its length.
+    """
+
+    count: int
+    at_s: float
+    retry_at_s: float
+    version: int
+    seen: Check | None
+    cause: BaseException | str
+    timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScopeState:
+    """What is known of a scope.
+
+    Attributes:
+        target: One of its keys, to check with.
+        check: The last check.
+        asked_s: Since when one is under way; None where none is.
+        due_s: When the next one is due; infinity while nobody reads (S4).
+        refreshing: The builds of the refresh that is under way (B9).
+        refresh_began_s: When the first of them began.
+        pause_until_s: When the next refresh may begin.
+        held_back: The keys that were asked for meanwhile.
+    """
+
+    target: Target
+    check: Check | None = None
+    asked_s: float | None = None
+    due_s: float = inf
+    refreshing: frozenset[int] = frozenset()
+    refresh_began_s: float | None = None
+    pause_until_s: float = 0.0
+    held_back: Mapping[SessionListKey, Target] = field(default_factory=dict)
+
+    def release_at_s(self) -> float:
+        """Give the moment when what is held back may start; infinity where nothing is, or one is under way."""
+        return self.pause_until_s if self.held_back and not self.refreshing else inf
+
+    def wake_at_s(self) -> float:
+        """Give the moment of its next timer."""
+        return min(self.due_s, self.release_at_s())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """When subscribers last heard that a profile's rows moved (E9).
+
+    Attributes:
+        at_s: When.
+        again: Whether they are to hear it once more.
+    """
+
+    at_s: float
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """All that a cache knows.
+
+    Attributes:
+        position: How many events were applied.
+        versions: Which of them last touched what.
+        settings: How many of them were `SettingsChanged`.
+        streams: The streams.
+        entries: The payloads held.
+        held_bytes: Their size together, shared rows once.
+        builds: The builds that are queued or running, by key: one a key (B1).
+        queue: The keys of the queued ones, oldest first.
+        abandoned: Builds that hang (B6).
+        last_build: The last build id given.
+        waiters: The reads that wait, by key.
+        waiting: How many they are.
+        failures: The failures that no success has ended, by key.
+        scopes: What is known of each scope.
+        told: When subscribers last heard of each profile's rows.
+        wake_at_s: No timer is due before; at times none is due then either.
+        stopped: Whether the cache was stopped.
+    """
+
+    position: int = 0
+    versions: Versions = field(default_factory=Versions)
+    settings: int = 0
+    streams: Streams = field(default_factory=Streams)
+    entries: Mapping[SessionListKey, Entry] = field(default_factory=dict)
+    held_bytes: int = 0
+    builds: Mapping[SessionListKey, Build] = field(default_factory=dict)
+    queue: tuple[SessionListKey, ...] = ()
+    abandoned: frozenset[int] = frozenset()
+    last_build: int = 0
+    waiters: Mapping[SessionListKey, tuple[Waiter, ...]] = field(default_factory=dict)
+    waiting: int = 0
+    failures: Mapping[SessionListKey, Failure] = field(default_factory=dict)
+    scopes: Mapping[Hashable, ScopeState] = field(default_factory=dict)
+    told: Mapping[str | None, Told] = field(default_factory=dict)
+    wake_at_s: float = inf
+    stopped: bool = False
+
+    def version_of(self, target: Target) -> int:
+        """Give the version of a key (V2)."""
+        return self.versions.of(target.reach)
+
+    def entry_of(self, target: Target) -> Entry | None:
+        """Give what is held for a key."""
+        return self.entries.get(target.key)
+
+    def check_of(self, target: Target) -> Check | None:
+        """Give the last check of a key's scope."""
+        scope = self.scopes.get(target.scope)
+        return scope.check if scope else None
+
+    def marker_of(self, target: Target) -> Marker:
+        """Give the marker of a key: streams of the bus as of now, listed ones as of the last check (H2)."""
+        check = self.check_of(target)
+        return self.streams.marker(target.reach, check.listed if check else ())
+
+    def running(self) -> int:
+        """Count the builds that are out of the queue."""
+        return len(self.builds) - len(self.queue)

@@ -1,0 +1,90 @@
+"""Storing: what is held, what has to go, and who hears of it.
+
+Source: rules P4, B4, E6, E9.
+"""
+
+from dataclasses import replace
+from typing import Final, Literal
+
+from hermes_cache.core.effects import Release, Tell, TellSourceChanged
+from hermes_cache.core.events import EventId
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.messages import Built, Recency, Weighed
+from hermes_cache.core.notices import BuildDiscarded, EntryEvicted, EntryStored
+from hermes_cache.core.state import Entry, Told
+from hermes_cache.core.transitions import Evicted, Measured, Stored, SubscribersTold
+from hermes_cache.core.turn import Turn
+
+_TOLD_EVERY_S: Final = 2.0
+"""Subscribers hear of one profile's rows at most this often (E9)."""
+
+
+def store(turn: Turn, entry: Entry, message: Built, *, overtaken_by: EventId | None) -> None:
+    """Store a payload unless an event overtook its build, or it is too large to be held."""
+    key, size_bytes = entry.target.key, entry.content.size_bytes
+    turn.record(Measured(message.held_bytes))
+    if entry.version < turn.state.version_of(entry.target) or size_bytes > turn.policy.max_bytes:
+        turn.do(Tell(BuildDiscarded(key, entry.build_id, overtaken_by)))
+        turn.do(Release(entry.content))
+        return
+    replaced = turn.state.entry_of(entry.target)
+    turn.record(Stored(entry))
+    turn.do(Tell(EntryStored(key, entry.version, size_bytes)))
+    if replaced:
+        turn.record(Measured(max(0, turn.state.held_bytes - replaced.content.size_bytes)))
+        turn.do(Release(replaced.content))
+    _evict(turn, message.recency, keep=key)
+    for profile in sorted(message.moved, key=str):
+        _tell_moved(turn, profile)
+
+
+def weighed(turn: Turn, message: Weighed) -> None:
+    """Take in what is held by an exact measure, and evict what is over the bound."""
+    turn.record(Measured(message.held_bytes))
+    _evict(turn, message.recency, keep=None)
+
+
+def tell_again(turn: Turn) -> None:
+    """Tell subscribers of the rows that moved while they were not to be told (E9)."""
+    for profile, told in list(turn.state.told.items()):
+        if told.again and told.at_s + _TOLD_EVERY_S <= turn.now_s:
+            turn.record(SubscribersTold(profile, Told(turn.now_s)))
+            turn.do(TellSourceChanged(profile))
+
+
+def again_at_s(told: Told) -> float | None:
+    """Give when subscribers are to hear of a profile once more."""
+    return told.at_s + _TOLD_EVERY_S if told.again else None
+
+
+def _tell_moved(turn: Turn, profile: str | None) -> None:
+    told = turn.state.told.get(profile)
+    if told is None or told.at_s + _TOLD_EVERY_S <= turn.now_s:
+        turn.record(SubscribersTold(profile, Told(turn.now_s)))
+        turn.do(TellSourceChanged(profile))
+        return
+    turn.record(SubscribersTold(profile, replace(told, again=True), told.at_s + _TOLD_EVERY_S))
+
+
+def _evict(turn: Turn, recency: Recency, *, keep: SessionListKey | None) -> None:
+    oldest_first = [key for key in recency if key in turn.state.entries and key != keep]
+    unused = [key for key in turn.state.entries if key not in recency and key != keep]
+    for key in (*unused, *oldest_first):
+        bound = _bound_reached(turn)
+        if bound is None:
+            return
+        _drop(turn, key, bound)
+
+
+def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
+    if len(turn.state.entries) > turn.policy.max_entries:
+        return "entries"
+    return "bytes" if turn.state.held_bytes > turn.policy.max_bytes else None
+
+
+def _drop(turn: Turn, key: SessionListKey, bound: Literal["entries", "bytes"]) -> None:
+    content = turn.state.entries[key].content
+    turn.record(Evicted(key))
+    turn.record(Measured(max(0, turn.state.held_bytes - content.size_bytes)))
+    turn.do(Tell(EntryEvicted(key, bound)))
+    turn.do(Release(content))

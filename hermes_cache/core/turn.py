@@ -1,0 +1,71 @@
+"""A turn: one message on its way through the core.
+
+What is decided is folded at once, so that later decisions of the same turn see it; what is asked of the world is
+gathered. Nothing outside changes.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from hermes_cache.core.effects import Answer, Effect, Served
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import Read, State, Waiter
+from hermes_cache.core.transitions import Left, Transition, Waited
+from hermes_cache.errors import HermesCacheError
+
+
+class Decision(NamedTuple):
+    """What came of a message.
+
+    Attributes:
+        state: The state after it.
+        transitions: What happened; folded over the state before, they give the state after.
+        effects: What is to be done now, in order.
+    """
+
+    state: State
+    transitions: tuple[Transition, ...]
+    effects: tuple[Effect, ...]
+
+
+@dataclass(slots=True)
+class Turn:
+    """The working place of one decision."""
+
+    state: State
+    policy: Policy
+    now_s: float
+    transitions: list[Transition]
+    effects: list[Effect]
+
+    @classmethod
+    def over(cls, state: State, policy: Policy, now_s: float) -> "Turn":
+        """Begin a turn."""
+        return cls(state, policy, now_s, [], [])
+
+    def record(self, transition: Transition) -> None:
+        """Let something happen."""
+        self.state = transition.apply(self.state)
+        self.transitions.append(transition)
+
+    def do(self, effect: Effect) -> None:
+        """Ask something of the world."""
+        self.effects.append(effect)
+
+    def answer(self, read: Read, answer: Served | HermesCacheError) -> None:
+        """Answer a read that does not wait, or no longer."""
+        self.do(Answer(read.reader, answer))
+
+    def wait(self, waiter: Waiter, *, until_s: float) -> None:
+        """Let a read wait, until then or its own bound."""
+        bound_s = waiter.read.began_s + waiter.read.timeout_s
+        self.record(Waited(replace(waiter, until_s=min(until_s, bound_s))))
+
+    def dismiss(self, waiters: list[Waiter]) -> None:
+        """Let reads of one key wait no more."""
+        if waiters:
+            self.record(Left(waiters[0].read.target.key, frozenset(waiters)))
+
+    def decision(self) -> Decision:
+        """End the turn."""
+        return Decision(self.state, tuple(self.transitions), tuple(self.effects))
