@@ -1,6 +1,7 @@
 "use strict";
 
 const POLL_MS = 5000;
+const REPAINT_MS = 60000;
 const SHOWN = 300;
 
 const list = document.getElementById("sessions");
@@ -9,6 +10,7 @@ const outcome = document.getElementById("outcome");
 const profile = document.getElementById("profile");
 const all = document.getElementById("all");
 
+let sessions = [];
 let tag = null;
 let stream = null;
 let asking = false;
@@ -52,8 +54,9 @@ async function ask(asked) {
   const body = await answer.json();
   if (!answer.ok) return say(body.error, true);
   tag = answer.headers.get("ETag");
-  draw(body.sessions);
-  sayOutcome(answer, body.sessions.length + " sessions");
+  sessions = body.sessions;
+  draw();
+  sayOutcome(answer, sessions.length + " sessions");
 }
 
 function sayOutcome(answer, what) {
@@ -69,7 +72,7 @@ function say(text, bad) {
   outcome.classList.toggle("bad", bad);
 }
 
-function draw(sessions) {
+function draw() {
   list.replaceChildren(...sessions.slice(0, SHOWN).map(item));
   const hidden = sessions.length - SHOWN;
   more.hidden = hidden <= 0;
@@ -135,4 +138,5 @@ profile.addEventListener("change", changeView);
 all.addEventListener("change", changeView);
 document.addEventListener("visibilitychange", follow);
 setInterval(() => document.hidden || refresh(), POLL_MS);
+setInterval(() => document.hidden || draw(), REPAINT_MS);
 follow();
