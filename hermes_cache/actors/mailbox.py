@@ -2,10 +2,12 @@
 
 A reply from another thread needs the interpreter lock handed over twice, up to 5 ms each beside a busy thread.
 So a thread that asks does not wait for the actor's own: it puts its envelope in, takes the run lock, handles the
-envelopes in their order until its own is answered, and gives the lock back. Only a thread that tells, or that
-bounds its wait, leaves the work to the actor's own thread. Still one thread at a time and strict first in, first
-out: the idea of libdispatch's `dispatch_sync` and of flat combining (Hendler, Incze, Shavit and Tzafrir: Flat
-Combining and the Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
+envelopes in their order, its own and those that came meanwhile, and gives the lock back. Where another thread
+runs, that one does the work, and the asker waits for its answer, not for the lock: waiting for the lock makes a
+convoy, in which every ask is a hand-over. Only a thread that tells, or that bounds its wait, leaves the work to
+the actor's own thread. Still one thread at a time and strict first in, first out: the idea of libdispatch's
+`dispatch_sync` and of flat combining (Hendler, Incze, Shavit and Tzafrir: Flat Combining and the
+Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
 
 - An envelope leaves the head of the queue only after it was answered, so whoever runs next repeats what an
   interrupt (any `BaseException`) cut short. The interrupted thread alone hears of it, and the own thread is woken.
@@ -13,6 +15,9 @@ Combining and the Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
 - The run lock is only ever taken by `with`. Signals are handled between certain bytecodes, after a call and at a
   jump back, never between the lock's entry and a plain store. So `_owner` names the holder wherever a signal
   handler can look, and an ask from inside the mailbox is told rather than left to wait for itself.
+- Nobody waits for nobody. Who waits for an answer put the envelope in before it saw that the lock is held; who
+  holds it looks again after giving it back, and wakes the own thread for what is left. That one waits for the
+  lock itself, so it always comes.
 - Closing needs no lock of its own. It is a flag, set while the lock is held. Who comes before it is handled or
   refused by the own thread's last turn; who comes after it sees the flag and refuses itself.
 - The own thread is an asker like any other. Its message, a turn, runs the timer and tells how long to sleep, so a
@@ -23,121 +28,30 @@ import contextlib
 import logging
 import math
 import queue
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
-from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import pykka
 from pykka import messages
 from pykka._envelope import Envelope
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
+from hermes_cache.actors.reply import MailboxFuture
 from hermes_cache.errors import MailboxReentryError
 from hermes_cache.forks import after_fork_in_child
 
 logger = logging.getLogger(__name__)
 
-ExceptionTriple: TypeAlias = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
-
-
 PYKKA_MESSAGES = frozenset({messages._ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr})  # noqa: SLF001
 """What pykka itself handles; one look here is four times as fast as its own four, which every ask would pay."""
 
 
-class AskTimeoutError(pykka.Timeout, TimeoutError):
-    """A reply did not come within the asker's own bound."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        super().__init__(f"no reply within {timeout_s:g} s; the message stays in the mailbox and still runs")
-
-
-class MailboxFuture(pykka.Future[Any]):
-    """A reply; getting it without a bound runs the mailbox on the calling thread.
-
-    `get(timeout=...)` waits for the actor's own thread instead, and so costs two hand-overs. To `await` it blocks
-    the event loop, as all of pykka's futures do; use a thread or a callback there.
-    """
-
-    __slots__ = ("_error", "_gate", "_is_hooked", "_value", "is_answered", "mailbox")
-
-    def __init__(self) -> None:
-        """Start unanswered; pykka's part is left to `set_get_hook`, which alone needs it."""
-        self.mailbox: Mailbox | None = None
-        self.is_answered = False
-        self._is_hooked = False
-        self._error: BaseException | None = None
-        self._gate: threading.Lock | None = None
-
-    def get(self, *, timeout: float | None = None) -> Any:
-        """Give the reply, or raise what the handler raised.
-
-        Args:
-            timeout: Seconds; None for no bound.
-
-        Raises:
-            AskTimeoutError: There was no reply in time; the message still runs.
-            MailboxReentryError: This thread is running the mailbox now; the message runs once it is done.
-            pykka.ActorDeadError: The actor stopped before it came to the message.
-        """
-        if not self.is_answered:
-            if self._is_hooked:
-                return super().get(timeout=timeout)
-            if timeout is None and self.mailbox is not None:
-                self.mailbox.run_until(self)
-            else:
-                self._wait(timeout)
-        if self._error is not None:
-            raise self._error
-        return self._value
-
-    def set(self, value: Any = None) -> None:
-        """Answer with a value; `queue.Full` where there is an answer already."""
-        if self.is_answered or self._is_hooked:
-            raise queue.Full
-        self._value = value
-        self.is_answered = True
-        if self._gate is not None:
-            self._gate.release()
-
-    def set_exception(self, exc_info: ExceptionTriple | None = None) -> None:
-        """Answer with an exception: the given one, else the one being handled."""
-        _, self._error, _ = exc_info or sys.exc_info()
-        self.set()
-
-    def set_get_hook(self, func: Callable[[float | None], Any]) -> None:
-        """Answer with what a function gives at the first `get`; `map` and its like are made of this."""
-        if self.is_answered:
-            raise queue.Full
-        super().__init__()
-        super().set_get_hook(func)
-        self._is_hooked = True
-
-    def _wait(self, timeout: float | None) -> None:
-        if self.mailbox is not None and not self.mailbox.leave_to_its_thread():
-            self.mailbox.run_until(self)
-            return
-        gate = self._shared_gate()
-        if self.is_answered:
-            return
-        wait_s = -1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
-        if not gate.acquire(timeout=wait_s):
-            raise AskTimeoutError(timeout or 0.0)
-        gate.release()
-
-    def _shared_gate(self) -> threading.Lock:
-        """Give the lock that the answer opens: no Event, whose own lock is not safe in a signal handler."""
-        gate = threading.Lock()
-        gate.acquire()
-        # No call between the look and the store: no other thread and no signal handler comes in between.
-        if self._gate is None:
-            self._gate = gate
-        return self._gate
+MAX_NEWCOMERS = 100
+"""How many messages a runner handles for others after its own: a bound, so that a flood holds nobody captive."""
 
 
 class Mailbox:
@@ -179,37 +93,43 @@ class Mailbox:
         if self._tokens.empty():
             self._tokens.put(None)
 
-    def leave_to_its_thread(self) -> bool:
-        """Wake the actor's own thread; false where that is over, or would wait for the caller."""
-        self.wake()
-        return not self.is_closed and self._owner != get_ident()
-
     def sleep(self, wait_s: float) -> None:
         """Wait for a wake-up, at most so long; for the actor's own thread."""
         timeout_s = None if wait_s == math.inf else min(max(0.0, wait_s), threading.TIMEOUT_MAX)
         with contextlib.suppress(queue.Empty):
             self._tokens.get(timeout=timeout_s)
 
-    def run_until(self, awaited: MailboxFuture) -> None:
-        """Handle envelopes in their order until one is answered.
+    def answer(self, awaited: MailboxFuture, timeout: float | None) -> None:
+        """Get an envelope of this mailbox answered: by this thread, or by one that is at it.
 
         Raises:
+            AskTimeoutError: There was no answer in time.
             MailboxReentryError: This thread is running the mailbox now.
         """
-        runner = get_ident()
-        if self._owner == runner:
+        if self._owner == get_ident():
             raise MailboxReentryError(str(self._actor))
+        if self.is_closed or (timeout is None and not self._lock.locked()):
+            self.run_until(awaited)
+            return
+        if timeout is not None:
+            self.wake()
+        awaited.wait(timeout)
+
+    def run_until(self, awaited: MailboxFuture) -> None:
+        """Handle envelopes in their order until one is answered, and those that came meanwhile."""
+        runner = get_ident()
         try:
             with self._lock:
                 self._owner = runner
                 try:
                     while not awaited.is_answered:
                         self._handle_head()
+                    self._handle_newcomers()
                 finally:
                     self._owner = None
         finally:
-            # Unanswered means interrupted. Nothing here can be interrupted before the token is put.
-            if not awaited.is_answered or self._actor.wake_at_s < self._sleeps_until_s:
+            # Unanswered means interrupted. Nothing can come between the look and the token.
+            if not awaited.is_answered or self._envelopes or self._actor.wake_at_s < self._sleeps_until_s:
                 self._sleeps_until_s = self._actor.wake_at_s
                 self._tokens.put(None)
 
@@ -232,6 +152,12 @@ class Mailbox:
     def _refuse(self, _message: object) -> None:
         raise pykka.ActorDeadError(f"{self._actor} stopped before it handled the message")
 
+    def _handle_newcomers(self) -> None:
+        for _ in range(MAX_NEWCOMERS):
+            if not self._envelopes:
+                return
+            self._handle_head()
+
     def _handle_head(self) -> None:
         envelope = self._envelopes[0]
         reply_to = envelope.reply_to
@@ -240,7 +166,7 @@ class Mailbox:
                 self._handle_tell(envelope.message)
             elif not reply_to.is_answered:  # type: ignore[attr-defined] # pykka knows no MailboxFuture
                 reply_to.set(self._handle(envelope.message))
-        except Exception:
+        except Exception:  # noqa: BLE001 - the asker is told
             if reply_to is not None:
                 reply_to.set_exception()
         except BaseException:
@@ -343,10 +269,15 @@ class MailboxActor(pykka.Actor):
         return MailboxFuture()
 
     def _start_actor_loop(self) -> None:
-        self._run_in_mailbox("_actor_loop_setup")
-        if self.actor_stopped.is_set():
-            self.actor_inbox.close()
-        self.thread.start()
+        try:
+            self._run_in_mailbox("_actor_loop_setup")
+        except BaseException:
+            self.actor_stopped.set()
+            raise
+        finally:
+            if self.actor_stopped.is_set():
+                self.actor_inbox.close()
+            self.thread.start()
 
     def _actor_loop(self) -> None:
         while not self.actor_inbox.is_closed:
@@ -373,8 +304,9 @@ class MailboxActor(pykka.Actor):
         return self.on_receive(message)
 
     def _run_in_mailbox(self, method: str) -> Any:
-        future = self._create_future()
+        future = MailboxFuture()
         self.actor_inbox.put(Envelope(ProxyCall(attr_path=(method,), args=(), kwargs={}), future))
+        self.actor_inbox.run_until(future)
         return future.get()
 
     def _stop(self) -> None:
