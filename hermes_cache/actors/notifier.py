@@ -93,4 +93,4 @@ class Notifier:
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._starts = count()
         self._started = False
-        self._thread: Thread = Thread(target=self._run, name="hermes-cache-notifier", daemon=True)
+        self._thread: Thread = Thread(target=self._run, name="hermes_cache.notifier", daemon=True)
