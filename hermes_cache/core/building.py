@@ -48,6 +48,9 @@ def start_builds(turn: Turn) -> None:
     """Start queued builds while there is room, those first that readers wait for (B5)."""
     while turn.state.queue and turn.state.running() < turn.policy.pool_size:
         state = turn.state
+        if _too_many_hang(turn):
+            _refuse(turn, state.builds[state.queue[0]])
+            continue
         wanted = (key for key in state.queue if any(w.awaits == "build" for w in state.waiters.get(key, ())))
         _start(turn, state.builds[next(wanted, state.queue[0])])
 
@@ -106,6 +109,14 @@ def _too_many_hang(turn: Turn) -> bool:
 def _hanging(turn: Turn, target: Target) -> BuildError:
     count = len(turn.state.abandoned)
     return BuildError(target.key, f"{count} builds hang, Policy.max_abandoned; none starts until one of them ends")
+
+
+def _refuse(turn: Turn, queued: Build) -> None:
+    _end(turn, queued)
+    waiting = _builds_waiters(turn, queued)
+    turn.dismiss(waiting)
+    for waiter in waiting:
+        answer_instead(turn, waiter, _hanging(turn, queued.target))
 
 
 def _start(turn: Turn, queued: Build) -> None:
@@ -192,14 +203,8 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
         turn.wait(replace(waiter, overtaken_by=waiter.overtaken_by or build.overtaken_by), until_s=waiter.until_s)
     builders = [waiter.read.builder for waiter in left if waiter.read.builder is not None]
     builder = builders[-1] if builders else build.builder
-    if not _too_many_hang(turn):
-        reason: Reason = "event" if build.overtaken_by else "source"
-        _queue(turn, build.target, reason, refresh=not left, builder=builder)
-        return
-    left = _builds_waiters(turn, build)
-    turn.dismiss(left)
-    for waiter in left:
-        answer_instead(turn, waiter, _hanging(turn, build.target))
+    reason: Reason = "event" if build.overtaken_by else "source"
+    _queue(turn, build.target, reason, refresh=not left, builder=builder)
 
 
 def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:

@@ -6,6 +6,7 @@ Source: rules K1 to K4.
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from math import isfinite
 from typing import Final
 
@@ -141,10 +142,11 @@ def _pairs(
 ) -> tuple[tuple[str, Hashable], ...]:
     pairs = extra.items() if isinstance(extra, Mapping) else extra
     ordered = sorted(((_name(name), value) for name, value in pairs), key=lambda pair: pair[0])
-    for (name, value), following in zip(ordered, [*ordered[1:], None], strict=True):
-        if following and following[0] == name:
-            raise ValueError(f"extra gives {name!r} twice; give each name once")
+    for name, value in ordered:
         _must_be_hashable(name, value)
+    for (name, _), (following, _) in pairwise(ordered):
+        if name == following:
+            raise ValueError(f"extra gives {name!r} twice; give each name once")
     return tuple(ordered)
 
 

@@ -111,7 +111,7 @@ class Waiter:
     overtaken_by: EventId | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Build:
     """One run of a builder, queued or running.
 
