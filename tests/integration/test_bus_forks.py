@@ -1,6 +1,7 @@
 """After a fork: a new incarnation, closed subscriptions, and no lock that hangs (rules E1, L2)."""
 
 import os
+import resource
 import select
 import signal
 import threading
@@ -156,3 +157,25 @@ def test_a_childs_notifier_starts_a_thread_of_its_own() -> None:
 
     assert told == "['childs']"
     assert sent == ["parents"]
+
+
+def test_a_notifier_that_could_not_start_its_thread_tries_again_with_the_next_item() -> None:
+    """E6; in a child, since it takes away the memory for another thread's stack."""
+
+    def put_without_memory() -> list[object]:
+        sent: list[object] = []
+        notifier = Notifier(sent.append)
+        threading.stack_size(2**30)
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (2**29, hard))
+        notifier.put("first")
+        started = notifier._started
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        threading.stack_size(0)
+        notifier.put("second")
+        notifier.stop(_WAIT_S)
+        return [started, *sent]
+
+    told = _in_child(put_without_memory)
+
+    assert told == "[False, 'first', 'second']"

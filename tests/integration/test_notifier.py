@@ -210,3 +210,23 @@ def test_putting_from_a_signal_handler_is_safe() -> None:
 
     assert sent.count("plain") == 2000
     assert sent.count("signal") == len(handled) > 0
+
+
+def test_the_end_is_never_dropped_to_make_room() -> None:
+    """L1; as when a put and a stop run at once."""
+    notifier = Notifier(lambda _item: None, size=1)
+    notifier.stop(_WAIT_S)
+
+    notifier._drop_oldest()
+
+    assert notifier._queue.qsize() == 1
+    assert notifier.dropped == 0
+
+
+def test_dropping_from_a_queue_that_was_just_emptied_counts_nothing() -> None:
+    """E6; as when the thread takes the last item meanwhile."""
+    notifier = Notifier(lambda _item: None)
+
+    notifier._drop_oldest()
+
+    assert notifier.dropped == 0
