@@ -25,7 +25,7 @@ types: $(VENV)/.dev
 	@$(BIN)/mypy
 
 imports: $(VENV)/.dev
-	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 test: $(VENV)/.dev ## The suite, but for what takes minutes
 	@$(BIN)/pytest --quiet -n 2 -m "not long"
