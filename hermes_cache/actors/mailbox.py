@@ -245,7 +245,9 @@ class MailboxActor(pykka.Actor):
         super().__init__()
         self.wake_at_s = math.inf
         self._clock = clock
-        self.thread = threading.Thread(target=self._actor_loop, name=f"hermes_cache.{type(self).__name__}", daemon=True)
+        self.thread = threading.Thread(
+            target=self._actor_loop, name=f"hermes_cache.{type(self).__name__}", daemon=True
+        )
         self._actor_ref = MailboxRef(self)
         self.actor_inbox.serve(self)
         after_fork_in_child(self._die_in_child)
