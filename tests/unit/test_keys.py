@@ -205,3 +205,12 @@ def test_a_key_names_what_differs_from_the_default_view() -> None:
 def test_a_key_is_equal_to_no_other_kind_of_value() -> None:
     """K1"""
     assert SessionListKey() != "default"
+
+
+def test_a_key_is_equal_to_itself() -> None:
+    """K1"""
+    view = SessionListKey("work")
+
+    same = view.with_profile("work")
+
+    assert same == view

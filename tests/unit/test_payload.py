@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hermes_cache.core.payload import FrozenList, Payload, Row, freeze, freeze_row, thaw
+from hermes_cache.core.payload import FrozenList, Payload, Row, freeze, freeze_row, row_of, thaw
 from hermes_cache.errors import PayloadError
 
 
@@ -195,6 +195,12 @@ def test_a_row_that_does_not_say_whether_it_streams_does_not(row: Any) -> None:
     frozen = payload["sessions"][0]
 
     assert frozen == {"session_id": "a", "is_streaming": False} == orjson.loads(frozen.encoded)
+
+
+@pytest.mark.parametrize("encoded", [b"null", b"[1,{}]", b'"x"'])
+def test_the_bytes_of_what_is_no_row_are_read_back_too(encoded: bytes) -> None:
+    """O5, P4"""
+    assert orjson.dumps(row_of(encoded)) == encoded
 
 
 def test_a_row_that_is_no_mapping_is_kept() -> None:
