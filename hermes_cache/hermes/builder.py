@@ -1,0 +1,135 @@
+"""Builds payloads from a home: one projection per scope, and every key a view of it.
+
+Source: rules X4, B8, R11.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from threading import Lock
+from typing import Final
+
+from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey
+from hermes_cache.errors import SourceError
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.hermes.file_stamps import ABSENT, file_stamp
+from hermes_cache.hermes.held_databases import HeldDatabases
+from hermes_cache.hermes.locations import ALL_PROFILES, Locations, scope_of
+from hermes_cache.hermes.profile_reading import ProfileReader
+from hermes_cache.hermes.projection import Projection, refreshed
+from hermes_cache.hermes.snapshot import Snapshot, newest_first
+from hermes_cache.hermes.views import view
+
+_MAX_SCOPES: Final = 64
+"""A projection of 5,000 sessions takes some 20 MB; past the bound the least recently used is forgotten."""
+
+
+class _Slot:
+    """What is held for one scope: its lock, how many refreshes began and which was the last to succeed."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.begun = 0
+        self.succeeded = 0
+        self.projection: Projection | None = None
+        self.joined: tuple[tuple[Snapshot, ...], Snapshot] | None = None
+        self.snapshot = Snapshot(())
+
+
+class HomeBuilder:
+    """Builds the payloads of a Hermes home; a `ScopedBuilder`. Any thread may call.
+
+    It can be pickled: the copy reads the same home on its own, through connections of its own.
+    """
+
+    def __init__(self, locations: Locations, databases: HeldDatabases | None = None) -> None:
+        self._locations = locations
+        self._databases = databases or HeldDatabases()
+        self._start_anew()
+        after_fork_in_child(self._start_anew)
+
+    def __reduce__(self) -> tuple[type["HomeBuilder"], tuple[Locations]]:
+        return HomeBuilder, (self._locations,)
+
+    def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
+        """Give the payload of a key as of now.
+
+        Raises:
+            SourceError: A file that brings rows cannot be read; it names the file and the reason.
+        """
+        return self.view(self.refresh(scope_of(key)), key)
+
+    def refresh(self, scope: Hashable, /) -> Snapshot:
+        """Probe a scope's sources, read them where they moved, and give its snapshot.
+
+        Callers at one time share one refresh only if it began after they called.
+
+        Raises:
+            SourceError: A file that brings rows cannot be read; it names the file and the reason.
+        """
+        slot = self._slot(scope)
+        begun_before = slot.begun
+        with slot.lock:
+            if slot.succeeded > begun_before:
+                return slot.snapshot
+            slot.begun += 1
+            slot.snapshot = self._joined(slot) if scope == ALL_PROFILES else self._of_profile(slot, str(scope))
+            slot.succeeded = slot.begun
+            return slot.snapshot
+
+    def view(self, snapshot: object, key: SessionListKey, /) -> Mapping[str, object]:
+        """Give the payload of a key from a snapshot of its scope.
+
+        Raises:
+            TypeError: `snapshot` is none that `refresh` gave.
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(f"snapshot is a {type(snapshot).__name__}; give what refresh() returned")
+        return view(snapshot, key)
+
+    def _slot(self, scope: Hashable) -> _Slot:
+        with self._lock:
+            slot = self._slots.setdefault(scope, _Slot())
+            self._slots.move_to_end(scope)
+            while len(self._slots) > _MAX_SCOPES:
+                self._slots.popitem(last=False)
+            return slot
+
+    def _of_profile(self, slot: _Slot, profile: str) -> Snapshot:
+        files = self._locations.files(profile)
+        slot.projection = refreshed(slot.projection, files, self._reader, self._databases)
+        return slot.projection.snapshot
+
+    def _joined(self, slot: _Slot) -> Snapshot:
+        snapshots = tuple([self.refresh(profile) for profile in self._listed_profiles()])
+        if slot.joined is None or not _are_same(slot.joined[0], snapshots):
+            sessions = sorted((each for one in snapshots for each in one.sessions), key=newest_first)
+            slot.joined = (snapshots, Snapshot(tuple(sessions)))
+        return slot.joined[1]
+
+    def _listed_profiles(self) -> list[str]:
+        """Name the profiles that an all-profiles view joins; one broken profile fails the view, which names it.
+
+        A named profile that nobody has used yet, with neither database nor sessions in the index, is passed over.
+        """
+        indexed = self._reader.indexed_profiles(self._locations.files(DEFAULT_PROFILE))
+        named = [name for name in sorted({*self._locations.profiles(), *indexed}) if name != DEFAULT_PROFILE]
+        return [DEFAULT_PROFILE, *(name for name in named if self._is_used(name, indexed))]
+
+    def _is_used(self, profile: str, indexed: frozenset[str]) -> bool:
+        try:
+            files = self._locations.files(profile)
+        except SourceError:
+            return False
+        held = self._slots.get(profile)
+        was_read = held is not None and held.projection is not None
+        return profile in indexed or was_read or file_stamp(files.state_db) != ABSENT
+
+    def _start_anew(self) -> None:
+        # Locks that another thread held at a fork stay held in the child, so nothing is taken over.
+        self._lock = Lock()
+        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+        self._reader = ProfileReader()
+
+
+def _are_same(older: tuple[Snapshot, ...], newer: tuple[Snapshot, ...]) -> bool:
+    return len(older) == len(newer) and all(map(lambda one, other: one is other, older, newer))

@@ -1,0 +1,225 @@
+"""Reads everything that a home tells about the sessions of one profile, and joins it by session.
+
+A session that the front end keeps belongs to the profile that it names there; without a name, to the profile whose
+database has it, else to the root profile. Source: rules X1, X7, X8.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hermes_cache.core.keys import DEFAULT_PROFILE
+from hermes_cache.errors import SourceError
+from hermes_cache.hermes import source_tags
+from hermes_cache.hermes.file_stamps import ABSENT, file_stamp, wal_stamp
+from hermes_cache.hermes.gateway_routing import Routing, routing_by_session
+from hermes_cache.hermes.json_files import JsonFiles
+from hermes_cache.hermes.lineage import Lineage, is_in_a_ring, trace
+from hermes_cache.hermes.locations import ProfileFiles
+from hermes_cache.hermes.session_index import IndexRecord, SessionFolder, SessionFolders
+from hermes_cache.hermes.session_rows import Known, Parent, source_tag, title_of
+from hermes_cache.hermes.state_db import SessionRecord, StateReading, read_state_db
+from hermes_cache.hermes.values import text
+
+_PROJECT_OF_TAG: Final = (("cron", "Cron Jobs"), ("webhook", "Webhooks"))
+"""The projects in which the front end gathers such sessions, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileReading:
+    """What was read of one profile.
+
+    Attributes:
+        known: What is known of each session that the list shows, by id.
+        has_database: Whether a `state.db` was there.
+        foreign_count: How many sessions the front end keeps for other profiles.
+        sessions: The agent's sessions by id.
+        context: What else the known was joined from.
+    """
+
+    known: Mapping[str, Known]
+    has_database: bool
+    foreign_count: int
+    sessions: Mapping[str, SessionRecord]
+    context: "_Context"
+
+
+class ProfileReader:
+    """Reads profiles, remembering files that did not move. Any thread may call."""
+
+    def __init__(self) -> None:
+        self._json_files = JsonFiles()
+        self._folders = SessionFolders(self._json_files)
+
+    def read(self, files: ProfileFiles, before: ProfileReading | None = None) -> ProfileReading:
+        """Read a profile.
+
+        Args:
+            before: The reading before; what did not change stays the same objects, and a `state.db` that was there
+                must still be.
+
+        Raises:
+            SourceError: A file that brings rows is missing or cannot be read; it names the file and the reason.
+        """
+        folder = self._folders.read(files.session_dir)
+        state, has_database = _state(files, folder, before)
+        index = {sid: record for sid, record in folder.records.items() if sid not in folder.tombstones}
+        sessions = _own_sessions(files.profile, state, index, folder.tombstones)
+        context = self._context(files, state, sessions, index)
+        known = {each.id: each for each in _join(files.profile, sessions, context, before)}
+        foreign_count = sum(profile_of(record) != files.profile for record in index.values())
+        return ProfileReading(known, has_database, foreign_count, state.sessions, context)
+
+    def _context(
+        self,
+        files: ProfileFiles,
+        state: StateReading,
+        sessions: Mapping[str, SessionRecord],
+        index: Mapping[str, IndexRecord],
+    ) -> "_Context":
+        lineage = trace(sessions)
+        return _Context(
+            index=index,
+            lineage=lineage,
+            parents=_parents(sessions, index, lineage),
+            routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
+            jobs=_names_by_id(self._json_files.content(files.cron_jobs)),
+            projects=_system_projects(self._json_files.content(files.projects), files.profile),
+        )
+
+    def indexed_profiles(self, files: ProfileFiles) -> frozenset[str]:
+        """Name the profiles for which the front end keeps sessions.
+
+        Raises:
+            SourceError: The index cannot be read.
+        """
+        return frozenset(map(profile_of, self._folders.read(files.session_dir).records.values()))
+
+
+def profile_of(record: IndexRecord) -> str:
+    """Give the profile that a session of the index belongs to."""
+    return text(record.profile) or DEFAULT_PROFILE
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What stands beside the sessions themselves; where it is equal, an equal session has an equal row."""
+
+    index: Mapping[str, IndexRecord]
+    lineage: Lineage
+    parents: Mapping[str, str]
+    routing: Mapping[str, Routing]
+    jobs: Mapping[str, str]
+    projects: Mapping[str, str]
+
+
+def _state(files: ProfileFiles, folder: SessionFolder, before: ProfileReading | None) -> tuple[StateReading, bool]:
+    if file_stamp(files.state_db) != ABSENT:
+        return read_state_db(files.state_db, before.sessions if before else None), True
+    # A missing database is a sign of damage, unless the front end alone may have made this list.
+    is_root = files.profile == DEFAULT_PROFILE
+    is_indexed = folder.has_index and (is_root or files.profile in map(profile_of, folder.records.values()))
+    is_gone = (before is not None and before.has_database) or wal_stamp(files.state_db_wal) != ABSENT
+    if is_gone or not is_indexed:
+        raise SourceError(files.state_db, "is missing")
+    return StateReading({}, {}), False
+
+
+def _own_sessions(
+    profile: str, state: StateReading, index: Mapping[str, IndexRecord], tombstones: frozenset[str]
+) -> dict[str, SessionRecord]:
+    """Leave out what was deleted in the front end, and what it keeps for another profile."""
+    elsewhere = {sid for sid, record in index.items() if (text(record.profile) or profile) != profile}
+    deleted = {sid for sid in tombstones if sid in state.sessions and state.sessions[sid].source == "webui"}
+    left_out = elsewhere | deleted
+    return {sid: record for sid, record in state.sessions.items() if sid not in left_out}
+
+
+def _parents(
+    sessions: Mapping[str, SessionRecord], index: Mapping[str, IndexRecord], lineage: Lineage
+) -> dict[str, str]:
+    """Give the parent of each session that is shown and has one; a chain's is that of its root."""
+    told = {sid: record.parent_session_id for sid, record in index.items() if record.parent_session_id}
+    told |= {sid: record.parent_session_id for sid, record in sessions.items() if record.parent_session_id}
+    parents = {lineage.tip(sid): text(parent) for sid, parent in told.items() if lineage.root(sid) == sid}
+    return {session_id: parent for session_id, parent in parents.items() if parent}
+
+
+def _join(
+    profile: str, sessions: Mapping[str, SessionRecord], context: _Context, before: ProfileReading | None
+) -> Iterator[Known]:
+    reusable = before.known if before is not None and before.context == context else {}
+    kin = context.parents.keys() | context.lineage.chains.keys()
+    for session_id in _shown(profile, sessions, context):
+        session = sessions.get(session_id)
+        old = reusable.get(session_id)
+        if old is not None and old.session is session and session_id not in kin:
+            yield old
+        else:
+            known = _known(session_id, profile, session, context)
+            yield _with_kin(known, sessions, context) if session_id in kin else known
+
+
+def _shown(profile: str, sessions: Mapping[str, SessionRecord], context: _Context) -> Iterator[str]:
+    """Give each tip and each session outside a chain; of the index, what belongs to this profile."""
+    tips = context.lineage.tips
+    yield from (session_id for session_id in sessions if tips.get(session_id, session_id) == session_id)
+    for session_id, record in context.index.items():
+        if session_id not in sessions and profile_of(record) == profile:
+            yield session_id
+
+
+def _known(session_id: str, profile: str, session: SessionRecord | None, context: _Context) -> Known:
+    web = context.index.get(session_id)
+    tag = source_tag(session_id, session, web)
+    return Known(
+        session_id,
+        profile,
+        tag,
+        session,
+        web,
+        routing=context.routing.get(session_id),
+        job_name=context.jobs.get(source_tags.cron_job_id(session_id) or "") if tag == "cron" else None,
+        project_id=context.projects.get(tag),
+    )
+
+
+def _with_kin(known: Known, sessions: Mapping[str, SessionRecord], context: _Context) -> Known:
+    chain = context.lineage.chains.get(known.id)
+    if chain:
+        titles = (title_of(sessions[each], context.index.get(each)) for each in reversed(chain[:-1]))
+        title = next(filter(None, titles), None)
+        known = known._replace(root=sessions[chain[0]], segments=len(chain), chain_title=title)
+    parent_id = context.parents.get(known.id)
+    parent = _parent(known.id, parent_id, sessions, context) if parent_id else None
+    return known._replace(parent_id=parent_id, parent=parent)
+
+
+def _parent(
+    session_id: str, parent_id: str, sessions: Mapping[str, SessionRecord], context: _Context
+) -> Parent | None:
+    session, web = sessions.get(parent_id), context.index.get(parent_id)
+    lineage = context.lineage
+    tip_id = lineage.tip(parent_id)
+    is_there = session is not None or web is not None
+    if not is_there or tip_id == session_id or is_in_a_ring(session_id, context.parents):
+        return None
+    tag = source_tag(parent_id, session, web)
+    return Parent(parent_id, title_of(session, web), tag, lineage.root(parent_id), tip_id)
+
+
+def _names_by_id(content: object) -> dict[str, str]:
+    jobs = content.get("jobs") if isinstance(content, dict) else None
+    found: dict[str, str] = {}
+    for job in jobs if isinstance(jobs, list) else ():
+        job_id, name = (text(job.get("id")), text(job.get("name"))) if isinstance(job, dict) else (None, None)
+        if job_id and name:
+            found[job_id] = name
+    return found
+
+
+def _system_projects(content: object, profile: str) -> dict[str, str]:
+    projects = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
+    own = [each for each in projects if (text(each.get("profile")) or DEFAULT_PROFILE) == profile]
+    ids = {each.get("name"): project_id for each in own if (project_id := text(each.get("project_id")))}
+    return {tag: ids[name] for tag, name in _PROJECT_OF_TAG if name in ids}

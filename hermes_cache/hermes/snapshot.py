@@ -1,0 +1,105 @@
+"""The snapshot: all rows of a scope at one moment, with what views filter by. Values only.
+
+Rows that stay equal from one snapshot to the next stay the same object, so entries share them and their bytes.
+Source: rules X4 to X6.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hermes_cache.core.payload import Row, freeze_row
+from hermes_cache.hermes import source_tags
+from hermes_cache.hermes.session_rows import Known, make_row
+from hermes_cache.hermes.state_db import SessionRecord
+from hermes_cache.hermes.values import text
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session of a snapshot.
+
+    Attributes:
+        known: What its row was made from.
+        row: The frozen row.
+        time_s: What it is sorted by, in epoch seconds.
+        gate: Which flag of a key lets it through; see `source_tags.gate`.
+        peer: Names the peer of a messaging session; None for any other, and where it is not known.
+        is_visible: Whether there is anything to see in it: messages, work under way, or a worktree.
+    """
+
+    known: Known
+    row: Row
+    time_s: float
+    gate: str
+    peer: tuple[object, ...] | None
+    is_visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All sessions of a scope.
+
+    Attributes:
+        sessions: Newest first, those of one time by id.
+        foreign_count: How many sessions the front end keeps for other profiles.
+    """
+
+    sessions: tuple[Session, ...]
+    foreign_count: int = 0
+
+
+def make_session(known: Known, before: Session | None) -> Session:
+    """Give a session, as much of it as possible the one from before."""
+    if before is not None and (before.known is known or before.known == known):
+        return before
+    fields = make_row(known)
+    row = before.row if before is not None and before.row == fields else freeze_row(fields)
+    is_native = known.web is not None and not row["is_cli_session"]
+    return Session(
+        known=known,
+        row=row,
+        time_s=_time_s(row),
+        gate=source_tags.gate(known.tag, is_native=is_native),
+        peer=_peer(known, row),
+        is_visible=_is_visible(row),
+    )
+
+
+def snapshot_of(sessions: Mapping[str, Session], foreign_count: int) -> Snapshot:
+    """Give the sorted snapshot of sessions by id."""
+    return Snapshot(tuple(sorted(sessions.values(), key=newest_first)), foreign_count)
+
+
+def newest_first(session: Session) -> tuple[float, str]:
+    """Give what sessions are sorted by."""
+    return -session.time_s, session.known.id
+
+
+def _time_s(row: Row) -> float:
+    time_s = row["last_message_at"] or row["updated_at"] or row["created_at"]
+    return max(_seconds(time_s), _seconds(row.get("pending_started_at")))
+
+
+def _seconds(value: object) -> float:
+    return value if isinstance(value, float) else 0.0
+
+
+def _is_visible(row: Row) -> bool:
+    is_under_way = row["active_stream_id"] or row["has_pending_user_message"]
+    return bool(row["message_count"] or is_under_way or row.get("worktree_path") or row.get("attention"))
+
+
+def _peer(known: Known, row: Row) -> tuple[object, ...] | None:
+    if row["session_source"] != "messaging":
+        return None
+    session = known.session
+    key = known.routing.session_key if known.routing else text(session.session_key) if session else None
+    name = (key,) if key else _chat(session)
+    return (known.profile, known.tag, *name) if name else None
+
+
+def _chat(session: SessionRecord | None) -> tuple[str | None, ...]:
+    if session is None:
+        return ()
+    chat = tuple(map(text, (session.chat_type, session.chat_id, session.thread_id, session.user_id)))
+    return chat if any(chat) else ()

@@ -1,0 +1,68 @@
+"""What the tags of a session's source mean to a sidebar. Tags are an open set: an unknown one is `other`.
+
+No I/O here. Source: rule X7.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+UNKNOWN: Final = "unknown"
+"""What an agent writes before it knows better."""
+
+_MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("discord", "email", "wecom", "wecom_callback", "slack", "telegram", "weixin", "matrix"), "messaging"
+        ),
+        **dict.fromkeys(("acp", "cli", "tui"), "cli"),
+        **{tag: tag for tag in ("cron", "webhook", "kanban", "tool", "webui", "claude_code")},
+        "api_server": "api",
+    }
+)
+
+_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "webui": "WebUI",
+        "cli": "CLI",
+        "tui": "TUI",
+        "acp": "ACP",
+        "api_server": "API",
+        "sms": "SMS",
+        "wecom": "WeCom",
+    }
+)
+
+_GATED: Final = frozenset({"cron", "webhook", "kanban", "claude_code"})
+
+_CRON_ID: Final = re.compile(r"cron_(.+)_\d{8}_\d{6}")
+"""Job ids may hold underscores, so the time is matched from the right."""
+
+
+def session_source(tag: str) -> str:
+    """Give the kind that a tag is shown as."""
+    return _MEANINGS.get(tag, "other")
+
+
+def source_label(tag: str) -> str:
+    """Give a tag in words."""
+    return _LABELS.get(tag) or tag.replace("_", " ").title()
+
+
+def gate(tag: str, *, is_native: bool) -> str:
+    """Say which of a key's flags lets such sessions through: `webui` always, the others by `show_<gate>`.
+
+    Args:
+        is_native: Whether the session was begun in the web front end, whatever its tag.
+    """
+    meaning = session_source(tag)
+    if meaning in _GATED:
+        return meaning
+    return "webui" if is_native else "cli"
+
+
+def cron_job_id(session_id: str) -> str | None:
+    """Give the job that a scheduled session ran for, as its id tells."""
+    found = _CRON_ID.fullmatch(session_id)
+    return found.group(1) if found else None
