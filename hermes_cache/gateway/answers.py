@@ -1,11 +1,13 @@
 """The answers that are no list: errors as JSON, each with a status, a reason and what to do."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from math import ceil
 
 import orjson
 from flask import Response
 
+from hermes_cache.core.lookups import Health
 from hermes_cache.errors import (
     BuildError,
     CacheBusyError,
@@ -18,17 +20,27 @@ from hermes_cache.errors import (
 from hermes_cache.gateway.view_query import ParameterError
 
 
-def json_answer(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    """Give a value as JSON; what JSON lacks becomes text."""
-    body = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
-    response = Response(body, status=status, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
 def error_answer(status: HTTPStatus, reason: str, *, field: str | None = None) -> Response:
     """Give a refusal: why, and of which parameter where it is one."""
-    return json_answer({"error": reason} if field is None else {"error": reason, "field": field}, status)
+    told = {"error": _clean(reason)}
+    return _json_answer(told if field is None else {**told, "field": _clean(field)}, status)
+
+
+def health_answer(health: Health, *, holds_lists: bool) -> Response:
+    """Give the state of a cache, with status 503 where it has no answer to give.
+
+    Source: rules L4, W1.
+    """
+    answers = health.running and (holds_lists or not health.failing)
+    told = {
+        "running": health.running,
+        "healthy": health.healthy,
+        "failing": {str(key): _clean(reason) for key, reason in health.failing.items()},
+        "failing_callables": sorted(health.failing_callables),
+        "abandoned": health.abandoned,
+        "journal_lag_s": health.journal_lag_s,
+    }
+    return _json_answer(told, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def failure_answer(error: HermesCacheError) -> Response:
@@ -53,6 +65,17 @@ def one_line(text: str) -> str:
     """Give a text as a header can carry it: one line of Latin-1, at most 300 signs."""
     line = "".join(sign if sign.isprintable() else " " for sign in text)
     return " ".join(line.split()).encode("latin-1", "replace").decode("latin-1")[:300]
+
+
+def _json_answer(told: Mapping[str, object], status: HTTPStatus) -> Response:
+    response = Response(orjson.dumps(told), status=status, content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _clean(text: str) -> str:
+    # A file's name may hold bytes that are no text.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _later(error: HermesCacheError, retry_in_s: float | None) -> Response:

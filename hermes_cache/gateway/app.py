@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from hermes_cache.cache import SessionListCache
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.gateway.access import Access, parameters_of
-from hermes_cache.gateway.answers import error_answer, failure_answer, json_answer
+from hermes_cache.gateway.answers import error_answer, failure_answer, health_answer
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
@@ -36,7 +36,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
     app.extensions[STREAMS_EXTENSION] = streams
     _guard(app, Access(settings))
     _answer_failures(app)
-    _route_lists(app, cache, ViewDefaults(home.settings_file), settings)
+    _route_lists(app, cache, ViewDefaults(home.view_settings), settings)
     _route_events(app, streams)
     _route_health(app, cache)
     app.add_url_rule("/", "page", lambda: app.send_static_file("index.html"))
@@ -85,7 +85,6 @@ def _route_events(app: Flask, streams: EventStreams) -> None:
 
 def _route_health(app: Flask, cache: SessionListCache) -> None:
     def health() -> Response:
-        told = cache.health()
-        return json_answer(told, HTTPStatus.OK if told.ok else HTTPStatus.SERVICE_UNAVAILABLE)
+        return health_answer(cache.health(), holds_lists=cache.stats().entries > 0)
 
     app.add_url_rule("/api/health", "health", health)

@@ -12,7 +12,9 @@ from typing import Final
 import orjson
 from flask import Response
 
-from hermes_cache.cache import Change, SessionListCache, Subscription
+from hermes_cache.actors.subscription import Subscription
+from hermes_cache.cache import SessionListCache
+from hermes_cache.core.changes import Change
 from hermes_cache.gateway.answers import error_answer
 from hermes_cache.gateway.view_query import ParameterError, Query
 

@@ -6,8 +6,9 @@ from typing import Final
 
 from flask import Request, Response
 
-from hermes_cache.cache import Lookup, Rendered, SessionListCache
+from hermes_cache.cache import SessionListCache
 from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.lookups import Lookup, Rendered
 from hermes_cache.errors import BuildError, SourceError
 from hermes_cache.gateway.answers import one_line
 from hermes_cache.gateway.compressed_bodies import CompressedBodies
@@ -51,7 +52,7 @@ class SessionLists:
     def _list(
         self, key: SessionListKey, rendered: Rendered, request: Request, *, outcome: str, error: object
     ) -> Response:
-        tag = rendered.etag.strip('"')
+        tag = rendered.etag
         response = Response(content_type="application/json")
         response.set_etag(tag)
         response.vary.add("Accept-Encoding")
