@@ -1,1 +1,75 @@
 """A cache of the session list that is never slower than it must be and never older than it may be."""
+
+import logging
+
+from hermes_cache.actors.subscription import Subscription
+from hermes_cache.adapters.blinker_bus import Bus, default_bus
+from hermes_cache.cache import SessionListCache
+from hermes_cache.core.changes import Change
+from hermes_cache.core.events import (
+    EventId,
+    SessionListChanged,
+    SettingsChanged,
+    SourceChanged,
+    StreamStarted,
+    StreamStopped,
+)
+from hermes_cache.core.explanations import Explanation
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.lookups import Health, Lookup, Rendered, Stats
+from hermes_cache.core.overlay import LiveSession
+from hermes_cache.core.payload import Payload, freeze, thaw
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.tickets import Ticket
+from hermes_cache.errors import (
+    BuildError,
+    BuildTimeoutError,
+    CacheBusyError,
+    CacheStoppedError,
+    EventError,
+    HermesCacheError,
+    JournalError,
+    JournalUnavailableError,
+    LookupTimeoutError,
+    PolicyError,
+    SourceError,
+)
+
+__all__ = [
+    "BuildError",
+    "BuildTimeoutError",
+    "Bus",
+    "CacheBusyError",
+    "CacheStoppedError",
+    "Change",
+    "EventError",
+    "EventId",
+    "Explanation",
+    "Health",
+    "HermesCacheError",
+    "JournalError",
+    "JournalUnavailableError",
+    "LiveSession",
+    "Lookup",
+    "LookupTimeoutError",
+    "Payload",
+    "Policy",
+    "PolicyError",
+    "Rendered",
+    "SessionListCache",
+    "SessionListChanged",
+    "SessionListKey",
+    "SettingsChanged",
+    "SourceChanged",
+    "SourceError",
+    "Stats",
+    "StreamStarted",
+    "StreamStopped",
+    "Subscription",
+    "Ticket",
+    "default_bus",
+    "freeze",
+    "thaw",
+]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())

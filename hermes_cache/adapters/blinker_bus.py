@@ -144,7 +144,7 @@ class Bus:
         given: dict[str, object],
     ) -> tuple[list[tuple[Receiver, object]], Ticket]:
         fields = fields_of(**given)
-        event = kind(id=self._next_id(), at_s=time.time(), **fields)
+        event = kind(id=self.next_id(), at_s=time.time(), **fields)
         self._apply(event)
         wait_for_commit = self._recorder(event) if self._recorder else _unknown
         heard = topic.tell(event, sender)
@@ -157,7 +157,8 @@ class Bus:
             except Exception:
                 _logger.exception("hermes_cache.applier_failed", extra={"hermes_cache.event_id": str(event.id)})
 
-    def _next_id(self) -> EventId:
+    def next_id(self) -> EventId:
+        """Number an event that is told here but published by nobody, such as `SourceChanged`."""
         with self._lock:
             # Drawn from a counter in one step: a signal handler that publishes must not draw the same.
             event_id = EventId(self._incarnation, next(self._numbers))

@@ -119,6 +119,10 @@ class PublishedTopic(Topic):
 
         Source: rules E2, E3, E5.
         """
+        return self.publish(sender, fields)[0]
+
+    def publish(self, sender: object, fields: dict[str, object]) -> tuple[list[tuple[Receiver, object]], Ticket]:
+        """Do what `send` does, and give the ticket too."""
         outbox = self._outbox
         outbox.depth += 1
         ticket = None
@@ -128,7 +132,7 @@ class PublishedTopic(Topic):
             outbox.depth -= 1
             if not outbox.depth:
                 outbox.tickets[self._name] = ticket
-        return heard
+        return heard, ticket
 
     def ticket(self) -> Ticket | None:
         """Give the ticket of this thread's last finished `send` here; None after one that raised.

@@ -31,11 +31,13 @@ class Publish:
         event: Which.
         profile: Its canonical profile; None for all.
         age_s: How old it is on arrival, by its own time; 0 where it claims to come from the future.
+        settings: As in `Read`.
     """
 
     event: AppliedEvent
     profile: str | None
     age_s: float = 0.0
+    settings: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

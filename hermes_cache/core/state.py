@@ -73,6 +73,8 @@ class Read:
         strict: It takes the error rather than a stale payload (R8).
         timeout_s: Its own bound; infinity for none (R6).
         builder: Its own builder; None for the cache's (R11).
+        settings: How many `SettingsChanged` were applied when its profile's alias was asked for; None where no
+            alias was (K3).
     """
 
     reader: Hashable
@@ -82,6 +84,7 @@ class Read:
     strict: bool = False
     timeout_s: float = inf
     builder: object = None
+    settings: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

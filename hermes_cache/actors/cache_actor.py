@@ -1,0 +1,199 @@
+"""The cache actor: the one owner of a cache's state.
+
+All reads, writes and invalidations go through its mailbox. A message is decided by the core, its state is taken
+over in one step, and then its effects are run: whoever is interrupted in between, the next to run the mailbox goes
+on where it stopped. A hit is no message of that kind: what was last judged a hit is remembered, and stands until
+anything at all is decided, or until the moment when age, check or a timer could change it.
+Source: rules R1, R2, E5, L4.
+"""
+
+import logging
+from collections import Counter, deque
+from math import inf
+from typing import Final
+
+from hermes_cache.actors.mailbox import MailboxActor
+from hermes_cache.actors.works import Works
+from hermes_cache.core.decide import decide
+from hermes_cache.core.effects import Answer, Effect, RunBuild, Served
+from hermes_cache.core.freshness import trusted_for_s, ttl_s
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.messages import Built, Checked, Failed, Message, Publish, Tick, Weighed
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import Read, State, Target
+from hermes_cache.ports import Clock
+
+logger = logging.getLogger(__name__)
+
+AGAIN: Final = "again"
+"""The reply to what was said of a profile whose alias must be asked anew (K3)."""
+
+
+class Hit:
+    """A key's last hit, and how often it was had again."""
+
+    __slots__ = ("count", "served", "until_s", "used_s")
+
+    def __init__(self, served: Served, until_s: float, now_s: float) -> None:
+        self.served = served
+        self.until_s = until_s
+        self.used_s = now_s
+        self.count = 0
+
+
+class _Turn:
+    """A message that was decided, and those of its effects that have not been run."""
+
+    __slots__ = ("effects", "message", "state")
+
+    def __init__(self, message: object, state: State, effects: deque[Effect]) -> None:
+        self.message = message
+        self.state = state
+        self.effects = effects
+
+
+class CacheActor(MailboxActor):
+    """Decides what comes in, and remembers hits.
+
+    A `Target` is asked for a hit: the reply is `Served`, or None. Any other message is the core's; its reply is
+    `AGAIN` or None, and readers are answered as an effect.
+
+    Args:
+        policy: The bounds and spans.
+        clock: The time.
+        works: Runs the effects.
+        state: What is known from before.
+    """
+
+    def __init__(self, policy: Policy, clock: Clock, works: Works, state: State) -> None:
+        super().__init__(clock=clock.monotonic_s)
+        self.hits: dict[SessionListKey, Hit] = {}
+        self.outcomes: Counter[str] = Counter()
+        self._policy = policy
+        self._works = works
+        self._turn_taken = _Turn(None, state, deque())
+        self._used_s: dict[SessionListKey, float] = {}
+        self._read_scopes: set[object] = set()
+        self._send = self.actor_ref.ask
+
+    @property
+    def state(self) -> State:
+        """The state as of the last message; it may be looked at from any thread."""
+        return self._turn_taken.state
+
+    def counted(self) -> dict[str, int]:
+        """Count the reads by outcome, those of this very moment too; from any thread."""
+        recent = sum(hit.count for hit in list(self.hits.values()))
+        outcomes = dict(self.outcomes)
+        return {**outcomes, "hit": outcomes.get("hit", 0) + recent} if recent else outcomes
+
+    def on_receive(self, message: object) -> object:
+        """Answer a read from the last hit, or decide a message."""
+        if type(message) is Target:
+            return self._hit(message)
+        return self._decide(message)  # type: ignore[arg-type]  # pykka's messages have no type
+
+    def on_wake(self) -> None:
+        """Let time pass."""
+        self._decide(Tick())
+
+    def _hit(self, target: Target) -> Served | None:
+        hit = self.hits.get(target.key)
+        if hit is None:
+            return None
+        now_s = self._clock()
+        if now_s >= hit.until_s:
+            return None
+        hit.count += 1
+        hit.used_s = now_s
+        return hit.served
+
+    def _decide(self, message: Message) -> str | None:
+        if isinstance(message, Read | Publish) and self._is_outdated(message):
+            return AGAIN
+        if self._turn_taken.message is not message:
+            self._run_effects()
+            self._settle_hits()
+            decision = decide(self.state, self._completed(message), self._clock(), self._policy)
+            # One step: an interrupt comes before all of it, or after.
+            self._turn_taken = _Turn(message, decision.state, deque(decision.effects))
+        self._run_effects()
+        self.wake_at_s = self.state.wake_at_s
+        return None
+
+    def _is_outdated(self, message: Read | Publish) -> bool:
+        return message.settings is not None and message.settings != self.state.settings
+
+    def _completed(self, message: Message) -> Message:
+        """Add what lies beside the state: what was read since, and the order of use."""
+        match message:
+            case Read():
+                self._read_scopes.add(message.target.scope)
+                return message
+            case Checked(by_build=False):
+                read_since = message.target.scope in self._read_scopes
+                self._read_scopes.discard(message.target.scope)
+                return Checked(message.target, message.check, by_build=False, read_since=read_since)
+            case Built(build, content, check, took_s, held_bytes, moved):
+                return Built(build, content, check, took_s, held_bytes, moved, self._recency())
+            case Weighed():
+                return Weighed(message.held_bytes, self._recency())
+            case _:
+                return message
+
+    def _run_effects(self) -> None:
+        effects = self._turn_taken.effects
+        while effects:
+            try:
+                self._run(effects[0])
+            except Exception as failure:  # noqa: BLE001 - logged by `_survive`
+                self._survive(effects[0], failure)
+            effects.popleft()
+
+    def _run(self, effect: Effect) -> None:
+        if isinstance(effect, Answer):
+            self._note(effect)
+        self._works.run(effect, self._send)
+
+    def _survive(self, effect: Effect, failure: Exception) -> None:
+        """Go on where the machine refuses a thread: the build fails, its readers are told."""
+        logger.error("hermes_cache.effect_failed", exc_info=failure)
+        if isinstance(effect, RunBuild):
+            self.actor_ref.tell(Failed(effect.build, failure))
+
+    def _note(self, effect: Answer) -> None:
+        answer = effect.answer
+        if not isinstance(answer, Served):
+            self.outcomes[type(answer).__name__] += 1
+            return
+        now_s = self._clock()
+        target = answer.entry.target
+        self.outcomes[answer.outcome] += 1
+        self._used_s[target.key] = now_s
+        if answer.outcome == "hit":
+            self.hits[target.key] = Hit(answer, self._hit_until_s(answer), now_s)
+
+    def _hit_until_s(self, served: Served) -> float:
+        """Give the moment up to which nothing but a message can make a hit stale."""
+        entry = served.entry
+        until_s = min(entry.built_at_s + ttl_s(entry, self._policy), self.state.wake_at_s)
+        if not entry.target.watched:
+            return until_s
+        check = self.state.check_of(entry.target)
+        if check is None or self._policy.stamp_interval == 0:
+            return -inf
+        return min(until_s, check.began_s + trusted_for_s(check, self._policy))
+
+    def _settle_hits(self) -> None:
+        """Count the hits since the last message, and forget that they were hits."""
+        hits, self.hits = self.hits, {}
+        for key, hit in hits.items():
+            self._used_s[key] = hit.used_s
+            if hit.count:
+                self.outcomes["hit"] += hit.count
+                self._read_scopes.add(hit.served.entry.target.scope)
+
+    def _recency(self) -> tuple[SessionListKey, ...]:
+        held = self.state.entries
+        self._used_s = {key: used_s for key, used_s in self._used_s.items() if key in held}
+        return tuple(sorted(self._used_s, key=self._used_s.__getitem__))

@@ -1,0 +1,157 @@
+"""One life of a cache: its actor and its threads, from a start to a stop, in one process.
+
+A fork or a restart begins another. Source: rules L1 to L3, L5.
+"""
+
+from dataclasses import replace
+from threading import current_thread
+from typing import Final
+
+import pykka
+
+from hermes_cache.actors.cache_actor import AGAIN, CacheActor
+from hermes_cache.actors.notifier import Notifier
+from hermes_cache.actors.reader import Reader
+from hermes_cache.actors.stamper import Stamper
+from hermes_cache.actors.targets import Targets
+from hermes_cache.actors.works import Works
+from hermes_cache.core.effects import Served
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.freshness import CHECK_WAIT_S
+from hermes_cache.core.messages import Checked, Leave, Message, Publish, Stop, Tick
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import Read, State, Target
+from hermes_cache.errors import CacheStoppedError, MailboxReentryError
+from hermes_cache.ports import Builder, Clock
+
+_GRACE_S: Final = 0.05
+"""After its deadline a reader does not rely on the actor's own thread any more, and lets time pass itself."""
+
+
+class Life:
+    """The running parts of a cache.
+
+    Args:
+        policy: The bounds and spans.
+        clock: The time.
+        targets: Finds what keys mean.
+        stamper: Takes checks.
+        builder: The cache's own.
+        notifier: Announces.
+        state: What is known from before.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a life, each once
+        self,
+        *,
+        policy: Policy,
+        clock: Clock,
+        targets: Targets,
+        stamper: Stamper,
+        builder: Builder | None,
+        notifier: Notifier,
+        state: State,
+    ) -> None:
+        self.targets = targets
+        self.stamper = stamper
+        self.notifier = notifier
+        self.works = Works(clock, stamper, builder, notifier)
+        self.policy = policy
+        self.clock = clock
+        self.actor = CacheActor(policy, clock, self.works, state)
+        self.actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the state
+        self._ask = self.actor.actor_ref.ask
+
+    @property
+    def state(self) -> State:
+        """The state as of the last message."""
+        return self.actor.state
+
+    def ask(self, message: Message | Target) -> object:
+        """Have a message handled, and give the reply.
+
+        Raises:
+            CacheStoppedError: This life is over.
+        """
+        try:
+            return self._ask(message)
+        except pykka.ActorDeadError:
+            raise CacheStoppedError from None
+
+    def hit(self, target: Target) -> Served | None:
+        """Give the last hit of a key, where it still is one."""
+        served = self.ask(target)
+        return served if isinstance(served, Served) else None
+
+    def begin(self, read: Read) -> bool:
+        """Hand in a read; false where its profile's alias must be asked anew."""
+        return self.ask(read) != AGAIN
+
+    def publish(self, event: AppliedEvent, profile: str | None) -> None:
+        """Apply an event; the answer of an alias that settings outdated meanwhile is asked for anew.
+
+        Args:
+            event: Which.
+            profile: As published; None or blank for all.
+        """
+        age_s = max(0.0, self.clock.wall_s() - event.at_s)
+        is_applied = False
+        while not is_applied:
+            settings = self.state.settings
+            canonical = self.targets.canonical(profile, settings) if profile and profile.strip() else None
+            asked = settings if self.targets.asks and canonical is not None else None
+            is_applied = self._apply(Publish(event, canonical, age_s, asked))
+
+    def check_here(self, target: Target) -> None:
+        """Check the sources on this thread: for readers who want one at every read (S4)."""
+        state = self.state
+        if not target.watched or state.entry_of(target) is None:
+            return
+        check = self.stamper.take(target, state.streams, state.settings, patience_s=CHECK_WAIT_S)
+        if check is not None:
+            self.ask(Checked(target, check))
+
+    def wait(self, read: Read, reader: Reader) -> Served:
+        """Wait for the answer to a read that was handed in.
+
+        Raises:
+            HermesCacheError: The answer is an error.
+        """
+        try:
+            while not reader.wait(self._patience_s(read)):
+                self.ask(Tick())
+        except BaseException:
+            self.leave(read)
+            raise
+        return reader.served()
+
+    def leave(self, read: Read) -> None:
+        """Give up a read that waits."""
+        self._ask(Leave(read), block=False)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let readers go and end all threads but those of abandoned builds; say whether they ended in time."""
+        ends_at_s = self.clock.monotonic_s() + timeout_s
+
+        def left_s() -> float:
+            return max(0.0, ends_at_s - self.clock.monotonic_s())
+
+        self.ask(Stop())
+        worked = self.works.stop(left_s())
+        self.actor.actor_ref.stop()
+        self.notifier.stop(left_s())
+        if self.actor.thread is not current_thread():
+            self.actor.thread.join(left_s())
+        return worked and not self.actor.thread.is_alive()
+
+    def _apply(self, message: Publish) -> bool:
+        try:
+            return self.ask(message) != AGAIN
+        except MailboxReentryError:
+            # A signal handler on the thread that runs the mailbox: it is applied once that is done.
+            self.actor.actor_ref.tell(replace(message, settings=None))
+            return True
+
+    def _patience_s(self, read: Read) -> float:
+        deadline_s = read.began_s + min(read.timeout_s, self.policy.build_timeout)
+        return max(0.0, deadline_s - self.clock.monotonic_s()) + _GRACE_S

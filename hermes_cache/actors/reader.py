@@ -1,0 +1,47 @@
+"""A reader: whoever waits for the answer to a read."""
+
+import threading
+from collections.abc import Callable
+
+from hermes_cache.core.effects import Served
+from hermes_cache.errors import HermesCacheError
+
+
+class Reader:
+    """One read's place to be answered: a thread that waits, or a callback.
+
+    Args:
+        on_answer: Called with the reader once, on the thread that answers; it must be quick and raise nothing.
+    """
+
+    __slots__ = ("_answered", "_on_answer", "answer")
+
+    def __init__(self, on_answer: Callable[["Reader"], None] | None = None) -> None:
+        self.answer: Served | HermesCacheError | None = None
+        self._answered = threading.Event()
+        self._on_answer = on_answer
+
+    def set(self, answer: Served | HermesCacheError) -> None:
+        """Answer; a second answer changes nothing."""
+        if self._answered.is_set():
+            return
+        self.answer = answer
+        self._answered.set()
+        if self._on_answer:
+            self._on_answer(self)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the answer; say whether it came."""
+        return self._answered.wait(timeout_s)
+
+    def served(self) -> Served:
+        """Give the answer.
+
+        Raises:
+            HermesCacheError: The answer is an error.
+        """
+        if isinstance(self.answer, Served):
+            return self.answer
+        if self.answer is None:
+            raise RuntimeError("a reader was looked at before it was answered")
+        raise self.answer

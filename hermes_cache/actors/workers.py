@@ -1,0 +1,125 @@
+"""Workers: a few actors that run jobs, each on a thread of its own.
+
+A job may hang: its worker can be given up, and another takes its place. Threads are daemons, so that none keeps
+the interpreter from exiting, and they sleep without wake-ups.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import TypeAlias
+
+import pykka
+
+logger = logging.getLogger(__name__)
+
+Job: TypeAlias = Callable[[], None]
+
+
+class Worker(pykka.ThreadingActor):
+    """An actor that runs jobs, one after the other."""
+
+    def __init__(self, workers: "Workers") -> None:
+        super().__init__()
+        self._workers = workers
+        self.thread = threading.Thread(target=self._actor_loop, name=workers.name, daemon=True)
+
+    def _start_actor_loop(self) -> None:
+
+        self.thread.start()
+
+    def on_receive(self, message: deque[Job]) -> None:
+        """Run a job, and those that wait. The message is emptied: pykka holds it until the next comes."""
+        while (job := self._workers.next_job(self, message)) is not None:
+            _run(job)
+            del job
+
+
+class Workers:
+    """At most so many workers, and the jobs that wait for one.
+
+    Args:
+        name: Of the threads.
+        limit: How many jobs run at once; infinity leaves the bound to the caller.
+    """
+
+    def __init__(self, name: str, limit: float = inf) -> None:
+        self.name = name
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._busy: dict[Worker, object] = {}
+        self._waiting: deque[tuple[object, Job]] = deque()
+        self._stopped = False
+
+    def run(self, job: Job, tag: object = None) -> None:
+        """Run a job on a worker, soon.
+
+        Args:
+            job: What to run; what it raises is logged.
+            tag: To give it up by.
+        """
+        with self._lock:
+            if self._stopped:
+                return
+            if not self._idle and len(self._busy) >= self._limit:
+                self._waiting.append((tag, job))
+                return
+            worker = self._idle.pop() if self._idle else self._start()
+            self._busy[worker] = tag
+        worker.actor_ref.tell(deque([job]))
+
+    def give_up(self, tag: object) -> None:
+        """Fill the place of the worker that runs a job; it ends when the job does."""
+        with self._lock:
+            for worker in [worker for worker, running in self._busy.items() if running == tag]:
+                del self._busy[worker]
+
+    def next_job(self, worker: Worker, given: deque[Job]) -> Job | None:
+        """Give a worker its next job; None where there is none for it now, or no more."""
+        if given:
+            return given.pop()
+        with self._lock:
+            if worker not in self._busy:
+                worker.stop()
+                return None
+            if self._waiting:
+                self._busy[worker], job = self._waiting.popleft()
+                return job
+            del self._busy[worker]
+            self._idle.append(worker)
+        return None
+
+    def stop(self, timeout_s: float) -> bool:
+        """End all workers but those given up; say whether they ended in time. A worker may call it."""
+        with self._lock:
+            self._stopped = True
+            self._waiting.clear()
+            workers = [*self._idle, *self._busy]
+        for worker in workers:
+            worker.stop()
+        ends_at_s = time.monotonic() + timeout_s
+        late = [worker for worker in workers if not _ended(worker, ends_at_s)]
+        return not late
+
+    def _start(self) -> Worker:
+        worker = Worker(self)
+        worker._start_actor_loop()  # noqa: SLF001 - what `Worker.start` does, but for the registry
+        return worker
+
+
+def _run(job: Job) -> None:
+    try:
+        job()
+    except BaseException:  # a SystemExit here would make pykka stop every actor of the process
+        logger.exception("hermes_cache.job_failed")
+
+
+def _ended(worker: Worker, ends_at_s: float) -> bool:
+    if worker.thread is threading.current_thread():
+        return True
+    worker.thread.join(max(0.0, ends_at_s - time.monotonic()))
+    return not worker.thread.is_alive()

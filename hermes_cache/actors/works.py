@@ -1,0 +1,151 @@
+"""The works: where the effects of the core become real.
+
+Builders and checks run on workers, announcements go to the notifier, contents are weighed and freed. What comes of
+it goes back to the cache actor as messages. Source: rules B2, B3, B6, E6, E9, L5, P4.
+"""
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+from hermes_cache.actors.ledger import Ledger
+from hermes_cache.actors.stamper import Stamper
+from hermes_cache.actors.workers import Workers
+from hermes_cache.core.content import Content, content_of, profiles_that_differ
+from hermes_cache.core.effects import (
+    Abandon,
+    Answer,
+    Effect,
+    Release,
+    RunBuild,
+    Served,
+    TakeCheck,
+    Tell,
+    TellSourceChanged,
+)
+from hermes_cache.core.messages import Built, Checked, Failed, Message, Weighed
+from hermes_cache.core.payload import freeze
+from hermes_cache.core.stamps import Check
+from hermes_cache.core.versions import ALL_PROFILES
+from hermes_cache.errors import HermesCacheError
+from hermes_cache.ports import Builder, Clock
+
+_CHECKERS: Final = 4
+"""Threads that checks share: a scope on a dead network drive keeps one of them busy, not all (S4)."""
+
+Send: TypeAlias = Callable[[Message], object]
+"""Sends a message to the cache actor, and runs its mailbox on this thread."""
+
+
+class Announcer(Protocol):
+    """Takes what is to be announced; never waits, runs no foreign code."""
+
+    def put(self, item: object, /) -> None:
+        """Announce what a `Tell` or a `TellSourceChanged` holds."""
+
+
+class Answerable(Protocol):
+    """A reader, as the works see it."""
+
+    def set(self, answer: Served | HermesCacheError, /) -> None:
+        """Answer it."""
+
+
+class Works:
+    """Runs effects; none of it waits, and none of it on the caller but the answers to readers.
+
+    Args:
+        clock: For how long builds take.
+        stamper: Takes the checks.
+        builder: The cache's own; None where every read brings one.
+        announcer: Takes the notices.
+    """
+
+    def __init__(self, clock: Clock, stamper: Stamper, builder: Builder | None, announcer: Announcer) -> None:
+        self._clock = clock
+        self._stamper = stamper
+        self._builder = builder
+        self._announcer = announcer
+        self._ledger = Ledger()
+        self._builders = Workers("hermes_cache.builder")
+        self._checkers = Workers("hermes_cache.checker", _CHECKERS)
+        self._here = threading.local()
+
+    @property
+    def held_bytes(self) -> int:
+        """The encoded size of all contents that are held."""
+        return self._ledger.held_bytes
+
+    def is_building(self) -> bool:
+        """Say whether this thread runs a builder."""
+        return getattr(self._here, "building", False)
+
+    def run(self, effect: Effect, send: Send) -> None:
+        """Run an effect."""
+        match effect:
+            case Answer():
+                _answer(effect)
+            case TakeCheck():
+                self._checkers.run(lambda: self._check(effect, send))
+            case RunBuild():
+                self._builders.run(lambda: self._build(effect, send), tag=effect.build.id)
+            case Abandon():
+                self._builders.give_up(effect.build_id)
+            case Tell() | TellSourceChanged():
+                self._announcer.put(effect)
+            case Release():
+                self._checkers.run(lambda: self._release(effect.content, send))
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the workers; say whether all ended in time."""
+        ends_at_s = self._clock.monotonic_s() + timeout_s
+        checked = self._checkers.stop(timeout_s)
+        return self._builders.stop(max(0.0, ends_at_s - self._clock.monotonic_s())) and checked
+
+    def _check(self, effect: TakeCheck, send: Send) -> None:
+        check = self._stamper.take(effect.target, effect.streams, effect.settings)
+        if check is not None:
+            send(Checked(effect.target, check))
+
+    def _release(self, content: Content, send: Send) -> None:
+        send(Weighed(self._ledger.drop(content)))
+
+    def _build(self, effect: RunBuild, send: Send) -> None:
+        build = effect.build
+        check = self._stamper.take(build.target, build.streams, effect.settings) or Check(0.0)
+        send(Checked(build.target, check, by_build=True))
+        began_s = self._clock.monotonic_s()
+        try:
+            content = self._call_builder(effect)
+            moved = _moved(effect, content)
+        except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
+            traceback.clear_frames(cause.__traceback__)
+            send(Failed(build, cause))
+            return
+        took_s = self._clock.monotonic_s() - began_s
+        send(Built(build, content, check, took_s, self._ledger.add(content), moved))
+
+    def _call_builder(self, effect: RunBuild) -> Content:
+        builder = effect.build.builder or self._builder
+        if not callable(builder):
+            raise TypeError("there is no builder; give one to SessionListCache, or to the read")
+        self._here.building = True
+        try:
+            return content_of(freeze(builder(effect.build.target.key)))
+        finally:
+            self._here.building = False
+
+
+def _answer(effect: Answer) -> None:
+    reader: Answerable = effect.reader  # type: ignore[assignment]  # the core knows it as any value
+    reader.set(effect.answer)
+
+
+def _moved(effect: RunBuild, content: Content) -> frozenset[str | None]:
+    """Say whose rows differ from what the key holds: for one profile's key, that profile's."""
+    if effect.previous is None:
+        return frozenset()
+    differ = profiles_that_differ(effect.previous, content)
+    reach = effect.build.target.reach
+    return differ if reach == ALL_PROFILES or not differ else frozenset({reach})

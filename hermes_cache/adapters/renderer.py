@@ -1,0 +1,84 @@
+"""The renderer: lays what is live over cached rows, and gives response bodies.
+
+Source: rules O1, O6.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from hermes_cache.core.content import Content
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.overlay import LiveSession, overlay
+from hermes_cache.ports import LiveSessions
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """A response body, its tag, and what it was made of."""
+
+    content: Content
+    active: frozenset[str]
+    live: Mapping[str, LiveSession]
+    body: bytes
+    etag: str
+
+    def is_of(self, content: Content, active: frozenset[str], live: Mapping[str, LiveSession]) -> bool:
+        """Say whether the same goes in again."""
+        return self.content is content and self.active == active and self.live == live
+
+
+class Renderer:
+    """Renders, and remembers the last body of each key.
+
+    Args:
+        live_sessions: Gives live state by session id; asked once a rendering. A failure counts as none.
+        most: How many bodies are remembered.
+    """
+
+    def __init__(self, live_sessions: LiveSessions | None, most: int) -> None:
+        self._live_sessions = live_sessions
+        self._most = most
+        self._lock = threading.Lock()
+        self._bodies: OrderedDict[SessionListKey, Body] = OrderedDict()
+        self.is_failing = False
+
+    def overlay(self, rows: Sequence[object], active: frozenset[str]) -> list[object]:
+        """Lay what is live over rows (O1 to O5)."""
+        return overlay(rows, active, self._live())
+
+    def render(self, key: SessionListKey, content: Content, active: frozenset[str]) -> Body:
+        """Give the body of a key's content (O6)."""
+        live = self._live()
+        with self._lock:
+            last = self._bodies.get(key)
+        if last is not None and last.is_of(content, active, live):
+            return last
+        body = content.body(overlay(content.rows(), active, live))
+        made = Body(content, active, live, body, blake2b(body, digest_size=16).hexdigest())
+        with self._lock:
+            self._bodies[key] = made
+            self._bodies.move_to_end(key)
+            while len(self._bodies) > self._most:
+                self._bodies.popitem(last=False)
+        return made
+
+    def _live(self) -> dict[str, LiveSession]:
+        if self._live_sessions is None:
+            return {}
+        try:
+            live = dict(self._live_sessions())
+        except Exception:
+            if not self.is_failing:
+                logger.warning(
+                    "hermes_cache.callable_failed", exc_info=True, extra={"hermes_cache.callable": "live_sessions"}
+                )
+            self.is_failing = True
+            return {}
+        self.is_failing = False
+        return live

@@ -1,0 +1,10 @@
+"""The clock of the machine."""
+
+import time
+
+
+class SystemClock:
+    """`ports.Clock` on the operating system's clocks."""
+
+    monotonic_s = staticmethod(time.monotonic)
+    wall_s = staticmethod(time.time)

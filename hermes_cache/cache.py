@@ -1,0 +1,358 @@
+"""The cache: the parts put together, and what a gateway calls.
+
+Only here are core, actors and adapters wired. Every public method may be called from any thread.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import Literal, Self, Unpack
+
+from hermes_cache.actors.feed import Feed
+from hermes_cache.actors.life import Life
+from hermes_cache.actors.notifier import Notifier
+from hermes_cache.actors.reads import ReadOptions, Wish, aserve, remembered, serve
+from hermes_cache.actors.stamper import Stamper
+from hermes_cache.actors.subscription import Subscription
+from hermes_cache.actors.targets import Targets
+from hermes_cache.adapters.blinker_bus import Bus, default_bus
+from hermes_cache.adapters.renderer import Renderer
+from hermes_cache.adapters.system_clock import SystemClock
+from hermes_cache.adapters.topic import PublishedTopic
+from hermes_cache.core.decide import decide
+from hermes_cache.core.effects import Served, Tell, TellSourceChanged
+from hermes_cache.core.events import AppliedEvent, EventId, SourceChanged
+from hermes_cache.core.explanations import Explanation, explain
+from hermes_cache.core.keys import SessionListKey, profile_name
+from hermes_cache.core.lookups import Health, Lookup, Rendered, Stats, health_of, lookup_of, stats_of
+from hermes_cache.core.messages import Publish
+from hermes_cache.core.notices import BuildFailed
+from hermes_cache.core.payload import Payload
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import State
+from hermes_cache.core.tickets import Ticket
+from hermes_cache.errors import CacheStoppedError, JournalUnavailableError
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.ports import (
+    ActiveStreamIds,
+    Builder,
+    Clock,
+    IsRootProfile,
+    LiveSessions,
+    SettingsVersion,
+    Sources,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class SessionListCache:
+    """Serves session lists that are never slower than they must be and never older than they may be.
+
+    Args:
+        builder: Builds the payload of a key; None where every read brings its own.
+        sources: Say whether what was built still holds; None where only events, streams and age outdate.
+        policy: The bounds and spans; None for the defaults.
+        bus: Where events come from; None for the process-wide one.
+        journal: None: no journal is built yet.
+        executor: Where builders run: "threads".
+        is_root_profile: Says which names are aliases of the root profile.
+        active_stream_ids: Lists streams that the bus may not know.
+        live_sessions: Gives live state for the overlay.
+        settings_version: Gives a value that moves when settings change.
+        clock: The time; None for the machine's.
+
+    Raises:
+        JournalUnavailableError: A journal is asked for.
+        ValueError: An executor is asked for that is not there.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
+        self,
+        builder: Builder | None = None,
+        *,
+        sources: Sources | None = None,
+        policy: Policy | None = None,
+        bus: Bus | None = None,
+        journal: object = None,
+        executor: Literal["threads", "processes"] = "threads",
+        is_root_profile: IsRootProfile | None = None,
+        active_stream_ids: ActiveStreamIds | None = None,
+        live_sessions: LiveSessions | None = None,
+        settings_version: SettingsVersion | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        _refuse_what_is_not_built(journal, executor)
+        if builder is not None and not callable(builder):
+            raise TypeError(f"builder is {builder!r}; it must be callable, or None")
+        self._builder = builder
+        self._policy = policy or Policy()
+        self._clock: Clock = clock or SystemClock()
+        self._bus = bus or default_bus
+        self._new_stamper = partial(
+            Stamper,
+            self._clock,
+            sources=sources,
+            active_stream_ids=active_stream_ids,
+            settings_version=settings_version,
+        )
+        self._new_targets = partial(Targets, sources, is_root_profile, watched=self._new_stamper().watches)
+        self._renderer = Renderer(live_sessions, self._policy.max_entries)
+        self._feed = Feed(f"{self._bus.incarnation}-{id(self):x}", size=self._policy.subscription_size)
+        self._inherited: tuple[Life | None, ...] = ()
+        self._life: Life | None = None
+        self._stopped = False
+        self._begin()
+        self._connect()
+        after_fork_in_child(self._begin_in_child)
+
+    def start(self) -> None:
+        """Start the threads; a running cache stays as it is."""
+        with self._lock:
+            if self._life is not None:
+                return
+            if self._stopped:
+                self._stopped = False
+                self._connect()
+            self._life = Life(
+                policy=self._policy,
+                clock=self._clock,
+                targets=self._targets,
+                stamper=self._new_stamper(),
+                builder=self._builder,
+                notifier=Notifier(self._announce),
+                state=self._prior,
+            )
+
+    def stop(self) -> None:
+        """Let waiting readers go with `CacheStoppedError`, and end all threads but those of abandoned builds.
+
+        It waits at most `Policy.stop_timeout`, and may be called from a receiver. Source: rule L1.
+        """
+        with self._lock:
+            life, self._life = self._life, None
+            self._stopped = True
+        self._disconnect()
+        if life is None:
+            return
+        if not life.stop(self._policy.stop_timeout):
+            logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
+        last = life.state
+        self._prior = State(position=last.position, versions=last.versions, settings=last.settings)
+        self._feed.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def get(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Payload:
+        """Give the payload of a key: a frozen dict, by reference.
+
+        Raises:
+            BuildError: The build failed, and nothing that may be served is held.
+            BuildTimeoutError: It took longer than `Policy.build_timeout`.
+            LookupTimeoutError: This read waited its `timeout`.
+            CacheBusyError: Too many wait already.
+            CacheStoppedError: The cache was stopped.
+            JournalUnavailableError: The ticket is another process's, and there is no journal.
+            TypeError: There is no builder, or an option is of a wrong type.
+            ValueError: An option has a value that cannot be.
+
+        Source: rules R1 to R8, R11, J8.
+        """
+        return self._serve(key, options).entry.content.decoded()
+
+    def lookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
+        """Give what `get` gives, and what it hides (R9). Raises what `get` raises."""
+        return self._told(self._serve(key, options))
+
+    async def aget(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Payload:
+        """Do what `get` does without blocking the event loop."""
+        return (await self._aserve(key, options)).entry.content.decoded()
+
+    async def alookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
+        """Do what `lookup` does without blocking the event loop."""
+        return self._told(await self._aserve(key, options))
+
+    def peek(self, key: SessionListKey) -> Lookup | None:
+        """Tell of what is held, from memory alone: no I/O, no wait, no build, no change of order (R10)."""
+        life = self._life
+        served = remembered(life, key) if life else None
+        return self._told(served) if served else None
+
+    def render(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Rendered:
+        """Give the response body with what is live laid over it, and its tag (O6). Raises what `get` raises."""
+        served = self._serve(key, options)
+        entry = served.entry
+        made = self._renderer.render(entry.target.key, entry.content, self._active_stream_ids())
+        return Rendered(made.body, made.etag, self._told(served))
+
+    def overlay(self, rows: Sequence[object]) -> list[object]:
+        """Give rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
+        return self._renderer.overlay(rows, self._active_stream_ids())
+
+    def invalidate(
+        self, profile: str | None = None, reason: str = "invalidated", session_id: str | None = None
+    ) -> Ticket:
+        """Publish `session_list_changed`, and give the event's ticket.
+
+        Raises:
+            EventError: An argument cannot be; nothing was published.
+        """
+        fields: dict[str, object] = {"profile": profile, "reason": reason, "session_id": session_id}
+        return self._bus.session_list_changed.publish(self, fields)[1]
+
+    def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
+        """Open a bounded queue of changes for a component outside (E7, E8).
+
+        Args:
+            profile: Hear of this profile, and of what concerns all; None for every profile.
+            since: The last version seen; what was missed since comes first, merged.
+        """
+        return self._feed.subscribe(self._canonical(profile), since)
+
+    def explain(self, key: SessionListKey) -> Explanation:
+        """Say why a key is as it is, from memory alone."""
+        state = self._state()
+        return explain(state, self._targets.find(key, state.settings), self._clock.monotonic_s())
+
+    def stats(self) -> Stats:
+        """Give counts and sizes, without a lock or a wait (L4)."""
+        life = self._life
+        outcomes, dropped = (life.actor.counted(), life.notifier.dropped) if life else ({}, 0)
+        return stats_of(self._state(), outcomes, dropped)
+
+    def health(self) -> Health:
+        """Say whether the cache does its work, without a lock or a wait (L4, X8)."""
+        life = self._life
+        failing: frozenset[str] = life.stamper.failing if life else frozenset()
+        if self._renderer.is_failing:
+            failing |= {"live_sessions"}
+        return health_of(self._state(), self._policy, failing, running=life is not None)
+
+    def _serve(self, key: SessionListKey, options: ReadOptions) -> Served:
+        life = self._life or self._living()
+        if not options:
+            target = life.targets.known(key, life.state.settings)
+            served = life.hit(target) if target else None
+            if served is not None:
+                return served
+        return serve(life, *self._asked(key, options))
+
+    async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
+        life = self._life or self._living()
+        return await aserve(life, *self._asked(key, options))
+
+    def _asked(self, key: SessionListKey, options: ReadOptions) -> tuple[SessionListKey, Wish]:
+        """Check what a caller asks for."""
+        if not isinstance(key, SessionListKey):
+            raise TypeError(f"key is {key!r}; it must be a SessionListKey")
+        wish = Wish.of(options)
+        if wish.at_least is not None:
+            self._await_event(wish.at_least)
+        if self._builder is None and wish.builder is None:
+            raise TypeError("there is no builder; give one to SessionListCache, or to the read")
+        return key, wish
+
+    def _await_event(self, ticket: str) -> None:
+        """See that a ticket's event is applied here: this process's own are when `send` returned (J8)."""
+        event_id = EventId.parse(ticket)
+        if event_id.incarnation != self._bus.incarnation:
+            raise JournalUnavailableError(f"{ticket} is another process's event, and there is no journal")
+        if event_id.number > self._bus.last_number:
+            raise ValueError(f"{ticket} names an event that was never published")
+
+    def _told(self, served: Served) -> Lookup:
+        return lookup_of(served, self._clock.monotonic_s())
+
+    def _living(self) -> Life:
+        """Give this life; a read before `start` starts one (L1)."""
+        if self._life is None and not self._stopped:
+            self.start()
+        life = self._life
+        if life is None:
+            raise CacheStoppedError
+        return life
+
+    def _state(self) -> State:
+        life = self._life
+        return life.state if life else self._prior
+
+    def _active_stream_ids(self) -> frozenset[str]:
+        state = self._state()
+        listed = [scope.check.listed for scope in state.scopes.values() if scope.check]
+        return state.streams.all_ids(frozenset().union(*listed))
+
+    def _canonical(self, profile: str | None) -> str | None:
+        if profile is None or not profile.strip():
+            return None
+        return self._targets.canonical(profile_name(profile), self._state().settings)
+
+    def _apply(self, event: AppliedEvent) -> None:
+        """Apply an event: the bus calls this before anybody hears of it (E5)."""
+        profile = getattr(event, "profile", None)
+        life = self._life
+        if life is not None:
+            with contextlib.suppress(CacheStoppedError):
+                life.publish(event, profile)
+            return
+        with self._lock:
+            # Before a start there is nobody to ask, and nothing to outdate but what the state itself tells.
+            message = Publish(event, self._canonical(profile))
+            self._prior = decide(self._prior, message, self._clock.monotonic_s(), self._policy).state
+
+    def _hear(self, _sender: object, *, event: AppliedEvent) -> None:
+        self._feed.tell(event, self._canonical(getattr(event, "profile", None)))
+
+    def _announce(self, effect: object) -> None:
+        """Tell monitors and subscribers; on the notifier's thread (E6, E9)."""
+        match effect:
+            case TellSourceChanged(profile=profile):
+                event = SourceChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), profile=profile)
+                self._feed.tell(event, profile)
+                self._bus.tell(event, self)
+            case Tell(notice=notice):
+                if isinstance(notice, BuildFailed):
+                    told = {"hermes_cache.key": str(notice.key), "hermes_cache.error": notice.error}
+                    logger.warning("hermes_cache.build_failed", extra=told)
+                self._bus.tell(notice, self)
+
+    def _published(self) -> tuple[PublishedTopic, ...]:
+        bus = self._bus
+        return (bus.session_list_changed, bus.stream_started, bus.stream_stopped, bus.settings_changed)
+
+    def _connect(self) -> None:
+        self._bus.attach(self._apply)
+        for topic in self._published():
+            topic.connect(self._hear)
+
+    def _disconnect(self) -> None:
+        self._bus.detach(self._apply)
+        for topic in self._published():
+            topic.disconnect(self._hear)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._life = None
+        self._prior = State()
+        self._targets = self._new_targets()
+
+    def _begin_in_child(self) -> None:
+        """Begin anew after a fork; what was inherited is neither used nor freed (L2)."""
+        self._inherited = (*self._inherited, self._life)
+        self._begin()
+
+
+def _refuse_what_is_not_built(journal: object, executor: str) -> None:
+    if journal is not None:
+        raise JournalUnavailableError(f"journal is {journal!r}; no journal is built yet: leave it None")
+    if executor != "threads":
+        raise ValueError(f"executor is {executor!r}; only 'threads' is built yet")

@@ -1,0 +1,159 @@
+"""What a cache tells of itself: of one read, and of the whole.
+
+Source: rules R9, O6, L4.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from hermes_cache.core.answering import failure_error
+from hermes_cache.core.effects import Served
+from hermes_cache.core.events import EventId
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.payload import Payload
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import Outcome, Reason, State
+from hermes_cache.errors import BuildError
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What `get` gives, and what it hides.
+
+    Attributes:
+        payload: The payload.
+        outcome: `hit`, `stale` (served although a newer one is wanted), `built` (this read started the build),
+            `waited` (another did) or `outdated` (an invalidation came since; `freshness="any"` alone gives it).
+        reason: Why it was no hit: `age`, `source`, `event`, `miss`; None for a hit.
+        age_s: Seconds since the end of its build.
+        version: Of the key, as its build noted it.
+        stamp: What it was built from, by part.
+        build_s: How long its build took.
+        overtaken_by: The event that overtook a build which this read waited for.
+        error: What stands in the way of a newer payload; None where nothing does.
+        retry_in_s: Seconds until a read may try again; None without an error.
+    """
+
+    payload: Payload
+    outcome: Outcome
+    reason: Reason | None
+    age_s: float
+    version: int
+    stamp: Mapping[str, Hashable]
+    build_s: float
+    overtaken_by: EventId | None = None
+    error: BuildError | None = None
+    retry_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A response body with what is live laid over it.
+
+    Attributes:
+        body: The payload as JSON.
+        etag: Changes exactly when the body does; without quotes.
+        lookup: The read behind it; its payload is as cached, without the overlay.
+    """
+
+    body: bytes
+    etag: str
+    lookup: Lookup
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts since the cache was started, and sizes now.
+
+    Attributes:
+        outcomes: Reads by outcome, and by the name of the error for those that raised.
+        builds: Builds that were asked for.
+        entries: Payloads held.
+        held_bytes: Their encoded size, shared rows once.
+        building: Builds that run.
+        queued: Builds that wait.
+        abandoned: Builds that hang.
+        waiting: Readers that wait.
+        streams: Streams that are active.
+        events: Events applied.
+        slowest_build_s: Of the payloads held, the longest build; 0 where none is held.
+        dropped_notices: Announcements that monitors were too slow for.
+    """
+
+    outcomes: Mapping[str, int]
+    builds: int
+    entries: int
+    held_bytes: int
+    building: int
+    queued: int
+    abandoned: int
+    waiting: int
+    streams: int
+    events: int
+    slowest_build_s: float
+    dropped_notices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the cache does its work, and what is in its way.
+
+    Attributes:
+        running: It was started and not stopped.
+        healthy: It runs, no build fails, no callable fails, and builds may start.
+        failing: Why the last build of a key failed, for the keys whose last build did.
+        failing_callables: The callables given to the cache that failed when they were last called.
+        abandoned: Builds that hang.
+        journal_lag_s: Seconds behind the journal; None without one.
+    """
+
+    running: bool
+    healthy: bool
+    failing: Mapping[SessionListKey, str]
+    failing_callables: frozenset[str]
+    abandoned: int
+    journal_lag_s: float | None = None
+
+
+def lookup_of(served: Served, now_s: float) -> Lookup:
+    """Tell of an answer."""
+    entry, failure = served.entry, served.failure
+    error = failure_error(entry.target, failure, now_s) if failure else None
+    return Lookup(
+        payload=entry.content.decoded(),
+        outcome=served.outcome,
+        reason=served.reason,
+        age_s=max(0.0, now_s - entry.built_at_s),
+        version=entry.version,
+        stamp=entry.stamp.as_mapping(),
+        build_s=entry.build_s,
+        overtaken_by=served.overtaken_by,
+        error=error,
+        retry_in_s=error.retry_in_s if error else None,
+    )
+
+
+def stats_of(state: State, outcomes: Mapping[str, int], dropped_notices: int) -> Stats:
+    """Tell of a state, and of what is counted beside it."""
+    return Stats(
+        outcomes=outcomes,
+        builds=state.last_build,
+        entries=len(state.entries),
+        held_bytes=state.held_bytes,
+        building=state.running(),
+        queued=len(state.queue),
+        abandoned=len(state.abandoned),
+        waiting=state.waiting,
+        streams=len(state.streams.active),
+        events=state.position,
+        slowest_build_s=max((entry.build_s for entry in state.entries.values()), default=0.0),
+        dropped_notices=dropped_notices,
+    )
+
+
+def health_of(state: State, policy: Policy, failing_callables: frozenset[str], *, running: bool) -> Health:
+    """Say whether all is well."""
+    failing = {key: str(failure.cause) for key, failure in state.failures.items()}
+    may_build = len(state.abandoned) < policy.max_abandoned
+    healthy = running and may_build and not failing and not failing_callables
+    return Health(running, healthy, failing, failing_callables, len(state.abandoned))
