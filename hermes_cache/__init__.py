@@ -34,6 +34,7 @@ from hermes_cache.errors import (
     PolicyError,
     SourceError,
 )
+from hermes_cache.hermes.home import HermesHome
 
 __all__ = [
     "BuildError",
@@ -47,6 +48,7 @@ __all__ = [
     "Explanation",
     "Health",
     "HermesCacheError",
+    "HermesHome",
     "JournalError",
     "JournalUnavailableError",
     "LiveSession",

@@ -21,7 +21,6 @@ from hermes_cache.actors.targets import Targets
 from hermes_cache.adapters.blinker_bus import Bus, default_bus
 from hermes_cache.adapters.renderer import Renderer
 from hermes_cache.adapters.system_clock import SystemClock
-from hermes_cache.adapters.topic import PublishedTopic
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served, Tell, TellSourceChanged
 from hermes_cache.core.events import AppliedEvent, EventId, SourceChanged
@@ -172,7 +171,7 @@ class SessionListCache:
 
     def lookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
         """Give what `get` gives, and what it hides (R9). Raises what `get` raises."""
-        return self._told(self._serve(key, options))
+        return lookup_of(self._serve(key, options), self._clock.monotonic_s())
 
     async def aget(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Payload:
         """Do what `get` does without blocking the event loop."""
@@ -180,20 +179,20 @@ class SessionListCache:
 
     async def alookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
         """Do what `lookup` does without blocking the event loop."""
-        return self._told(await self._aserve(key, options))
+        return lookup_of(await self._aserve(key, options), self._clock.monotonic_s())
 
     def peek(self, key: SessionListKey) -> Lookup | None:
         """Tell of what is held, from memory alone: no I/O, no wait, no build, no change of order (R10)."""
         life = self._life
         served = remembered(life, key) if life else None
-        return self._told(served) if served else None
+        return lookup_of(served, self._clock.monotonic_s()) if served else None
 
     def render(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Rendered:
         """Give the response body with what is live laid over it, and its tag (O6). Raises what `get` raises."""
         served = self._serve(key, options)
         entry = served.entry
         made = self._renderer.render(entry.target.key, entry.content, self._active_stream_ids())
-        return Rendered(made.body, made.etag, self._told(served))
+        return Rendered(made.body, made.etag, lookup_of(served, self._clock.monotonic_s()))
 
     def overlay(self, rows: Sequence[object]) -> list[object]:
         """Give rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
@@ -270,9 +269,6 @@ class SessionListCache:
         if event_id.number > self._bus.last_number:
             raise ValueError(f"{ticket} names an event that was never published")
 
-    def _told(self, served: Served) -> Lookup:
-        return lookup_of(served, self._clock.monotonic_s())
-
     def _living(self) -> Life:
         """Give this life; a read before `start` starts one (L1)."""
         if self._life is None and not self._stopped:
@@ -325,18 +321,14 @@ class SessionListCache:
                     logger.warning("hermes_cache.build_failed", extra=told)
                 self._bus.tell(notice, self)
 
-    def _published(self) -> tuple[PublishedTopic, ...]:
-        bus = self._bus
-        return (bus.session_list_changed, bus.stream_started, bus.stream_stopped, bus.settings_changed)
-
     def _connect(self) -> None:
         self._bus.attach(self._apply)
-        for topic in self._published():
+        for topic in self._bus.published():
             topic.connect(self._hear)
 
     def _disconnect(self) -> None:
         self._bus.detach(self._apply)
-        for topic in self._published():
+        for topic in self._bus.published():
             topic.disconnect(self._hear)
 
     def _begin(self) -> None:

@@ -112,6 +112,10 @@ class Bus:
         """The highest number that an event of this incarnation has; 0 where there is none yet."""
         return self._last_number
 
+    def published(self) -> tuple[PublishedTopic, ...]:
+        """Give the topics on which publishers say facts."""
+        return (self.session_list_changed, self.stream_started, self.stream_stopped, self.settings_changed)
+
     def attach(self, applier: Applier) -> None:
         """Have every event applied by an applier, after those that are attached already."""
         with self._lock:

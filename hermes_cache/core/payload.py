@@ -70,6 +70,8 @@ class Row(Payload):
 
     encoded: bytes
 
+    __setattr__ = __delattr__ = _refuse
+
 
 class FrozenList(list[Json]):
     """A frozen list inside a payload. Copies and pickles are plain lists."""
@@ -149,8 +151,12 @@ def row_of(encoded: bytes) -> Json:
         return _frozen(decoded, (ROWS,), "*")
     row: Row = _blank(Row)
     dict.update(row, _frozen_dict(decoded, (ROWS, "*")))
-    row.encoded = encoded
+    _keep_encoded(row, encoded)
     return row
+
+
+def _keep_encoded(row: Row, encoded: bytes) -> None:
+    object.__setattr__(row, "encoded", encoded)
 
 
 def _thawed(values: dict[str, Json]) -> dict[str, Json]:
@@ -177,7 +183,7 @@ def _new_row(values: Mapping[str, Json], path: _Path) -> Row:
     row: Row = _blank(Row)
     dict.update(row, _frozen_dict(values, path))
     dict.setdefault(row, "is_streaming", False)
-    row.encoded = orjson.dumps(row)
+    _keep_encoded(row, orjson.dumps(row))
     return row
 
 
