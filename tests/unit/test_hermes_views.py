@@ -1,0 +1,170 @@
+"""Proves rule X4: every key is a pure filter over one snapshot; and rule X7 for the envelope."""
+
+from typing import Any
+
+import pytest
+
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.payload import freeze
+from hermes_cache.hermes.session_index import IndexRecord
+from hermes_cache.hermes.session_rows import Known, Parent
+from hermes_cache.hermes.snapshot import Snapshot, make_session, snapshot_of
+from hermes_cache.hermes.state_db import SessionRecord
+from hermes_cache.hermes.views import view
+
+_ALL: dict[str, Any] = {
+    "show_cli": True, "show_cron": True, "show_webhook": True, "show_kanban": True, "show_claude_code": True,
+    "show_previous_messaging": True, "include_archived": True,
+}  # fmt: skip
+
+
+def _agent(session_id: str, tag: str, at_s: float, **columns: object) -> Known:
+    record = SessionRecord(session_id, tag, started_at=at_s, message_count=1)
+    return Known(session_id, "default", tag, record._replace(**columns))
+
+
+def _web(session_id: str, at_s: float, **fields: object) -> Known:
+    record = IndexRecord(session_id, updated_at=at_s, message_count=1)
+    return Known(session_id, "default", "webui", None, record._replace(**fields))
+
+
+def _snapshot(*known: Known, foreign_count: int = 0) -> Snapshot:
+    return snapshot_of({each.id: make_session(each, None) for each in known}, foreign_count)
+
+
+def _ids(snapshot: Snapshot, **fields: Any) -> list[str]:
+    rows: Any = view(snapshot, SessionListKey(**fields))["sessions"]
+    return [row["session_id"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        ({}, ["web"]),
+        ({"show_cli": True}, ["web", "cli", "odd"]),
+        ({"show_cron": True}, ["web", "cron"]),
+        ({"show_webhook": True}, ["web", "webhook"]),
+        ({"show_kanban": True}, ["web", "kanban"]),
+        ({"show_claude_code": True}, ["web", "claude"]),
+    ],
+)
+def test_each_flag_lets_its_own_sources_through(flags: dict[str, bool], shown: list[str]) -> None:
+    snapshot = _snapshot(
+        _web("web", 9.0),
+        _agent("cli", "tui", 8.0),
+        _agent("odd", "carrier_pigeon", 7.0),
+        _agent("cron", "cron", 6.0),
+        _agent("webhook", "webhook", 5.0),
+        _agent("kanban", "kanban", 4.0),
+        _agent("claude", "claude_code", 3.0),
+    )
+
+    assert _ids(snapshot, **flags) == shown
+
+
+def test_rows_are_sorted_by_time_and_then_by_id() -> None:
+    snapshot = _snapshot(_web("b", 5.0), _web("old", 1.0), _web("a", 5.0), _web("new", 9.0), _web("none", 0.0))
+
+    assert _ids(snapshot) == ["new", "a", "b", "old", "none"]
+
+
+def test_a_peer_shows_its_newest_session_unless_previous_ones_are_asked_for() -> None:
+    snapshot = _snapshot(
+        _agent("new", "telegram", 9.0, session_key="peer"),
+        _agent("old", "telegram", 8.0, session_key="peer"),
+        _agent("other", "telegram", 7.0, session_key="other"),
+        _agent("nobody", "telegram", 6.0),
+        _agent("nobody too", "telegram", 5.0),
+        _agent("by chat", "slack", 4.0, chat_id="c", user_id="u"),
+        _agent("by chat too", "slack", 3.0, chat_id="c", user_id="u"),
+    )
+
+    assert _ids(snapshot, show_cli=True) == ["new", "other", "nobody", "nobody too", "by chat"]
+    assert len(_ids(snapshot, show_cli=True, show_previous_messaging=True)) == 7
+
+
+def test_archived_rows_come_only_when_asked_for_and_in_pages() -> None:
+    snapshot = _snapshot(
+        _web("a", 9.0), *(_web(f"z{n}", 8.0 - n, archived=True) for n in range(4)), _web("b", 1.0)
+    )
+
+    assert _ids(snapshot) == ["a", "b"]
+    assert _ids(snapshot, include_archived=True) == ["a", "z0", "z1", "z2", "z3", "b"]
+    assert _ids(snapshot, include_archived=True, archived_limit=2, archived_offset=1) == ["a", "z1", "z2", "b"]
+    assert _ids(snapshot, include_archived=True, archived_limit=0) == ["a", "b"]
+
+
+def test_hidden_and_empty_rows_go_when_asked_to() -> None:
+    snapshot = _snapshot(
+        _web("full", 9.0),
+        _web("hidden", 8.0, default_hidden=True),
+        _web("empty", 7.0, message_count=0),
+        _web("pending", 6.0, message_count=0, pending_user_message="hello"),
+        _web("streaming", 5.0, message_count=0, active_stream_id="stream"),
+        _web("worktree", 4.0, message_count=0, worktree_path="/tree"),
+    )
+
+    assert _ids(snapshot, exclude_hidden=True) == ["full", "empty", "pending", "streaming", "worktree"]
+    assert _ids(snapshot, visible_only=True) == ["full", "hidden", "pending", "streaming", "worktree"]
+
+
+def test_a_source_filter_and_a_side_narrow_the_list() -> None:
+    snapshot = _snapshot(_web("web", 9.0), _agent("tg", "telegram", 8.0), _agent("tui", "tui", 7.0))
+
+    assert _ids(snapshot, show_cli=True, source_filter="telegram") == ["tg"]
+    assert _ids(snapshot, show_cli=True, sidebar_source="webui") == ["web"]
+    assert _ids(snapshot, show_cli=True, sidebar_source="cli") == ["tg", "tui"]
+
+
+def test_the_counts_tell_both_sides_whatever_side_is_shown() -> None:
+    snapshot = _snapshot(
+        _web("w", 9.0),
+        _web("wa", 8.0, archived=True),
+        _agent("c", "cli", 7.0),
+        _agent("c2", "cli", 6.0),
+        _agent("ca", "cli", 5.0, archived=1),
+        foreign_count=4,
+    )
+    key = SessionListKey(show_cli=True, sidebar_source="webui", archived_limit=10)
+
+    payload = view(snapshot, key)
+
+    assert {name: value for name, value in payload.items() if "count" in name} == {
+        "cli_count": 3, "archived_count": 2, "archived_webui_count": 1, "archived_cli_count": 1,
+        "webui_session_count": 1, "cli_session_count": 2, "other_profile_count": 4,
+    }  # fmt: skip
+    assert (payload["archived_limit"], payload["archived_offset"]) == (10, 0)
+    assert (payload["active_profile"], payload["all_profiles"]) == ("default", False)
+
+
+def test_a_parent_that_the_list_leaves_out_is_named_beside_it() -> None:
+    child = _web("child", 9.0)._replace(parent_id="p", parent=Parent("p", "P", "cli", "p", "p"))
+    snapshot = _snapshot(child, _agent("p", "cli", 8.0, title="P"))
+
+    hidden: Any = view(snapshot, SessionListKey())["sidebar_reference_sessions"]
+    shown = view(snapshot, SessionListKey(show_cli=True))["sidebar_reference_sessions"]
+
+    assert [(row["session_id"], row["_sidebar_reference_only"]) for row in hidden] == [("p", True)]
+    assert shown == []
+
+
+def test_views_share_the_frozen_rows_and_can_be_frozen() -> None:
+    """P1, X4"""
+    snapshot = _snapshot(_web("a", 9.0), _agent("b", "cli", 8.0))
+
+    narrow, wide = (freeze(view(snapshot, key)) for key in (SessionListKey(), SessionListKey(**_ALL)))
+
+    narrow_rows: Any = narrow["sessions"]
+    wide_rows: Any = wide["sessions"]
+    assert narrow_rows[0] is wide_rows[0] is snapshot.sessions[0].row
+
+
+def test_a_session_whose_visible_fields_stay_keeps_its_row() -> None:
+    """X5, X6"""
+    before = make_session(_agent("a", "cli", 9.0), None)
+
+    unseen = make_session(_agent("a", "cli", 9.0, end_reason="idle"), before)
+    seen = make_session(_agent("a", "cli", 9.0, title="New"), before)
+
+    assert unseen.row is before.row
+    assert seen.row is not before.row
