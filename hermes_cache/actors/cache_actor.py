@@ -7,10 +7,13 @@ anything at all is decided, or until the moment when age, check or a timer could
 Source: rules R1, R2, E5, L4.
 """
 
+import contextlib
 import logging
 from collections import Counter, deque
 from math import inf
 from typing import Final
+
+import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.actors.works import Works
@@ -74,7 +77,6 @@ class CacheActor(MailboxActor):
         self._turn_taken = _Turn(None, state, deque())
         self._used_s: dict[SessionListKey, float] = {}
         self._read_scopes: set[object] = set()
-        self._send = self.actor_ref.ask
 
     @property
     def state(self) -> State:
@@ -154,6 +156,11 @@ class CacheActor(MailboxActor):
         if isinstance(effect, Answer):
             self._note(effect)
         self._works.run(effect, self._send)
+
+    def _send(self, message: Message) -> None:
+        """Take what comes of an effect; once the cache is stopped, nobody wants it any more."""
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor_ref.ask(message)
 
     def _survive(self, effect: Effect, failure: Exception) -> None:
         """Go on where the machine refuses a thread: the build fails, its readers are told."""

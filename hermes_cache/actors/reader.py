@@ -11,7 +11,7 @@ class Reader:
     """One read's place to be answered: a thread that waits, or a callback.
 
     Args:
-        on_answer: Called with the reader once, on the thread that answers; it must be quick and raise nothing.
+        on_answer: Called with the reader, on the thread that answers; it must be quick and raise nothing.
     """
 
     __slots__ = ("_answered", "_on_answer", "answer")
@@ -22,10 +22,9 @@ class Reader:
         self._on_answer = on_answer
 
     def set(self, answer: Served | HermesCacheError) -> None:
-        """Answer; a second answer changes nothing."""
-        if self._answered.is_set():
-            return
-        self.answer = answer
+        """Answer; a second answer changes nothing, but wakes whom an interrupted first one left asleep."""
+        if self.answer is None:
+            self.answer = answer
         self._answered.set()
         if self._on_answer:
             self._on_answer(self)

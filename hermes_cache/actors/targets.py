@@ -94,8 +94,20 @@ class Targets:
 
     def _target(self, key: SessionListKey) -> Target:
         reach = reach_of(key)
-        scope: Hashable = self._sources.scope(key) if self._sources else None
-        return Target(key, (reach, scope), reach, self._watched)
+        return Target(key, (reach, self._scope(key)), reach, self._watched)
+
+    def _scope(self, key: SessionListKey) -> Hashable:
+        """Name a key's scope; where the sources cannot, keys of one reach share it."""
+        if self._sources is None:
+            return None
+        try:
+            scope = self._sources.scope(key)
+            hash(scope)
+        except Exception:
+            extra = {"hermes_cache.callable": "sources.scope", "hermes_cache.key": str(key)}
+            logger.warning("hermes_cache.callable_failed", exc_info=True, extra=extra)
+            return None
+        return scope
 
     def _ask(self, is_root_profile: IsRootProfile, name: str) -> bool:
         try:
