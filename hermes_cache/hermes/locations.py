@@ -90,7 +90,7 @@ class Locations:
         key = SessionListKey(profile=profile)
         root = _resolved(self.root, key)
         home = _profile_home(root, profile)
-        state_dir = Path(self.state_dir).absolute() if self.state_dir else root / "webui"
+        state_dir = self._state_dir(root)
         session_dir = _resolved(self.session_dir or state_dir / "sessions", key)
         state_db = _of_profile(self.state_db, key, home / "state.db")
         return ProfileFiles(
@@ -102,9 +102,19 @@ class Locations:
             cron_jobs=home / "cron" / "jobs.json",
             session_dir=session_dir,
             session_index=session_dir / "_index.json",
-            settings=_resolved(self.settings_file or state_dir / "settings.json", key),
+            settings=self.settings(profile),
             projects=state_dir / "projects.json",
         )
+
+    def settings(self, profile: str) -> Path:
+        """Give the settings file of a profile, whatever its name."""
+        key = SessionListKey(profile=profile)
+        if self.settings_file is not None:
+            return _resolved(self.settings_file, key)
+        return self._state_dir(_resolved(self.root, key)) / "settings.json"
+
+    def _state_dir(self, root: Path) -> Path:
+        return Path(self.state_dir).absolute() if self.state_dir else root / "webui"
 
     def profiles(self) -> tuple[str, ...]:
         """List the profiles that have a folder, the root profile first.

@@ -4,7 +4,7 @@ Only `stat` and one held read-only connection per database look at it; nothing i
 blocks for 50 ms. Source: rules S1, S2, H1, X1.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
@@ -33,7 +33,11 @@ class HomeSources:
         self._locations = locations
         self._databases = databases
         # Putting paths together takes ten times as long as looking at them; a callable may change its mind.
-        self._files = lru_cache(_MAX_PROFILES)(locations.files) if locations.are_fixed else locations.files
+        self._files: Callable[[str], ProfileFiles] = locations.files
+        self._settings: Callable[[str], Path] = locations.settings
+        if locations.are_fixed:
+            self._files = lru_cache(_MAX_PROFILES)(locations.files)
+            self._settings = lru_cache(_MAX_PROFILES)(locations.settings)
 
     def scope(self, key: SessionListKey, /) -> Hashable:
         """Give the key's profile, or one constant for all profiles."""
@@ -41,7 +45,7 @@ class HomeSources:
 
     def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
         """Give the stamp's parts as of now; with `held`, the settings part alone."""
-        settings = {SETTINGS_PART: file_stamp(self._settings(key))}
+        settings = {SETTINGS_PART: file_stamp(self._settings(key.profile_name))}
         if held:
             return settings
         gives_up_at_s = monotonic() + _PATIENCE_S
@@ -57,9 +61,6 @@ class HomeSources:
         """Close the connections that a key's checks hold; the next check opens others, of another epoch."""
         for profile in self._locations.profiles() if key.all_profiles else (key.profile_name,):
             self._databases.release(self._files(profile).state_db)
-
-    def _settings(self, key: SessionListKey) -> Path:
-        return self._files(key.profile_name).settings
 
     def _profile_parts(self, profile: str, suffix: str, gives_up_at_s: float) -> dict[str, Hashable]:
         try:

@@ -138,7 +138,16 @@ def _reading(cursor: DBAPICursor, path: Path, before: Mapping[str, SessionRecord
         if isinstance(session_id, str) and session_id.strip():
             old = before.get(session_id)
             sessions[session_id] = old if old is not None and old == row else SessionRecord._make(row)
+    if not sessions and _has_messages(cursor):
+        raise SourceError(path, "has messages but no session")
     return StateReading(sessions, _routing(cursor))
+
+
+def _has_messages(cursor: DBAPICursor) -> bool:
+    if not _columns_of(cursor, "messages"):
+        return False
+    cursor.execute("SELECT 1 FROM messages LIMIT 1")
+    return cursor.fetchone() is not None
 
 
 def _rows(cursor: DBAPICursor, query: Select[Any]) -> Iterator[tuple[Any, ...]]:

@@ -1,0 +1,341 @@
+"""Damaged homes: a broken one never looks like an empty one (rule X8), an old or odd one works (rule X3)."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.payload import freeze
+from hermes_cache.errors import SourceError
+from hermes_cache.hermes import HermesHome
+from hermes_cache.hermes.sample import SampleHome, make_sample_home
+from hermes_cache.ports import LastKnown
+
+EVERYTHING = SessionListKey(
+    show_cli=True,
+    show_cron=True,
+    show_webhook=True,
+    show_kanban=True,
+    show_previous_messaging=True,
+    include_archived=True,
+)
+SESSIONS = 20
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> SampleHome:
+    """A home whose list comes from its database alone."""
+    made = make_sample_home(tmp_path / "home", sessions=SESSIONS, profiles=(), now_s=1_790_000_000.0)
+    for path in made.session_index.parent.iterdir():
+        path.unlink()
+    return made
+
+
+def _rows(home: HermesHome, key: SessionListKey = EVERYTHING) -> list[dict[str, Any]]:
+    rows: Any = freeze(home.builder(key))["sessions"]
+    return list(rows)
+
+
+def _put(path: Path, content: bytes) -> None:
+    temporary = path.with_name("temporary")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:0],
+        lambda content: content[:50],
+        lambda content: content[:100],
+        lambda content: content[:4096],
+        lambda content: content[:4097],
+        lambda content: content[: len(content) // 2],
+        lambda content: b"this is no database at all. " * (len(content) // 28),
+        lambda content: _flipped(content, 0),
+        lambda content: _flipped(content, 100),
+        lambda content: content[:4096] + bytes(len(content) - 4096),
+    ],
+)
+def test_a_damaged_database_fails_by_name_and_recovers_by_itself(
+    sample: SampleHome, damage: Callable[[bytes], bytes]
+) -> None:
+    """X8"""
+    whole = sample.state_db.read_bytes()
+    warm = HermesHome(sample.path)
+    count = len(_rows(warm))
+
+    _put(sample.state_db, damage(whole))
+
+    for home in (warm, HermesHome(sample.path)):
+        with pytest.raises(SourceError) as raised:
+            _rows(home)
+        assert raised.value.path == str(sample.state_db)
+        assert home.sources.stamp(EVERYTHING, held=False)["content"] is not None
+    _put(sample.state_db, whole)
+    assert len(_rows(warm)) == count > 0
+
+
+def test_no_flipped_byte_of_the_first_page_makes_an_empty_list(sample: SampleHome) -> None:
+    """X8"""
+    whole = sample.state_db.read_bytes()
+    outcomes: set[str] = set()
+
+    for at in [*range(100), *range(100, 4096, 11)]:
+        _put(sample.state_db, _flipped(whole, at))
+        home = HermesHome(sample.path)
+        home.sources.stamp(EVERYTHING, held=False)
+        try:
+            assert _rows(home), f"byte {at} made an empty list"
+            outcomes.add("rows")
+        except SourceError:
+            outcomes.add("error")
+        home.close()
+
+    assert outcomes == {"rows", "error"}
+
+
+def test_a_database_that_goes_missing_is_no_empty_list(sample: SampleHome) -> None:
+    """X8"""
+    home = HermesHome(sample.path)
+    _rows(home)
+
+    sample.state_db.rename(sample.path / "moved")
+
+    with pytest.raises(SourceError, match=r"state\.db: is missing"):
+        _rows(home)
+    assert home.sources.stamp(EVERYTHING, held=False)["content"] == ("absent",)
+
+
+def test_a_home_that_is_missing_fails_by_name(tmp_path: Path) -> None:
+    """X8"""
+    home = HermesHome(tmp_path / "nowhere")
+
+    with pytest.raises(SourceError, match="nowhere"):
+        _rows(home)
+
+
+def test_a_database_that_left_its_log_behind_is_no_reason_for_a_list_from_the_index(sample: SampleHome) -> None:
+    """X8"""
+    sample.session_index.write_text('[{"session_id": "a", "message_count": 1}]')
+    sample.state_db.rename(sample.path / "moved")
+    assert len(_rows(HermesHome(sample.path))) == 1
+
+    (sample.path / "state.db-wal").write_bytes(b"frames")
+
+    with pytest.raises(SourceError, match="is missing"):
+        _rows(HermesHome(sample.path))
+
+
+def test_a_list_without_sessions_is_empty_and_a_front_end_alone_is_enough(sample: SampleHome) -> None:
+    """X8, R12: known to be empty."""
+    with closing(sqlite3.connect(sample.state_db)) as connection, connection:
+        connection.execute("DELETE FROM messages")
+        connection.execute("DELETE FROM sessions")
+
+    assert _rows(HermesHome(sample.path)) == []
+
+
+def test_messages_without_any_session_are_damage(sample: SampleHome) -> None:
+    """X8"""
+    with closing(sqlite3.connect(sample.state_db)) as connection, connection:
+        connection.execute("DELETE FROM sessions")
+
+    with pytest.raises(SourceError, match="messages but no session"):
+        _rows(HermesHome(sample.path))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_fails_at_once(sample: SampleHome, make: Callable[[Path], None]) -> None:
+    """X8: opening a pipe would wait for ever."""
+    sample.state_db.unlink()
+    make(sample.state_db)
+    home = HermesHome(sample.path)
+
+    with pytest.raises(SourceError, match="no regular file"):
+        _rows(home)
+    assert home.sources.stamp(EVERYTHING, held=False)["content"] == ("unreadable", "no regular file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_fails_by_name(sample: SampleHome) -> None:
+    """X8"""
+    sample.state_db.chmod(0)
+
+    with pytest.raises(SourceError, match=r"state\.db"):
+        _rows(HermesHome(sample.path))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[", b'[{"session_id": "a"', b'{"a": 1}', b"null", b"\xff\xfe", b"[" * 99_999]
+)
+def test_a_half_written_index_fails_by_name(sample: SampleHome, content: bytes) -> None:
+    """X8"""
+    sample.session_index.write_bytes(content)
+
+    with pytest.raises(SourceError, match=r"_index\.json"):
+        _rows(HermesHome(sample.path))
+
+
+def test_an_index_with_odd_entries_loses_those_alone(sample: SampleHome) -> None:
+    """X3"""
+    sample.session_index.write_text(
+        '[null, 7, {"title": "no id"}, {"session_id": 5}, {"session_id": "odd", "title": "\\ud800",'
+        ' "updated_at": NaN, "message_count": 1e999, "gateway_routing": {"x": [Infinity]}}]'
+    )
+
+    rows = {row["session_id"]: row for row in _rows(HermesHome(sample.path))}
+
+    assert rows["odd"]["title"] == "?"
+    assert rows["odd"]["gateway_routing"] == {"x": [None]}
+    assert len(rows) > 1
+
+
+def test_one_broken_profile_fails_the_view_of_all_and_is_named(tmp_path: Path) -> None:
+    """X8"""
+    sample = make_sample_home(tmp_path / "home", sessions=5)
+    broken = sample.path / "profiles" / "work" / "state.db"
+    _put(broken, b"damaged")
+    home = HermesHome(sample.path)
+
+    with pytest.raises(SourceError) as raised:
+        home.builder(SessionListKey(all_profiles=True))
+
+    assert raised.value.path == str(broken)
+    assert home.builder(SessionListKey())["sessions"] is not None
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "", "x" * 500, "UPPER", "\x00", "..", "work?mode=rw"])
+def test_a_hostile_profile_name_opens_nothing(sample: SampleHome, name: str) -> None:
+    """X2, X8"""
+    home = HermesHome(sample.path)
+    key = SessionListKey(profile=name or "../x")
+
+    stamp = home.sources.stamp(key, held=False)
+
+    assert "state_db" not in stamp
+    with pytest.raises(SourceError, match="no profile can be named"):
+        home.builder(key)
+
+
+def test_a_profile_that_is_not_there_has_no_file_to_open(sample: SampleHome) -> None:
+    """X8"""
+    home = HermesHome(sample.path)
+
+    for number in range(300):
+        assert home.sources.stamp(SessionListKey(profile=f"p{number}"), held=False)["content"] == ("absent",)
+
+    assert not home._databases._held
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode=" + sys.argv[2])
+connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+connection.execute("BEGIN EXCLUSIVE")
+connection.execute("CREATE TABLE IF NOT EXISTS held (x)")
+print("held", flush=True)
+sys.stdin.read()
+connection.execute("COMMIT")
+connection.close()
+"""
+
+
+@contextmanager
+def _held_by_another_process(path: Path, journal_mode: str) -> Iterator[None]:
+    command = [sys.executable, "-c", HOLD, str(path), journal_mode]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:  # noqa: S603 - our own
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        holder.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
+def test_a_locked_database_keeps_its_last_value_and_fails_a_build_alone(
+    sample: SampleHome, journal_mode: str
+) -> None:
+    """S2, X8"""
+    home = HermesHome(sample.path)
+    count = len(_rows(home))
+    home.close()
+
+    with _held_by_another_process(sample.state_db, journal_mode):
+        unknown = home.sources.stamp(EVERYTHING, held=False)["content"]
+        with pytest.raises(SourceError, match="locked"):
+            _rows(home)
+
+    assert isinstance(unknown, LastKnown)
+    assert isinstance(home.sources.stamp(EVERYTHING, held=False)["content"], tuple)
+    assert len(_rows(home)) == count
+
+
+def _old(path: Path, *statements: str) -> None:
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        (path / name).unlink(missing_ok=True)
+    with closing(sqlite3.connect(path / "state.db")) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_the_oldest_schema_works(sample: SampleHome) -> None:
+    """X3: schema version 2 has no title."""
+    _old(
+        sample.path,
+        "CREATE TABLE sessions (id TEXT PRIMARY KEY, source TEXT, user_id TEXT, model TEXT, model_config TEXT,"
+        " system_prompt TEXT, parent_session_id TEXT, started_at REAL, ended_at REAL, end_reason TEXT,"
+        " message_count INTEGER DEFAULT 0, tool_call_count INTEGER DEFAULT 0, input_tokens INTEGER DEFAULT 0,"
+        " output_tokens INTEGER DEFAULT 0)",
+        "CREATE TABLE messages (id INTEGER PRIMARY KEY, session_id TEXT, role TEXT, content TEXT, timestamp REAL)",
+        "CREATE INDEX idx_messages_session ON messages(session_id, timestamp)",
+        "INSERT INTO sessions (id, source, started_at, message_count) VALUES ('a', 'cli', 100.0, 2)",
+        "INSERT INTO messages (session_id, role, timestamp) VALUES ('a', 'user', 150.0)",
+    )
+
+    (row,) = _rows(HermesHome(sample.path))
+
+    assert (row["session_id"], row["title"], row["last_message_at"], row["archived"]) == ("a", None, 150.0, False)
+
+
+def test_a_table_of_ids_alone_works(sample: SampleHome) -> None:
+    """X3"""
+    _old(
+        sample.path, "CREATE TABLE sessions (id)", "INSERT INTO sessions VALUES ('a'), (NULL), (7), (' '), (x'00')"
+    )
+
+    (row,) = _rows(HermesHome(sample.path))
+
+    assert (row["session_id"], row["raw_source"], row["created_at"]) == ("a", "unknown", None)
+
+
+def test_broken_text_and_absurd_numbers_cost_their_value_alone(sample: SampleHome) -> None:
+    """X3"""
+    with closing(sqlite3.connect(sample.state_db)) as connection, connection:
+        connection.execute("UPDATE sessions SET title = CAST(x'41ff42' AS TEXT) WHERE rowid = 1")
+        connection.execute("UPDATE sessions SET message_count = 9e999, cwd = x'ff00' WHERE rowid = 2")
+        connection.execute(
+            "UPDATE sessions SET started_at = '2026-09-21T00:00:00', archived = 'maybe' WHERE rowid = 3"
+        )
+        connection.execute("UPDATE sessions SET input_tokens = 9223372036854775807 WHERE rowid = 4")
+        connection.execute("UPDATE messages SET timestamp = 5e+246 WHERE rowid % 2 = 0")
+        ids = [row[0] for row in connection.execute("SELECT id FROM sessions ORDER BY rowid LIMIT 4")]
+
+    rows = {row["session_id"]: row for row in _rows(HermesHome(sample.path))}
+
+    assert len(rows) == SESSIONS - sum(row.get("_compression_segment_count", 1) - 1 for row in rows.values())
+    assert rows[ids[0]]["_state_db_title"] == "A\ufffdB"
+    assert rows[ids[1]]["message_count"] == 0
+    assert rows[ids[2]]["created_at"] == pytest.approx(1789948800.0)
+    assert rows[ids[3]]["input_tokens"] == 0

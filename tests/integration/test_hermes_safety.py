@@ -1,0 +1,128 @@
+"""No harm to the host: rule X2 with live writers, an audit of every open, and readers side by side."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.hermes import HermesHome, writer
+from hermes_cache.hermes.sample import make_sample_home
+
+EVERYTHING = SessionListKey(
+    show_cli=True, show_cron=True, show_webhook=True, show_kanban=True, show_previous_messaging=True
+)
+
+AUDIT = """
+import sys
+
+opened, connected = [], []
+
+def audit(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(("state.db", "state.db-wal", "state.db-shm")):
+        opened.append(arguments[0])
+    if event == "sqlite3.connect":
+        connected.append(str(arguments[0]))
+
+sys.addaudithook(audit)
+
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.hermes import HermesHome
+
+home = HermesHome(sys.argv[1])
+for key in (SessionListKey(), SessionListKey(profile="work"), SessionListKey(all_profiles=True)):
+    for _ in range(3):
+        home.sources.stamp(key, held=False)
+        home.builder(key)
+home.close()
+home.builder(SessionListKey())
+assert not opened, opened
+assert connected and all(each.startswith("file:") and "mode=ro" in each for each in connected), connected
+assert not any("immutable" in each for each in connected), connected
+"""
+
+
+def test_no_database_is_ever_opened_but_read_only_by_sqlite(tmp_path: Path) -> None:
+    """X2"""
+    sample = make_sample_home(tmp_path / "home", sessions=20)
+
+    command = [sys.executable, "-c", AUDIT, str(sample.path)]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own
+
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_nothing_in_a_home_changes_but_what_sqlite_itself_makes(tmp_path: Path) -> None:
+    """X2"""
+    sample = make_sample_home(tmp_path / "home", sessions=20)
+    ours = {"state.db-wal", "state.db-shm"}
+
+    def looks() -> dict[Path, tuple[int, int, int]]:
+        found = [path for path in sample.path.rglob("*") if path.is_file() and path.name not in ours]
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size, path.stat().st_ino) for path in found}
+
+    before = looks()
+    home = HermesHome(sample.path)
+    for key in (EVERYTHING, SessionListKey(all_profiles=True)):
+        home.builder(key)
+        home.sources.stamp(key, held=False)
+    home.close()
+
+    assert looks() == before
+    assert {path.stat().st_size for path in sample.path.rglob("state.db-wal")} <= {0}
+
+
+def test_a_live_writer_loses_nothing_beside_readers(tmp_path: Path) -> None:
+    """X2, X9: the writer's log stays, its commits all arrive, and every list is whole."""
+    sample = make_sample_home(tmp_path / "home", sessions=50, profiles=())
+    log = sample.path / "state.db-wal"
+    with closing(sqlite3.connect(sample.state_db)) as holder:
+        holder.execute("UPDATE sessions SET archived = archived")
+        holder.commit()
+        inode = log.stat().st_ino
+        command = [sys.executable, "-m", "hermes_cache.hermes.writer", "--home", str(sample.path)]
+        command += ["--commits-per-second", "200", "--seconds", "2"]
+
+        lengths = []
+        with subprocess.Popen(command) as process:  # noqa: S603 - our own
+            while process.poll() is None:
+                home = HermesHome(sample.path)
+                home.sources.stamp(EVERYTHING, held=False)
+                rows: Any = home.builder(EVERYTHING)["sessions"]
+                lengths.append(len(rows))
+                home.close()
+
+        assert process.returncode == 0
+        assert log.stat().st_ino == inode
+        assert min(lengths) > 0
+        assert lengths == sorted(lengths)
+        (fit,) = holder.execute("PRAGMA integrity_check").fetchone()
+        assert fit == "ok"
+
+
+def test_a_view_shares_no_refresh_that_began_before_it(tmp_path: Path) -> None:
+    """X4: whoever committed before reading finds the commit, however many refresh at once."""
+    sample = make_sample_home(tmp_path / "home", sessions=30, profiles=())
+    home = HermesHome(sample.path)
+    mine = [each.id for each in sample.sessions if each.source == "cron"][:4]
+    together = threading.Barrier(len(mine), timeout=20)
+
+    def commits_then_reads(session_id: str) -> list[bool]:
+        found = []
+        for number in range(15):
+            together.wait()
+            title = f"{session_id} {number}"
+            writer.rename_session(sample.path, session_id, title)
+            rows: Any = home.builder(EVERYTHING)["sessions"]
+            found.append(title in {row["title"] for row in rows})
+        return found
+
+    with ThreadPoolExecutor(len(mine)) as threads:
+        found = list(threads.map(commits_then_reads, mine))
+
+    assert len(mine) == 4
+    assert found == [[True] * 15] * 4

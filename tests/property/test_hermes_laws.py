@@ -1,0 +1,120 @@
+"""Laws of the Hermes reader: rules X3, X5 and X7 for whatever a home may hold."""
+
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.payload import freeze, freeze_row
+from hermes_cache.hermes.lineage import trace
+from hermes_cache.hermes.session_index import IndexRecord
+from hermes_cache.hermes.session_rows import Known, make_row
+from hermes_cache.hermes.sidecar import leading_fields
+from hermes_cache.hermes.snapshot import make_session, snapshot_of
+from hermes_cache.hermes.state_db import SessionRecord
+from hermes_cache.hermes.views import view
+
+VALUES = st.one_of(
+    st.none(), st.integers(), st.floats(), st.text(max_size=5), st.binary(max_size=5), st.booleans(),
+    st.just("2026-09-21T00:00:00"), st.just("\ud800"),
+)  # fmt: skip
+AGENT = st.builds(SessionRecord, st.just("s"), *[VALUES] * (len(SessionRecord._fields) - 1))
+WEB = st.builds(IndexRecord, st.just("s"), *[VALUES] * (len(IndexRecord._fields) - 1))
+IDS = st.sampled_from("abcdef")
+KINDRED = st.dictionaries(
+    IDS,
+    st.builds(
+        lambda parent, started, length, reason: SessionRecord(
+            "?", "cli", None, parent, started, started + length, reason
+        ),
+        st.one_of(st.none(), IDS, st.just("gone")),
+        st.floats(1, 100),
+        st.floats(0, 100),
+        st.sampled_from(["compression", "cli_close", "idle", None]),
+    ),
+)
+
+
+@given(st.one_of(st.none(), AGENT), st.one_of(st.none(), WEB))
+def test_whatever_two_sources_hold_a_row_is_made_that_json_can_say(
+    agent: SessionRecord | None, web: IndexRecord | None
+) -> None:
+    """X3, P5"""
+    known = Known("s", "default", "cli", agent, web)
+
+    row = freeze_row(make_row(known))
+
+    assert row["session_id"] == "s"
+    assert orjson.loads(row.encoded) == row
+
+
+@given(KINDRED)
+def test_every_session_is_shown_once_or_stands_in_one_chain(records: dict[str, SessionRecord]) -> None:
+    """X7: for every graph of parents, rings and missing ones included."""
+    lineage = trace(records)
+
+    members = [member for chain in lineage.chains.values() for member in chain]
+    assert len(members) == len(set(members))
+    assert {lineage.tip(each) for each in records} | set(members) == set(records)
+    assert all(lineage.root(chain[-1]) == chain[0] for chain in lineage.chains.values())
+
+
+@given(st.dictionaries(IDS, st.tuples(AGENT, AGENT)))
+def test_a_session_that_stays_equal_stays_the_same_row(
+    drawn: dict[str, tuple[SessionRecord, SessionRecord]],
+) -> None:
+    """X5"""
+    before = {sid: make_session(Known(sid, "default", "cli", old), None) for sid, (old, _) in drawn.items()}
+
+    after = {sid: make_session(Known(sid, "default", "cli", new), before[sid]) for sid, (_, new) in drawn.items()}
+
+    for session_id, session in after.items():
+        assert (session.row is before[session_id].row) == (session.row == before[session_id].row)
+
+
+@given(
+    st.lists(AGENT, max_size=6), st.sets(st.sampled_from(["exclude_hidden", "visible_only"])), st.integers(0, 3)
+)
+def test_a_page_of_archived_rows_is_a_part_of_the_whole(
+    agents: list[SessionRecord], asked: set[str], size: int
+) -> None:
+    """X4, X7"""
+    known = [Known(str(number), "default", "cli", agent) for number, agent in enumerate(agents)]
+    snapshot = snapshot_of({each.id: make_session(each, None) for each in known}, 0)
+    flags: Any = {**dict.fromkeys(asked, True), "show_cli": True, "include_archived": True}
+
+    whole: Any = freeze(view(snapshot, SessionListKey(**flags)))
+    page: Any = view(snapshot, SessionListKey(**flags, archived_limit=size))
+
+    archived = [row for row in whole["sessions"] if row["archived"]]
+    assert [row for row in page["sessions"] if row["archived"]] == archived[:size]
+    assert [row for row in page["sessions"] if not row["archived"]] == [
+        row for row in whole["sessions"] if not row["archived"]
+    ]
+    assert len(archived) == whole["archived_count"]
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=6).filter(lambda name: name != "messages"), JSON, max_size=6), st.data())
+def test_the_head_of_a_sidecar_is_read_true_wherever_it_is_cut(
+    fields: dict[str, object], drawn: st.DataObject
+) -> None:
+    """X7"""
+    try:
+        text = orjson.dumps({**fields, "messages": [1]}, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:
+        return  # A lone surrogate, which no UTF-8 file holds.
+    cut = drawn.draw(st.integers(0, len(text)))
+
+    head = leading_fields(text[:cut])
+
+    assert leading_fields(text) == fields
+    assert list(head.items()) == list(fields.items())[: len(head)]
