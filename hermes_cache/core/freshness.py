@@ -88,12 +88,19 @@ def _judge_sources(state: State, policy: Policy, read: Read, now_s: float, *, ch
     check = state.check_of(target)
     comparable = check is not None and check.held == entry.stamp.marker.held
     if not comparable or not trusted(check, read, now_s, policy):
-        if now_s < check_by_s:
+        if now_s < check_by_s and not _looked_in_vain(check, read):
             return Verdict.UNCHECKED
         too_old = check is None or now_s - check.began_s > ttl_s(entry, policy)
         if too_old or read.freshness == "fresh":
             return Verdict.MOVED
     return Verdict.MOVED if comparable and check and _differs(check, entry.stamp.check) else Verdict.FRESH
+
+
+def _looked_in_vain(check: Check | None, read: Read) -> bool:
+    # A locked file stays locked: to look again at once, and again, would only burn the wait (S2, R8).
+    if check is None or check.verified:
+        return False
+    return read.freshness == "fresh" and check.began_s >= read.began_s
 
 
 def _differs(check: Check, own: Check) -> bool:
