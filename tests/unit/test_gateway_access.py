@@ -1,7 +1,7 @@
 """Who is let in."""
 
 import pytest
-from flask import Flask, Request, Response
+from flask import Request, Response
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
@@ -18,8 +18,7 @@ def request_with(*, path: str = "/", method: str = "GET", host: str = "localhost
 
 
 def status_of(access: Access, request: Request) -> int | None:
-    with Flask("tests").test_request_context():
-        refused = access.refusal(request)
+    refused = access.refusal(request)
     return refused.status_code if refused else None
 
 
