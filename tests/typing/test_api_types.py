@@ -1,0 +1,131 @@
+"""The types of the public API, as a caller sees them: checked by mypy, and true when run."""
+
+import asyncio
+from collections.abc import Hashable, Mapping
+from typing import Literal, assert_type
+
+import hermes_cache
+from hermes_cache import (
+    Bus,
+    Change,
+    EventId,
+    Explanation,
+    Health,
+    HermesHome,
+    LiveSession,
+    Lookup,
+    Payload,
+    Policy,
+    Rendered,
+    SessionListCache,
+    SessionListKey,
+    Stats,
+    Subscription,
+    Ticket,
+    default_bus,
+    freeze,
+    thaw,
+)
+from hermes_cache.errors import BuildError
+from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
+
+KEY = SessionListKey(profile="work")
+
+
+def opened_cache() -> SessionListCache:
+    return SessionListCache(
+        GatedBuilder(is_open=True),
+        sources=VersionedSources(),
+        policy=Policy(ttl=1, poll_interval=5),
+        bus=Bus(),
+        clock=ManualClock(),
+        live_sessions=lambda: {"s1": LiveSession(active_stream_id="turn-1")},
+        active_stream_ids=lambda: ("turn-1",),
+        is_root_profile=lambda name: name == "root",
+        settings_version=lambda: 1,
+    )
+
+
+def test_reads_give_payloads_and_lookups() -> None:
+    # Proves R2, R9, R10, O6.
+    with opened_cache() as cache:
+        payload = assert_type(cache.get(KEY, timeout=5, freshness="fresh", builder=None, at_least=None), Payload)
+        lookup = assert_type(cache.lookup(KEY), Lookup)
+        rendered = assert_type(cache.render(KEY), Rendered)
+        peeked = assert_type(cache.peek(KEY), Lookup | None)
+
+        assert isinstance(payload, dict)
+        assert_type(lookup.payload, Payload)
+        assert_type(lookup.outcome, Literal["hit", "stale", "built", "waited", "outdated"])
+        assert_type(lookup.reason, Literal["age", "source", "event", "miss"] | None)
+        assert_type(lookup.stamp, Mapping[str, Hashable])
+        assert_type(lookup.overtaken_by, EventId | None)
+        assert_type(lookup.error, BuildError | None)
+        assert_type(rendered.body, bytes)
+        assert_type(rendered.etag, str)
+        assert peeked is not None
+
+
+def test_reads_on_an_event_loop_give_the_same() -> None:
+    # Proves W4.
+    async def read(cache: SessionListCache) -> tuple[Payload, Lookup]:
+        payload = assert_type(await cache.aget(KEY, timeout=5), Payload)
+        return payload, assert_type(await cache.alookup(KEY), Lookup)
+
+    with opened_cache() as cache:
+        payload, lookup = asyncio.run(read(cache))
+
+    assert lookup.payload is payload
+
+
+def test_what_is_published_gives_a_ticket_and_is_heard() -> None:
+    # Proves E2, E7, J8.
+    with opened_cache() as cache, assert_type(cache.subscribe("work", since=None), Subscription) as changes:
+        ticket = assert_type(cache.invalidate("work", reason="session_rename", session_id="s1"), Ticket)
+        change = assert_type(changes.get(timeout=5), Change | None)
+
+        assert_type(default_bus, Bus)
+        assert_type(default_bus.session_list_changed.ticket(), Ticket | None)
+        assert_type(ticket.committed, bool | None)
+        assert_type(cache.get(KEY, at_least=ticket), Payload)
+        assert change is not None
+        assert_type(change.profile, str | None)
+
+
+def test_a_cache_tells_of_itself() -> None:
+    # Proves L4, J7.
+    with opened_cache() as cache:
+        explanation = assert_type(cache.explain(KEY), Explanation)
+        stats = assert_type(cache.stats(), Stats)
+        health = assert_type(cache.health(), Health)
+        rows = assert_type(cache.overlay([{"session_id": "s1"}]), list[object])
+
+    assert explanation.key == KEY
+    assert_type(stats.outcomes, Mapping[str, int])
+    assert_type(health.failing, Mapping[SessionListKey, str])
+    assert len(rows) == 1
+
+
+def test_values_are_frozen_and_thawed() -> None:
+    # Proves P1, P2.
+    payload = assert_type(freeze({"sessions": []}), Payload)
+
+    assert assert_type(thaw(payload), object) == {"sessions": []}
+
+
+def test_a_home_gives_a_builder_and_sources() -> None:
+    # Proves X1.
+    home = HermesHome("/nowhere")
+
+    cache = SessionListCache(home.builder, sources=home.sources, bus=Bus())
+
+    assert_type(home.profiles(), tuple[str, ...])
+    assert_type(cache.stats(), Stats)
+    home.close()
+
+
+def test_every_public_name_is_there() -> None:
+    # Proves R9, E1: what the documentation imports can be imported.
+    named = set(hermes_cache.__all__)
+
+    assert {name for name in named if not hasattr(hermes_cache, name)} == set()
