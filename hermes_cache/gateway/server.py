@@ -26,6 +26,7 @@ _KEPT_ALIVE: Final = 256
 _IDLE_TIMEOUT_S: Final = 30.0
 """Longer than the front end's poll, so that its connections last."""
 
+_FLAG_WAIT_S: Final = 0.02
 _GRACE_S: Final = 1.5
 _LAST_WAIT_S: Final = 1.0
 
@@ -65,6 +66,8 @@ class GatewayServer:
         self._streams.close()
         ending = threading.Thread(target=self._listener.stop, name="hermes_cache.gateway_stop", daemon=True)
         ending.start()
+        ending.join(_FLAG_WAIT_S)
+        self._knock()
         ending.join(_GRACE_S)
         if ending.is_alive():
             self._cut_connections()
@@ -98,6 +101,11 @@ class GatewayServer:
         connection = HTTPConnection(server, sock, makefile)
         self._connections.add(connection)
         return connection
+
+    def _knock(self) -> None:
+        # The listener looks up from its sockets twice a second, or when somebody comes.
+        with suppress(OSError):
+            socket.create_connection(self._listener.bind_addr[:2], timeout=1.0).close()
 
     def _cut_connections(self) -> None:
         # A client that reads nothing blocks its thread in a write; only the end of the socket frees it.
