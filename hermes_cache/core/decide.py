@@ -121,12 +121,12 @@ def _release(turn: Turn, name: object) -> None:
     """Refresh together what was asked for while refreshes were held back, where it still needs it (B9)."""
     scope = turn.state.scopes[name]
     turn.record(ScopeMoved(replace(scope, held_back={})))
-    for target in scope.held_back.values():
-        asked = Read(None, target, turn.now_s)
+    for held in scope.held_back.values():
+        target, asked = held.target, replace(held, began_s=turn.now_s)
         verdict = judge(turn.state, turn.policy, asked, turn.now_s, check_by_s=-inf)
         if target.key not in turn.state.builds and verdict in (Verdict.AGED, Verdict.MOVED):
             reason: Reason = "age" if verdict is Verdict.AGED else "source"
-            request_build(turn, target, reason, refresh=True)
+            request_build(turn, target, reason, refresh=True, builder=held.builder)
 
 
 def _publish(turn: Turn, message: Publish) -> None:

@@ -7,7 +7,7 @@ Source: rule B9.
 
 from dataclasses import replace
 
-from hermes_cache.core.state import Build, Target
+from hermes_cache.core.state import Build, Read, Target
 from hermes_cache.core.transitions import ScopeMoved, scope_of
 from hermes_cache.core.turn import Turn
 
@@ -18,11 +18,13 @@ def is_paused(turn: Turn, target: Target) -> bool:
     return turn.policy.max_build_duty < 1 and (bool(scope.refreshing) or turn.now_s < scope.pause_until_s)
 
 
-def hold_back(turn: Turn, target: Target) -> None:
-    """Remember that a key was asked for; the end of the pause refreshes it."""
+def hold_back(turn: Turn, target: Target, builder: object = None) -> None:
+    """Remember that a key was asked for; the end of the pause refreshes it, with the newest reader's builder."""
     scope = scope_of(turn.state, target)
-    if target.key not in scope.held_back:
-        turn.record(ScopeMoved(replace(scope, held_back={**scope.held_back, target.key: target})))
+    held = scope.held_back.get(target.key)
+    if held is None or held.builder is not builder:
+        asked = Read(None, target, turn.now_s, builder=builder)
+        turn.record(ScopeMoved(replace(scope, held_back={**scope.held_back, target.key: asked})))
 
 
 def join(turn: Turn, build: Build) -> None:

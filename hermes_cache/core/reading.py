@@ -143,7 +143,7 @@ def _refresh(turn: Turn, waiter: Waiter, reason: Reason) -> bool:
         return False
     exempt = reason == "source" and never_held_back(turn.state, target)
     if duty.is_paused(turn, target) and not exempt:
-        duty.hold_back(turn, target)
+        duty.hold_back(turn, target, waiter.read.builder)
         return False
     return request_build(turn, target, reason, refresh=True, builder=waiter.read.builder) is None
 

@@ -176,7 +176,7 @@ class ScopeState:
         refreshing: The builds of the refresh that is under way (B9).
         refresh_began_s: When the first of them began.
         pause_until_s: When the next refresh may begin.
-        held_back: The keys that were asked for meanwhile.
+        held_back: What was asked for meanwhile, by key.
     """
 
     target: Target
@@ -186,7 +186,7 @@ class ScopeState:
     refreshing: frozenset[int] = frozenset()
     refresh_began_s: float | None = None
     pause_until_s: float = 0.0
-    held_back: Mapping[SessionListKey, Target] = field(default_factory=dict)
+    held_back: Mapping[SessionListKey, Read] = field(default_factory=dict)
 
     def release_at_s(self) -> float:
         """Give the moment when what is held back may start; infinity where nothing is, or one is under way."""

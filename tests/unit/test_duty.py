@@ -79,7 +79,8 @@ def test_what_is_held_back_is_remembered_once() -> None:
     duty.hold_back(turn, _OTHER)
     duty.hold_back(turn, _TARGET)
 
-    assert scope_of(turn.state, _TARGET).held_back == {_TARGET.key: _TARGET, _OTHER.key: _OTHER}
+    held_back = scope_of(turn.state, _TARGET).held_back
+    assert {key: read.target for key, read in held_back.items()} == {_TARGET.key: _TARGET, _OTHER.key: _OTHER}
     assert len(turn.transitions) == 2
 
 

@@ -1,0 +1,44 @@
+"""A receiver that keeps what it hears, so that a test waits for what happened and never for a while."""
+
+from collections.abc import Callable
+from threading import Condition
+from typing import Any, Protocol
+
+
+class Connectable(Protocol):
+    """A topic of a bus, as a listener sees it."""
+
+    def connect(self, receiver: Callable[..., Any], /) -> object:
+        """Have a receiver called as `receiver(sender, event=...)`."""
+
+
+class Listener:
+    """Keeps what is sent on topics, in the order in which it is heard; safe from any thread."""
+
+    def __init__(self, *topics: Connectable) -> None:
+        self._came = Condition()
+        self._heard: list[Any] = []
+        for topic in topics:
+            topic.connect(self._hear)
+
+    @property
+    def heard(self) -> list[Any]:
+        """What was heard so far; Any, since topics send events and notices of many kinds."""
+        with self._came:
+            return list(self._heard)
+
+    def wait_for(self, count: int, *, timeout_s: float = 5.0) -> list[Any]:
+        """Wait until so many were heard, and give them.
+
+        Raises:
+            TimeoutError: They were not.
+        """
+        with self._came:
+            if not self._came.wait_for(lambda: len(self._heard) >= count, timeout_s):
+                raise TimeoutError(f"{len(self._heard)} of {count} were heard within {timeout_s:g} s")
+            return self._heard[:count]
+
+    def _hear(self, _sender: object, *, event: object) -> None:
+        with self._came:
+            self._heard.append(event)
+            self._came.notify_all()
