@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 check: lint types imports test ## Everything that a change must pass
 
-demo: $(VENV)/.serve ## The gateway and its page over a sample home
-	@$(BIN)/hermes-cache serve --demo
+demo: $(VENV)/.serve ## The gateway and its page over a sample home; ARGS="--port 9000" and the like
+	@$(BIN)/hermes-cache serve --demo $(ARGS)
 
 fmt: $(VENV)/.dev ## Put the code into its form
 	@$(BIN)/ruff format --quiet

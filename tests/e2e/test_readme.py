@@ -1,0 +1,149 @@
+"""The README, taken at its word: its commands are run, its snippet too, and its links lead somewhere."""
+
+import os
+import re
+import select
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hermes_cache.hermes.sample import make_sample_home
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DEMO_ADDRESS = "http://127.0.0.1:8787/"
+CURL_TIMED_OUT = 28
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def shell_lines(program: str) -> list[str]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith(f"{program} ")]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Give the surroundings of a new shell: neither of the make nor of the pytest that may run this."""
+    own = ("MAKE", "MFLAGS", "PYTEST", "HERMES")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)} | changes
+
+
+def made_by(target: str) -> list[str]:
+    """Give the last command that a target runs, after the program's name."""
+    asked = ["make", "--dry-run", "--no-print-directory", target]
+    result = subprocess.run(asked, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)  # noqa: S603 -- ours
+    return shlex.split(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[str]:
+    """Run what `make demo` runs, on a free port; gives its address."""
+    program, *arguments = made_by("demo")
+    assert Path(program).name == "hermes-cache"
+    command = [sys.executable, "-m", "hermes_cache.cli", *arguments, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as process:  # noqa: S603 -- ours
+        try:
+            assert process.stdout
+            ready, _, _ = select.select([process.stdout], [], [], 40)
+            found = re.search(r"http://\S+", process.stdout.readline() if ready else "")
+            assert found, "the demo told no address"
+            yield found[0]
+        finally:
+            process.terminate()
+
+
+def test_every_block_is_of_a_kind_that_is_run_here() -> None:
+    # Proves W3: no command stands in the README that nobody runs.
+    kinds = re.findall(r"^```(\w*)\n.*?^```$", README, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+
+    assert set(kinds) == {"text", "sh", "python"}
+    assert sorted(lines) == sorted(["make demo", "make test", *shell_lines("curl")])
+
+
+@pytest.mark.parametrize("line", shell_lines("curl"))
+def test_a_curl_line_gets_its_answer_from_the_demo(line: str, demo: str) -> None:
+    # Proves W1.
+    if not shutil.which("curl"):
+        pytest.skip("there is no curl here")
+    assert DEMO_ADDRESS in line
+    command = shlex.split(line.replace(DEMO_ADDRESS, demo))
+
+    result = subprocess.run(  # noqa: S603 -- ours
+        [*command, "--fail"],
+        env=environment(no_proxy="*"),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert result.returncode in ({0, CURL_TIMED_OUT} if "--max-time" in command else {0})
+    assert re.search(r'"sessions"|"running"|^event: |^X-Hermes-Cache: ', result.stdout, re.MULTILINE)
+
+
+def test_the_demo_serves_its_page(demo: str) -> None:
+    # Proves W2.
+    if not shutil.which("curl"):
+        pytest.skip("there is no curl here")
+    command = ["curl", "-s", "--fail", demo]
+
+    result = subprocess.run(command, env=environment(no_proxy="*"), capture_output=True, text=True, check=False)  # noqa: S603 -- ours
+
+    assert "<html" in result.stdout
+
+
+def test_make_test_runs_the_suite() -> None:
+    # Proves W3: the very command, on one file of the suite.
+    program, *arguments = made_by("test")
+    assert Path(program).name == "pytest"
+
+    result = subprocess.run(  # noqa: S603 -- ours
+        [sys.executable, "-m", "pytest", *arguments, "tests/unit/test_tickets.py"],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+
+    assert result.returncode == 0, result.stdout
+    assert " passed" in result.stdout
+
+
+@pytest.mark.parametrize("snippet", blocks("python"))
+def test_a_snippet_runs_as_it_stands(snippet: str, tmp_path: Path) -> None:
+    # Proves R1, O6, X1.
+    home = tmp_path / "home"
+    make_sample_home(home, sessions=20, seed=1)
+
+    result = subprocess.run(  # noqa: S603 -- ours
+        [sys.executable, "-W", "error", "-c", snippet],
+        env=environment(HERMES_HOME=str(home)), capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "built event True\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    # Proves W3 for the pages: a file that moved takes its links along.
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    files = [link for link in links if "://" not in link]
+
+    assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_module_that_a_page_names_exists(page: Path) -> None:
+    # Proves W3 for the pages: whoever looks for the file that is named finds it.
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.py)`", page.read_text()))
+
+    assert {
+        name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "hermes_cache"))
+    } == set()
