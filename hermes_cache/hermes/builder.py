@@ -72,7 +72,11 @@ class HomeBuilder:
             if slot.succeeded > begun_before:
                 return slot.snapshot
             slot.begun += 1
-            slot.snapshot = self._joined(slot) if scope == ALL_PROFILES else self._of_profile(slot, str(scope))
+            try:
+                slot.snapshot = self._joined(slot) if scope == ALL_PROFILES else self._of_profile(slot, str(scope))
+            except SourceError:
+                self._forget_if_never_read(scope, slot)
+                raise
             slot.succeeded = slot.begun
             return slot.snapshot
 
@@ -93,6 +97,12 @@ class HomeBuilder:
             while len(self._slots) > _MAX_SCOPES:
                 self._slots.popitem(last=False)
             return slot
+
+    def _forget_if_never_read(self, scope: Hashable, slot: _Slot) -> None:
+        # Names that no profile has must not push out projections.
+        with self._lock:
+            if not slot.succeeded and self._slots.get(scope) is slot:
+                del self._slots[scope]
 
     def _of_profile(self, slot: _Slot, profile: str) -> Snapshot:
         files = self._locations.files(profile)
@@ -128,7 +138,7 @@ class HomeBuilder:
         # Locks that another thread held at a fork stay held in the child, so nothing is taken over.
         self._lock = Lock()
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
-        self._reader = ProfileReader()
+        self._reader = ProfileReader(self._locations.is_root_profile)
 
 
 def _are_same(older: tuple[Snapshot, ...], newer: tuple[Snapshot, ...]) -> bool:

@@ -12,6 +12,7 @@ from hermes_cache.hermes.held_databases import HeldDatabases
 from hermes_cache.hermes.locations import Location, Locations
 from hermes_cache.hermes.settings import ViewSettings, read_view_settings
 from hermes_cache.hermes.sources import HomeSources
+from hermes_cache.ports import IsRootProfile
 
 
 class HermesHome:
@@ -26,6 +27,8 @@ class HermesHome:
         settings_file: None for `settings.json` beside it.
         state_db: None for `state.db` in each profile's home.
         gateway_metadata: None for `sessions/sessions.json` in each profile's home.
+        is_root_profile: As given to the cache: says whether a name is an alias of the root profile, so that what
+            the front end noted under a renamed root is found.
 
     Attributes:
         builder: Builds the payload of a key.
@@ -40,6 +43,7 @@ class HermesHome:
         settings_file: Location | None = None,
         state_db: Location | None = None,
         gateway_metadata: Location | None = None,
+        is_root_profile: IsRootProfile | None = None,
     ) -> None:
         self._locations = Locations(
             root=path or os.environ.get("HERMES_HOME") or Path("~/.hermes"),
@@ -47,6 +51,7 @@ class HermesHome:
             settings_file=settings_file,
             state_db=state_db,
             gateway_metadata=gateway_metadata,
+            is_root_profile=is_root_profile,
             state_dir=os.environ.get("HERMES_WEBUI_STATE_DIR") or None,
         )
         self._open()

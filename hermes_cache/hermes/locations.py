@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.errors import SourceError
+from hermes_cache.ports import IsRootProfile
 
 Location: TypeAlias = str | os.PathLike[str] | Callable[[SessionListKey], str | os.PathLike[str]]
 """A path, or a callable of the key; the callable may look at the key's profile alone."""
@@ -66,6 +67,7 @@ class Locations:
         state_db: None for `state.db` in each profile's home.
         gateway_metadata: None for `sessions/sessions.json` in each profile's home.
         state_dir: The web front end's state folder; None for `webui` in the root home.
+        is_root_profile: Says whether a name that the front end noted is an alias of the root profile.
     """
 
     root: Location
@@ -74,6 +76,7 @@ class Locations:
     state_db: Location | None = None
     gateway_metadata: Location | None = None
     state_dir: str | None = None
+    is_root_profile: IsRootProfile | None = None
 
     @property
     def are_fixed(self) -> bool:
@@ -114,7 +117,7 @@ class Locations:
         return self._state_dir(_resolved(self.root, key)) / "settings.json"
 
     def _state_dir(self, root: Path) -> Path:
-        return Path(self.state_dir).absolute() if self.state_dir else root / "webui"
+        return Path(self.state_dir).expanduser().absolute() if self.state_dir else root / "webui"
 
     def profiles(self) -> tuple[str, ...]:
         """List the profiles that have a folder, the root profile first.

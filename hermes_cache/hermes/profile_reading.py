@@ -1,9 +1,10 @@
 """Reads everything that a home tells about the sessions of one profile, and joins it by session.
 
-A session that the front end keeps belongs to the profile that it names there; without a name, to the profile whose
-database has it, else to the root profile. Source: rules X1, X7, X8.
+A session that the front end keeps belongs to the profile that it names there, whichever database has it too;
+without a name, or with an alias of the root profile, to that. Source: rules K3, X1, X7, X8.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -16,10 +17,13 @@ from hermes_cache.hermes.gateway_routing import Routing, routing_by_session
 from hermes_cache.hermes.json_files import JsonFiles
 from hermes_cache.hermes.lineage import Lineage, is_in_a_ring, trace
 from hermes_cache.hermes.locations import ProfileFiles
-from hermes_cache.hermes.session_index import IndexRecord, SessionFolder, SessionFolders
+from hermes_cache.hermes.session_index import IndexRecord, SessionFolders
 from hermes_cache.hermes.session_rows import Known, Parent, source_tag, title_of
 from hermes_cache.hermes.state_db import SessionRecord, StateReading, read_state_db
 from hermes_cache.hermes.values import text
+from hermes_cache.ports import IsRootProfile
+
+_logger = logging.getLogger(__name__)
 
 _PROJECT_OF_TAG: Final = (("cron", "Cron Jobs"), ("webhook", "Webhooks"))
 """The projects in which the front end gathers such sessions, by name."""
@@ -47,7 +51,8 @@ class ProfileReading:
 class ProfileReader:
     """Reads profiles, remembering files that did not move. Any thread may call."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_root_profile: IsRootProfile | None = None) -> None:
+        self._is_root_profile = is_root_profile
         self._json_files = JsonFiles()
         self._folders = SessionFolders(self._json_files)
 
@@ -62,13 +67,15 @@ class ProfileReader:
             SourceError: A file that brings rows is missing or cannot be read; it names the file and the reason.
         """
         folder = self._folders.read(files.session_dir)
-        state, has_database = _state(files, folder, before)
         index = {sid: record for sid, record in folder.records.items() if sid not in folder.tombstones}
-        sessions = _own_sessions(files.profile, state, index, folder.tombstones)
-        context = self._context(files, state, sessions, index)
+        own = self._of_profile(files.profile, index)
+        is_indexed = folder.has_index and (bool(own) or files.profile == DEFAULT_PROFILE)
+        state, has_database = _state(files, before, is_indexed=is_indexed)
+        left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
+        sessions = {sid: record for sid, record in state.sessions.items() if sid not in left_out}
+        context = self._context(files, state, sessions, own)
         known = {each.id: each for each in _join(files.profile, sessions, context, before)}
-        foreign_count = sum(profile_of(record) != files.profile for record in index.values())
-        return ProfileReading(known, has_database, foreign_count, state.sessions, context)
+        return ProfileReading(known, has_database, len(index) - len(own), state.sessions, context)
 
     def _context(
         self,
@@ -93,12 +100,25 @@ class ProfileReader:
         Raises:
             SourceError: The index cannot be read.
         """
-        return frozenset(map(profile_of, self._folders.read(files.session_dir).records.values()))
+        return frozenset(self._owners(self._folders.read(files.session_dir).records).values())
 
+    def _of_profile(self, profile: str, index: Mapping[str, IndexRecord]) -> dict[str, IndexRecord]:
+        owners = self._owners(index)
+        return {sid: record for sid, record in index.items() if owners[text(record.profile)] == profile}
 
-def profile_of(record: IndexRecord) -> str:
-    """Give the profile that a session of the index belongs to."""
-    return text(record.profile) or DEFAULT_PROFILE
+    def _owners(self, index: Mapping[str, IndexRecord]) -> dict[str | None, str]:
+        """Give the profile that each name in the index means."""
+        names = {text(record.profile) for record in index.values()}
+        return {name: DEFAULT_PROFILE if name is None or self._is_alias(name) else name for name in names}
+
+    def _is_alias(self, name: str) -> bool:
+        if self._is_root_profile is None:
+            return False
+        try:
+            return bool(self._is_root_profile(name))
+        except Exception:
+            _logger.exception("hermes_cache.is_root_profile_failed", extra={"hermes_cache.profile": name})
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +133,19 @@ class _Context:
     projects: Mapping[str, str]
 
 
-def _state(files: ProfileFiles, folder: SessionFolder, before: ProfileReading | None) -> tuple[StateReading, bool]:
+def _state(files: ProfileFiles, before: ProfileReading | None, *, is_indexed: bool) -> tuple[StateReading, bool]:
     if file_stamp(files.state_db) != ABSENT:
         return read_state_db(files.state_db, before.sessions if before else None), True
     # A missing database is a sign of damage, unless the front end alone may have made this list.
-    is_root = files.profile == DEFAULT_PROFILE
-    is_indexed = folder.has_index and (is_root or files.profile in map(profile_of, folder.records.values()))
     is_gone = (before is not None and before.has_database) or wal_stamp(files.state_db_wal) != ABSENT
     if is_gone or not is_indexed:
         raise SourceError(files.state_db, "is missing")
     return StateReading({}, {}), False
 
 
-def _own_sessions(
-    profile: str, state: StateReading, index: Mapping[str, IndexRecord], tombstones: frozenset[str]
-) -> dict[str, SessionRecord]:
-    """Leave out what was deleted in the front end, and what it keeps for another profile."""
-    elsewhere = {sid for sid, record in index.items() if (text(record.profile) or profile) != profile}
-    deleted = {sid for sid in tombstones if sid in state.sessions and state.sessions[sid].source == "webui"}
-    left_out = elsewhere | deleted
-    return {sid: record for sid, record in state.sessions.items() if sid not in left_out}
+def _deleted(state: StateReading, tombstones: frozenset[str]) -> set[str]:
+    """Name what was deleted in the front end, which the agent still keeps."""
+    return {sid for sid in tombstones if sid in state.sessions and state.sessions[sid].source == "webui"}
 
 
 def _parents(
@@ -150,7 +163,7 @@ def _join(
 ) -> Iterator[Known]:
     reusable = before.known if before is not None and before.context == context else {}
     kin = context.parents.keys() | context.lineage.chains.keys()
-    for session_id in _shown(profile, sessions, context):
+    for session_id in _shown(sessions, context):
         session = sessions.get(session_id)
         old = reusable.get(session_id)
         if old is not None and old.session is session and session_id not in kin:
@@ -160,13 +173,11 @@ def _join(
             yield _with_kin(known, sessions, context) if session_id in kin else known
 
 
-def _shown(profile: str, sessions: Mapping[str, SessionRecord], context: _Context) -> Iterator[str]:
-    """Give each tip and each session outside a chain; of the index, what belongs to this profile."""
+def _shown(sessions: Mapping[str, SessionRecord], context: _Context) -> Iterator[str]:
+    """Give each tip and each session outside a chain, then what the front end alone keeps."""
     tips = context.lineage.tips
     yield from (session_id for session_id in sessions if tips.get(session_id, session_id) == session_id)
-    for session_id, record in context.index.items():
-        if session_id not in sessions and profile_of(record) == profile:
-            yield session_id
+    yield from (session_id for session_id in context.index if session_id not in sessions)
 
 
 def _known(session_id: str, profile: str, session: SessionRecord | None, context: _Context) -> Known:

@@ -6,7 +6,7 @@ Source: rule X9.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -14,6 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 from random import Random
 from time import time
+from types import MappingProxyType
 from typing import Final
 
 import orjson
@@ -31,6 +32,26 @@ _NAMED_SHARE: Final = 20
 
 _COLUMNS: Final = tuple(field.name for field in fields(SampleSession))
 _TEXT: Final = "A line of made-up conversation that is about as long as a short answer usually is. "
+_UNLISTED: Final[Mapping[str, object]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (
+                "created_workspace", "model_explicit_pick_signature", "compression_anchor_visible_idx",
+                "compression_anchor_message_key", "compression_recovery_state", "context_engine",
+                "last_prompt_tokens", "post_compression_context_tokens_estimate", "gateway_routing",
+                "process_wakeup_pause", "share_token", "share_created_at", "pending_started_at",
+            )
+        ),
+        "threshold_tokens": 160_000,
+        "gateway_routing_history": [],
+        "manual_title": False,
+        "pre_compression_snapshot": False,
+        "enabled_toolsets": ["browser", "code_execution", "file", "memory", "search", "terminal", "todo", "web"],
+        "composer_draft": {"text": "", "attachments": [], "updated_at": None},
+    }
+)  # fmt: skip
+"""What a front end keeps beside what a list shows; it makes the index as heavy as a real one."""
+
 _PROJECT_IDS: Final = ("0123456789ab", "ba9876543210")
 
 
@@ -217,6 +238,7 @@ def _index_row(profile: str, session: SampleSession) -> dict[str, object]:
         "source_label": "WebUI",
         "read_only": False,
         "is_streaming": False,
+        **_UNLISTED,
         **({"parent_session_id": session.parent_session_id} if session.parent_session_id else {}),
     }
 

@@ -109,6 +109,7 @@ def _session(number: int, started_s: float, length: int, *, profile: str, random
         output_tokens=length * random.randrange(20, 400),
         model=model,
         billing_provider=provider,
+        model_config=f'{{"model":"{model}","max_tokens":32000,"temperature":0.7,"reasoning_effort":"medium"}}',
         cwd=f"/home/user/{random.choice(('shop', 'notes', 'site'))}" if source == "cli" else None,
         estimated_cost_usd=round(length * random.random() / 50, 6),
         archived=int(random.random() < 0.05),  # noqa: PLR2004 - one in twenty

@@ -51,7 +51,10 @@ class HomeSources:
         gives_up_at_s = monotonic() + _PATIENCE_S
         if not key.all_profiles:
             return settings | self._profile_parts(key.profile_name, "", gives_up_at_s)
-        profiles = self._locations.profiles()
+        try:
+            profiles = self._locations.profiles()
+        except SourceError as error:
+            return {**settings, "profiles": ("unreadable", error.reason)}
         parts: dict[str, Hashable] = {"profiles": profiles}
         for profile in profiles:
             parts |= self._profile_parts(profile, f":{profile}", gives_up_at_s)

@@ -192,7 +192,8 @@ def test_an_index_with_odd_entries_loses_those_alone(sample: SampleHome) -> None
     """X3"""
     sample.session_index.write_text(
         '[null, 7, {"title": "no id"}, {"session_id": 5}, {"session_id": "odd", "title": "\\ud800",'
-        ' "updated_at": NaN, "message_count": 1e999, "gateway_routing": {"x": [Infinity]}}]'
+        ' "updated_at": NaN, "message_count": 1e999, "gateway_routing": {"x": [Infinity]},'
+        ' "profile": ["a"], "parent_session_id": {}, "raw_source": []}]'
     )
 
     rows = {row["session_id"]: row for row in _rows(HermesHome(sample.path))}

@@ -274,6 +274,39 @@ def test_a_session_of_the_index_belongs_to_the_profile_that_it_names(sample: Sam
     assert [row["session_id"] for row in _rows(home, all_profiles=True)].count(moved["session_id"]) == 1
 
 
+def test_sessions_noted_under_a_renamed_root_profile_are_found(
+    sample: SampleHome, caplog: pytest.LogCaptureFixture
+) -> None:
+    """K3, X1"""
+    index = orjson.loads(sample.session_index.read_bytes())
+    _put(sample.session_index, [{**row, "profile": row["profile"] or "kinni"} for row in index])
+
+    def fails(_name: str) -> bool:
+        raise RuntimeError("no settings yet")
+
+    known, unknown = (
+        {row["session_id"] for row in _rows(HermesHome(sample.path, is_root_profile=told))}
+        for told in (lambda name: name == "kinni", fails)
+    )
+
+    own = {row["session_id"] for row in index if row["profile"] is None}
+    assert own & known
+    assert not own & unknown
+    assert {record.message for record in caplog.records} == {"hermes_cache.is_root_profile_failed"}
+
+
+def test_names_that_no_profile_has_push_out_no_projection(sample: SampleHome) -> None:
+    """X4, X8"""
+    home = HermesHome(sample.path)
+    before = home.builder.refresh("default")
+
+    for number in range(200):
+        with pytest.raises(SourceError):
+            home.builder.refresh(f"nobody{number}")
+
+    assert home.builder.refresh("default") is before
+
+
 def test_the_locations_can_be_told_by_paths_and_by_callables(sample: SampleHome, tmp_path: Path) -> None:
     """X1, S3"""
     asked: list[str] = []

@@ -21,7 +21,11 @@ VALUES = st.one_of(
     st.just("2026-09-21T00:00:00"), st.just("\ud800"),
 )  # fmt: skip
 AGENT = st.builds(SessionRecord, st.just("s"), *[VALUES] * (len(SessionRecord._fields) - 1))
-WEB = st.builds(IndexRecord, st.just("s"), *[VALUES] * (len(IndexRecord._fields) - 1))
+WEB = st.builds(
+    IndexRecord,
+    st.just("s"),
+    *[st.one_of(VALUES, st.just([]), st.just({"a": [1]}))] * (len(IndexRecord._fields) - 1),
+)
 IDS = st.sampled_from("abcdef")
 KINDRED = st.dictionaries(
     IDS,
