@@ -18,7 +18,7 @@ from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.hermes import HermesHome
 
-_POLICY: Final = Policy(poll_interval=5.0, stop_timeout=2.0)
+_POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
 """The page polls every 5 s; the whole command is to end within that."""
 
 

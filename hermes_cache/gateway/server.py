@@ -27,7 +27,7 @@ _IDLE_TIMEOUT_S: Final = 30.0
 """Longer than the front end's poll, so that its connections last."""
 
 _FLAG_WAIT_S: Final = 0.02
-_GRACE_S: Final = 1.5
+_GRACE_S: Final = 1.0
 _LAST_WAIT_S: Final = 1.0
 
 
