@@ -89,7 +89,10 @@ class Stamper:
         return Check(began_s, took_s, told, ids, held, verified)
 
     def _list_streams(self) -> frozenset[str]:
-        return frozenset(self._active_stream_ids()) if self._active_stream_ids else frozenset()
+        ids = frozenset(self._active_stream_ids()) if self._active_stream_ids else frozenset()
+        if not all(isinstance(stream_id, str) for stream_id in ids):
+            raise TypeError(f"active_stream_ids gave {ids!r}; every id must be a str")
+        return ids
 
     def _tell_settings(self) -> Hashable:
         return self._settings_version() if self._settings_version else None
@@ -105,7 +108,8 @@ class Stamper:
         """Call foreign code; a failure is logged once, until it works again."""
         try:
             result = function()
-        except Exception:
+        except (Exception, SystemExit, GeneratorExit):
+            # What would end a thread elsewhere would leave a checker's readers waiting for ever here.
             if name not in self._failing:
                 self._failing |= {name}
                 logger.warning(

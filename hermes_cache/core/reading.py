@@ -33,7 +33,7 @@ def read(turn: Turn, asked: Read) -> None:
         return
     version = turn.state.version_of(asked.target)
     moves = turn.state.streams.moves.of(asked.target.reach)
-    check_by_s = -inf if asked.freshness == "any" else turn.now_s + CHECK_WAIT_S
+    check_by_s = -inf if asked.freshness == "any" else asked.began_s + CHECK_WAIT_S
     serve(turn, Waiter(asked, version, moves, "check", turn.now_s, check_by_s))
 
 

@@ -114,6 +114,7 @@ def test_a_last_check_that_found_another_value_is_believed_past_the_wait() -> No
 
 def test_without_any_check_the_stamp_counts_as_moved_past_the_wait() -> None:
     """S4"""
+    assert not trusted(None, Read(None, _TARGET, _BUILT_S), _BUILT_S, _POLICY)
     assert _judge(_state(None), _BUILT_S) is Verdict.UNCHECKED
     assert _judge(_state(None), _BUILT_S, waits=False) is Verdict.MOVED
 

@@ -1,0 +1,468 @@
+"""Sources on the running cache: when they are checked, by whom, and what a check decides (S4, S5, B3, V3, R8)."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from math import inf
+
+import pytest
+
+from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+from hermes_cache.core.messages import Tick
+from hermes_cache.core.state import State
+from hermes_cache.ports import LastKnown
+from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
+
+_KEY = SessionListKey()
+_CHECKER = "hermes_cache.checker"
+_PATIENCE_S = 10.0
+
+
+class _WatchedSources(VersionedSources):
+    """Sources that remember who checked them and when, and that can hang."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checks: list[tuple[float, threading.Thread]] = []
+        self.most_at_once = 0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self._now: list[Hashable] = []
+
+    def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+        self.checks.append((time.monotonic(), threading.current_thread()))
+        self._now.append(self.scope(key))
+        self.most_at_once = max(self.most_at_once, self._now.count(self.scope(key)))
+        self.goes_on.wait(_PATIENCE_S)
+        self._now.remove(self.scope(key))
+        return super().stamp(key, held=held)
+
+    def checked_by(self, name: str) -> list[float]:
+        return [at_s for at_s, thread in self.checks if thread.name.startswith(name)]
+
+
+@contextmanager
+def _running(
+    sources: VersionedSources,
+    policy: Policy | None = None,
+    *,
+    clock: ManualClock | None = None,
+    builder: Callable[[SessionListKey], Mapping[str, object]] | None = None,
+    settings_version: Callable[[], Hashable] | None = None,
+) -> Iterator[SessionListCache]:
+    cache = SessionListCache(
+        builder or GatedBuilder(is_open=True),
+        sources=sources,
+        policy=policy,
+        bus=Bus(),
+        clock=clock,
+        settings_version=settings_version,
+    )
+    with cache:
+        yield cache
+
+
+def _settle(cache: SessionListCache, is_settled: Callable[[State], bool]) -> None:
+    """Let the actor look until a state is reached."""
+    life = cache._living()
+    ends_at_s = time.monotonic() + _PATIENCE_S
+    while not is_settled(life.state):
+        assert time.monotonic() < ends_at_s, "the state was not reached"
+        life.ask(Tick())
+
+
+def _unread(state: State) -> bool:
+    return all(scope.asked_s is None and scope.due_s == inf for scope in state.scopes.values())
+
+
+def _read_for(cache: SessionListCache, span_s: float) -> int:
+    reads, ends_at_s = 0, time.monotonic() + span_s
+    while time.monotonic() < ends_at_s:
+        cache.get(_KEY)
+        reads += 1
+    return reads
+
+
+def test_while_reads_are_dense_one_checker_checks_once_an_interval() -> None:
+    """S4"""
+    sources = _WatchedSources()
+    with _running(sources, Policy(stamp_interval=0.05, ttl=60)) as cache:
+        cache.get(_KEY)
+
+        with ThreadPoolExecutor(4) as readers:
+            reads = sum(readers.map(lambda _: _read_for(cache, 0.6), range(4)))
+
+    checks = sources.checked_by(_CHECKER)
+    assert reads > 400
+    assert 2 <= len(checks) <= 13
+    assert min(later - earlier for earlier, later in pairwise(checks)) > 0.045
+    assert len(checks) + len(sources.checked_by("hermes_cache.builder")) == len(sources.checks)
+    assert sources.most_at_once == 1
+
+
+def test_checks_of_one_scope_never_overlap_whoever_asks() -> None:
+    """S4"""
+    sources = _WatchedSources()
+    keys = [SessionListKey(), SessionListKey(show_cron=True)]
+    with _running(sources, Policy(stamp_interval=0.001, ttl=0.0, max_build_duty=1)) as cache:
+
+        def read(number: int) -> None:
+            for _ in range(30):
+                cache.get(keys[number % 2], freshness="fresh" if number % 3 else "default")
+
+        with ThreadPoolExecutor(8) as readers:
+            list(readers.map(read, range(8)))
+
+    assert len(sources.checks) > 30
+    assert sources.most_at_once == 1
+
+
+def test_a_checker_stops_by_itself_when_nobody_reads_and_the_cache_sleeps() -> None:
+    """S4"""
+    sources, clock = VersionedSources(), ManualClock()
+    with _running(sources, clock=clock) as cache:
+        cache.get(_KEY)
+        clock.advance(0.2)
+        cache.get(_KEY)
+        clock.advance(0.05)
+        _settle(cache, _unread)
+        checks = sources.calls(_KEY)
+        clock.advance(120.0)
+        cache._living().ask(Tick())
+
+        assert checks == 3
+        assert sources.calls(_KEY) == checks
+        assert cache._living().actor.wake_at_s == inf
+
+
+def test_reading_goes_on_being_checked_after_a_pause() -> None:
+    """S4"""
+    sources, clock = VersionedSources(), ManualClock()
+    with _running(sources, Policy(ttl=600), clock=clock) as cache:
+        cache.get(_KEY)
+        _settle(cache, _unread)
+        clock.advance(60.0)
+        sources.set_part(1)
+
+        looked = cache.lookup(_KEY)
+
+    assert (looked.outcome, looked.reason) == ("built", "source")
+
+
+def test_a_read_uses_a_check_that_began_two_intervals_ago_and_waits_for_none() -> None:
+    """S4"""
+    sources, clock = _WatchedSources(), ManualClock()
+    with _running(sources, Policy(ttl=600), clock=clock) as cache:
+        cache.get(_KEY)
+        sources.goes_on.clear()
+        clock.advance(0.1)
+
+        looked = cache.lookup(_KEY)
+
+        assert looked.outcome == "hit"
+        sources.goes_on.set()
+
+
+def test_without_an_interval_every_read_is_checked_on_its_own_thread() -> None:
+    """S4"""
+    sources = _WatchedSources()
+    with _running(sources, Policy(stamp_interval=0, ttl=60)) as cache:
+        cache.get(_KEY)
+
+        for _ in range(20):
+            cache.get(_KEY)
+
+        here = [thread for _, thread in sources.checks if thread is threading.current_thread()]
+        assert len(here) == 20
+        assert len(sources.checks) == 21
+
+
+def test_sources_that_hang_hold_a_read_up_for_fifty_milliseconds_and_the_last_check_serves() -> None:
+    """S4"""
+    sources = _WatchedSources()
+    with _running(sources, Policy(stamp_interval=0.001, ttl=60)) as cache:
+        cache.get(_KEY)
+        sources.goes_on.clear()
+
+        took_s: list[float] = []
+        while len(took_s) < 5:
+            began_s = time.monotonic()
+            looked = cache.lookup(_KEY)
+            waited_s = time.monotonic() - began_s
+            assert looked.outcome == "hit"
+            took_s += [waited_s] if waited_s > 0.04 else []
+
+        sources.goes_on.set()
+    assert sorted(took_s)[2] < 0.09
+
+
+def test_past_the_ttl_sources_that_hang_count_as_moved() -> None:
+    """S4, R4"""
+    sources = _WatchedSources()
+    with _running(sources, Policy(stamp_interval=0.001, ttl=0.05, owner_wait=0.05)) as cache:
+        cache.get(_KEY)
+        sources.goes_on.clear()
+
+        looked = cache.lookup(_KEY)
+        while looked.outcome == "hit":
+            looked = cache.lookup(_KEY)
+
+        sources.goes_on.set()
+    assert (looked.outcome, looked.reason) == ("stale", "source")
+    assert looked.payload["call"] == 1
+
+
+def test_without_an_interval_a_check_that_hangs_holds_other_readers_up_for_fifty_milliseconds_in_all() -> None:
+    """S4"""
+    sources = _WatchedSources()
+    with _running(sources, Policy(stamp_interval=0, ttl=60)) as cache, ThreadPoolExecutor(1) as other:
+        cache.get(_KEY)
+        sources.goes_on.clear()
+        first = other.submit(cache.get, _KEY)
+        while len(sources.checks) < 2:
+            assert not first.done()
+
+        took_s = []
+        for _ in range(3):
+            began_s = time.monotonic()
+            assert cache.lookup(_KEY).outcome == "hit"
+            took_s.append(time.monotonic() - began_s)
+
+        sources.goes_on.set()
+        first.result(_PATIENCE_S)
+    assert 0.04 < min(took_s) < 0.09
+
+
+def test_scopes_that_hang_share_a_bounded_number_of_threads() -> None:
+    """S4"""
+    sources = _WatchedSources()
+    keys = [SessionListKey(f"profile-{number}") for number in range(10)]
+    with _running(sources, Policy(stamp_interval=0.001, ttl=60)) as cache:
+        for key in keys:
+            cache.get(key)
+        sources.goes_on.clear()
+
+        for key in keys * 2:
+            cache.get(key)
+        checkers = [thread for thread in threading.enumerate() if thread.name.startswith(_CHECKER)]
+
+        sources.goes_on.set()
+    assert 1 <= len(checkers) <= 4
+
+
+def test_a_commit_during_a_build_is_seen_at_the_very_next_read_without_an_interval() -> None:
+    """B3, S4"""
+    sources, commits, seen = VersionedSources(), 0, 0
+
+    def build(_key: SessionListKey) -> Mapping[str, object]:
+        nonlocal commits
+        read = commits
+        if read % 2 == 0:
+            commits += 1
+            sources.set_part(commits)
+        return {"sessions": [], "commits": read}
+
+    with _running(sources, Policy(stamp_interval=0, max_build_duty=1, ttl=60), builder=build) as cache:
+        for _ in range(100):
+            commits += commits % 2
+            cache.invalidate()
+            cache.get(_KEY)
+            looked = cache.lookup(_KEY)
+            seen += looked.reason == "source" and looked.payload["commits"] == commits
+
+    assert seen == 100
+
+
+def test_a_commit_during_a_build_is_seen_at_the_next_check() -> None:
+    """B3"""
+    sources, clock, commits, seen = VersionedSources(), ManualClock(), 0, 0
+
+    def build(_key: SessionListKey) -> Mapping[str, object]:
+        nonlocal commits
+        read = commits
+        if read % 2 == 0:
+            commits += 1
+            sources.set_part(commits)
+        return {"sessions": [], "commits": read}
+
+    with _running(sources, Policy(max_build_duty=1, ttl=600), clock=clock, builder=build) as cache:
+        for _ in range(100):
+            commits += commits % 2
+            cache.invalidate()
+            cache.get(_KEY)
+            clock.advance(0.2)
+            looked = cache.lookup(_KEY)
+            seen += looked.reason == "source" and looked.payload["commits"] == commits
+
+    assert seen == 100
+
+
+def test_the_check_of_a_build_is_the_last_check_of_its_scope() -> None:
+    """B3"""
+    sources, clock = VersionedSources(), ManualClock()
+    other = SessionListKey(show_cron=True)
+    with _running(sources, Policy(ttl=600), clock=clock) as cache:
+        cache.get(_KEY)
+        sources.set_part(1)
+        clock.advance(0.01)
+
+        cache.get(other)
+        looked = cache.lookup(_KEY)
+
+        assert (looked.outcome, looked.reason) == ("built", "source")
+        assert sources.calls(_KEY) == 3
+
+
+def test_sources_that_raise_are_absent_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """S5"""
+    sources = VersionedSources()
+    sources.fail_with(OSError("gone"))
+    with _running(sources, Policy(stamp_interval=0, ttl=60, max_build_duty=1)) as cache:
+        first = cache.lookup(_KEY)
+        again = [cache.lookup(_KEY).outcome for _ in range(5)]
+        failing = cache.health().failing_callables
+        sources.fail_with(None)
+        back = cache.lookup(_KEY)
+
+        assert (first.outcome, first.stamp["sources"]) == ("built", "absent")
+        assert again == ["hit"] * 5
+        assert failing == {"sources"}
+        assert (back.outcome, back.reason, back.stamp["content/default"]) == ("built", "source", 0)
+        assert cache.health().healthy
+    logged = [record for record in caplog.records if record.message == "hermes_cache.callable_failed"]
+    assert [record.levelno for record in logged] == [logging.WARNING]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()])
+def test_sources_that_try_to_end_the_thread_are_absent_too(error: BaseException) -> None:
+    """S5"""
+
+    class _Exiting(VersionedSources):
+        def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+            super().stamp(key, held=held)
+            raise error
+
+    clock = ManualClock()
+    with _running(_Exiting(), Policy(ttl=600), clock=clock) as cache:
+        first = cache.lookup(_KEY)
+        clock.advance(1.0)
+        second = cache.lookup(_KEY)
+
+    assert (first.outcome, first.stamp["sources"]) == ("built", "absent")
+    assert second.outcome == "hit"
+
+
+def test_a_part_named_by_no_text_is_a_failure_of_the_sources() -> None:
+    """S5"""
+
+    class _Odd(VersionedSources):
+        def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+            return {**super().stamp(key, held=held), 5: 1}  # type: ignore[dict-item]
+
+    with _running(_Odd(), Policy(stamp_interval=0)) as cache:
+        looked = cache.lookup(_KEY)
+
+    assert looked.stamp["sources"] == "absent"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_settings_part_is_live_whether_a_turn_streams_or_not(*, streaming: bool) -> None:
+    """V3, H1, B9"""
+    sources, clock = VersionedSources(), ManualClock()
+    with _running(sources, Policy(ttl=600, streaming_ttl=600), clock=clock) as cache:
+        if streaming:
+            cache._bus.stream_started.send(stream_id="a")
+        cache.get(_KEY)
+        sources.set_settings("moved")
+        clock.advance(0.2)
+
+        looked = cache.lookup(_KEY)
+
+    assert (looked.outcome, looked.reason, looked.stamp["settings"]) == ("built", "source", "moved")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_settings_version_is_part_of_every_stamp(*, streaming: bool) -> None:
+    """V3"""
+    versions = [1]
+    clock = ManualClock()
+    policy = Policy(ttl=600, streaming_ttl=600)
+    with _running(VersionedSources(), policy, clock=clock, settings_version=lambda: versions[-1]) as cache:
+        if streaming:
+            cache._bus.stream_started.send(stream_id="a")
+        before = cache.lookup(_KEY)
+        versions.append(2)
+        clock.advance(0.2)
+        after = cache.lookup(_KEY)
+        cache._bus.settings_changed.send()
+        later = cache.lookup(_KEY)
+
+    assert (after.outcome, after.reason) == ("built", "source")
+    assert (later.outcome, later.reason) == ("built", "event")
+    stamps = [looked.stamp["settings_version"] for looked in (before, after, later)]
+    assert stamps == [(0, 1), (0, 2), (1, 2)]
+
+
+def test_a_settings_version_alone_is_watched() -> None:
+    """V3"""
+    versions, clock = [1], ManualClock()
+    cache = SessionListCache(
+        GatedBuilder(is_open=True), bus=Bus(), clock=clock, settings_version=lambda: versions[-1]
+    )
+    with cache:
+        cache.get(_KEY)
+        versions.append(2)
+        clock.advance(0.2)
+
+        looked = cache.lookup(_KEY)
+
+    assert looked.reason == "source"
+
+
+def test_a_fresh_read_is_a_hit_where_a_check_of_its_own_finds_nothing_moved() -> None:
+    """R8"""
+    sources = VersionedSources()
+    with _running(sources, Policy(ttl=60)) as cache:
+        cache.get(_KEY)
+
+        before = sources.calls(_KEY)
+        looked = cache.lookup(_KEY, freshness="fresh")
+
+        assert looked.outcome == "hit"
+        assert sources.calls(_KEY) > before
+
+
+def test_a_value_that_is_merely_the_last_known_verifies_nothing_for_a_fresh_read() -> None:
+    """R8, S2"""
+    sources = VersionedSources()
+    with _running(sources, Policy(stamp_interval=60, ttl=60)) as cache:
+        cache.get(_KEY)
+        sources.set_part(LastKnown(0))
+
+        default = cache.lookup(_KEY)
+        checks = sources.calls(_KEY)
+        fresh = cache.lookup(_KEY, freshness="fresh")
+
+        assert default.outcome == "hit"
+        assert (fresh.outcome, fresh.payload["call"]) == ("built", 2)
+        assert sources.calls(_KEY) - checks == 2
+
+
+def test_a_last_known_value_compares_as_that_value() -> None:
+    """S2"""
+    sources, clock = VersionedSources(), ManualClock()
+    with _running(sources, Policy(ttl=600), clock=clock) as cache:
+        cache.get(_KEY)
+        sources.set_part(LastKnown(0))
+        clock.advance(0.2)
+        same = cache.lookup(_KEY)
+        sources.set_part(LastKnown(1))
+        clock.advance(0.2)
+        other = cache.lookup(_KEY)
+
+    assert same.outcome == "hit"
+    assert other.reason == "source"
