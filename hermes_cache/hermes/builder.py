@@ -126,13 +126,9 @@ class HomeBuilder:
         return [DEFAULT_PROFILE, *(name for name in named if self._is_used(name, indexed))]
 
     def _is_used(self, profile: str, indexed: frozenset[str]) -> bool:
-        try:
-            files = self._locations.files(profile)
-        except SourceError:
-            return False
         held = self._slots.get(profile)
         was_read = held is not None and held.projection is not None
-        return profile in indexed or was_read or file_stamp(files.state_db) != ABSENT
+        return profile in indexed or was_read or file_stamp(self._locations.files(profile).state_db) != ABSENT
 
     def _start_anew(self) -> None:
         # Locks that another thread held at a fork stay held in the child, so nothing is taken over.

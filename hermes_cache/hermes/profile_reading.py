@@ -1,7 +1,8 @@
 """Reads everything that a home tells about the sessions of one profile, and joins it by session.
 
 A session that the front end keeps belongs to the profile that it names there, whichever database has it too;
-without a name, or with an alias of the root profile, to that. Source: rules K3, X1, X7, X8.
+without a name, with an alias of the root profile, or with a name that no profile can have, to the root profile.
+Source: rules K3, X1, X7, X8.
 """
 
 import logging
@@ -16,7 +17,7 @@ from hermes_cache.hermes.file_stamps import ABSENT, file_stamp, wal_stamp
 from hermes_cache.hermes.gateway_routing import Routing, routing_by_session
 from hermes_cache.hermes.json_files import JsonFiles
 from hermes_cache.hermes.lineage import Lineage, is_in_a_ring, trace
-from hermes_cache.hermes.locations import ProfileFiles
+from hermes_cache.hermes.locations import ProfileFiles, is_named_profile
 from hermes_cache.hermes.session_index import IndexRecord, SessionFolders
 from hermes_cache.hermes.session_rows import Known, Parent, source_tag, title_of
 from hermes_cache.hermes.state_db import SessionRecord, StateReading, read_state_db
@@ -109,7 +110,10 @@ class ProfileReader:
     def _owners(self, index: Mapping[str, IndexRecord]) -> dict[str | None, str]:
         """Give the profile that each name in the index means."""
         names = {text(record.profile) for record in index.values()}
-        return {name: DEFAULT_PROFILE if name is None or self._is_alias(name) else name for name in names}
+        return {name: name if name and self._is_named(name) else DEFAULT_PROFILE for name in names}
+
+    def _is_named(self, name: str) -> bool:
+        return is_named_profile(name) and not self._is_alias(name)
 
     def _is_alias(self, name: str) -> bool:
         if self._is_root_profile is None:

@@ -295,6 +295,53 @@ def test_sessions_noted_under_a_renamed_root_profile_are_found(
     assert {record.message for record in caplog.records} == {"hermes_cache.is_root_profile_failed"}
 
 
+def test_a_session_of_an_impossible_profile_is_the_root_profiles(sample: SampleHome) -> None:
+    """X1, X3"""
+    index = orjson.loads(sample.session_index.read_bytes())
+    _put(sample.session_index, [*index, {"session_id": "odd", "profile": "../Odd", "message_count": 1}])
+    home = HermesHome(sample.path)
+
+    found = [row["profile"] for row in _rows(home, all_profiles=True) if row["session_id"] == "odd"]
+
+    assert found == ["default"]
+
+
+def test_a_profile_whose_folder_is_gone_still_lists_what_the_front_end_keeps(sample: SampleHome) -> None:
+    """X1, X8"""
+    index = orjson.loads(sample.session_index.read_bytes())
+    _put(sample.session_index, [*index, {"session_id": "left", "profile": "gone", "message_count": 1}])
+    home = HermesHome(sample.path)
+
+    apart = [row["session_id"] for row in _rows(home, profile="gone")]
+    together = [row["session_id"] for row in _rows(home, all_profiles=True) if row["profile"] == "gone"]
+
+    assert apart == together == ["left"]
+
+
+def test_a_view_takes_only_a_snapshot_of_its_own(sample: SampleHome) -> None:
+    """X4"""
+    home = HermesHome(sample.path)
+
+    with pytest.raises(TypeError, match="snapshot is a dict"):
+        home.builder.view({}, SessionListKey())
+
+
+def test_a_folder_of_profiles_that_cannot_be_listed_raises_in_builds_alone(sample: SampleHome) -> None:
+    """S1, X8"""
+    folder = sample.path / "profiles"
+    folder.rename(sample.path / "moved")
+    folder.write_text("no folder")
+    home = HermesHome(sample.path)
+    key = SessionListKey(all_profiles=True)
+
+    stamp = home.sources.stamp(key, held=False)
+
+    assert isinstance(stamp["profiles"], tuple)
+    assert stamp["profiles"][0] == "unreadable"
+    with pytest.raises(SourceError, match="profiles"):
+        home.builder(key)
+
+
 def test_names_that_no_profile_has_push_out_no_projection(sample: SampleHome) -> None:
     """X4, X8"""
     home = HermesHome(sample.path)
@@ -378,6 +425,9 @@ def test_the_settings_of_a_sidebar_are_read_with_the_front_ends_defaults(sample:
     older = home.view_settings()
     settings.write_text("{}")
     fresh = home.view_settings()
+    settings.write_text("{half")
+    broken = home.view_settings()
 
     assert (told.show_cli, told.show_cron, told.show_claude_code) == (True, False, True)
     assert (older.show_cli, fresh.show_cli) == (False, True)
+    assert broken == fresh

@@ -96,6 +96,15 @@ def test_the_writer_commits_turns_until_it_is_told_to_stop(tmp_path: Path) -> No
     assert after[0] - before[0] > 100
 
 
+def test_the_writer_runs_from_a_command_line_for_as_long_as_asked(tmp_path: Path) -> None:
+    sample = make_sample_home(tmp_path / "home", sessions=5, profiles=())
+
+    writer.main(["--home", str(sample.path), "--commits-per-second", "100", "--seconds", "0.2"])
+
+    with closing(sqlite3.connect(sample.state_db)) as connection:
+        assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (6,)
+
+
 def test_what_is_not_there_cannot_be_written_to(tmp_path: Path) -> None:
     sample = make_sample_home(tmp_path / "home", sessions=5, profiles=())
 
