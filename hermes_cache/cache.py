@@ -252,8 +252,6 @@ class SessionListCache:
 
     def _asked(self, key: SessionListKey, options: ReadOptions) -> tuple[SessionListKey, Wish]:
         """Check what a caller asks for."""
-        if not isinstance(key, SessionListKey):
-            raise TypeError(f"key is {key!r}; it must be a SessionListKey")
         wish = Wish.of(options)
         if wish.at_least is not None:
             self._await_event(wish.at_least)
@@ -284,8 +282,10 @@ class SessionListCache:
 
     def _active_stream_ids(self) -> frozenset[str]:
         state = self._state()
-        listed = [scope.check.listed for scope in state.scopes.values() if scope.check]
-        return state.streams.all_ids(frozenset().union(*listed))
+        # The newest check alone: a scope that is read no more would keep a turn that ended.
+        checks = [scope.check for scope in state.scopes.values() if scope.check]
+        latest = max(checks, key=lambda check: check.began_s, default=None)
+        return state.streams.all_ids(latest.listed if latest else ())
 
     def _canonical(self, profile: str | None) -> str | None:
         if profile is None or not profile.strip():
@@ -294,16 +294,18 @@ class SessionListCache:
 
     def _apply(self, event: AppliedEvent) -> None:
         """Apply an event: the bus calls this before anybody hears of it (E5)."""
-        profile = getattr(event, "profile", None)
-        life = self._life
+        life = self._life or self._foresee(event)
         if life is not None:
             with contextlib.suppress(CacheStoppedError):
-                life.publish(event, profile)
-            return
+                life.publish(event, getattr(event, "profile", None))
+
+    def _foresee(self, event: AppliedEvent) -> Life | None:
+        """Apply an event to what a start begins with; where one came first, give its life instead."""
         with self._lock:
-            # Before a start there is nobody to ask, and nothing to outdate but what the state itself tells.
-            message = Publish(event, self._canonical(profile))
-            self._prior = decide(self._prior, message, self._clock.monotonic_s(), self._policy).state
+            if self._life is None:
+                message = Publish(event, self._canonical(getattr(event, "profile", None)))
+                self._prior = decide(self._prior, message, self._clock.monotonic_s(), self._policy).state
+            return self._life
 
     def _hear(self, _sender: object, *, event: AppliedEvent) -> None:
         self._feed.tell(event, self._canonical(getattr(event, "profile", None)))

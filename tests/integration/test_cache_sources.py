@@ -159,7 +159,7 @@ def test_a_read_uses_a_check_that_began_two_intervals_ago_and_waits_for_none() -
     with _running(sources, Policy(ttl=600), clock=clock) as cache:
         cache.get(_KEY)
         sources.goes_on.clear()
-        clock.advance(0.1)
+        clock.advance(0.09)
 
         looked = cache.lookup(_KEY)
 
