@@ -30,7 +30,7 @@ class Ledger:
                 self._contents[id(content)] = content
                 self._held_bytes += len(content.envelope)
                 for piece in content.pieces or ():
-                    self._held_bytes += 0 if self._uses[id(piece)] else len(piece)
+                    self._held_bytes += 0 if self._uses[id(piece)] else len(piece.encoded)
                     self._uses[id(piece)] += 1
             return self._held_bytes
 
@@ -43,5 +43,5 @@ class Ledger:
                     self._uses[id(piece)] -= 1
                     if not self._uses[id(piece)]:
                         del self._uses[id(piece)]
-                        self._held_bytes -= len(piece)
+                        self._held_bytes -= len(piece.encoded)
             return self._held_bytes

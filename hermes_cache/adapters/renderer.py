@@ -8,45 +8,46 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from hermes_cache.core.content import Content
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.overlay import LiveSession, overlay
+from hermes_cache.core.rendering import Body, Order, order_of, render
+from hermes_cache.forks import after_fork_in_child
 from hermes_cache.ports import LiveSessions
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Body:
-    """A response body, its tag, and what it was made of."""
+class _Rendering:
+    """The last body of a key, and what it was made of."""
 
-    content: Content
+    order: Order
     active: frozenset[str]
     live: Mapping[str, LiveSession]
-    body: bytes
-    etag: str
+    body: Body
 
     def is_of(self, content: Content, active: frozenset[str], live: Mapping[str, LiveSession]) -> bool:
         """Say whether the same goes in again."""
-        return self.content is content and self.active == active and self.live == live
+        return self.order.content is content and self.active == active and self.live == live
 
 
 class Renderer:
-    """Renders, and remembers the last body of each key.
+    """Renders, and remembers the order and the last body of each key.
 
     Args:
         live_sessions: Gives live state by session id; asked once a rendering. A failure counts as none.
-        most: How many bodies are remembered.
+        most: How many keys are remembered.
     """
 
     def __init__(self, live_sessions: LiveSessions | None, most: int) -> None:
         self._live_sessions = live_sessions
         self._most = most
         self._lock = threading.Lock()
-        self._bodies: OrderedDict[SessionListKey, Body] = OrderedDict()
+        self._renderings: OrderedDict[SessionListKey, _Rendering] = OrderedDict()
         self.is_failing = False
+        after_fork_in_child(self._begin_in_child)
 
     def overlay(self, rows: Sequence[object], active: frozenset[str]) -> list[object]:
         """Lay what is live over rows (O1 to O5)."""
@@ -55,18 +56,20 @@ class Renderer:
     def render(self, key: SessionListKey, content: Content, active: frozenset[str]) -> Body:
         """Give the body of a key's content (O6)."""
         live = self._live()
-        with self._lock:
-            last = self._bodies.get(key)
+        last = self._renderings.get(key)
         if last is not None and last.is_of(content, active, live):
-            return last
-        body = content.body(overlay(content.rows(), active, live))
-        made = Body(content, active, live, body, blake2b(body, digest_size=16).hexdigest())
+            return last.body
+        order = last.order if last is not None and last.order.content is content else order_of(content)
+        body = render(order, active, live)
         with self._lock:
-            self._bodies[key] = made
-            self._bodies.move_to_end(key)
-            while len(self._bodies) > self._most:
-                self._bodies.popitem(last=False)
-        return made
+            self._renderings[key] = _Rendering(order, active, live, body)
+            self._renderings.move_to_end(key)
+            while len(self._renderings) > self._most:
+                self._renderings.popitem(last=False)
+        return body
+
+    def _begin_in_child(self) -> None:
+        self._lock = threading.Lock()
 
     def _live(self) -> dict[str, LiveSession]:
         if self._live_sessions is None:

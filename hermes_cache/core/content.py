@@ -1,64 +1,68 @@
-"""Content: what an entry holds, as rows, as encoded pieces, or as both.
+"""Content: what an entry holds, as an envelope and pieces; decoded when somebody asks for rows.
 
-A builder in this process hands over a payload; one in another process hands over pieces, which are decoded when
-somebody asks for rows. Source: rules P4, O6, B8.
+A builder in this process hands over frozen rows; one in another process hands over their bytes. Either way a body
+is joined from pieces. Source: rules P4, O6, B8, E9.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from hashlib import blake2b
 
 import orjson
 
-from hermes_cache.core.payload import ROWS, Json, Payload, Row, freeze, row_of
+from hermes_cache.core.frozen import Json, Payload, frozen_dict, frozen_list
+from hermes_cache.core.payload import ROWS
+from hermes_cache.core.rows import DIGEST_BYTES, Piece, frozen_json, piece_of
 
-_NO_ROWS: Final[tuple[bytes, ...]] = ()
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Content:
-    """One payload in the form in which it came.
+    """One payload in the form in which it came. Never changed, but for `payload`, which is made when asked for.
 
     Attributes:
         envelope: All of the payload but its rows, as a JSON object.
-        pieces: The rows as JSON, in the builder's order; None where the payload has no list of rows. Contents that
-            share a row share its piece, the very object.
-        payload: The frozen payload; None where only pieces came.
+        pieces: The rows in the builder's order; None where the payload has no list of them. Contents that share a
+            row share its piece, the very object.
+        payload: The frozen payload; None where only pieces came and nobody has asked yet.
     """
 
     envelope: bytes
-    pieces: tuple[bytes, ...] | None
+    pieces: tuple[Piece, ...] | None
     payload: Payload | None = None
 
     @property
     def size_bytes(self) -> int:
         """The encoded size, shared rows included."""
-        return len(self.envelope) + sum(map(len, self.pieces or _NO_ROWS))
+        return len(self.envelope) + sum([len(piece.encoded) for piece in self.pieces or ()])
 
     def decoded(self) -> Payload:
-        """Give the payload, decoded where only pieces came."""
-        if self.payload is not None:
-            return self.payload
-        envelope = orjson.loads(self.envelope)
-        if self.pieces is None:
-            return freeze(envelope)
-        return freeze({**envelope, ROWS: [row_of(piece) for piece in self.pieces]})
+        """Give the payload, decoded, whole, where only pieces came."""
+        if self.payload is None:
+            self.payload = self._decode()
+        return self.payload
+
+    def _decode(self) -> Payload:
+        envelope = frozen_json(orjson.loads(self.envelope))
+        rows = {} if self.pieces is None else {ROWS: frozen_list([piece.decoded() for piece in self.pieces])}
+        payload: Payload = frozen_dict(Payload, {**_mapping(envelope), **rows})
+        return payload
 
     def rows(self) -> list[Json]:
         """Give the rows; none where the payload has no list of them."""
-        rows = self.decoded().get(ROWS)
-        return rows if isinstance(rows, list) else []
+        return [piece.decoded() for piece in self.pieces or ()]
 
-    def body(self, rows: Iterable[Json]) -> bytes:
-        """Give the response body with these rows in place of its own; encoded are only the changed ones.
-
-        Source: rule O6.
-        """
+    def body(self, encoded: Iterable[bytes]) -> bytes:
+        """Give the response body with these encoded rows in place of its own (O6)."""
         if self.pieces is None:
             return self.envelope
-        joined = b",".join([row.encoded if isinstance(row, Row) else orjson.dumps(row) for row in rows])
         rest = self.envelope[1:] if self.envelope == b"{}" else b"," + self.envelope[1:]
-        return b'{"sessions":[' + joined + b"]" + rest
+        return b'{"sessions":[' + b",".join(encoded) + b"]" + rest
+
+    def etag(self, digests: Iterable[bytes]) -> str:
+        """Give the tag of the body of rows with these digests: another exactly where the body is another."""
+        told = blake2b(self.envelope, digest_size=DIGEST_BYTES)
+        told.update(b"".join(digests))
+        return told.hexdigest()
 
 
 def content_of(payload: Payload) -> Content:
@@ -67,8 +71,7 @@ def content_of(payload: Payload) -> Content:
     if not isinstance(rows, list):
         return Content(orjson.dumps(payload), None, payload)
     envelope = orjson.dumps({name: value for name, value in payload.items() if name != ROWS})
-    pieces = tuple([row.encoded if isinstance(row, Row) else orjson.dumps(row) for row in rows])
-    return Content(envelope, pieces, payload)
+    return Content(envelope, tuple(map(piece_of, rows)), payload)
 
 
 def profiles_that_differ(older: Content, newer: Content) -> frozenset[str | None]:
@@ -76,17 +79,18 @@ def profiles_that_differ(older: Content, newer: Content) -> frozenset[str | None
 
     Source: rule E9.
     """
-    if older.pieces == newer.pieces:
-        return frozenset()
-    gone, come = (_by_piece(content) for content in (older, newer))
-    differing = [row for piece, row in (gone | come).items() if (piece in gone) != (piece in come)]
-    return frozenset(_profile(row) for row in differing)
-
-
-def _by_piece(content: Content) -> dict[bytes, Json]:
-    return dict(zip(content.pieces or _NO_ROWS, content.rows(), strict=False))
+    gone = {piece.digest: piece for piece in older.pieces or ()}
+    come = {piece.digest: piece for piece in newer.pieces or ()}
+    differing = [piece for digest, piece in (gone | come).items() if (digest in gone) != (digest in come)]
+    return frozenset(_profile(piece.decoded()) for piece in differing)
 
 
 def _profile(row: Json) -> str | None:
     profile = row.get("profile") if isinstance(row, dict) else None
     return profile if isinstance(profile, str) else None
+
+
+def _mapping(value: Json) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise TypeError(f"an envelope is a {type(value).__name__}, no object")
+    return value

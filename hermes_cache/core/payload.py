@@ -1,20 +1,18 @@
-"""Payloads that cannot be changed, and yet are `dict` and `list` to everybody who reads them.
+"""Freezing: a builder's payload becomes one that cannot be changed, or is refused with the place of the fault.
 
-A payload is frozen once, by whoever built it, and then handed out by reference. Its rows keep their encoded form
-beside them, so that a body is joined from pieces and not encoded again.
-Source: rules P1 to P3, P5, O3.
+A payload is frozen once, by whoever built it, and then handed out by reference.
+Source: rules P1 to P3, P5, B7, O3.
 """
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Final, NoReturn, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
-import orjson
-
+from hermes_cache.core.frozen import FrozenList, Json, Payload, frozen_dict, frozen_list, thaw
+from hermes_cache.core.rows import Row, new_row
 from hermes_cache.errors import PayloadError
 
-Json: TypeAlias = object
-"""None, bool, int, float, str, a list of them or a dict with str keys; checked when it is frozen."""
+__all__ = ["ROWS", "FrozenList", "Json", "Payload", "Row", "freeze", "freeze_row", "thaw"]
 
 ROWS: Final = "sessions"
 """Where a payload keeps its rows."""
@@ -25,75 +23,11 @@ _MAX_DEPTH: Final = 100
 _MAX_INT: Final = 2**64 - 1
 _MIN_INT: Final = -(2**63)
 
+_FROZEN_KINDS: Final = frozenset({bool, type(None), Payload, Row, FrozenList})
+_NUMBERS: Final = frozenset({int, float})
+"""Within the bounds of 64 bits they need no second look: neither NaN nor infinity lies there."""
+
 _Path: TypeAlias = tuple[str | int, ...]
-_Frozen = TypeVar("_Frozen")
-
-
-def _refuse(self: object, *_args: object, **_kwargs: object) -> NoReturn:
-    raise TypeError(f"a {type(self).__name__} cannot be changed; thaw() gives a copy that can")
-
-
-class Payload(dict[str, Json]):
-    """A frozen dict: what a builder returned for a key, or a mapping inside it.
-
-    Made by `freeze`. Copies and pickles are plain objects.
-    """
-
-    __slots__ = ()
-
-    __init__ = _refuse
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-    def __copy__(self) -> dict[str, Json]:
-        return dict(self)
-
-    def __deepcopy__(self, _memo: object) -> dict[str, Json]:
-        return _thawed(self)
-
-    def copy(self) -> dict[str, Json]:
-        """Give a plain, shallow copy."""
-        return dict(self)
-
-    def __reduce_ex__(self, _protocol: object) -> tuple[type[dict[str, Json]], tuple[dict[str, Json]]]:
-        return dict, (_thawed(self),)
-
-
-class Row(Payload):
-    """A frozen row, with its JSON bytes beside it.
-
-    Attributes:
-        encoded: The row as JSON, made once.
-    """
-
-    __slots__ = ("encoded",)
-
-    encoded: bytes
-
-    __setattr__ = __delattr__ = _refuse
-
-
-class FrozenList(list[Json]):
-    """A frozen list inside a payload. Copies and pickles are plain lists."""
-
-    __slots__ = ()
-
-    __init__ = _refuse
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    append = extend = insert = remove = pop = clear = sort = reverse = _refuse
-
-    def __copy__(self) -> list[Json]:
-        return list(self)
-
-    def __deepcopy__(self, _memo: object) -> list[Json]:
-        return [thaw(item) for item in self]
-
-    def copy(self) -> list[Json]:
-        """Give a plain, shallow copy."""
-        return list(self)
-
-    def __reduce_ex__(self, _protocol: object) -> tuple[type[list[Json]], tuple[list[Json]]]:
-        return list, ([thaw(item) for item in self],)
 
 
 def freeze(payload: Mapping[str, Json]) -> Payload:
@@ -108,17 +42,17 @@ def freeze(payload: Mapping[str, Json]) -> Payload:
     Source: rules P1, P3, P5, B7.
     """
     if isinstance(payload, Payload):
-        frozen_already: Payload = payload
-        return frozen_already
+        is_frozen: Payload = payload
+        return is_frozen
     if not isinstance(payload, Mapping):
         raise PayloadError("", f"is {_kind(payload)}, no mapping")
     rows = payload.get(ROWS)
     if not isinstance(rows, list | tuple):
         return _frozen_dict(payload, ())
-    frozen: FrozenList = _blank(FrozenList)
-    list.extend(frozen, [_row(row, at) for at, row in enumerate(rows)])
     rest = {name: value for name, value in payload.items() if name != ROWS}
-    return _dict_of({**_frozen_dict(rest, ()), ROWS: frozen})
+    frozen_rows = frozen_list([_row(row, at) for at, row in enumerate(rows)])
+    frozen: Payload = frozen_dict(Payload, {**_frozen_values(rest, ()), ROWS: frozen_rows})
+    return frozen
 
 
 def freeze_row(row: Mapping[str, Json]) -> Row:
@@ -129,68 +63,13 @@ def freeze_row(row: Mapping[str, Json]) -> Row:
 
     Source: rules O3, P5.
     """
-    return row if isinstance(row, Row) else _new_row(row, (ROWS, "*"))
-
-
-def thaw(value: Json) -> Json:
-    """Give an ordinary, deep, changeable copy.
-
-    Source: rule P2.
-    """
-    if isinstance(value, dict):
-        return _thawed(value)
-    if isinstance(value, list):
-        return [thaw(item) for item in value]
-    return value
-
-
-def row_of(encoded: bytes) -> Json:
-    """Give the row that was encoded so; the bytes are kept beside it, not made again."""
-    decoded = orjson.loads(encoded)
-    if not isinstance(decoded, dict):
-        return _frozen(decoded, (ROWS,), "*")
-    row: Row = _blank(Row)
-    dict.update(row, _frozen_dict(decoded, (ROWS, "*")))
-    _keep_encoded(row, encoded)
-    return row
-
-
-def _keep_encoded(row: Row, encoded: bytes) -> None:
-    object.__setattr__(row, "encoded", encoded)
-
-
-def _thawed(values: dict[str, Json]) -> dict[str, Json]:
-    return {name: thaw(item) for name, item in values.items()}
-
-
-def _blank(kind: type[_Frozen]) -> _Frozen:
-    blank: _Frozen = kind.__new__(kind)
-    return blank
-
-
-_FROZEN_KINDS: Final = frozenset({bool, type(None), Payload, Row, FrozenList})
-_NUMBERS: Final = frozenset({int, float})
-"""Within the bounds of 64 bits they need no second look: neither NaN nor infinity lies there."""
+    return row if isinstance(row, Row) else new_row(_frozen_values(row, (ROWS, "*")))
 
 
 def _row(row: Json, at: int) -> Json:
     if isinstance(row, Row):
         return row
-    return _new_row(row, (ROWS, at)) if isinstance(row, Mapping) else _frozen(row, (ROWS,), at)
-
-
-def _new_row(values: Mapping[str, Json], path: _Path) -> Row:
-    row: Row = _blank(Row)
-    dict.update(row, _frozen_dict(values, path))
-    dict.setdefault(row, "is_streaming", False)
-    _keep_encoded(row, orjson.dumps(row))
-    return row
-
-
-def _dict_of(values: dict[str, Json]) -> Payload:
-    frozen: Payload = _blank(Payload)
-    dict.update(frozen, values)
-    return frozen
+    return new_row(_frozen_values(row, (ROWS, at))) if isinstance(row, Mapping) else _frozen(row, (ROWS,), at)
 
 
 def _frozen(value: Json, path: _Path, step: str | int) -> Json:
@@ -215,18 +94,23 @@ def _frozen_container(value: Json, path: _Path) -> Json:
 
 
 def _frozen_dict(values: Mapping[str, Json], path: _Path) -> Payload:
-    frozen: Payload = _blank(Payload)
-    put = dict.__setitem__
+    frozen: Payload = frozen_dict(Payload, _frozen_values(values, path))
+    return frozen
+
+
+def _frozen_values(values: Mapping[str, Json], path: _Path) -> dict[str, Json]:
+    frozen: dict[str, Json] = {}
     for name, value in values.items():
         plain = name if type(name) is str and name.isascii() else _name(name, path)
-        put(frozen, plain, value if type(value) is str and value.isascii() else _frozen(value, path, plain))
+        if type(value) is str and value.isascii():
+            frozen[plain] = value
+        else:
+            frozen[plain] = _frozen(value, path, plain)
     return frozen
 
 
 def _frozen_list(values: Sequence[Json], path: _Path) -> FrozenList:
-    frozen: FrozenList = _blank(FrozenList)
-    list.extend(frozen, [_frozen(value, path, at) for at, value in enumerate(values)])
-    return frozen
+    return frozen_list([_frozen(value, path, at) for at, value in enumerate(values)])
 
 
 def _name(name: object, path: _Path) -> str:

@@ -1,0 +1,101 @@
+"""Frozen containers: `dict` and `list` to everybody who reads them, and yet they cannot be changed.
+
+Source: rules P1, P2.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NoReturn, TypeAlias, TypeVar
+
+Json: TypeAlias = object
+"""None, bool, int, float, str, a list of them or a dict with str keys; checked when it is frozen."""
+
+_Frozen = TypeVar("_Frozen", bound=dict[str, object])
+
+
+def refuse(self: object, *_args: object, **_kwargs: object) -> NoReturn:
+    """Refuse a change.
+
+    Raises:
+        TypeError: Always.
+    """
+    raise TypeError(f"a {type(self).__name__} cannot be changed; thaw() gives a copy that can")
+
+
+class Payload(dict[str, Json]):
+    """A frozen dict: what a builder returned for a key, or a mapping inside it.
+
+    Made by `freeze`. Copies and pickles are plain objects.
+    """
+
+    __slots__ = ()
+
+    __init__ = refuse
+    __setitem__ = __delitem__ = __ior__ = refuse
+    clear = pop = popitem = setdefault = update = refuse
+
+    def __copy__(self) -> dict[str, Json]:
+        return dict(self)
+
+    def __deepcopy__(self, _memo: object) -> dict[str, Json]:
+        return thawed(self)
+
+    def copy(self) -> dict[str, Json]:
+        """Give a plain, shallow copy."""
+        return dict(self)
+
+    def __reduce_ex__(self, _protocol: object) -> tuple[type[dict[str, Json]], tuple[dict[str, Json]]]:
+        return dict, (thawed(self),)
+
+
+class FrozenList(list[Json]):
+    """A frozen list inside a payload. Copies and pickles are plain lists."""
+
+    __slots__ = ()
+
+    __init__ = refuse
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = refuse
+    append = extend = insert = remove = pop = clear = sort = reverse = refuse
+
+    def __copy__(self) -> list[Json]:
+        return list(self)
+
+    def __deepcopy__(self, _memo: object) -> list[Json]:
+        return [thaw(item) for item in self]
+
+    def copy(self) -> list[Json]:
+        """Give a plain, shallow copy."""
+        return list(self)
+
+    def __reduce_ex__(self, _protocol: object) -> tuple[type[list[Json]], tuple[list[Json]]]:
+        return list, ([thaw(item) for item in self],)
+
+
+def thaw(value: Json) -> Json:
+    """Give an ordinary, deep, changeable copy.
+
+    Source: rule P2.
+    """
+    if isinstance(value, dict):
+        return thawed(value)
+    if isinstance(value, list):
+        return [thaw(item) for item in value]
+    return value
+
+
+def thawed(values: Mapping[str, Json]) -> dict[str, Json]:
+    """Thaw a mapping."""
+    return {name: thaw(item) for name, item in values.items()}
+
+
+def frozen_dict(kind: type[_Frozen], values: Mapping[str, Json]) -> _Frozen:
+    """Give a frozen dict of a kind, with values that are frozen already."""
+    frozen: _Frozen = kind.__new__(kind)
+    dict.update(frozen, values)
+    return frozen
+
+
+def frozen_list(items: Iterable[Json]) -> FrozenList:
+    """Give a frozen list of items that are frozen already."""
+    frozen: FrozenList = FrozenList.__new__(FrozenList)
+    list.extend(frozen, items)
+    return frozen
