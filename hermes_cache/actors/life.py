@@ -4,7 +4,7 @@ A fork or a restart begins another. Source: rules L1 to L3, L5.
 """
 
 from dataclasses import replace
-from threading import current_thread
+from threading import TIMEOUT_MAX, current_thread
 from typing import Final
 
 import pykka
@@ -111,23 +111,16 @@ class Life:
         if check is not None:
             self.ask(Checked(target, check))
 
-    def wait(self, read: Read, reader: Reader) -> Served:
-        """Wait for the answer to a read that was handed in.
+    def wait(self, read: Read, reader: Reader) -> None:
+        """Wait for the answer to a read that was handed in."""
+        while not reader.wait(self._patience_s(read)):
+            self.ask(Tick())
 
-        Raises:
-            HermesCacheError: The answer is an error.
-        """
-        try:
-            while not reader.wait(self._patience_s(read)):
-                self.ask(Tick())
-        except BaseException:
-            self.leave(read)
-            raise
-        return reader.served()
-
-    def leave(self, read: Read) -> None:
-        """Give up a read that waits."""
-        self._ask(Leave(read), block=False)
+    def leave(self, reader: Reader) -> None:
+        """End a read, whatever ended it: one that was not answered waits no more."""
+        read, reader.read = reader.read, None
+        if read is not None and reader.answer is None:
+            self._ask(Leave(read), block=False)
 
     def stop(self, timeout_s: float) -> bool:
         """Let readers go and end all threads but those of abandoned builds; say whether they ended in time."""
@@ -154,4 +147,5 @@ class Life:
 
     def _patience_s(self, read: Read) -> float:
         deadline_s = read.began_s + min(read.timeout_s, self.policy.build_timeout)
-        return max(0.0, deadline_s - self.clock.monotonic_s()) + _GRACE_S
+        patience_s = max(0.0, deadline_s - self.clock.monotonic_s()) + _GRACE_S
+        return min(patience_s, TIMEOUT_MAX)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 from hermes_cache.core.effects import Served
+from hermes_cache.core.state import Read
 from hermes_cache.errors import HermesCacheError
 
 
@@ -12,12 +13,17 @@ class Reader:
 
     Args:
         on_answer: Called with the reader, on the thread that answers; it must be quick and raise nothing.
+
+    Attributes:
+        answer: What came; None before.
+        read: What was handed in for it; None before, and after it was left.
     """
 
-    __slots__ = ("_answered", "_on_answer", "answer")
+    __slots__ = ("_answered", "_on_answer", "answer", "read")
 
     def __init__(self, on_answer: Callable[["Reader"], None] | None = None) -> None:
         self.answer: Served | HermesCacheError | None = None
+        self.read: Read | None = None
         self._answered = threading.Event()
         self._on_answer = on_answer
 

@@ -58,21 +58,27 @@ class Wish:
         """Check options.
 
         Raises:
-            TypeError: There is no such option, or the builder cannot be called.
+            TypeError: There is no such option, or a value is of a wrong type.
             ValueError: The timeout is no span, or there is no such freshness.
         """
         unknown = sorted(set(options) - ReadOptions.__annotations__.keys())
         if unknown:
             raise TypeError(f"a read takes no {unknown[0]!r}; it takes {', '.join(ReadOptions.__annotations__)}")
-        freshness, timeout = options.get("freshness", "default"), options.get("timeout")
-        builder = options.get("builder")
+        freshness, builder = options.get("freshness", "default"), options.get("builder")
+        at_least = options.get("at_least")
         if freshness not in ("default", "fresh", "any"):
             raise ValueError(f"freshness is {freshness!r}; it must be 'default', 'fresh' or 'any'")
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout is {timeout!r}; it must be at least 0 s, or None for no bound")
         if builder is not None and not callable(builder):
             raise TypeError(f"builder is {builder!r}; it must be callable, or None for the cache's own")
-        return cls(inf if timeout is None else timeout, freshness, builder, options.get("at_least"))
+        if at_least is not None and not isinstance(at_least, str):
+            raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
+        return cls(_timeout_s(options.get("timeout")), freshness, builder, at_least)
+
+    def takes(self, outcome: Outcome) -> bool:
+        """Say whether what lies in memory, which nobody looks at again, would do (R8)."""
+        if self.freshness != "default":
+            return self.freshness == "any"
+        return outcome == "hit" or (outcome == "stale" and self.at_least is None)
 
     def read(self, reader: Reader, target: Target, began_s: float, settings: int | None) -> Read:
         """Give the read to hand in."""
@@ -87,13 +93,19 @@ def serve(life: Life, key: SessionListKey, wish: Wish) -> Served:
         HermesCacheError: There is no answer but that.
     """
     if life.works.is_building():
-        return _from_memory(life, key)
+        return _from_memory(life, key, wish)
     reader = Reader()
-    return life.wait(_begin(life, key, wish, reader, check=life.check_here), reader)
+    try:
+        life.wait(_begin(life, key, wish, reader, check=life.check_here), reader)
+    finally:
+        life.leave(reader)
+    return reader.served()
 
 
 async def aserve(life: Life, key: SessionListKey, wish: Wish) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
+    if life.works.is_building():
+        return _from_memory(life, key, wish)
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[None] = loop.create_future()
 
@@ -106,12 +118,11 @@ async def aserve(life: Life, key: SessionListKey, wish: Wish) -> Served:
     if life.targets.asks and life.targets.known(key, settings) is None:
         await loop.run_in_executor(None, life.targets.find, key, settings)
     reader = Reader(wake)
-    read = _begin(life, key, wish, reader, check=_leave_to_checkers)
     try:
+        _begin(life, key, wish, reader, check=_leave_to_checkers)
         await answered
     finally:
-        if reader.answer is None:
-            life.leave(read)
+        life.leave(reader)
     return reader.served()
 
 
@@ -150,16 +161,28 @@ def _begin(
         if life.policy.stamp_interval == 0 and wish.freshness != "any":
             check(target)
         read = wish.read(reader, target, began_s, settings if life.targets.asks else None)
+        # Noted first: an interrupt may come at any moment from now on.
+        reader.read = read
         if life.begin(read):
             return read
 
 
-def _from_memory(life: Life, key: SessionListKey) -> Served:
+def _from_memory(life: Life, key: SessionListKey, wish: Wish) -> Served:
     served = remembered(life, key)
-    if served is None or served.outcome == "outdated":
-        reason = "a builder asked the cache for what is not held; a build never waits for another"
+    if served is None or not wish.takes(served.outcome):
+        reason = "a builder asked the cache for what is not held as fresh; a build never waits for another"
         raise BuildError(key, reason)
     return served
+
+
+def _timeout_s(timeout: object) -> float:
+    if timeout is None:
+        return inf
+    if not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is {timeout!r}; it must be a number of seconds, or None for no bound")
+    if not timeout >= 0:
+        raise ValueError(f"timeout is {timeout!r}; it must be at least 0 s, or None for no bound")
+    return timeout
 
 
 def _leave_to_checkers(_target: Target) -> None:

@@ -89,9 +89,10 @@ class Stamper:
         return Check(began_s, took_s, told, ids, held, verified)
 
     def _list_streams(self) -> frozenset[str]:
-        ids = frozenset(self._active_stream_ids()) if self._active_stream_ids else frozenset()
-        if not all(isinstance(stream_id, str) for stream_id in ids):
-            raise TypeError(f"active_stream_ids gave {ids!r}; every id must be a str")
+        listed = self._active_stream_ids() if self._active_stream_ids else ()
+        ids = frozenset(listed)
+        if isinstance(listed, str) or not all(isinstance(stream_id, str) for stream_id in ids):
+            raise TypeError(f"active_stream_ids gave {listed!r}; it must give ids, each a str")
         return ids
 
     def _tell_settings(self) -> Hashable:

@@ -65,6 +65,8 @@ class Targets:
         known = self._as_of(settings)
         target = known.targets.get(key)
         if target is None:
+            if not isinstance(key, SessionListKey):
+                raise TypeError(f"key is {key!r}; it must be a SessionListKey")
             target = self._target(key.with_profile(self.canonical(key.profile, settings)))
             if len(known.targets) >= _MOST:
                 known.targets.clear()

@@ -121,7 +121,7 @@ class Works:
             moved = _moved(effect, content)
         except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
             traceback.clear_frames(cause.__traceback__)
-            send(Failed(build, cause))
+            send(Failed(build, _speakable(cause)))
             return
         took_s = self._clock.monotonic_s() - began_s
         send(Built(build, content, check, took_s, self._ledger.add(content), moved))
@@ -135,6 +135,15 @@ class Works:
             return content_of(freeze(builder(effect.build.target.key)))
         finally:
             self._here.building = False
+
+
+def _speakable(cause: BaseException) -> BaseException:
+    """Give a cause whose text can be had: errors, health and monitors show it."""
+    try:
+        str(cause)
+    except Exception:  # noqa: BLE001 - said in its stead
+        return RuntimeError(f"{type(cause).__name__}, which cannot say what went wrong")
+    return cause
 
 
 def _answer(effect: Answer) -> None:

@@ -69,8 +69,10 @@ class HeldDatabases:
 
     def close(self) -> None:
         """Close all connections."""
-        for path in list(self._held):
-            self.release(path)
+        with self._lock:
+            held, self._held = self._held, OrderedDict()
+        for each in held.values():
+            each.close()
 
     def _of(self, path: Path) -> "_HeldDatabase":
         with self._lock:

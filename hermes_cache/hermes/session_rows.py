@@ -106,24 +106,29 @@ def source_tag(session_id: str, session: SessionRecord | None, index: IndexRecor
     return "cron" if source_tags.cron_job_id(session_id) else source_tags.UNKNOWN
 
 
-def title_of(session: SessionRecord | None, index: IndexRecord | None) -> str | None:
+def title_of(session: SessionRecord | None, web: IndexRecord | None) -> str | None:
     """Give the title that somebody gave; the front end's stands over the agent's."""
-    told = text(index.title) if index else None
-    if told and told != _UNTITLED:
-        return told
-    return text(session.title) if session else None
+    told = _front_end_title(web) if web else None
+    return told or (text(session.title) if session else None)
+
+
+def _front_end_title(web: IndexRecord) -> str | None:
+    told = text(web.title)
+    return None if told == _UNTITLED else told
 
 
 def _agent_row(known: Known, session: SessionRecord) -> dict[str, object]:
     """Give every field that every row has, as the agent tells it, in the order in which it is shown."""
     # One display instead of merged parts: a large home makes thousands of these in a row.
     last_message_s, started_s = moment_s(session.last_message_at), moment_s(session.started_at)
-    title = _title(known, session)
+    agents_title = text(session.title)
+    title = (_front_end_title(known.web) if known.web else None) or agents_title or _stand_in_title(known, session)
+    meaning = known.meaning
     return {
         "session_id": known.id,
         "title": title or (_UNTITLED if known.web else None),
         "display_title": title or _UNTITLED,
-        "_state_db_title": text(session.title),
+        "_state_db_title": agents_title,
         "workspace": text(session.cwd),
         "model": text(session.model),
         "model_provider": text(session.billing_provider),
@@ -151,18 +156,17 @@ def _agent_row(known: Known, session: SessionRecord) -> dict[str, object]:
         "is_streaming": False,
         "active_stream_id": None,
         "has_pending_user_message": False,
-        "is_cli_session": known.meaning != "webui",
+        "is_cli_session": meaning != "webui",
         "source_tag": known.tag,
         "raw_source": known.tag,
-        "session_source": known.meaning,
+        "session_source": meaning,
         "source_label": source_tags.source_label(known.tag),
     }
 
 
-def _title(known: Known, session: SessionRecord) -> str | None:
+def _stand_in_title(known: Known, session: SessionRecord) -> str | None:
     peer = known.routing.display_name if known.routing else None
-    named = title_of(known.session, known.web) or known.chain_title or known.job_name or peer
-    return named or text(session.display_name)
+    return known.chain_title or known.job_name or peer or text(session.display_name)
 
 
 def _cost(session: SessionRecord) -> float | None:

@@ -5,6 +5,7 @@ blocks for 50 ms. Source: rules S1, S2, H1, X1.
 """
 
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
@@ -62,8 +63,9 @@ class HomeSources:
 
     def release(self, key: SessionListKey, /) -> None:
         """Close the connections that a key's checks hold; the next check opens others, of another epoch."""
-        for profile in self._locations.profiles() if key.all_profiles else (key.profile_name,):
-            self._databases.release(self._files(profile).state_db)
+        with suppress(SourceError):  # What cannot be named or listed has no connection.
+            for profile in self._locations.profiles() if key.all_profiles else (key.profile_name,):
+                self._databases.release(self._files(profile).state_db)
 
     def _profile_parts(self, profile: str, suffix: str, gives_up_at_s: float) -> dict[str, Hashable]:
         try:
