@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, Unpack
+from uuid import uuid4
 
 from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.life import Life
@@ -100,7 +101,7 @@ class SessionListCache:
         )
         self._new_targets = partial(Targets, sources, is_root_profile, watched=self._new_stamper().watches)
         self._renderer = Renderer(live_sessions, self._policy.max_entries)
-        self._feed = Feed(f"{self._bus.incarnation}-{id(self):x}", size=self._policy.subscription_size)
+        self._feed = Feed(uuid4().hex, size=self._policy.subscription_size)
         self._inherited: tuple[Life | None, ...] = ()
         self._life: Life | None = None
         self._stopped = False
