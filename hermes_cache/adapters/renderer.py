@@ -13,6 +13,7 @@ from hashlib import blake2b
 from hermes_cache.core.content import Content
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.overlay import LiveSession, overlay
+from hermes_cache.forks import after_fork_in_child
 from hermes_cache.ports import LiveSessions
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,9 @@ class Renderer:
     def __init__(self, live_sessions: LiveSessions | None, most: int) -> None:
         self._live_sessions = live_sessions
         self._most = most
-        self._lock = threading.Lock()
-        self._bodies: OrderedDict[SessionListKey, Body] = OrderedDict()
         self.is_failing = False
+        self._begin()
+        after_fork_in_child(self._begin)
 
     def overlay(self, rows: Sequence[object], active: frozenset[str]) -> list[object]:
         """Lay what is live over rows (O1 to O5)."""
@@ -67,6 +68,10 @@ class Renderer:
             while len(self._bodies) > self._most:
                 self._bodies.popitem(last=False)
         return made
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._bodies: OrderedDict[SessionListKey, Body] = OrderedDict()
 
     def _live(self) -> dict[str, LiveSession]:
         if self._live_sessions is None:
