@@ -70,6 +70,8 @@ class Works:
         self._ledger = Ledger()
         self._builders = Workers("hermes_cache.builder")
         self._checkers = Workers("hermes_cache.checker", _CHECKERS)
+        # Not left to the checkers: where all of them hang, what is let go would stay.
+        self._weigher = Workers("hermes_cache.weigher", 1)
         self._here = threading.local()
 
     @property
@@ -95,13 +97,16 @@ class Works:
             case Tell() | TellSourceChanged():
                 self._announcer.put(effect)
             case Release():
-                self._checkers.run(lambda: self._release(effect.content, send))
+                self._weigher.run(lambda: self._release(effect.content, send))
 
     def stop(self, timeout_s: float) -> bool:
         """End the workers; say whether all ended in time."""
         ends_at_s = self._clock.monotonic_s() + timeout_s
-        checked = self._checkers.stop(timeout_s)
-        return self._builders.stop(max(0.0, ends_at_s - self._clock.monotonic_s())) and checked
+        ended = [
+            workers.stop(max(0.0, ends_at_s - self._clock.monotonic_s()))
+            for workers in (self._weigher, self._checkers, self._builders)
+        ]
+        return all(ended)
 
     def _check(self, effect: TakeCheck, send: Send) -> None:
         check = self._stamper.take(effect.target, effect.streams, effect.settings)
