@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Literal, Self, Unpack
+from uuid import uuid4
 
 from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.life import Life
@@ -19,6 +20,7 @@ from hermes_cache.actors.stamper import Stamper
 from hermes_cache.actors.subscription import Subscription
 from hermes_cache.actors.targets import Targets
 from hermes_cache.adapters.blinker_bus import Bus, default_bus
+from hermes_cache.adapters.executors import executors
 from hermes_cache.adapters.renderer import Renderer
 from hermes_cache.adapters.system_clock import SystemClock
 from hermes_cache.core.decide import decide
@@ -52,12 +54,13 @@ class SessionListCache:
     """Serves session lists that are never slower than they must be and never older than they may be.
 
     Args:
-        builder: Builds the payload of a key; None where every read brings its own.
+        builder: Builds the payload of a key: a callable, for worker processes one that can be pickled, or its name
+            as "package.module:function"; None where every read brings its own.
         sources: Say whether what was built still holds; None where only events, streams and age outdate.
         policy: The bounds and spans; None for the defaults.
         bus: Where events come from; None for the process-wide one.
         journal: None: no journal is built yet.
-        executor: Where builders run: "threads".
+        executor: Where builders run: "threads", or "processes" that never hold this one's interpreter lock.
         is_root_profile: Says which names are aliases of the root profile.
         active_stream_ids: Lists streams that the bus may not know.
         live_sessions: Gives live state for the overlay.
@@ -66,12 +69,13 @@ class SessionListCache:
 
     Raises:
         JournalUnavailableError: A journal is asked for.
-        ValueError: An executor is asked for that is not there.
+        TypeError: The builder cannot be called, or cannot be pickled and must be.
+        ValueError: There is no such executor, or no builder of that name.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
         self,
-        builder: Builder | None = None,
+        builder: Builder | str | None = None,
         *,
         sources: Sources | None = None,
         policy: Policy | None = None,
@@ -84,11 +88,11 @@ class SessionListCache:
         settings_version: SettingsVersion | None = None,
         clock: Clock | None = None,
     ) -> None:
-        _refuse_what_is_not_built(journal, executor)
-        if builder is not None and not callable(builder):
-            raise TypeError(f"builder is {builder!r}; it must be callable, or None")
+        if journal is not None:
+            raise JournalUnavailableError(f"journal is {journal!r}; no journal is built yet: leave it None")
         self._builder = builder
         self._policy = policy or Policy()
+        self._new_executor = executors(executor, builder, self._policy.pool_size)
         self._clock: Clock = clock or SystemClock()
         self._bus = bus or default_bus
         self._new_stamper = partial(
@@ -100,7 +104,7 @@ class SessionListCache:
         )
         self._new_targets = partial(Targets, sources, is_root_profile, watched=self._new_stamper().watches)
         self._renderer = Renderer(live_sessions, self._policy.max_entries)
-        self._feed = Feed(f"{self._bus.incarnation}-{id(self):x}", size=self._policy.subscription_size)
+        self._feed = Feed(uuid4().hex, size=self._policy.subscription_size)
         self._inherited: tuple[Life | None, ...] = ()
         self._life: Life | None = None
         self._stopped = False
@@ -121,7 +125,7 @@ class SessionListCache:
                 clock=self._clock,
                 targets=self._targets,
                 stamper=self._new_stamper(),
-                builder=self._builder,
+                executor=self._new_executor(),
                 notifier=Notifier(self._announce),
                 state=self._prior,
             )
@@ -244,19 +248,21 @@ class SessionListCache:
             served = life.hit(target) if target else None
             if served is not None:
                 return served
-        return serve(life, *self._asked(key, options))
+        return serve(life, *self._asked(life, key, options))
 
     async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life or self._living()
-        return await aserve(life, *self._asked(key, options))
+        return await aserve(life, *self._asked(life, key, options))
 
-    def _asked(self, key: SessionListKey, options: ReadOptions) -> tuple[SessionListKey, Wish]:
+    def _asked(self, life: Life, key: SessionListKey, options: ReadOptions) -> tuple[SessionListKey, Wish]:
         """Check what a caller asks for."""
         wish = Wish.of(options)
         if wish.at_least is not None:
             self._await_event(wish.at_least)
         if self._builder is None and wish.builder is None:
             raise TypeError("there is no builder; give one to SessionListCache, or to the read")
+        if wish.builder is not None:
+            life.works.check(wish.builder)
         return key, wish
 
     def _await_event(self, ticket: str) -> None:
@@ -343,10 +349,3 @@ class SessionListCache:
         """Begin anew after a fork; what was inherited is neither used nor freed (L2)."""
         self._inherited = (*self._inherited, self._life)
         self._begin()
-
-
-def _refuse_what_is_not_built(journal: object, executor: str) -> None:
-    if journal is not None:
-        raise JournalUnavailableError(f"journal is {journal!r}; no journal is built yet: leave it None")
-    if executor != "threads":
-        raise ValueError(f"executor is {executor!r}; only 'threads' is built yet")

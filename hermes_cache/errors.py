@@ -30,6 +30,14 @@ class BuildTimeoutError(BuildError, TimeoutError):
     """A build took longer than `Policy.build_timeout`, or a reader waited that long for it."""
 
 
+class WorkerError(HermesCacheError):
+    """A worker process died over a build, and again over the next try."""
+
+    def __init__(self, key: object) -> None:
+        self.key = key
+        super().__init__(f"the worker process died twice over {key}; see whether its builder ends its process")
+
+
 class LookupTimeoutError(HermesCacheError, TimeoutError):
     """A read reached its own timeout, and nothing that may be served instead is held; the build goes on."""
 

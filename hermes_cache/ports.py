@@ -8,16 +8,20 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from hermes_cache.core.content import Content
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.overlay import LiveSession
 from hermes_cache.core.stamps import SETTINGS_PART
+from hermes_cache.core.state import Target
 
 __all__ = [
     "SETTINGS_PART",
     "ActiveStreamIds",
     "Builder",
     "Clock",
+    "Executor",
     "IsRootProfile",
+    "JoiningBuilder",
     "LastKnown",
     "LiveSessions",
     "ScopedBuilder",
@@ -64,6 +68,51 @@ class ScopedBuilder(Builder, Protocol):
 
     def view(self, snapshot: object, key: SessionListKey, /) -> Mapping[str, object]:
         """Give the payload of a key from a snapshot."""
+
+
+@runtime_checkable
+class JoiningBuilder(ScopedBuilder, Protocol):
+    """A scoped builder, some of whose scopes join others that may live in other processes.
+
+    Promise: a builder that adopted what the others shared joins that, instead of reading their scopes itself.
+    """
+
+    def parts(self, key: SessionListKey, /) -> tuple[Hashable, ...]:
+        """Name the scopes that a key's scope joins; none where it reads for itself."""
+
+    def share(self, scope: Hashable, seen: Hashable, /) -> tuple[Hashable, bytes]:
+        """Refresh a scope, and give its state to one who saw an earlier one.
+
+        Args:
+            scope: Which.
+            seen: What the last call for that taker gave; None where there was none. An unknown one gets all.
+
+        Returns:
+            What it has seen after this, and what to hand to `adopt`.
+        """
+
+    def adopt(self, scope: Hashable, share: bytes, /) -> None:
+        """Take in what another builder shared of a scope."""
+
+
+class Executor(Protocol):
+    """Where builders run.
+
+    Promise: `build` is called on a thread that may wait, one build a key at a time, and raises what the builder
+    raised; what it gives may be rows or their bytes.
+    """
+
+    def check(self, builder: Builder, /) -> None:
+        """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
+
+    def build(self, build_id: int, target: Target, builder: Builder | None, /) -> Content:
+        """Build a key's content, with a reader's own builder or the cache's."""
+
+    def give_up(self, build_id: int, /) -> None:
+        """Kill what runs a build, where that can be done."""
+
+    def stop(self) -> None:
+        """End what runs; nothing is built afterwards."""
 
 
 @dataclass(frozen=True, slots=True)

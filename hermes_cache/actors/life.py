@@ -22,7 +22,7 @@ from hermes_cache.core.messages import Checked, Leave, Message, Publish, Stop, T
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import CacheStoppedError, MailboxReentryError
-from hermes_cache.ports import Builder, Clock
+from hermes_cache.ports import Clock, Executor
 
 _GRACE_S: Final = 0.05
 """After its deadline a reader does not rely on the actor's own thread any more, and lets time pass itself."""
@@ -36,7 +36,7 @@ class Life:
         clock: The time.
         targets: Finds what keys mean.
         stamper: Takes checks.
-        builder: The cache's own.
+        executor: Runs builders.
         notifier: Announces.
         state: What is known from before.
     """
@@ -48,14 +48,14 @@ class Life:
         clock: Clock,
         targets: Targets,
         stamper: Stamper,
-        builder: Builder | None,
+        executor: Executor,
         notifier: Notifier,
         state: State,
     ) -> None:
         self.targets = targets
         self.stamper = stamper
         self.notifier = notifier
-        self.works = Works(clock, stamper, builder, notifier)
+        self.works = Works(clock, stamper, executor, notifier)
         self.policy = policy
         self.clock = clock
         self.actor = CacheActor(policy, clock, self.works, state)

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from hermes_cache.actors.ledger import Ledger
 from hermes_cache.actors.stamper import Stamper
 from hermes_cache.actors.workers import Workers
-from hermes_cache.core.content import Content, content_of, profiles_that_differ
+from hermes_cache.core.content import Content, profiles_that_differ
 from hermes_cache.core.effects import (
     Abandon,
     Answer,
@@ -25,11 +25,10 @@ from hermes_cache.core.effects import (
     TellSourceChanged,
 )
 from hermes_cache.core.messages import Built, Checked, Failed, Message, Weighed
-from hermes_cache.core.payload import freeze
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.ports import Builder, Clock
+from hermes_cache.ports import Builder, Clock, Executor
 
 _CHECKERS: Final = 4
 """Threads that checks share: a scope on a dead network drive keeps one of them busy, not all (S4)."""
@@ -58,18 +57,20 @@ class Works:
     Args:
         clock: For how long builds take.
         stamper: Takes the checks.
-        builder: The cache's own; None where every read brings one.
+        executor: Runs builders.
         announcer: Takes the notices.
     """
 
-    def __init__(self, clock: Clock, stamper: Stamper, builder: Builder | None, announcer: Announcer) -> None:
+    def __init__(self, clock: Clock, stamper: Stamper, executor: Executor, announcer: Announcer) -> None:
         self._clock = clock
         self._stamper = stamper
-        self._builder = builder
+        self._executor = executor
         self._announcer = announcer
         self._ledger = Ledger()
         self._builders = Workers("hermes_cache.builder")
         self._checkers = Workers("hermes_cache.checker", _CHECKERS)
+        # Not left to the checkers: where all of them hang, what is let go would stay.
+        self._weigher = Workers("hermes_cache.weigher", 1)
         self._here = threading.local()
 
     @property
@@ -80,6 +81,10 @@ class Works:
     def is_building(self) -> bool:
         """Say whether this thread runs a builder."""
         return getattr(self._here, "building", False)
+
+    def check(self, builder: Builder) -> None:
+        """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
+        self._executor.check(builder)
 
     def run(self, effect: Effect, send: Send) -> None:
         """Run an effect."""
@@ -92,16 +97,21 @@ class Works:
                 self._builders.run(lambda: self._build(effect, send), tag=effect.build.id)
             case Abandon():
                 self._builders.give_up(effect.build_id)
+                self._executor.give_up(effect.build_id)
             case Tell() | TellSourceChanged():
                 self._announcer.put(effect)
             case Release():
-                self._checkers.run(lambda: self._release(effect.content, send))
+                self._weigher.run(lambda: self._release(effect.content, send))
 
     def stop(self, timeout_s: float) -> bool:
         """End the workers; say whether all ended in time."""
         ends_at_s = self._clock.monotonic_s() + timeout_s
-        checked = self._checkers.stop(timeout_s)
-        return self._builders.stop(max(0.0, ends_at_s - self._clock.monotonic_s())) and checked
+        self._executor.stop()
+        ended = [
+            workers.stop(max(0.0, ends_at_s - self._clock.monotonic_s()))
+            for workers in (self._weigher, self._checkers, self._builders)
+        ]
+        return all(ended)
 
     def _check(self, effect: TakeCheck, send: Send) -> None:
         check = self._stamper.take(effect.target, effect.streams, effect.settings)
@@ -127,12 +137,11 @@ class Works:
         send(Built(build, content, check, took_s, self._ledger.add(content), moved))
 
     def _call_builder(self, effect: RunBuild) -> Content:
-        builder = effect.build.builder or self._builder
-        if not callable(builder):
-            raise TypeError("there is no builder; give one to SessionListCache, or to the read")
+        build = effect.build
+        own: Builder | None = build.builder  # type: ignore[assignment]  # the core knows it as any value
         self._here.building = True
         try:
-            return content_of(freeze(builder(effect.build.target.key)))
+            return self._executor.build(build.id, build.target, own)
         finally:
             self._here.building = False
 

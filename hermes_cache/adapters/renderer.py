@@ -44,10 +44,9 @@ class Renderer:
     def __init__(self, live_sessions: LiveSessions | None, most: int) -> None:
         self._live_sessions = live_sessions
         self._most = most
-        self._lock = threading.Lock()
-        self._renderings: OrderedDict[SessionListKey, _Rendering] = OrderedDict()
         self.is_failing = False
-        after_fork_in_child(self._begin_in_child)
+        self._begin()
+        after_fork_in_child(self._begin)
 
     def overlay(self, rows: Sequence[object], active: frozenset[str]) -> list[object]:
         """Lay what is live over rows (O1 to O5)."""
@@ -68,8 +67,9 @@ class Renderer:
                 self._renderings.popitem(last=False)
         return body
 
-    def _begin_in_child(self) -> None:
+    def _begin(self) -> None:
         self._lock = threading.Lock()
+        self._renderings: OrderedDict[SessionListKey, _Rendering] = OrderedDict()
 
     def _live(self) -> dict[str, LiveSession]:
         if self._live_sessions is None:

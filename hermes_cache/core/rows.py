@@ -1,7 +1,8 @@
 """Rows: one session each, as a frozen dict, as JSON bytes, or as both.
 
 A *piece* is a row in either form. It carries its bytes, a digest of them, and the few facts that the overlay
-needs, so that a body is put together from pieces without decoding or encoding one. Source: rules O3, O4, O6, P4, B8.
+needs, so that a body is put together from pieces without decoding or encoding one.
+Source: rules O3, O4, O6, P4, B8.
 """
 
 from collections.abc import Mapping

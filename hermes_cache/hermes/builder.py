@@ -16,6 +16,7 @@ from hermes_cache.hermes.held_databases import HeldDatabases
 from hermes_cache.hermes.locations import ALL_PROFILES, Locations, scope_of
 from hermes_cache.hermes.profile_reading import ProfileReader
 from hermes_cache.hermes.projection import Projection, refreshed
+from hermes_cache.hermes.sharing import Sharing
 from hermes_cache.hermes.snapshot import Snapshot, newest_first
 from hermes_cache.hermes.views import view
 
@@ -36,7 +37,7 @@ class _Slot:
 
 
 class HomeBuilder:
-    """Builds the payloads of a Hermes home; a `ScopedBuilder`. Any thread may call.
+    """Builds the payloads of a Hermes home; a `JoiningBuilder`. Any thread may call.
 
     It can be pickled: the copy reads the same home on its own, through connections of its own.
     """
@@ -90,6 +91,18 @@ class HomeBuilder:
             raise TypeError(f"snapshot is a {type(snapshot).__name__}; give what refresh() returned")
         return view(snapshot, key)
 
+    def parts(self, key: SessionListKey, /) -> tuple[Hashable, ...]:
+        """Name the profiles that an all-profiles key joins."""
+        return tuple(self._listed_profiles()) if key.all_profiles else ()
+
+    def share(self, scope: Hashable, seen: Hashable, /) -> tuple[Hashable, bytes]:
+        """Refresh a profile and give what changed of it to one who joins it in another process."""
+        return self._sharing.share(scope, self.refresh(scope), seen)
+
+    def adopt(self, scope: Hashable, share: bytes, /) -> None:
+        """Take in what another process shared of a profile, and join that from now on."""
+        self._sharing.adopt(scope, share)
+
     def _slot(self, scope: Hashable) -> _Slot:
         with self._lock:
             slot = self._slots.setdefault(scope, _Slot())
@@ -110,11 +123,14 @@ class HomeBuilder:
         return slot.projection.snapshot
 
     def _joined(self, slot: _Slot) -> Snapshot:
-        snapshots = tuple([self.refresh(profile) for profile in self._listed_profiles()])
+        snapshots = tuple([self._part(profile) for profile in self._listed_profiles()])
         if slot.joined is None or not _are_same(slot.joined[0], snapshots):
             sessions = sorted((each for one in snapshots for each in one.sessions), key=newest_first)
             slot.joined = (snapshots, Snapshot(tuple(sessions)))
         return slot.joined[1]
+
+    def _part(self, profile: str) -> Snapshot:
+        return self._sharing.adopted(profile) or self.refresh(profile)
 
     def _listed_profiles(self) -> list[str]:
         """Name the profiles that an all-profiles view joins; one broken profile fails the view, which names it.
@@ -134,6 +150,7 @@ class HomeBuilder:
         # Locks that another thread held at a fork stay held in the child, so nothing is taken over.
         self._lock = Lock()
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+        self._sharing = Sharing()
         self._reader = ProfileReader(self._locations.is_root_profile)
 
 

@@ -4,10 +4,12 @@ Rows that stay equal from one snapshot to the next stay the same object, so entr
 Source: rules X4 to X6.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from hermes_cache.core.payload import Row, freeze_row
+from hermes_cache.core.payload import freeze_row
+from hermes_cache.core.rows import EncodedRow, Facts, Row
 from hermes_cache.hermes import source_tags
 from hermes_cache.hermes.session_rows import Known, make_row
 from hermes_cache.hermes.state_db import SessionRecord
@@ -34,6 +36,12 @@ class Session:
     peer: tuple[object, ...] | None
     is_visible: bool
 
+    def __reduce__(self) -> tuple[Callable[..., "Session"], tuple[object, ...]]:
+        # A pickled row is a plain dict: its bytes go instead, and with them it need not be frozen again.
+        row = self.row
+        piece = (row.encoded, row.digest, row.facts)
+        return _restored, (self.known, piece, self.time_s, self.gate, self.peer, self.is_visible)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -46,6 +54,12 @@ class Snapshot:
 
     sessions: tuple[Session, ...]
     foreign_count: int = 0
+
+
+def _restored(known: Known, piece: tuple[bytes, bytes, Facts], *rest: Any) -> Session:
+    row = EncodedRow(*piece).decoded()
+    assert isinstance(row, Row)  # noqa: S101 - a session's piece is a mapping
+    return Session(known, row, *rest)
 
 
 def make_session(known: Known, before: Session | None) -> Session:

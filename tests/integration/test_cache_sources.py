@@ -31,14 +31,16 @@ class _WatchedSources(VersionedSources):
         self.most_at_once = 0
         self.goes_on = threading.Event()
         self.goes_on.set()
-        self._now: list[Hashable] = []
+        self.hang_for: set[Hashable] = set()
+        self.now: list[Hashable] = []
 
     def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
         self.checks.append((time.monotonic(), threading.current_thread()))
-        self._now.append(self.scope(key))
-        self.most_at_once = max(self.most_at_once, self._now.count(self.scope(key)))
-        self.goes_on.wait(_PATIENCE_S)
-        self._now.remove(self.scope(key))
+        self.now.append(self.scope(key))
+        self.most_at_once = max(self.most_at_once, self.now.count(self.scope(key)))
+        if not self.hang_for or self.scope(key) in self.hang_for:
+            self.goes_on.wait(_PATIENCE_S)
+        self.now.remove(self.scope(key))
         return super().stamp(key, held=held)
 
     def checked_by(self, name: str) -> list[float]:
@@ -254,6 +256,29 @@ def test_scopes_that_hang_share_a_bounded_number_of_threads() -> None:
     assert 1 <= len(checkers) <= 4
 
 
+def test_what_is_let_go_is_weighed_though_every_checker_hangs() -> None:
+    """S4, P4"""
+    sources = _WatchedSources()
+    hanging = [SessionListKey(f"profile-{number}") for number in range(4)]
+    with _running(sources, Policy(stamp_interval=0.001, ttl=60)) as cache:
+        for key in (_KEY, *hanging):
+            cache.get(key)
+        sources.hang_for = set(map(sources.scope, hanging))
+        sources.goes_on.clear()
+        while len(sources.now) < 4:
+            for key in hanging:
+                cache.get(key)
+        held_bytes = cache.stats().held_bytes
+
+        for _ in range(20):
+            cache.invalidate("default")
+            cache.get(_KEY)
+
+        _settle(cache, lambda state: state.held_bytes <= held_bytes + 20)
+        assert cache._living().works.held_bytes <= held_bytes + 20
+        sources.goes_on.set()
+
+
 def test_a_commit_during_a_build_is_seen_at_the_very_next_read_without_an_interval() -> None:
     """B3, S4"""
     sources, commits, seen = VersionedSources(), 0, 0
@@ -367,6 +392,57 @@ def test_a_part_named_by_no_text_is_a_failure_of_the_sources() -> None:
         looked = cache.lookup(_KEY)
 
     assert looked.stamp["sources"] == "absent"
+
+
+@pytest.mark.parametrize("scope", [OSError("gone"), []])
+def test_a_key_whose_scope_cannot_be_named_shares_its_checks_with_no_other(
+    scope: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S5"""
+
+    class _Unnamed(VersionedSources):
+        def scope(self, _key: SessionListKey, /) -> Hashable:
+            if isinstance(scope, Exception):
+                raise scope
+            return scope
+
+        def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+            return {"held": held, "key": key}
+
+    clock = ManualClock()
+    with _running(_Unnamed(), Policy(ttl=600), clock=clock) as cache:
+        cache.get(_KEY)
+        clock.advance(1.0)
+
+        assert cache.lookup(_KEY).outcome == "hit"
+        assert cache.peek(_KEY) is not None
+    logged = [record for record in caplog.records if record.message == "hermes_cache.callable_failed"]
+    assert len(logged) == 1
+
+
+def test_a_fresh_read_sees_every_commit_from_before_it_whoever_else_reads_and_writes() -> None:
+    """R8, B3"""
+    sources, lock, committed = VersionedSources(), threading.Lock(), 0
+
+    def build(_key: SessionListKey) -> Mapping[str, object]:
+        return {"sessions": [], "commits": committed}
+
+    def commit_and_read(_writer: int) -> int:
+        nonlocal committed
+        seen = 0
+        for _ in range(50):
+            with lock:
+                committed += 1
+                sources.set_part(committed)
+                own = committed
+            commits = cache.get(_KEY, freshness="fresh")["commits"]
+            seen += isinstance(commits, int) and commits >= own
+        return seen
+
+    with _running(sources, Policy(max_build_duty=1), builder=build) as cache, ThreadPoolExecutor(4) as writers:
+        seen = sum(writers.map(commit_and_read, range(4)))
+
+    assert seen == 200
 
 
 @pytest.mark.parametrize("streaming", [False, True])

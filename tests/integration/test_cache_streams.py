@@ -162,6 +162,32 @@ def test_a_strict_read_waits_for_the_build_that_noted_its_marker() -> None:
         assert late.result().stamp["streams"] == Marker(("a",), 1)
 
 
+def test_whoever_starts_or_stops_a_stream_never_gets_a_hit_from_before_it() -> None:
+    """H2"""
+    bus = Bus()
+    policy = Policy(ttl=3_600.0, streaming_ttl=3_600.0)
+    with (
+        SessionListCache(GatedBuilder(is_open=True), bus=bus, sources=VersionedSources(), policy=policy) as cache,
+        ThreadPoolExecutor(4) as turns,
+    ):
+
+        def stream(turn: int) -> int:
+            wrong = 0
+            for number in range(40):
+                stream_id = f"{turn}.{number}"
+                bus.stream_started.send(stream_id=stream_id)
+                during = cache.lookup(_KEY)
+                bus.stream_stopped.send(stream_id=stream_id)
+                after = cache.lookup(_KEY)
+                wrong += during.outcome != "stale" and stream_id not in _active(during)
+                wrong += after.outcome != "stale" and stream_id in _active(after)
+            return wrong
+
+        wrong = sum(turns.map(stream, range(4)))
+
+    assert wrong == 0
+
+
 def test_without_reads_a_start_or_stop_builds_nothing() -> None:
     """H2"""
     with _running() as gateway:
@@ -396,6 +422,12 @@ def test_subscribers_of_a_profile_hear_of_its_streams_and_of_stops_that_nobody_k
 def _start(gateway: _Gateway, stream_id: str, at_s: float) -> None:
     """Let another process's start arrive, said at a moment of its own."""
     gateway.bus.relay(StreamStarted(id=EventId("elsewhere", 1), at_s=at_s, stream_id=stream_id))
+
+
+def _active(looked: Lookup) -> tuple[str, ...]:
+    marker = looked.stamp["streams"]
+    assert isinstance(marker, Marker)
+    return marker.stream_ids
 
 
 def _drain(subscription: Subscription) -> list[Change]:

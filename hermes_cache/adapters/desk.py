@@ -1,0 +1,100 @@
+"""The desk: what a worker process keeps of a builder, and the calls that it answers.
+
+It runs in the worker alone. Source: rule B8.
+"""
+
+import pickle
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
+from pkgutil import resolve_name
+from typing import Final
+
+from hermes_cache.adapters.parcels import Parcel, SentRow
+from hermes_cache.core.content import content_of
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.payload import freeze
+from hermes_cache.core.rows import Piece
+from hermes_cache.ports import Builder, JoiningBuilder
+
+_MOST_DESKS: Final = 8
+"""Builders kept by one worker; requests that bring their own come and go."""
+
+_SENT_FOR_EACH: Final = 4
+"""Rows remembered as sent, by the rows of one payload; past it they count as unsent, and are sent again."""
+
+
+class Desk:
+    """One builder, and what was sent of its rows."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+        self._sent: set[bytes] = set()
+        self._last: tuple[Piece, ...] = ()
+
+    def build(self, key: SessionListKey, shares: Mapping[Hashable, bytes]) -> Parcel:
+        """Build a key.
+
+        Args:
+            key: Which.
+            shares: Of scopes that live in other workers and that this one joins.
+        """
+        if isinstance(self._builder, JoiningBuilder):
+            for scope, share in shares.items():
+                self._builder.adopt(scope, share)
+        content = content_of(freeze(self._builder(key)))
+        self._last = content.pieces or ()
+        digests = None if content.pieces is None else b"".join([piece.digest for piece in self._last])
+        return Parcel(content.envelope, digests, self._unsent())
+
+    def rows(self, digests: list[bytes]) -> dict[bytes, SentRow]:
+        """Give rows of the last payload once more."""
+        wanted = frozenset(digests)
+        return {piece.digest: (piece.encoded, piece.facts) for piece in self._last if piece.digest in wanted}
+
+    def parts(self, key: SessionListKey) -> tuple[Hashable, ...]:
+        """Name the scopes that a key's scope joins."""
+        return self._builder.parts(key) if isinstance(self._builder, JoiningBuilder) else ()
+
+    def share(self, scope: Hashable, seen: Hashable) -> tuple[Hashable, bytes]:
+        """Refresh a scope for a worker that joins it; see `JoiningBuilder`."""
+        if not isinstance(self._builder, JoiningBuilder):
+            raise TypeError(f"{self._builder!r} shares no scopes")
+        return self._builder.share(scope, seen)
+
+    def _unsent(self) -> dict[bytes, SentRow]:
+        if len(self._sent) > _SENT_FOR_EACH * len(self._last):
+            self._sent = set()
+        rows = {p.digest: (p.encoded, p.facts) for p in self._last if p.digest not in self._sent}
+        self._sent.update(rows)
+        return rows
+
+
+def call(spec: bytes, method: str, *args: object) -> object:
+    """Have a desk answer a call, in a worker.
+
+    Args:
+        spec: The builder, pickled; a str names it as "package.module:function".
+        method: Of `Desk`.
+        args: Its arguments.
+    """
+    try:
+        return getattr(_desk(spec), method)(*args)
+    except BaseException as failure:  # noqa: BLE001 - a builder may raise anything, and it must cross over
+        raise _portable(failure) from None
+
+
+@lru_cache(_MOST_DESKS)
+def _desk(spec: bytes) -> Desk:
+    builder = pickle.loads(spec)  # noqa: S301 - made by the parent
+    return Desk(resolve_name(builder) if isinstance(builder, str) else builder)
+
+
+def _portable(failure: BaseException) -> Exception:
+    """Give a failure that can be pickled, and is no SystemExit: that would end the worker."""
+    try:
+        copy = pickle.loads(pickle.dumps(failure))  # noqa: S301 - made here
+    except Exception:  # noqa: BLE001 - foreign reducers may raise anything
+        copy = None
+    if isinstance(copy, Exception):
+        return copy
+    return RuntimeError(f"{type(failure).__name__}: {failure}")
