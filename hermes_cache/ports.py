@@ -102,6 +102,9 @@ class Executor(Protocol):
     raised; what it gives may be rows or their bytes.
     """
 
+    def start(self) -> None:
+        """Get ready; may take a while."""
+
     def check(self, builder: Builder, /) -> None:
         """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
 

@@ -61,6 +61,7 @@ class Life:
         self.actor = CacheActor(policy, clock, self.works, state)
         self.actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the state
         self._ask = self.actor.actor_ref.ask
+        self.works.start()
 
     @property
     def state(self) -> State:

@@ -82,6 +82,10 @@ class Works:
         """Say whether this thread runs a builder."""
         return getattr(self._here, "building", False)
 
+    def start(self) -> None:
+        """Let what runs builders get ready, without waiting for it."""
+        self._builders.run(self._executor.start)
+
     def check(self, builder: Builder) -> None:
         """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
         self._executor.check(builder)

@@ -83,6 +83,10 @@ def call(spec: bytes, method: str, *args: object) -> object:
         raise _portable(failure) from None
 
 
+def arrive() -> None:
+    """Do nothing: whoever calls this in a worker has imported all that a build needs."""
+
+
 @lru_cache(_MOST_DESKS)
 def _desk(spec: bytes) -> Desk:
     builder = pickle.loads(spec)  # noqa: S301 - made by the parent

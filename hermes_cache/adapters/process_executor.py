@@ -7,9 +7,10 @@ their places give what changed, and the joining place adopts it. Source: rules B
 
 import threading
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import repeat
 from typing import Final, cast
 
 import cloudpickle
@@ -45,7 +46,12 @@ class ProcessExecutor:
         self._inherited: list[object] = []
         self._begin()
         after_fork_in_child(self._begin_in_child)
-        before_exit(self.stop)
+
+    def start(self) -> None:
+        """Start the workers; they are ready some time later."""
+        for place in self._places:
+            with suppress(_WorkerGoneError), place.turn():
+                pass
 
     def check(self, builder: Builder) -> None:
         """See that a reader's own builder can go to a worker.
@@ -71,15 +77,21 @@ class ProcessExecutor:
             content = self._try(place, build_id, spec, target)
             if content is not None:
                 return content
+            if self._is_stopped or build_id in self._given_up:
+                self._given_up.discard(build_id)
+                break
         raise WorkerError(target.key)
 
     def give_up(self, build_id: int) -> None:
         """Kill the worker that runs a build."""
-        for place in self._places:
-            place.kill(build_id)
+        # Noted first: its thread must not try again with another worker.
+        self._given_up.add(build_id)
+        if not any(map(_Place.kill, self._places, repeat(build_id))):
+            self._given_up.discard(build_id)
 
     def stop(self) -> None:
         """End all workers."""
+        self._is_stopped = True
         for place in self._places:
             place.stop()
 
@@ -125,7 +137,9 @@ class ProcessExecutor:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._places = tuple([_Place() for _ in range(self._count)])
+        self._is_stopped = False
+        self._given_up: set[int] = set()
+        self._places = tuple([_Place(self.stop) for _ in range(self._count)])
         self._homes: dict[Hashable, _Place] = {}
         self._received = ReceivedRows()
 
@@ -139,6 +153,14 @@ class _WorkerGoneError(Exception):
     """A worker died, or was killed, over a call."""
 
 
+@contextmanager
+def _gone_is_told() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenProcessPool, ShutdownExecutorError, CancelledError) as gone:
+        raise _WorkerGoneError from gone
+
+
 class _Worker:
     """One worker process, and what it has adopted of scopes that live elsewhere."""
 
@@ -146,11 +168,14 @@ class _Worker:
         self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
         self.seen: dict[Hashable, Hashable] = {}
 
+    def warm_up(self) -> None:
+        """Start the process; it is not waited for."""
+        with _gone_is_told():
+            self._pool.submit(desk.arrive)
+
     def call(self, spec: bytes, method: str, *args: object) -> object:
-        try:
+        with _gone_is_told():
             return self._pool.submit(desk.call, spec, method, *args).result()
-        except (BrokenProcessPool, ShutdownExecutorError, CancelledError) as gone:
-            raise _WorkerGoneError from gone
 
     def kill(self, *, wait: bool) -> None:
         self._pool.shutdown(wait=wait, kill_workers=True)
@@ -159,8 +184,9 @@ class _Worker:
 class _Place:
     """Where the builds of some scopes run, one at a time. Its worker starts with the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_exit: Callable[[], None]) -> None:
         self.worker: _Worker | None = None
+        self._on_exit = on_exit
         self._turn = threading.Lock()
         self._build_id: int | None = None
         self._stopped = False
@@ -174,21 +200,30 @@ class _Place:
         with self._turn:
             if self._stopped:
                 raise _WorkerGoneError
-            worker = self.worker = self.worker or _Worker()
             self._build_id = build_id
             try:
-                yield worker
+                yield self._running()
             except _WorkerGoneError:
                 self.worker = None
                 raise
             finally:
                 self._build_id = None
 
-    def kill(self, build_id: int) -> None:
-        """Kill the worker if it runs this build."""
+    def _running(self) -> _Worker:
+        if self.worker is None:
+            self.worker = _Worker()
+            self.worker.warm_up()
+            # Registered after the pool's own, so called before it: that one waits for its worker, however long.
+            before_exit(self._on_exit)
+        return self.worker
+
+    def kill(self, build_id: int) -> bool:
+        """Kill the worker if it runs this build; say whether it did."""
         worker = self.worker
-        if worker is not None and self._build_id == build_id:
-            worker.kill(wait=False)
+        if worker is None or self._build_id != build_id:
+            return False
+        worker.kill(wait=False)
+        return True
 
     def stop(self) -> None:
         self._stopped = True

@@ -19,6 +19,9 @@ class ThreadExecutor:
     def __init__(self, builder: Builder | None) -> None:
         self._builder = builder
 
+    def start(self) -> None:
+        """Do nothing: the threads are the caller's."""
+
     def check(self, builder: Builder) -> None:
         """Accept every builder."""
 
