@@ -12,7 +12,7 @@ import pytest
 
 from hermes_cache.testing.simulation import Simulation
 
-_BLOCK = 30
+_BLOCK = 24
 _OUTCOMES = ("hit", "stale", "built", "waited", "outdated")
 _ERRORS = ("BuildError", "BuildTimeoutError", "LookupTimeoutError", "CacheBusyError", "CacheStoppedError")
 _HAPPENINGS = (
@@ -35,12 +35,13 @@ def _campaign(first_seed: int, seeds: int) -> Counter[str]:
     return seen
 
 
+@pytest.mark.timeout(240)  # seconds, but slow when coverage is measured
 @pytest.mark.parametrize("first_seed", range(0, 5 * _BLOCK, _BLOCK))
 def test_every_law_holds_in_every_schedule_and_enough_happens(first_seed: int) -> None:
     """I1 to I5, I9, I10, I12, I13"""
     seen = _campaign(first_seed, _BLOCK)
 
-    assert seen["steps"] > 10_000
+    assert seen["steps"] > 8_000
     assert {name: seen[name] for name in (*_OUTCOMES, *_ERRORS, *_HAPPENINGS) if seen[name] < 10} == {}
 
 
