@@ -6,6 +6,8 @@ Source: rules X4 to X6.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from hermes_cache.core.payload import Row, freeze_row
 from hermes_cache.hermes import source_tags
@@ -14,22 +16,19 @@ from hermes_cache.hermes.state_db import SessionRecord
 from hermes_cache.hermes.values import text
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """One session of a snapshot.
 
     Attributes:
-        known: What its row was made from.
         row: The frozen row.
-        time_s: What it is sorted by, in epoch seconds.
+        order: What it is sorted by: newest first, those of one time by id.
         gate: Which flag of a key lets it through; see `source_tags.gate`.
         peer: Names the peer of a messaging session; None for any other, and where it is not known.
         is_visible: Whether there is anything to see in it: messages, work under way, or a worktree.
     """
 
-    known: Known
     row: Row
-    time_s: float
+    order: tuple[float, str]
     gate: str
     peer: tuple[object, ...] | None
     is_visible: bool
@@ -50,19 +49,12 @@ class Snapshot:
 
 def make_session(known: Known, before: Session | None) -> Session:
     """Give a session, as much of it as possible the one from before."""
-    if before is not None and (before.known is known or before.known == known):
-        return before
     fields = make_row(known)
     row = before.row if before is not None and before.row == fields else freeze_row(fields)
     is_native = known.web is not None and not row["is_cli_session"]
-    return Session(
-        known=known,
-        row=row,
-        time_s=_time_s(row),
-        gate=source_tags.gate(known.tag, is_native=is_native),
-        peer=_peer(known, row),
-        is_visible=_is_visible(row),
-    )
+    gate = source_tags.gate(known.tag, is_native=is_native)
+    session = Session(row, (-_time_s(row), known.id), gate, _peer(known, row), _is_visible(row))
+    return before if before == session else session
 
 
 def snapshot_of(sessions: Mapping[str, Session], foreign_count: int) -> Snapshot:
@@ -70,9 +62,8 @@ def snapshot_of(sessions: Mapping[str, Session], foreign_count: int) -> Snapshot
     return Snapshot(tuple(sorted(sessions.values(), key=newest_first)), foreign_count)
 
 
-def newest_first(session: Session) -> tuple[float, str]:
-    """Give what sessions are sorted by."""
-    return -session.time_s, session.known.id
+newest_first: Final = attrgetter("order")
+"""Gives what sessions are sorted by."""
 
 
 def _time_s(row: Row) -> float:
