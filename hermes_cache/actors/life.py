@@ -55,7 +55,7 @@ class Life:
         self.targets = targets
         self.stamper = stamper
         self.notifier = notifier
-        self.works = Works(clock, stamper, executor, notifier)
+        self.works = Works(clock, stamper, executor, notifier, max_bytes=policy.max_bytes)
         self.policy = policy
         self.clock = clock
         self.actor = CacheActor(policy, clock, self.works, state)

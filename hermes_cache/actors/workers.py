@@ -4,6 +4,7 @@ A job may hang: its worker can be given up, and another takes its place. Threads
 the interpreter from exiting, and they sleep without wake-ups.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -70,7 +71,8 @@ class Workers:
                 return
             worker = self._idle.pop() if self._idle else self._start()
             self._busy[worker] = tag
-        worker.actor_ref.tell(deque([job]))
+            # Under the lock, so that a stop comes after it.
+            worker.actor_ref.tell(deque([job]))
 
     def give_up(self, tag: object) -> None:
         """Fill the place of the worker that runs a job; it ends when the job does."""
@@ -94,13 +96,15 @@ class Workers:
         return None
 
     def stop(self, timeout_s: float) -> bool:
-        """End all workers but those given up; say whether they ended in time. A worker may call it."""
+        """End all workers but those given up; say whether they ended in time. A worker may call it, and twice."""
         with self._lock:
             self._stopped = True
             self._waiting.clear()
             workers = [*self._idle, *self._busy]
         for worker in workers:
-            worker.stop()
+            # One that is given up meanwhile may have ended by itself.
+            with contextlib.suppress(pykka.ActorDeadError):
+                worker.stop()
         ends_at_s = time.monotonic() + timeout_s
         late = [worker for worker in workers if not _ended(worker, ends_at_s)]
         return not late

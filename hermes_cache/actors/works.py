@@ -59,13 +59,17 @@ class Works:
         stamper: Takes the checks.
         executor: Runs builders.
         announcer: Takes the notices.
+        max_bytes: The size past which a content is not held, and so not counted (P4).
     """
 
-    def __init__(self, clock: Clock, stamper: Stamper, executor: Executor, announcer: Announcer) -> None:
+    def __init__(
+        self, clock: Clock, stamper: Stamper, executor: Executor, announcer: Announcer, *, max_bytes: int
+    ) -> None:
         self._clock = clock
         self._stamper = stamper
         self._executor = executor
         self._announcer = announcer
+        self._max_bytes = max_bytes
         self._ledger = Ledger()
         self._builders = Workers("hermes_cache.builder")
         self._checkers = Workers("hermes_cache.checker", _CHECKERS)
@@ -138,7 +142,11 @@ class Works:
             send(Failed(build, _speakable(cause)))
             return
         took_s = self._clock.monotonic_s() - began_s
-        send(Built(build, content, check, took_s, self._ledger.add(content), moved))
+        send(Built(build, content, check, took_s, self._weigh(content), moved))
+
+    def _weigh(self, content: Content) -> int:
+        fits = content.size_bytes <= self._max_bytes
+        return self._ledger.add(content) if fits else self._ledger.held_bytes
 
     def _call_builder(self, effect: RunBuild) -> Content:
         build = effect.build

@@ -75,7 +75,7 @@ class Renderer:
         if self._live_sessions is None:
             return {}
         try:
-            live = dict(self._live_sessions())
+            live = _checked(self._live_sessions())
         except Exception:
             if not self.is_failing:
                 logger.warning(
@@ -85,3 +85,10 @@ class Renderer:
             return {}
         self.is_failing = False
         return live
+
+
+def _checked(live: Mapping[str, LiveSession]) -> dict[str, LiveSession]:
+    strange = [session for session in live.values() if not isinstance(session, LiveSession)]
+    if strange:
+        raise TypeError(f"live_sessions gave {strange[0]!r}; it must give a LiveSession for each session id")
+    return dict(live)

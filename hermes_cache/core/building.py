@@ -146,7 +146,9 @@ def _end(turn: Turn, build: Build, *, hangs: bool = False) -> None:
 def _discard_late(turn: Turn, message: Built) -> None:
     turn.record(Returned(message.build.id))
     turn.do(Tell(BuildDiscarded(message.build.target.key, message.build.id, None)))
-    turn.do(Release(message.content))
+    held = turn.state.entry_of(message.build.target)
+    if held is None or held.content is not message.content:
+        turn.do(Release(message.content))
 
 
 def _entry_of(turn: Turn, message: Built) -> Entry:

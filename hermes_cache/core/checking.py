@@ -49,6 +49,8 @@ def checked(turn: Turn, message: Checked, resume: Callable[[Turn, Waiter], None]
         message: The check.
         resume: What a waiting read does next.
     """
+    if turn.state.stopped:
+        return
     scope = scope_of(turn.state, message.target)
     waiting = _waiting(turn.state, message.target)
     again = not message.by_build and (message.read_since or bool(waiting)) and turn.policy.stamp_interval > 0

@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import inf
 from typing import assert_never
 
+from hermes_cache.core.answering import standing_failure
 from hermes_cache.core.building import abandon_overdue, built, failed, request_build
 from hermes_cache.core.checking import checked, take_check
 from hermes_cache.core.effects import Tell
@@ -124,7 +125,8 @@ def _release(turn: Turn, name: object) -> None:
     for held in scope.held_back.values():
         target, asked = held.target, replace(held, began_s=turn.now_s)
         verdict = judge(turn.state, turn.policy, asked, turn.now_s, check_by_s=-inf)
-        if target.key not in turn.state.builds and verdict in (Verdict.AGED, Verdict.MOVED):
+        forbidden = target.key in turn.state.builds or standing_failure(turn, target) is not None
+        if not forbidden and verdict in (Verdict.AGED, Verdict.MOVED):
             reason: Reason = "age" if verdict is Verdict.AGED else "source"
             request_build(turn, target, reason, refresh=True, builder=held.builder)
 

@@ -48,6 +48,7 @@ def leave(turn: Turn, build: Build) -> None:
         turn.record(ScopeMoved(replace(scope, refreshing=rest)))
         return
     took_s = turn.now_s - (turn.now_s if scope.refresh_began_s is None else scope.refresh_began_s)
-    pause_until_s = turn.now_s + turn.policy.duty_pause_s(took_s)
+    # A refresh that nothing holds back may end within the pause of a costlier one.
+    pause_until_s = max(scope.pause_until_s, turn.now_s + turn.policy.duty_pause_s(took_s))
     over = replace(scope, refreshing=rest, refresh_began_s=None, pause_until_s=pause_until_s)
     turn.record(ScopeMoved(over))

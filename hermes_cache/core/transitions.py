@@ -268,10 +268,10 @@ class Rearmed:
 
 @dataclass(frozen=True, slots=True)
 class CacheStopped:
-    """The cache was stopped."""
+    """The cache was stopped: nothing is built, checked or told any more, and no timer is set."""
 
     def apply(self, state: State) -> State:  # noqa: D102
-        return replace(state, stopped=True)
+        return replace(state, stopped=True, builds={}, queue=(), scopes={}, told={}, wake_at_s=inf)
 
 
 def scope_of(state: State, target: Target) -> ScopeState:

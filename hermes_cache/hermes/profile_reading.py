@@ -6,20 +6,20 @@ Source: rules K3, X1, X7, X8.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from hermes_cache.core.keys import DEFAULT_PROFILE
 from hermes_cache.errors import SourceError
-from hermes_cache.hermes import source_tags
 from hermes_cache.hermes.file_stamps import ABSENT, file_stamp, wal_stamp
-from hermes_cache.hermes.gateway_routing import Routing, routing_by_session
+from hermes_cache.hermes.gateway_routing import routing_by_session
+from hermes_cache.hermes.joining import NOTHING, Told, join
 from hermes_cache.hermes.json_files import JsonFiles
-from hermes_cache.hermes.lineage import Lineage, is_in_a_ring, trace
+from hermes_cache.hermes.lineage import Lineage, trace
 from hermes_cache.hermes.locations import ProfileFiles, is_named_profile
 from hermes_cache.hermes.session_index import IndexRecord, SessionFolders
-from hermes_cache.hermes.session_rows import Known, Parent, source_tag, title_of
+from hermes_cache.hermes.session_rows import Known
 from hermes_cache.hermes.state_db import SessionRecord, StateReading, read_state_db
 from hermes_cache.hermes.values import text
 from hermes_cache.ports import IsRootProfile
@@ -39,14 +39,14 @@ class ProfileReading:
         has_database: Whether a `state.db` was there.
         foreign_count: How many sessions the front end keeps for other profiles.
         sessions: The agent's sessions by id.
-        context: What else the known was joined from.
+        told: What the known was joined from.
     """
 
     known: Mapping[str, Known]
     has_database: bool
     foreign_count: int
     sessions: Mapping[str, SessionRecord]
-    context: "_Context"
+    told: Told
 
 
 class ProfileReader:
@@ -74,19 +74,20 @@ class ProfileReader:
         state, has_database = _state(files, before, is_indexed=is_indexed)
         left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
         sessions = {sid: record for sid, record in state.sessions.items() if sid not in left_out}
-        context = self._context(files, state, sessions, own)
-        known = {each.id: each for each in _join(files.profile, sessions, context, before)}
-        return ProfileReading(known, has_database, len(index) - len(own), state.sessions, context)
+        told = self._told(files, state, sessions, own)
+        known = join(files.profile, told, before.told if before else NOTHING, before.known if before else {})
+        return ProfileReading(known, has_database, len(index) - len(own), state.sessions, told)
 
-    def _context(
+    def _told(
         self,
         files: ProfileFiles,
         state: StateReading,
         sessions: Mapping[str, SessionRecord],
         index: Mapping[str, IndexRecord],
-    ) -> "_Context":
+    ) -> Told:
         lineage = trace(sessions)
-        return _Context(
+        return Told(
+            sessions=sessions,
             index=index,
             lineage=lineage,
             parents=_parents(sessions, index, lineage),
@@ -125,18 +126,6 @@ class ProfileReader:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """What stands beside the sessions themselves; where it is equal, an equal session has an equal row."""
-
-    index: Mapping[str, IndexRecord]
-    lineage: Lineage
-    parents: Mapping[str, str]
-    routing: Mapping[str, Routing]
-    jobs: Mapping[str, str]
-    projects: Mapping[str, str]
-
-
 def _state(files: ProfileFiles, before: ProfileReading | None, *, is_indexed: bool) -> tuple[StateReading, bool]:
     if file_stamp(files.state_db) != ABSENT:
         return read_state_db(files.state_db, before.sessions if before else None), True
@@ -160,67 +149,6 @@ def _parents(
     told |= {sid: record.parent_session_id for sid, record in sessions.items() if record.parent_session_id}
     parents = {lineage.tip(sid): text(parent) for sid, parent in told.items() if lineage.root(sid) == sid}
     return {session_id: parent for session_id, parent in parents.items() if parent}
-
-
-def _join(
-    profile: str, sessions: Mapping[str, SessionRecord], context: _Context, before: ProfileReading | None
-) -> Iterator[Known]:
-    reusable = before.known if before is not None and before.context == context else {}
-    kin = context.parents.keys() | context.lineage.chains.keys()
-    for session_id in _shown(sessions, context):
-        session = sessions.get(session_id)
-        old = reusable.get(session_id)
-        if old is not None and old.session is session and session_id not in kin:
-            yield old
-        else:
-            known = _known(session_id, profile, session, context)
-            yield _with_kin(known, sessions, context) if session_id in kin else known
-
-
-def _shown(sessions: Mapping[str, SessionRecord], context: _Context) -> Iterator[str]:
-    """Give each tip and each session outside a chain, then what the front end alone keeps."""
-    tips = context.lineage.tips
-    yield from (session_id for session_id in sessions if tips.get(session_id, session_id) == session_id)
-    yield from (session_id for session_id in context.index if session_id not in sessions)
-
-
-def _known(session_id: str, profile: str, session: SessionRecord | None, context: _Context) -> Known:
-    web = context.index.get(session_id)
-    tag = source_tag(session_id, session, web)
-    return Known(
-        session_id,
-        profile,
-        tag,
-        session,
-        web,
-        routing=context.routing.get(session_id),
-        job_name=context.jobs.get(source_tags.cron_job_id(session_id) or "") if tag == "cron" else None,
-        project_id=context.projects.get(tag),
-    )
-
-
-def _with_kin(known: Known, sessions: Mapping[str, SessionRecord], context: _Context) -> Known:
-    chain = context.lineage.chains.get(known.id)
-    if chain:
-        titles = (title_of(sessions[each], context.index.get(each)) for each in reversed(chain[:-1]))
-        title = next(filter(None, titles), None)
-        known = known._replace(root=sessions[chain[0]], segments=len(chain), chain_title=title)
-    parent_id = context.parents.get(known.id)
-    parent = _parent(known.id, parent_id, sessions, context) if parent_id else None
-    return known._replace(parent_id=parent_id, parent=parent)
-
-
-def _parent(
-    session_id: str, parent_id: str, sessions: Mapping[str, SessionRecord], context: _Context
-) -> Parent | None:
-    session, web = sessions.get(parent_id), context.index.get(parent_id)
-    lineage = context.lineage
-    tip_id = lineage.tip(parent_id)
-    is_there = session is not None or web is not None
-    if not is_there or tip_id == session_id or is_in_a_ring(session_id, context.parents):
-        return None
-    tag = source_tag(parent_id, session, web)
-    return Parent(parent_id, title_of(session, web), tag, lineage.root(parent_id), tip_id)
 
 
 def _names_by_id(content: object) -> dict[str, str]:

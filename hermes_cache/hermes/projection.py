@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from hermes_cache.hermes.file_stamps import file_stamp, inode
 from hermes_cache.hermes.held_databases import BUSY_TIMEOUT_S, HeldDatabases
+from hermes_cache.hermes.joining import moved
 from hermes_cache.hermes.locations import ProfileFiles
 from hermes_cache.hermes.profile_reading import ProfileReader, ProfileReading
 from hermes_cache.hermes.session_index import folder_stamps
+from hermes_cache.hermes.session_rows import Known
 from hermes_cache.hermes.snapshot import Session, Snapshot, make_session, snapshot_of
 from hermes_cache.ports import LastKnown
 
@@ -45,21 +47,24 @@ def refreshed(
     if before is not None and probe is not None and before.probe == probe:
         return before
     reading = reader.read(files, before.reading if before is not None else None)
-    old = before.sessions if before is not None else {}
-    sessions = {
-        session_id: make_session(known, old.get(session_id)) for session_id, known in reading.known.items()
-    }
-    snapshot = snapshot_of(sessions, reading.foreign_count)
-    if before is not None and snapshot_is_same(before.snapshot, snapshot):
-        snapshot = before.snapshot
-    return Projection(probe, reading, sessions, snapshot)
+    sessions = _sessions(reading.known, before)
+    return Projection(probe, reading, sessions, _snapshot(sessions, reading.foreign_count, before))
 
 
-def snapshot_is_same(older: Snapshot, newer: Snapshot) -> bool:
-    """Say whether two snapshots hold the same rows, the very objects."""
-    if older.foreign_count != newer.foreign_count or len(older.sessions) != len(newer.sessions):
-        return False
-    return all(one.row is other.row for one, other in zip(older.sessions, newer.sessions, strict=True))
+def _sessions(known: Mapping[str, Known], before: Projection | None) -> dict[str, Session]:
+    sessions = dict(before.sessions) if before is not None else {}
+    for session_id in moved(before.reading.known if before is not None else {}, known):
+        if session_id in known:
+            sessions[session_id] = make_session(known[session_id], sessions.get(session_id))
+        else:
+            del sessions[session_id]
+    return sessions
+
+
+def _snapshot(sessions: Mapping[str, Session], foreign_count: int, before: Projection | None) -> Snapshot:
+    if before is None or before.snapshot.foreign_count != foreign_count or moved(before.sessions, sessions):
+        return snapshot_of(sessions, foreign_count)
+    return before.snapshot
 
 
 def _probe(files: ProfileFiles, databases: HeldDatabases) -> Hashable | None:

@@ -5,7 +5,8 @@ greater of the two; the source is the agent's. The fields and units are those of
 seconds. No I/O here. Source: rules X3, X7.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from hermes_cache.hermes import source_tags
@@ -15,12 +16,8 @@ from hermes_cache.hermes.state_db import SessionRecord
 from hermes_cache.hermes.values import amount, count, flag, greatest, moment_s, plain, text
 
 _UNTITLED: Final = "Untitled"
-_NO_SESSION: Final = SessionRecord(None)
-_COUNTS: Final = (
-    "message_count", "user_message_count", "input_tokens", "output_tokens", "cache_read_tokens",
-    "cache_write_tokens",
-)  # fmt: skip
-_TIMES: Final = ("created_at", "updated_at", "last_message_at")
+_MAX_KINDS: Final = 1_024
+"""Tags and profiles are few; past it a blank row is put together anew."""
 
 
 class Parent(NamedTuple):
@@ -51,13 +48,13 @@ class Known(NamedTuple):
         session: What the agent keeps of it.
         web: What the web front end keeps of it.
         routing: What the gateway keeps of its peer.
+        job_name: The name of the scheduled job that it ran for.
+        project_id: The project that all sessions of its kind belong to.
         root: The first session of its chain, where it is the tip of one.
         segments: How many sessions the chain has.
         chain_title: The title of the nearest older session of the chain that has one.
         parent_id: Its parent as it says, there or not.
         parent: Its parent where that is there and it does not continue it.
-        job_name: The name of the scheduled job that it ran for.
-        project_id: The project that all sessions of its kind belong to.
     """
 
     id: str
@@ -66,13 +63,13 @@ class Known(NamedTuple):
     session: SessionRecord | None = None
     web: IndexRecord | None = None
     routing: Routing | None = None
+    job_name: str | None = None
+    project_id: str | None = None
     root: SessionRecord | None = None
     segments: int = 1
     chain_title: str | None = None
     parent_id: str | None = None
     parent: Parent | None = None
-    job_name: str | None = None
-    project_id: str | None = None
 
     @property
     def meaning(self) -> str:
@@ -82,12 +79,18 @@ class Known(NamedTuple):
 
 def make_row(known: Known) -> dict[str, object]:
     """Make the row; `is_streaming` is false, since only the reading side knows what is live."""
-    row = _agent_row(known, known.session or _NO_SESSION)
+    row = _blank_row(known.tag, known.profile, known.project_id).copy()
+    row["session_id"] = known.id
+    if known.session:
+        _put_agents(row, known.session)
+    told = _front_end_title(known.web) if known.web else None
+    title = told or row["_state_db_title"] or _stand_in_title(known)
+    row["title"] = title or (_UNTITLED if known.web else None)
+    row["display_title"] = title or _UNTITLED
     if known.web:
-        row.update(_front_end_fields(row, known.web))
-        row["project_id"] = row["project_id"] or known.project_id
+        _put_front_ends(row, known.web)
     if known.routing:
-        row["updated_at"] = greatest(known.routing.updated_at_s, moment_s(row["updated_at"]))
+        row["updated_at"] = _later(known.routing.updated_at_s, row["updated_at"])
     if known.root:
         row.update(_chain_fields(known, known.root))
     if known.parent_id:
@@ -117,39 +120,39 @@ def _front_end_title(web: IndexRecord) -> str | None:
     return None if told == _UNTITLED else told
 
 
-def _agent_row(known: Known, session: SessionRecord) -> dict[str, object]:
-    """Give every field that every row has, as the agent tells it, in the order in which it is shown."""
-    # One display instead of merged parts: a large home makes thousands of these in a row.
-    last_message_s, started_s = moment_s(session.last_message_at), moment_s(session.started_at)
-    agents_title = text(session.title)
-    title = (_front_end_title(known.web) if known.web else None) or agents_title or _stand_in_title(known, session)
-    meaning = known.meaning
+@lru_cache(_MAX_KINDS)
+def _blank_row(tag: str, profile: str, project_id: str | None) -> dict[str, object]:
+    """Give the row of a session of which nothing else is told: to be copied, never changed.
+
+    It has every field that every row has, in the order in which they are shown.
+    """
+    meaning = source_tags.session_source(tag)
     return {
-        "session_id": known.id,
-        "title": title or (_UNTITLED if known.web else None),
-        "display_title": title or _UNTITLED,
-        "_state_db_title": agents_title,
-        "workspace": text(session.cwd),
-        "model": text(session.model),
-        "model_provider": text(session.billing_provider),
-        "project_id": known.project_id,
-        "profile": known.profile,
+        "session_id": None,
+        "title": None,
+        "display_title": _UNTITLED,
+        "_state_db_title": None,
+        "workspace": None,
+        "model": None,
+        "model_provider": None,
+        "project_id": project_id,
+        "profile": profile,
         "personality": None,
-        "message_count": count(session.message_count),
+        "message_count": 0,
         "user_message_count": 0,
-        "input_tokens": count(session.input_tokens),
-        "output_tokens": count(session.output_tokens),
-        "cache_read_tokens": count(session.cache_read_tokens),
-        "cache_write_tokens": count(session.cache_write_tokens),
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "cache_read_tokens": 0,
+        "cache_write_tokens": 0,
         "context_length": 0,
-        "estimated_cost": _cost(session),
+        "estimated_cost": None,
         "cache_hit_percent": None,
-        "created_at": started_s,
-        "updated_at": last_message_s if started_s is None else max(started_s, last_message_s or 0.0),
-        "last_message_at": last_message_s,
-        "pinned": flag(session.pinned),
-        "archived": flag(session.archived),
-        "default_hidden": flag(session.hidden),
+        "created_at": None,
+        "updated_at": None,
+        "last_message_at": None,
+        "pinned": False,
+        "archived": False,
+        "default_hidden": False,
         "read_only": False,
         "is_read_only": False,
         "pre_compression_snapshot": False,
@@ -157,61 +160,44 @@ def _agent_row(known: Known, session: SessionRecord) -> dict[str, object]:
         "active_stream_id": None,
         "has_pending_user_message": False,
         "is_cli_session": meaning != "webui",
-        "source_tag": known.tag,
-        "raw_source": known.tag,
+        "source_tag": tag,
+        "raw_source": tag,
         "session_source": meaning,
-        "source_label": source_tags.source_label(known.tag),
+        "source_label": source_tags.source_label(tag),
     }
 
 
-def _stand_in_title(known: Known, session: SessionRecord) -> str | None:
-    peer = known.routing.display_name if known.routing else None
-    return known.chain_title or known.job_name or peer or text(session.display_name)
-
-
-def _cost(session: SessionRecord) -> float | None:
+def _put_agents(row: dict[str, object], session: SessionRecord) -> None:
+    # What is empty reads as the default, which stands there already.
+    for field, at, clean in _AGENTS:
+        value = session[at]
+        if value:
+            row[field] = clean(value)
     actual = session.actual_cost_usd
-    return amount(session.estimated_cost_usd if actual is None else actual)
+    row["estimated_cost"] = amount(session.estimated_cost_usd if actual is None else actual)
+    row["updated_at"] = _later(row["created_at"], row["last_message_at"])
 
 
-def _front_end_fields(agent: Mapping[str, object], index: IndexRecord) -> dict[str, object]:
-    """Give the fields that the front end's record changes in the agent's."""
-    percent = index.cache_hit_percent
-    is_imported = agent["is_cli_session"] if index.is_cli_session is None else flag(index.is_cli_session)
-    counts = {name: max(count(getattr(index, name)), count(agent[name])) for name in _COUNTS}
-    times = {name: greatest(moment_s(getattr(index, name)), moment_s(agent[name])) for name in _TIMES}
-    return {
-        **counts,
-        **times,
-        "workspace": text(index.workspace) or agent["workspace"],
-        "model": text(index.model) or agent["model"],
-        "model_provider": text(index.model_provider) or agent["model_provider"],
-        "project_id": text(index.project_id),
-        "personality": text(index.personality),
-        "context_length": count(index.context_length),
-        "estimated_cost": greatest(amount(index.estimated_cost), amount(agent["estimated_cost"])),
-        "cache_hit_percent": None if percent is None else min(100, count(percent)),
-        "is_cli_session": is_imported,
-        "pinned": flag(index.pinned),
-        "archived": flag(index.archived),
-        "default_hidden": flag(index.default_hidden),
-        "read_only": flag(index.read_only),
-        "is_read_only": flag(index.read_only),
-        "pre_compression_snapshot": flag(index.pre_compression_snapshot),
-        "active_stream_id": text(index.active_stream_id),
-        "has_pending_user_message": flag(index.has_pending_user_message) or bool(index.pending_user_message),
-        **_rare_fields(index),
-    }
+def _put_front_ends(row: dict[str, object], web: IndexRecord) -> None:
+    row["pinned"], row["archived"] = flag(web.pinned), flag(web.archived)
+    row["default_hidden"] = flag(web.default_hidden)
+    for field, at, joined in _FRONT_ENDS:
+        value = web[at]
+        told = None if value is None else joined(value, row.get(field))
+        if told is not None:
+            row[field] = told
+    row["is_read_only"] = row["read_only"]
+    row["has_pending_user_message"] = row["has_pending_user_message"] or bool(web.pending_user_message)
 
 
-def _rare_fields(index: IndexRecord) -> dict[str, object]:
-    rare = {
-        "pending_started_at": moment_s(index.pending_started_at),
-        "worktree_path": text(index.worktree_path),
-        "worktree_branch": text(index.worktree_branch),
-        "gateway_routing": plain(index.gateway_routing) if isinstance(index.gateway_routing, dict) else None,
-    }
-    return {name: value for name, value in rare.items() if value is not None}
+def _stand_in_title(known: Known) -> str | None:
+    peer = known.routing.display_name if known.routing else None
+    return (
+        known.chain_title
+        or known.job_name
+        or peer
+        or (text(known.session.display_name) if known.session else None)
+    )
 
 
 def _chain_fields(known: Known, root: SessionRecord) -> dict[str, object]:
@@ -237,3 +223,69 @@ def _child_fields(known: Known, parent_id: str) -> dict[str, object]:
         "_parent_lineage_tip_id": parent.tip_id,
         "_cross_surface_child_session": known.meaning != source_tags.session_source(parent.tag),
     }
+
+
+def _text(told: object, _agents: object) -> str | None:
+    return text(told)
+
+
+def _flag(told: object, _agents: object) -> bool:
+    return flag(told)
+
+
+def _percent(told: object, _agents: object) -> int:
+    return min(100, count(told))
+
+
+def _mapping(told: object, _agents: object) -> object:
+    return plain(told) if isinstance(told, dict) else None
+
+
+def _more(told: object, agents: object) -> int:
+    return max(count(told), count(agents))
+
+
+def _dearer(told: object, agents: object) -> float | None:
+    return greatest(amount(told), amount(agents))
+
+
+def _later(told: object, agents: object) -> float | None:
+    return greatest(moment_s(told), moment_s(agents))
+
+
+_AGENTS: Final[tuple[tuple[str, int, Callable[[object], object]], ...]] = tuple(
+    (field, SessionRecord._fields.index(column), clean)
+    for clean, columns in (
+        (text, {
+            "_state_db_title": "title", "workspace": "cwd", "model": "model", "model_provider": "billing_provider",
+        }),
+        (count, {name: name for name in (
+            "message_count", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
+        )}),
+        (moment_s, {"created_at": "started_at", "last_message_at": "last_message_at"}),
+        (flag, {"pinned": "pinned", "archived": "archived", "default_hidden": "hidden"}),
+    )
+    for field, column in columns.items()
+)  # fmt: skip
+"""The fields that the agent's record tells, each with where it stands there and how it is cleaned."""
+
+_FRONT_ENDS: Final[tuple[tuple[str, int, Callable[[object, object], object]], ...]] = tuple(
+    (field, IndexRecord._fields.index(field), joined)
+    for joined, names in (
+        (_text, (
+            "workspace", "model", "model_provider", "project_id", "personality", "active_stream_id",
+            "worktree_path", "worktree_branch",
+        )),
+        (_flag, ("is_cli_session", "read_only", "pre_compression_snapshot", "has_pending_user_message")),
+        (_more, (
+            "message_count", "user_message_count", "input_tokens", "output_tokens", "cache_read_tokens",
+            "cache_write_tokens", "context_length",
+        )),
+        (_later, ("created_at", "updated_at", "last_message_at", "pending_started_at")),
+        (_dearer, ("estimated_cost",)),
+        (_percent, ("cache_hit_percent",)),
+        (_mapping, ("gateway_routing",)),
+    )
+    for field in names
+)  # fmt: skip
+"""The fields that the front end's record tells, each with how it joins the agent's; None tells nothing."""

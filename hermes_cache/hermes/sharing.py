@@ -77,4 +77,4 @@ def _difference(before: Snapshot | None, after: Snapshot) -> _Difference:
 
 
 def _name(session: Session) -> Hashable:
-    return session.known.profile, session.known.id
+    return session.row["profile"], session.order[1]

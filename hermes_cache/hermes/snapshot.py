@@ -6,7 +6,8 @@ Source: rules X4 to X6.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from hermes_cache.core.payload import freeze_row
 from hermes_cache.core.rows import EncodedRow, Facts, Row
@@ -16,22 +17,19 @@ from hermes_cache.hermes.state_db import SessionRecord
 from hermes_cache.hermes.values import text
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """One session of a snapshot.
 
     Attributes:
-        known: What its row was made from.
         row: The frozen row.
-        time_s: What it is sorted by, in epoch seconds.
+        order: What it is sorted by: newest first, those of one time by id.
         gate: Which flag of a key lets it through; see `source_tags.gate`.
         peer: Names the peer of a messaging session; None for any other, and where it is not known.
         is_visible: Whether there is anything to see in it: messages, work under way, or a worktree.
     """
 
-    known: Known
     row: Row
-    time_s: float
+    order: tuple[float, str]
     gate: str
     peer: tuple[object, ...] | None
     is_visible: bool
@@ -40,7 +38,7 @@ class Session:
         # A pickled row is a plain dict: its bytes go instead, and with them it need not be frozen again.
         row = self.row
         piece = (row.encoded, row.digest, row.facts)
-        return _restored, (self.known, piece, self.time_s, self.gate, self.peer, self.is_visible)
+        return _restored, (piece, *self[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +54,20 @@ class Snapshot:
     foreign_count: int = 0
 
 
-def _restored(known: Known, piece: tuple[bytes, bytes, Facts], *rest: Any) -> Session:
+def _restored(piece: tuple[bytes, bytes, Facts], *rest: Any) -> Session:
     row = EncodedRow(*piece).decoded()
     assert isinstance(row, Row)  # noqa: S101 - a session's piece is a mapping
-    return Session(known, row, *rest)
+    return Session(row, *rest)
 
 
 def make_session(known: Known, before: Session | None) -> Session:
     """Give a session, as much of it as possible the one from before."""
-    if before is not None and (before.known is known or before.known == known):
-        return before
     fields = make_row(known)
     row = before.row if before is not None and before.row == fields else freeze_row(fields)
     is_native = known.web is not None and not row["is_cli_session"]
-    return Session(
-        known=known,
-        row=row,
-        time_s=_time_s(row),
-        gate=source_tags.gate(known.tag, is_native=is_native),
-        peer=_peer(known, row),
-        is_visible=_is_visible(row),
-    )
+    gate = source_tags.gate(known.tag, is_native=is_native)
+    session = Session(row, (-_time_s(row), known.id), gate, _peer(known, row), _is_visible(row))
+    return before if before == session else session
 
 
 def snapshot_of(sessions: Mapping[str, Session], foreign_count: int) -> Snapshot:
@@ -84,9 +75,8 @@ def snapshot_of(sessions: Mapping[str, Session], foreign_count: int) -> Snapshot
     return Snapshot(tuple(sorted(sessions.values(), key=newest_first)), foreign_count)
 
 
-def newest_first(session: Session) -> tuple[float, str]:
-    """Give what sessions are sorted by."""
-    return -session.time_s, session.known.id
+newest_first: Final = attrgetter("order")
+"""Gives what sessions are sorted by."""
 
 
 def _time_s(row: Row) -> float:

@@ -8,6 +8,7 @@ Source: rules X2, X3, X8.
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from sqlite3 import Error, OperationalError
 from typing import Any, Final, NamedTuple
@@ -75,6 +76,9 @@ class SessionRecord(NamedTuple):
 
 _COLUMNS: Final = SessionRecord._fields[:-2]
 
+_record: Final = partial(tuple.__new__, SessionRecord)
+"""Takes half the time of `_make`, which only adds a look at the length."""
+
 
 @dataclass(frozen=True, slots=True)
 class StateReading:
@@ -137,7 +141,7 @@ def _reading(cursor: DBAPICursor, path: Path, before: Mapping[str, SessionRecord
         session_id = row[0]
         if isinstance(session_id, str) and session_id.strip():
             old = before.get(session_id)
-            sessions[session_id] = old if old is not None and old == row else SessionRecord._make(row)
+            sessions[session_id] = old if old == row else _record(row)
     if not sessions and _has_messages(cursor):
         raise SourceError(path, "has messages but no session")
     return StateReading(sessions, _routing(cursor))

@@ -8,6 +8,7 @@ No I/O here. Source: rules X4, X7, K1.
 from collections.abc import Iterable, Iterator, Sequence
 
 from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.payload import Row
 from hermes_cache.hermes.snapshot import Session, Snapshot, newest_first
 
 
@@ -17,9 +18,10 @@ def view(snapshot: Snapshot, key: SessionListKey) -> dict[str, object]:
     sided = [session for session in counted if key.sidebar_source in {None, _side(session)}]
     active = [session for session in sided if not session.row["archived"]]
     archived = [session for session in sided if session.row["archived"]]
-    shown = _in_order(active, _page(archived, key)) if key.include_archived else active
+    listed = _in_order(active, _page(archived, key)) if key.include_archived else active
+    shown = [session.row for session in listed]
     return {
-        "sessions": [session.row for session in shown],
+        "sessions": shown,
         "sidebar_reference_sessions": _references(shown, snapshot.sessions),
         **_counts(counted),
         "include_archived": key.include_archived,
@@ -99,17 +101,16 @@ def _in_order(active: list[Session], archived: list[Session]) -> list[Session]:
     return sorted([*active, *archived], key=newest_first) if archived else active
 
 
-def _references(shown: Sequence[Session], sessions: Sequence[Session]) -> list[dict[str, object]]:
+def _references(shown: Sequence[Row], sessions: Sequence[Session]) -> list[dict[str, object]]:
     """Name the parents that the list leaves out, so that their children can be hung below them."""
-    listed = {(session.known.profile, session.known.id) for session in shown}
-    wanted = {
-        (session.known.profile, session.known.parent.tip_id) for session in shown if session.known.parent
-    } - listed
+    wanted = {(row["profile"], row["_parent_lineage_tip_id"]) for row in shown if "_parent_lineage_tip_id" in row}
+    wanted -= {(row["profile"], row["session_id"]) for row in shown} if wanted else set()
     if not wanted:
         return []
-    return [_reference(each) for each in sessions if (each.known.profile, each.known.id) in wanted]
+    rows = (session.row for session in sessions)
+    return [_reference(row) for row in rows if (row["profile"], row["session_id"]) in wanted]
 
 
-def _reference(session: Session) -> dict[str, object]:
+def _reference(row: Row) -> dict[str, object]:
     names = ("session_id", "title", "display_title", "profile", "archived", "source_tag", "session_source")
-    return {**{name: session.row[name] for name in names}, "_sidebar_reference_only": True}
+    return {**{name: row[name] for name in names}, "_sidebar_reference_only": True}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.core.overlay import LiveSession, lay_over, overlay, time_s
+from hermes_cache.core.overlay import LiveSession, lay_over, overlay
+from hermes_cache.core.rows import time_s
 
 NOBODY: frozenset[str] = frozenset()
 NO_SESSION: Mapping[str, LiveSession] = {}

@@ -1,0 +1,169 @@
+"""Simulated reads, and the laws that hold for what they are answered with.
+
+A law is a pair: whether it holds, and what to say where it does not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from hermes_cache.core.content import Content
+from hermes_cache.core.effects import Served
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.stamps import Check
+from hermes_cache.core.state import Entry, Read, Target
+from hermes_cache.errors import CacheStoppedError, HermesCacheError
+from hermes_cache.testing.simulated_world import LISTED, Seen, World
+
+Laws: TypeAlias = Iterator[tuple[bool, str]]
+
+SLACK_S: Final = 1e-6
+"""Sums of seconds are rounded."""
+
+_CHECK_WAIT_S: Final = 0.05
+_CURRENT: Final = frozenset({"hit", "built", "waited"})
+
+
+@dataclass(slots=True, eq=False)
+class Made:
+    """What one run of a builder made, and when it looked at what.
+
+    Attributes:
+        target: What for.
+        noted: What there was when it left the queue.
+        stamped: What there was when its check began.
+        found: What there was when the builder read the source.
+        content: The payload.
+    """
+
+    target: Target
+    noted: Seen
+    stamped: Seen
+    found: Seen
+    content: Content
+
+
+@dataclass(slots=True, eq=False)
+class Reader:
+    """One simulated read.
+
+    Attributes:
+        read: As the core got it.
+        seen: What there was when it began.
+        is_held: Whether anything was held for its key then.
+        is_held_valid: Whether that was not outdated.
+        evictions: How often its key had been evicted then.
+        builds: How many builds of its key began while it waited for one.
+        is_over: Whether it was answered, or left.
+    """
+
+    read: Read
+    seen: Seen
+    is_held: bool
+    is_held_valid: bool
+    evictions: int
+    builds: int = 0
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where and when an answer is judged.
+
+    Attributes:
+        now_s: When.
+        policy: The bounds and spans.
+        world: What there is.
+        late_s: How late timers may be.
+        check: The last check of its scope, of those that came back.
+        evictions: How often the reader's key has been evicted.
+        stopped: Whether the cache was stopped.
+    """
+
+    now_s: float
+    policy: Policy
+    world: World
+    late_s: float
+    check: Check | None
+    evictions: int
+    stopped: bool
+
+
+def laws_of_answer(reader: Reader, answer: Served | HermesCacheError, made: Made | None, moment: Moment) -> Laws:
+    """Give the laws that an answer must keep."""
+    yield not reader.is_over, "I4: a reader was answered twice, or after it left"
+    yield from _of_time(reader, moment)
+    yield isinstance(answer, CacheStoppedError) == moment.stopped, "L1: stopped and told so are not the same"
+    if isinstance(answer, HermesCacheError):
+        return
+    entry = answer.entry
+    yield made is not None and made.content is entry.content, "I13: a payload is not what its build made"
+    yield made is not None and made.target == reader.read.target, "I13: a reader got another key's payload"
+    if made is None:
+        return
+    yield from _of_invalidations(reader, answer, made)
+    if reader.read.freshness == "fresh":
+        yield from _of_insisting(reader, answer, made)
+    if answer.outcome == "hit":
+        yield from _of_hit(reader, entry, made, moment)
+    elif answer.outcome in _CURRENT and reader.read.freshness != "any":
+        yield made.noted.moves >= reader.seen.moves, "H2: a build from before a start or stop passed as current"
+
+
+def _of_time(reader: Reader, moment: Moment) -> Laws:
+    read, policy = reader.read, moment.policy
+    waited_s = moment.now_s - read.began_s - moment.late_s - SLACK_S
+    yield waited_s <= min(read.timeout_s, policy.build_timeout), "I4: a reader was answered after its deadline"
+    untouched = (
+        moment.evictions == reader.evictions
+        and moment.world.seen(read.target.reach).invalidations == reader.seen.invalidations
+    )
+    longest_s = max(policy.owner_wait, policy.follower_wait)
+    if read.freshness == "default" and reader.is_held_valid and untouched:
+        yield waited_s <= _CHECK_WAIT_S + longest_s, "R4: a reader with a stale payload waited too long"
+    if read.freshness == "any" and reader.is_held:
+        yield waited_s <= 0, "R8: a read that takes anything waited though something is held"
+
+
+def _of_invalidations(reader: Reader, served: Served, made: Made) -> Laws:
+    freshness = reader.read.freshness
+    yield (
+        served.outcome != "outdated" or freshness == "any",
+        "R8: an outdated payload went to one who asks for more",
+    )
+    if freshness != "any":
+        fresh = made.noted.invalidations >= reader.seen.invalidations
+        yield fresh, "R1: a payload from before an invalidation was served"
+
+
+def _of_insisting(reader: Reader, served: Served, made: Made) -> Laws:
+    yield served.outcome in _CURRENT, "R8: a read that insists on freshness got a stale payload"
+    yield made.found.settings >= reader.seen.settings, "R8: a fresh read missed settings from before it"
+    if not served.entry.stamp.marker.held:
+        yield made.found.commits >= reader.seen.commits, "R8: a fresh read missed a commit from before it"
+
+
+def _of_hit(reader: Reader, entry: Entry, made: Made, moment: Moment) -> Laws:
+    now = moment.world.seen(made.target.reach)
+    age_s = moment.now_s - entry.built_at_s
+    yield age_s < moment.policy.ttl_s(streaming=entry.stamp.marker.held), "R3: a payload past its TTL was a hit"
+    yield made.noted.moves == now.moves, "H2: a hit from before a start or stop"
+    changed = made.noted.streams ^ now.streams
+    yield changed <= LISTED, "H4: a hit from before a stream expired"
+    if made.target.watched:
+        yield from _of_checked_hit(reader, entry, moment)
+
+
+def _of_checked_hit(reader: Reader, entry: Entry, moment: Moment) -> Laws:
+    check, policy, own = moment.check, moment.policy, entry.stamp.check
+    yield check is not None, "S4: a hit though nothing was ever checked"
+    if check is None:
+        return
+    age_s = moment.now_s - check.began_s - SLACK_S
+    trusted_s = 2 * policy.stamp_interval + check.took_s
+    at_once = moment.now_s == reader.read.began_s and reader.read.freshness != "any"
+    yield not at_once or age_s <= trusted_s, "S4: a hit at once by a check that is too old"
+    ttl_s = policy.ttl_s(streaming=entry.stamp.marker.held)
+    yield age_s <= max(ttl_s, trusted_s) + moment.late_s, "S4: a hit by a check from before the TTL"
+    newer = check.began_s > own.began_s and check.held == own.held
+    yield not newer or check.parts == own.parts, "R4: a hit though a check found its sources moved"

@@ -1,0 +1,63 @@
+"""A cache that nobody reads: no readers, no watch, no journal.
+
+One key held, read once with real stamps, then nothing for 5 s; counted are the wake-ups of all threads of this
+process but the one that counts. Linux alone tells them by thread.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hermes_cache import Bus, HermesHome, SessionListCache, SessionListKey
+from hermes_cache.hermes.sample import make_sample_home
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.timing import Benchmark, run_once
+
+_SPAN_S = 5.0
+_MOST_UNTIL_IDLE_S = 20.0
+_TASKS = Path("/proc/self/task")
+
+
+@pytest.mark.skipif(not _TASKS.is_dir(), reason="only Linux counts wake-ups by thread")
+def test_an_idle_cache(benchmark: Benchmark, record: Callable[[Figure], None], tmp_path: Path) -> None:
+    """S4"""
+    make_sample_home(tmp_path / "home")
+    home = HermesHome(tmp_path / "home")
+    counted: list[int] = []
+
+    with SessionListCache(home.builder, sources=home.sources, bus=Bus()) as cache:
+        cache.get(SessionListKey())
+        read_at_s = time.monotonic()
+        _await_idleness(read_at_s + _MOST_UNTIL_IDLE_S)
+        idle_after_s = time.monotonic() - read_at_s
+        run_once(benchmark, lambda: counted.append(_wake_ups_in(_SPAN_S)))
+    home.close()
+
+    told = f"idle {idle_after_s:.0f} s after the last read"
+    record(Figure("idle cache, wake-ups in 5 s", str(counted[0]), told, "", "0", counted[0] == 0))
+
+
+def _await_idleness(until_s: float) -> None:
+    while _wake_ups_in(1.0) and time.monotonic() < until_s:
+        pass
+
+
+def _wake_ups_in(span_s: float) -> int:
+    before = _wake_ups()
+    threading.Event().wait(span_s)
+    after = _wake_ups()
+    return sum(count - before.get(thread, 0) for thread, count in after.items())
+
+
+def _wake_ups() -> dict[str, int]:
+    threads = [each for each in os.listdir(_TASKS) if each != str(threading.get_native_id())]  # noqa: PTH208 - names
+    return {thread: _switches_of(_TASKS / thread / "status") for thread in threads}
+
+
+def _switches_of(status: Path) -> int:
+    lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
+    return int(lines["voluntary_ctxt_switches"])

@@ -1,0 +1,315 @@
+"""What a running cache holds and hands out: bounds, bodies, emptiness (rules P1, P3, P4, O1, O6, R12)."""
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import pytest
+
+from hermes_cache import (
+    BuildError,
+    Bus,
+    LiveSession,
+    Policy,
+    SessionListCache,
+    SessionListKey,
+)
+from hermes_cache.core.payload import freeze_row
+from hermes_cache.testing import GatedBuilder, Listener
+
+_WAIT_S = 10.0
+_KEY = SessionListKey("work")
+_LASTING = 60.0
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return Bus()
+
+
+@pytest.fixture
+def readers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+def _key(number: int) -> SessionListKey:
+    return SessionListKey(f"profile-{number}")
+
+
+def _large(key: SessionListKey) -> Mapping[str, object]:
+    """Give a payload of a little more than 10,000 bytes."""
+    return {"profile": key.profile_name, "sessions": [{"session_id": "s", "title": "t" * 10_000}]}
+
+
+def _weight(cache: SessionListCache) -> int:
+    """Weigh what is held: every envelope, and every piece once."""
+    contents = [entry.content for entry in cache._state().entries.values()]
+    pieces = {id(piece): len(piece.encoded) for content in contents for piece in content.pieces or ()}
+    return sum(len(content.envelope) for content in contents) + sum(pieces.values())
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    """Give way to other threads until a condition holds."""
+    ends_at_s = time.monotonic() + _WAIT_S
+    while not holds():
+        assert time.monotonic() < ends_at_s, "the condition never held"
+        os.sched_yield()
+
+
+def test_past_the_bound_of_entries_the_least_recently_used_goes(bus: Bus) -> None:
+    """P4"""
+    evicted = Listener(bus.entry_evicted)
+    policy = Policy(max_entries=3, ttl=_LASTING)
+    with SessionListCache(GatedBuilder(is_open=True), bus=bus, policy=policy) as cache:
+        for number in range(3):
+            cache.get(_key(number))
+        cache.get(_key(0))
+
+        cache.get(_key(3))
+        cache.get(_key(4))
+        gone = evicted.wait_for(2)
+        held = [number for number in range(5) if cache.peek(_key(number))]
+
+    assert [notice.key for notice in gone] == [_key(1), _key(2)]
+    assert {notice.reason for notice in gone} == {"entries"}
+    assert held == [0, 3, 4]
+
+
+def test_past_the_bound_of_bytes_the_least_recently_used_goes(bus: Bus) -> None:
+    """P4"""
+    evicted = Listener(bus.entry_evicted)
+    policy = Policy(max_bytes=35_000, ttl=_LASTING)
+    with SessionListCache(_large, bus=bus, policy=policy) as cache:
+        for number in range(3):
+            cache.get(_key(number))
+        cache.get(_key(0))
+
+        cache.get(_key(3))
+        (gone,) = evicted.wait_for(1)
+        held = [number for number in range(4) if cache.peek(_key(number))]
+
+    assert (gone.key, gone.reason) == (_key(1), "bytes")
+    assert held == [0, 2, 3]
+
+
+def test_a_payload_larger_than_the_bound_is_returned_and_not_stored(bus: Bus) -> None:
+    """P4: nothing else has to go for it."""
+    discarded = Listener(bus.build_discarded)
+    policy = Policy(max_bytes=35_000, ttl=_LASTING)
+
+    def build(key: SessionListKey) -> Mapping[str, object]:
+        return {"sessions": [], "filling": "x" * 40_000} if key == _KEY else _large(key)
+
+    with SessionListCache(build, bus=bus, policy=policy) as cache:
+        for number in range(3):
+            cache.get(_key(number))
+
+        first, second = cache.lookup(_KEY), cache.lookup(_KEY)
+        discarded.wait_for(2)
+        cache.get(_key(0))
+        held = [number for number in range(3) if cache.peek(_key(number))]
+        nothing = cache.peek(_KEY)
+
+    assert (first.outcome, second.outcome, nothing) == ("built", "built", None)
+    assert len(str(second.payload["filling"])) == 40_000
+    assert held == [0, 1, 2]
+
+
+def test_rows_that_entries_share_are_counted_once(bus: Bus) -> None:
+    """P4: ten views of the same rows of 10,000 bytes fit where three of their own would not."""
+    rows = [freeze_row({"session_id": f"s{number}", "title": "t" * 10_000}) for number in range(3)]
+
+    def build(key: SessionListKey) -> Mapping[str, object]:
+        return {"profile": key.profile_name, "sessions": rows}
+
+    with SessionListCache(build, bus=bus, policy=Policy(max_bytes=35_000, ttl=_LASTING)) as cache:
+        for number in range(10):
+            cache.get(_key(number))
+        stats = cache.stats()
+
+    assert stats.entries == 10
+    assert 30_000 < stats.held_bytes < 35_000
+
+
+def test_the_size_that_is_told_is_that_of_what_is_held(bus: Bus, readers: ThreadPoolExecutor) -> None:
+    """P4: after evictions, replacements, discarded builds and shared rows, on many threads."""
+    shared = freeze_row({"session_id": "shared", "title": "t" * 500})
+
+    def build(key: SessionListKey) -> Mapping[str, object]:
+        size = random.Random(str(key)).randrange(2_000)
+        return {"sessions": [shared, {"session_id": "own", "title": "t" * size}]}
+
+    with SessionListCache(build, bus=bus, policy=Policy(max_entries=8, max_bytes=8_000)) as cache:
+
+        def use(seed: int) -> None:
+            pick = random.Random(seed)
+            for _ in range(100):
+                cache.get(_key(pick.randrange(20)), freshness=pick.choice(("default", "fresh")))
+                if pick.random() < 0.1:
+                    cache.invalidate(f"profile-{pick.randrange(20)}")
+
+        for each in [readers.submit(use, seed) for seed in range(8)]:
+            each.result(30)
+        _until(lambda: cache.stats().held_bytes == _weight(cache))
+
+        assert 0 < cache.stats().entries <= 8
+        assert 0 < cache.stats().held_bytes <= 8_000
+
+
+def test_what_a_reader_or_a_builder_does_to_a_payload_harms_nobody(bus: Bus) -> None:
+    """P1, P3"""
+    own = {"sessions": [{"session_id": "s", "title": "as built"}]}
+
+    with SessionListCache(lambda _key: own, bus=bus, policy=Policy(ttl=_LASTING)) as cache:
+        payload = cache.get(_KEY)
+        own["sessions"][0]["title"] = "changed later"
+        with pytest.raises(TypeError):
+            payload["sessions"] = []
+
+        again = cache.get(_KEY)
+
+    assert again == {"sessions": [{"session_id": "s", "title": "as built", "is_streaming": False}]}
+
+
+def test_a_body_is_the_payload_as_json(bus: Bus) -> None:
+    """O6"""
+    with SessionListCache(_large, bus=bus) as cache:
+        made = cache.render(_KEY)
+        payload = cache.get(_KEY)
+
+    assert json.loads(made.body) == payload
+    assert made.lookup.payload is payload
+
+
+def test_the_tag_changes_exactly_when_the_body_does(bus: Bus) -> None:
+    """O6: through builds of equal and other rows, streams and live sessions that come and go."""
+    live: dict[str, LiveSession] = {}
+    title = "first"
+
+    def build(_key: SessionListKey) -> Mapping[str, object]:
+        return {"sessions": [{"session_id": "a", "title": title, "active_stream_id": "turn"}, {"session_id": "b"}]}
+
+    with SessionListCache(build, bus=bus, live_sessions=lambda: live) as cache:
+        made = [cache.render(_KEY)]
+        made.append(cache.render(_KEY))
+        cache.invalidate()
+        made.append(cache.render(_KEY))
+        title = "second"
+        cache.invalidate()
+        made.append(cache.render(_KEY))
+        bus.stream_started.send(stream_id="turn")
+        made.append(cache.render(_KEY))
+        live["b"] = LiveSession(pending_user_message="hello", active_stream_id="other")
+        made.append(cache.render(_KEY))
+        live.clear()
+        made.append(cache.render(_KEY))
+        bus.stream_stopped.send(stream_id="turn")
+        made.append(cache.render(_KEY))
+
+    changed = [older.body != newer.body for older, newer in pairwise(made)]
+    assert changed == [older.etag != newer.etag for older, newer in pairwise(made)]
+    assert changed == [False, False, True, True, True, True, True]
+    assert made[3].etag == made[7].etag
+
+
+def test_what_is_live_is_laid_over_the_body_and_not_over_what_is_cached(bus: Bus) -> None:
+    """O1, O2, O3, O6"""
+    asked = 0
+
+    def live_sessions() -> Mapping[str, LiveSession]:
+        nonlocal asked
+        asked += 1
+        return {"b": LiveSession(active_stream_id="turn", pending_user_message="hello", updated_at=99.0)}
+
+    def build(_key: SessionListKey) -> Mapping[str, object]:
+        return {"sessions": [{"session_id": "a", "updated_at": 5.0}, {"session_id": "b", "updated_at": 1.0}]}
+
+    with SessionListCache(build, bus=bus, live_sessions=live_sessions) as cache:
+        bus.stream_started.send(stream_id="turn", profile="work")
+        made = cache.render(_KEY)
+        rows = json.loads(made.body)["sessions"]
+        cached = cache.get(_KEY)["sessions"]
+
+    assert asked == 1
+    assert [row["session_id"] for row in rows] == ["b", "a"]
+    assert rows[0] == {
+        "session_id": "b",
+        "updated_at": 99.0,
+        "active_stream_id": "turn",
+        "has_pending_user_message": True,
+        "is_streaming": True,
+    }
+    assert cached == [
+        {"session_id": "a", "updated_at": 5.0, "is_streaming": False},
+        {"session_id": "b", "updated_at": 1.0, "is_streaming": False},
+    ]
+
+
+@pytest.mark.parametrize("live", [OSError("gone"), 5, {"b": {"active_stream_id": "turn"}}], ids=repr)
+def test_live_sessions_that_cannot_be_had_leave_the_body_as_cached(bus: Bus, live: object) -> None:
+    """O1, O5"""
+
+    def live_sessions() -> Mapping[str, LiveSession]:
+        if isinstance(live, OSError):
+            raise live
+        return live  # type: ignore[return-value]
+
+    def build(_key: SessionListKey) -> Mapping[str, object]:
+        return {"sessions": [{"session_id": "b"}]}
+
+    with SessionListCache(build, bus=bus, live_sessions=live_sessions) as cache:
+        made = cache.render(_KEY)
+        failing = cache.health().failing_callables
+
+    assert json.loads(made.body) == {"sessions": [{"session_id": "b", "is_streaming": False}]}
+    assert failing == {"live_sessions"}
+
+
+def test_rows_that_the_overlay_leaves_alone_are_not_encoded_again(bus: Bus) -> None:
+    """O6: the very bytes of the row go into the body, odd spacing and all."""
+    row = freeze_row({"session_id": "a", "title": "quiet"})
+    marked = row.encoded.replace(b":", b": ")
+    dict.__getattribute__(row, "__class__").encoded.__set__(row, marked)
+
+    with SessionListCache(lambda _key: {"sessions": [row, {"session_id": "b"}]}, bus=bus) as cache:
+        quiet = cache.render(_KEY).body
+        live = cache.overlay(cache.get(_KEY)["sessions"])  # type: ignore[arg-type]
+
+    assert marked in quiet
+    assert live[0] is row
+
+
+def test_an_empty_list_is_a_body_and_nothing_known_is_an_error(bus: Bus) -> None:
+    """R12"""
+    builder = GatedBuilder(is_open=True)
+    with SessionListCache(builder, bus=bus) as cache:
+        builder.fail_with(OSError("disk on fire"))
+        with pytest.raises(BuildError):
+            cache.render(_KEY)
+        builder.fail_with(None)
+
+        made = cache.render(_KEY)
+
+    assert json.loads(made.body)["sessions"] == []
+
+
+def test_a_payload_without_rows_is_a_body_too(bus: Bus) -> None:
+    """O6"""
+    with SessionListCache(lambda _key: {"profiles": ["work", "home"]}, bus=bus) as cache:
+        made = cache.render(_KEY)
+
+    assert json.loads(made.body) == {"profiles": ["work", "home"]}
+
+
+def test_bodies_of_many_threads_agree(bus: Bus, readers: ThreadPoolExecutor) -> None:
+    """O6"""
+    with SessionListCache(_large, bus=bus, policy=Policy(max_entries=2, ttl=_LASTING)) as cache:
+        made = [readers.submit(cache.render, _key(number % 4)) for number in range(200)]
+        bodies = {(each.result(_WAIT_S).etag, each.result().body) for each in made}
+
+    assert len(bodies) == 4

@@ -1,0 +1,304 @@
+"""The tester, tested: each of these bugs, planted into the core, is found by the simulation within 200 seeds.
+
+A bug that no schedule finds would mean that a law is missing, not that the core is right.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from math import inf
+from typing import TypeAlias
+
+import pytest
+
+from hermes_cache.core import building, checking, decide, duty, freshness, reading, storing, transitions
+from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
+from hermes_cache.core.freshness import Verdict, judge
+from hermes_cache.core.messages import Built
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.stamps import Check
+from hermes_cache.core.state import Build, Entry, Read, ScopeState, State, Target, Waiter
+from hermes_cache.core.streams import Streams
+from hermes_cache.core.turn import Turn
+from hermes_cache.core.versions import Versions
+from hermes_cache.testing.simulation import Simulation
+
+Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
+
+_SEEDS = 200
+
+
+def _always(answer: object) -> Callable[..., object]:
+    return lambda *_args, **_options: answer
+
+
+def _build_answers_everybody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(building, "_answers", _always(answer=True))
+
+
+def _judge_ignores_versions(patch: pytest.MonkeyPatch) -> None:
+    def planted(state: State, policy: Policy, read: Read, now_s: float, *, check_by_s: float) -> Verdict:
+        verdict = judge(state, policy, read, now_s, check_by_s=check_by_s)
+        return Verdict.FRESH if verdict is Verdict.OUTDATED else verdict
+
+    patch.setattr(reading, "judge", planted)
+
+
+def _overtaken_payload_is_stored(patch: pytest.MonkeyPatch) -> None:
+    def planted(turn: Turn, entry: Entry, message: Built, *, overtaken_by: object) -> None:
+        del overtaken_by
+        now = replace(entry, version=turn.state.version_of(entry.target))
+        storing.store(turn, now, message, overtaken_by=None)
+
+    patch.setattr(building, "store", planted)
+
+
+def _nobody_is_dismissed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Turn, "dismiss", _always(None))
+
+
+def _leftovers_are_not_queued_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(building, "_build_again", _always(None))
+
+
+def _build_is_run_twice(patch: pytest.MonkeyPatch) -> None:
+    do = Turn.do
+
+    def planted(turn: Turn, effect: object) -> None:
+        do(turn, effect)  # type: ignore[arg-type]  # as it came
+        if isinstance(effect, RunBuild):
+            do(turn, effect)
+
+    patch.setattr(Turn, "do", planted)
+
+
+def _refresh_forgets_the_build_under_way(patch: pytest.MonkeyPatch) -> None:
+    def planted(turn: Turn, waiter: Waiter, reason: str) -> bool:
+        return building.request_build(turn, waiter.read.target, reason, refresh=True) is None  # type: ignore[arg-type]
+
+    patch.setattr(reading, "_refresh", planted)
+
+
+def _abandoned_place_is_not_filled(patch: pytest.MonkeyPatch) -> None:
+    do = Turn.do
+
+    def planted(turn: Turn, effect: object) -> None:
+        if not isinstance(effect, Abandon):
+            do(turn, effect)  # type: ignore[arg-type]  # as it came
+
+    patch.setattr(Turn, "do", planted)
+
+
+def _hanging_build_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(building, "Ended", lambda build, **_hangs: transitions.Ended(build))
+
+
+def _builds_are_never_abandoned(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "abandon_overdue", _always(None))
+
+
+def _too_many_may_hang(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(building, "_too_many_hang", _always(answer=False))
+
+
+def _late_result_is_stored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(building, "_live", lambda turn, begun: turn.state.builds.get(begun.target.key))
+
+
+def _older_check_replaces_a_newer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(checking, "newer", _always(answer=True))
+
+
+def _moved_sources_pass(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(freshness, "_differs", _always(answer=False))
+
+
+def _old_check_is_trusted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(freshness, "trusted_for_s", _always(inf))
+
+
+def _fresh_read_trusts_an_old_check(patch: pytest.MonkeyPatch) -> None:
+    trusted = freshness.trusted
+
+    def planted(check: Check | None, read: Read, now_s: float, policy: Policy) -> bool:
+        return trusted(check, replace(read, freshness="default"), now_s, policy)
+
+    patch.setattr(freshness, "trusted", planted)
+
+
+def _unread_check_verifies(patch: pytest.MonkeyPatch) -> None:
+    trusted = freshness.trusted
+
+    def planted(check: Check | None, read: Read, now_s: float, policy: Policy) -> bool:
+        return trusted(check and replace(check, verified=True), read, now_s, policy)
+
+    patch.setattr(freshness, "trusted", planted)
+
+
+def _expired_streams_stay(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Streams, "without_expired", lambda streams, _now_s: streams)
+
+
+def _stop_is_not_final(patch: pytest.MonkeyPatch) -> None:
+    stop = Streams.stop
+
+    def planted(streams: Streams, stream_id: str, *, position: int, until_s: float) -> Streams:
+        return replace(stop(streams, stream_id, position=position, until_s=until_s), stopped={})
+
+    patch.setattr(Streams, "stop", planted)
+
+
+def _streams_move_no_marker(patch: pytest.MonkeyPatch) -> None:
+    marker = Streams.marker
+
+    def planted(streams: Streams, reach: str, listed: Iterable[str] = ()) -> object:
+        return marker(streams, reach, listed)._replace(moves=0)
+
+    patch.setattr(Streams, "marker", planted)
+
+
+def _reads_forget_streams_that_moved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reading, "Waiter", lambda read, version, _moves, *rest: Waiter(read, version, 0, *rest))
+
+
+def _all_profiles_are_not_outdated(patch: pytest.MonkeyPatch) -> None:
+    def planted(versions: Versions, profile: str | None, position: int) -> Versions:
+        if profile is None:
+            return Versions(everything=position)
+        return Versions(versions.everything, {**versions.reaches, profile: position})
+
+    patch.setattr(Versions, "touched", planted)
+
+
+def _nothing_ages(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(freshness, "ttl_s", _always(inf))
+
+
+def _retry_delay_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reading, "standing_failure", _always(None))
+    patch.setattr(building, "standing_failure", _always(None))
+
+
+def _duty_pause_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(duty, "is_paused", _always(answer=False))
+
+
+def _duty_pause_is_cut_short(patch: pytest.MonkeyPatch) -> None:
+    leave = duty.leave
+
+    def planted(turn: Turn, build: Build) -> None:
+        scope = transitions.scope_of(turn.state, build.target)
+        turn.record(transitions.ScopeMoved(replace(scope, pause_until_s=0.0)))
+        leave(turn, build)
+
+    patch.setattr(duty, "leave", planted)
+
+
+def _held_back_is_never_released(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ScopeState, "release_at_s", _always(inf))
+
+
+def _scope_is_checked_all_the_time(patch: pytest.MonkeyPatch) -> None:
+    def planted(turn: Turn, target: Target, *, at_once: bool = False) -> None:
+        del at_once
+        if target.watched:
+            checking.take_check(turn, transitions.scope_of(turn.state, target))
+
+    patch.setattr(reading, "want_check", planted)
+
+
+def _most_recently_used_goes_first(patch: pytest.MonkeyPatch) -> None:
+    evict = storing._evict
+    patch.setattr(storing, "_evict", lambda turn, recency, *, keep: evict(turn, recency[::-1], keep=keep))
+
+
+def _bytes_are_not_bounded(patch: pytest.MonkeyPatch) -> None:
+    def planted(turn: Turn) -> str | None:
+        return "entries" if len(turn.state.entries) > turn.policy.max_entries else None
+
+    patch.setattr(storing, "_bound_reached", planted)
+
+
+def _replaced_content_is_kept(patch: pytest.MonkeyPatch) -> None:
+    do = Turn.do
+
+    def planted(turn: Turn, effect: object) -> None:
+        if not isinstance(effect, Release):
+            do(turn, effect)  # type: ignore[arg-type]  # as it came
+
+    patch.setattr(Turn, "do", planted)
+
+
+def _own_timeout_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    def planted(turn: Turn, waiter: Waiter, *, until_s: float) -> None:
+        turn.record(transitions.Waited(replace(waiter, until_s=until_s)))
+
+    patch.setattr(Turn, "wait", planted)
+
+
+def _those_who_leave_are_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "_leave", _always(None))
+
+
+def _stop_lets_nobody_go(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "_stop", lambda turn: turn.record(transitions.CacheStopped()))
+
+
+def _reader_without_room_waits(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reading, "has_room", _always(answer=True))
+
+
+def _refreshes_go_first(patch: pytest.MonkeyPatch) -> None:
+    def planted(turn: Turn) -> None:
+        while turn.state.queue and turn.state.running() < turn.policy.pool_size:
+            building._start(turn, turn.state.builds[turn.state.queue[-1]])
+
+    patch.setattr(building, "start_builds", planted)
+
+
+def _strict_read_gets_a_stale_payload(patch: pytest.MonkeyPatch) -> None:
+    answer = Turn.answer
+
+    def planted(turn: Turn, read: Read, answered: object) -> None:
+        entry = turn.state.entry_of(read.target)
+        stale = Served(entry, "stale", "source") if entry and isinstance(answered, Exception) else answered
+        answer(turn, read, stale)  # type: ignore[arg-type]  # as it came
+
+    patch.setattr(Turn, "answer", planted)
+
+
+def _subscribers_hear_all_the_time(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(storing, "_TOLD_EVERY_S", 0.0)
+
+
+def _subscribers_never_hear_the_last(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "tell_again", _always(None))
+    patch.setattr(decide, "again_at_s", _always(None))
+
+
+_PLANTS: tuple[Plant, ...] = (
+    _build_answers_everybody, _judge_ignores_versions, _overtaken_payload_is_stored, _nobody_is_dismissed,
+    _leftovers_are_not_queued_again, _build_is_run_twice, _refresh_forgets_the_build_under_way,
+    _abandoned_place_is_not_filled, _hanging_build_is_forgotten, _builds_are_never_abandoned, _too_many_may_hang,
+    _late_result_is_stored, _older_check_replaces_a_newer,
+    _moved_sources_pass, _old_check_is_trusted, _fresh_read_trusts_an_old_check, _unread_check_verifies,
+    _expired_streams_stay, _stop_is_not_final, _streams_move_no_marker, _reads_forget_streams_that_moved,
+    _all_profiles_are_not_outdated, _nothing_ages, _retry_delay_is_ignored, _duty_pause_is_ignored,
+    _duty_pause_is_cut_short, _held_back_is_never_released, _scope_is_checked_all_the_time,
+    _most_recently_used_goes_first, _bytes_are_not_bounded, _replaced_content_is_kept, _own_timeout_is_ignored,
+    _those_who_leave_are_kept, _stop_lets_nobody_go, _reader_without_room_waits, _refreshes_go_first,
+    _strict_read_gets_a_stale_payload, _subscribers_hear_all_the_time, _subscribers_never_hear_the_last,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("plant", _PLANTS, ids=lambda plant: plant.__name__.strip("_"))
+def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The invariants I1 to I13 see what they are there for."""
+    plant(monkeypatch)
+
+    with pytest.raises(AssertionError, match=r"\(seed \d+, at"):
+        _run_campaign()
+
+
+def _run_campaign() -> None:
+    for seed in range(_SEEDS):
+        Simulation(seed).run()

@@ -1,0 +1,71 @@
+"""Seeded schedules of a whole cache, every law checked after every step.
+
+Proves R1 to R8, B1 to B6, B9, P4, S4, E9, H2 and L1 over the schedules that the seeds draw.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from hermes_cache.testing.simulation import Simulation
+
+_BLOCK = 24
+_OUTCOMES = ("hit", "stale", "built", "waited", "outdated")
+_ERRORS = ("BuildError", "BuildTimeoutError", "LookupTimeoutError", "CacheBusyError", "CacheStoppedError")
+_HAPPENINGS = (
+    "overtaken", "late", "left", "Abandon", "BuildFailed", "BuildDiscarded", "EntryEvicted", "EntryInvalidated",
+    "TakeCheck", "TellSourceChanged",
+)  # fmt: skip
+_TRACES = """
+from hermes_cache.testing.simulation import Simulation
+for seed in range(10):
+    simulation = Simulation(seed)
+    simulation.run()
+    print(simulation.trace)
+"""
+
+
+def _campaign(first_seed: int, seeds: int) -> Counter[str]:
+    seen: Counter[str] = Counter()
+    for seed in range(first_seed, first_seed + seeds):
+        seen.update(Simulation(seed).run())
+    return seen
+
+
+@pytest.mark.timeout(240)  # seconds, but slow when coverage is measured
+@pytest.mark.parametrize("first_seed", range(0, 5 * _BLOCK, _BLOCK))
+def test_every_law_holds_in_every_schedule_and_enough_happens(first_seed: int) -> None:
+    """I1 to I5, I9, I10, I12, I13"""
+    seen = _campaign(first_seed, _BLOCK)
+
+    assert seen["steps"] > 8_000
+    assert {name: seen[name] for name in (*_OUTCOMES, *_ERRORS, *_HAPPENINGS) if seen[name] < 10} == {}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("first_seed", range(10_000, 15_000, 250))
+def test_every_law_holds_in_five_thousand_schedules(first_seed: int) -> None:
+    """I1 to I5, I9, I10, I12, I13"""
+    seen = _campaign(first_seed, 250)
+
+    assert {name: seen[name] for name in (*_OUTCOMES, *_ERRORS, *_HAPPENINGS) if seen[name] < 100} == {}
+
+
+def test_a_seed_takes_the_same_steps_in_every_process() -> None:
+    """I15"""
+    traces = [_traces_with(hash_seed) for hash_seed in ("1", "2")]
+
+    assert traces[0] == traces[1]
+    assert len(set(traces[0].split())) == 10
+
+
+def _traces_with(hash_seed: str) -> str:
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(  # noqa: S603  # our own interpreter and program
+        [sys.executable, "-c", _TRACES], env=environment, capture_output=True, text=True, check=True, timeout=50
+    )
+    return done.stdout

@@ -1,0 +1,63 @@
+"""Transitions: bounds on what is remembered of keys and profiles that come from outside."""
+
+from dataclasses import replace
+
+from hermes_cache.core.state import Failure, ScopeState, State, Told
+from hermes_cache.core.transitions import FailedAgain, Mended, ScopeMoved, SubscribersTold, fold
+from hermes_cache.testing.core_script import CoreScript, target_of
+
+
+def test_a_fold_over_nothing_changes_nothing() -> None:
+    """The state is a fold over what happened."""
+    state = State(position=3)
+
+    assert fold(state, ()) is state
+
+
+def test_failures_are_remembered_of_so_many_keys_only() -> None:
+    """R7"""
+    failure = Failure(1, 0.0, 0.0, 0, None, "slow")
+    keys = [target_of(f"profile {number}").key for number in range(1_025)]
+
+    state = fold(State(), [FailedAgain(key, failure) for key in keys])
+
+    assert len(state.failures) == 1_024
+    assert keys[0] not in state.failures
+
+
+def test_a_key_that_never_failed_needs_no_mending() -> None:
+    """R7"""
+    state = State()
+
+    assert Mended(target_of().key).apply(state).failures is state.failures
+
+
+def test_subscribers_are_remembered_of_so_many_profiles_only() -> None:
+    """E9"""
+    told = [SubscribersTold(f"profile {number}", Told(0.0)) for number in range(1_025)]
+
+    state = fold(State(), told)
+
+    assert len(state.told) == 1_024
+
+
+def test_past_their_bound_the_scopes_that_nobody_uses_are_forgotten() -> None:
+    """S4"""
+    script = CoreScript()
+    script.hold(target_of("held", watched=True))
+    script.read(target_of("read", watched=True))
+    scopes = [ScopeState(target_of(f"profile {number}", watched=True)) for number in range(1_025)]
+
+    state = fold(script.state, [ScopeMoved(scope) for scope in scopes])
+
+    assert state.scopes.keys() >= {"held", "profile 1024"}
+    assert len(state.scopes) <= 1_024
+
+
+def test_a_stopped_cache_has_no_timer() -> None:
+    """L1"""
+    scope = replace(ScopeState(target_of()), due_s=5.0)
+
+    state = ScopeMoved(scope).apply(State())
+
+    assert state.wake_at_s == 5.0
