@@ -3,6 +3,7 @@
 Only here are core, actors and adapters wired. Every public method may be called from any thread.
 """
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -23,14 +24,15 @@ from hermes_cache.adapters.blinker_bus import Bus, default_bus
 from hermes_cache.adapters.executors import executors
 from hermes_cache.adapters.renderer import Renderer
 from hermes_cache.adapters.system_clock import SystemClock
+from hermes_cache.bus_link import BusLink
+from hermes_cache.core.content import Content
 from hermes_cache.core.decide import decide
-from hermes_cache.core.effects import Served, Tell, TellSourceChanged
-from hermes_cache.core.events import AppliedEvent, EventId, SourceChanged
+from hermes_cache.core.effects import Served
+from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.explanations import Explanation, explain
 from hermes_cache.core.keys import SessionListKey, profile_name
 from hermes_cache.core.lookups import Health, Lookup, Rendered, Stats, health_of, lookup_of, stats_of
 from hermes_cache.core.messages import Publish
-from hermes_cache.core.notices import BuildFailed
 from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State
@@ -109,7 +111,10 @@ class SessionListCache:
         self._life: Life | None = None
         self._stopped = False
         self._begin()
-        self._connect()
+        self._link = BusLink(
+            self._bus, self._feed, self._clock, apply=self._apply, canonical=self._canonical, sender=self
+        )
+        self._link.connect()
         after_fork_in_child(self._begin_in_child)
 
     def start(self) -> None:
@@ -119,14 +124,14 @@ class SessionListCache:
                 return
             if self._stopped:
                 self._stopped = False
-                self._connect()
+                self._link.connect()
             self._life = Life(
                 policy=self._policy,
                 clock=self._clock,
                 targets=self._targets,
                 stamper=self._new_stamper(),
                 executor=self._new_executor(),
-                notifier=Notifier(self._announce),
+                notifier=Notifier(self._link.announce),
                 state=self._prior,
             )
 
@@ -138,7 +143,7 @@ class SessionListCache:
         with self._lock:
             life, self._life = self._life, None
             self._stopped = True
-        self._disconnect()
+        self._link.disconnect()
         if life is None:
             return
         if not life.stop(self._policy.stop_timeout):
@@ -171,32 +176,36 @@ class SessionListCache:
 
         Source: rules R1 to R8, R11, J8.
         """
-        return self._serve(key, options).entry.content.decoded()
+        content = self._serve(key, options).entry.content
+        return content.payload if content.payload is not None else self._decoded(content)
 
     def lookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
         """Give what `get` gives, and what it hides (R9). Raises what `get` raises."""
-        return lookup_of(self._serve(key, options), self._clock.monotonic_s())
+        return self._told(self._serve(key, options))
 
     async def aget(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Payload:
         """Do what `get` does without blocking the event loop."""
-        return (await self._aserve(key, options)).entry.content.decoded()
+        content = (await self._aserve(key, options)).entry.content
+        if content.payload is not None:
+            return content.payload
+        return await asyncio.to_thread(self._decoded, content)
 
     async def alookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
         """Do what `lookup` does without blocking the event loop."""
-        return lookup_of(await self._aserve(key, options), self._clock.monotonic_s())
+        return self._told(await self._aserve(key, options))
 
     def peek(self, key: SessionListKey) -> Lookup | None:
         """Tell of what is held, from memory alone: no I/O, no wait, no build, no change of order (R10)."""
         life = self._life
         served = remembered(life, key) if life else None
-        return lookup_of(served, self._clock.monotonic_s()) if served else None
+        return self._told(served) if served else None
 
     def render(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Rendered:
         """Give the response body with what is live laid over it, and its tag (O6). Raises what `get` raises."""
         served = self._serve(key, options)
         entry = served.entry
         made = self._renderer.render(entry.target.key, entry.content, self._active_stream_ids())
-        return Rendered(made.body, made.etag, lookup_of(served, self._clock.monotonic_s()))
+        return Rendered(made.body, made.etag, self._told(served))
 
     def overlay(self, rows: Sequence[object]) -> list[object]:
         """Give rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
@@ -273,6 +282,13 @@ class SessionListCache:
         if event_id.number > self._bus.last_number:
             raise ValueError(f"{ticket} names an event that was never published")
 
+    def _told(self, served: Served) -> Lookup:
+        return lookup_of(served, self._clock.monotonic_s(), self._decoded)
+
+    def _decoded(self, content: Content) -> Payload:
+        life = self._life
+        return life.decoded(content) if life else content.decoded()
+
     def _living(self) -> Life:
         """Give this life; a read before `start` starts one (L1)."""
         if self._life is None and not self._stopped:
@@ -312,32 +328,6 @@ class SessionListCache:
                 message = Publish(event, self._canonical(getattr(event, "profile", None)))
                 self._prior = decide(self._prior, message, self._clock.monotonic_s(), self._policy).state
             return self._life
-
-    def _hear(self, _sender: object, *, event: AppliedEvent) -> None:
-        self._feed.tell(event, self._canonical(getattr(event, "profile", None)))
-
-    def _announce(self, effect: object) -> None:
-        """Tell monitors and subscribers; on the notifier's thread (E6, E9)."""
-        match effect:
-            case TellSourceChanged(profile=profile):
-                event = SourceChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), profile=profile)
-                self._feed.tell(event, profile)
-                self._bus.tell(event, self)
-            case Tell(notice=notice):
-                if isinstance(notice, BuildFailed):
-                    told = {"hermes_cache.key": str(notice.key), "hermes_cache.error": notice.error}
-                    logger.warning("hermes_cache.build_failed", extra=told)
-                self._bus.tell(notice, self)
-
-    def _connect(self) -> None:
-        self._bus.attach(self._apply)
-        for topic in self._bus.published():
-            topic.connect(self._hear)
-
-    def _disconnect(self) -> None:
-        self._bus.detach(self._apply)
-        for topic in self._bus.published():
-            topic.disconnect(self._hear)
 
     def _begin(self) -> None:
         self._lock = threading.RLock()

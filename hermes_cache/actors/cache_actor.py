@@ -89,6 +89,11 @@ class CacheActor(MailboxActor):
         outcomes = dict(self.outcomes)
         return {**outcomes, "hit": outcomes.get("hit", 0) + recent} if recent else outcomes
 
+    def send(self, message: Message) -> None:
+        """Take what comes of an effect; once the cache is stopped, nobody wants it any more."""
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor_ref.ask(message)
+
     def on_receive(self, message: object) -> object:
         """Answer a read from the last hit, or decide a message."""
         if type(message) is Target:
@@ -155,12 +160,7 @@ class CacheActor(MailboxActor):
     def _run(self, effect: Effect) -> None:
         if isinstance(effect, Answer):
             self._note(effect)
-        self._works.run(effect, self._send)
-
-    def _send(self, message: Message) -> None:
-        """Take what comes of an effect; once the cache is stopped, nobody wants it any more."""
-        with contextlib.suppress(pykka.ActorDeadError):
-            self.actor_ref.ask(message)
+        self._works.run(effect, self.send)
 
     def _survive(self, effect: Effect, failure: Exception) -> None:
         """Go on where the machine refuses a thread: the build fails, its readers are told."""

@@ -15,10 +15,12 @@ from hermes_cache.actors.reader import Reader
 from hermes_cache.actors.stamper import Stamper
 from hermes_cache.actors.targets import Targets
 from hermes_cache.actors.works import Works
+from hermes_cache.core.content import Content
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
 from hermes_cache.core.messages import Checked, Leave, Message, Publish, Stop, Tick
+from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import CacheStoppedError, MailboxReentryError
@@ -78,6 +80,10 @@ class Life:
             return self._ask(message)
         except pykka.ActorDeadError:
             raise CacheStoppedError from None
+
+    def decoded(self, content: Content) -> Payload:
+        """Give a content's payload, decoded on this thread where it came as bytes (P4)."""
+        return content.payload or self.works.decoded(content, self.actor.send)
 
     def hit(self, target: Target) -> Served | None:
         """Give the last hit of a key, where it still is one."""

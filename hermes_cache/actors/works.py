@@ -25,6 +25,7 @@ from hermes_cache.core.effects import (
     TellSourceChanged,
 )
 from hermes_cache.core.messages import Built, Checked, Failed, Message, Weighed
+from hermes_cache.core.payload import Payload
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import HermesCacheError
@@ -76,6 +77,7 @@ class Works:
         # Not left to the checkers: where all of them hang, what is let go would stay.
         self._weigher = Workers("hermes_cache.weigher", 1)
         self._here = threading.local()
+        self._decoding = threading.Lock()
 
     @property
     def held_bytes(self) -> int:
@@ -93,6 +95,18 @@ class Works:
     def check(self, builder: Builder) -> None:
         """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
         self._executor.check(builder)
+
+    def decoded(self, content: Content, send: Send) -> Payload:
+        """Give a content's payload; one that came as bytes is decoded here, by one thread, once."""
+        if content.payload is None:
+            with self._decoding:
+                is_first = content.payload is None
+                payload = content.decoded()
+                held_bytes = self._ledger.note_decoded(content) if is_first else 0
+            if is_first:
+                send(Weighed(held_bytes))
+            return payload
+        return content.payload
 
     def run(self, effect: Effect, send: Send) -> None:
         """Run an effect."""

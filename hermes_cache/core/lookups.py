@@ -3,10 +3,11 @@
 Source: rules R9, O6, L4.
 """
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 
 from hermes_cache.core.answering import failure_error
+from hermes_cache.core.content import Content
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
 from hermes_cache.core.keys import SessionListKey
@@ -21,7 +22,6 @@ class Lookup:
     """What `get` gives, and what it hides.
 
     Attributes:
-        payload: The payload.
         outcome: `hit`, `stale` (served although a newer one is wanted), `built` (this read started the build),
             `waited` (another did) or `outdated` (an invalidation came since; `freshness="any"` alone gives it).
         reason: Why it was no hit: `age`, `source`, `event`, `miss`; None for a hit.
@@ -32,9 +32,10 @@ class Lookup:
         overtaken_by: The event that overtook a build which this read waited for.
         error: What stands in the way of a newer payload; None where nothing does.
         retry_in_s: Seconds until a read may try again; None without an error.
+        content: The payload in the form in which it came.
+        decode: Gives the payload of a content.
     """
 
-    payload: Payload
     outcome: Outcome
     reason: Reason | None
     age_s: float
@@ -44,6 +45,13 @@ class Lookup:
     overtaken_by: EventId | None = None
     error: BuildError | None = None
     retry_in_s: float | None = None
+    content: Content = field(kw_only=True, repr=False)
+    decode: Callable[[Content], Payload] = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def payload(self) -> Payload:
+        """The payload; decoded at the first look where it came as bytes."""
+        return self.decode(self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +123,11 @@ class Health:
     journal_lag_s: float | None = None
 
 
-def lookup_of(served: Served, now_s: float) -> Lookup:
+def lookup_of(served: Served, now_s: float, decode: Callable[[Content], Payload]) -> Lookup:
     """Tell of an answer."""
     entry, failure = served.entry, served.failure
     error = failure_error(entry.target, failure, now_s) if failure else None
     return Lookup(
-        payload=entry.content.decoded(),
         outcome=served.outcome,
         reason=served.reason,
         age_s=max(0.0, now_s - entry.built_at_s),
@@ -130,6 +137,8 @@ def lookup_of(served: Served, now_s: float) -> Lookup:
         overtaken_by=served.overtaken_by,
         error=error,
         retry_in_s=error.retry_in_s if error else None,
+        content=entry.content,
+        decode=decode,
     )
 
 

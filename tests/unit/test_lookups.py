@@ -2,6 +2,7 @@
 
 import pytest
 
+from hermes_cache.core.content import Content
 from hermes_cache.core.effects import Served
 from hermes_cache.core.lookups import health_of, lookup_of, stats_of
 from hermes_cache.errors import BuildError
@@ -16,7 +17,7 @@ def test_a_lookup_tells_of_the_payload_and_its_build() -> None:
     script.hold(HERE, took_s=0.5)
     script.now_s += 1.0
 
-    lookup = lookup_of(script.served(script.read(HERE)), script.now_s)
+    lookup = lookup_of(script.served(script.read(HERE)), script.now_s, Content.decoded)
 
     assert (lookup.outcome, lookup.reason, lookup.age_s, lookup.build_s) == ("hit", None, 1.0, 0.5)
     assert (lookup.error, lookup.retry_in_s) == (None, None)
@@ -32,7 +33,7 @@ def test_a_lookup_tells_the_error_in_the_way_and_when_it_is_tried_again() -> Non
         script.read(HERE)
         script.fail(script.running(HERE))
 
-    lookup = lookup_of(script.served(script.read(HERE)), script.now_s)
+    lookup = lookup_of(script.served(script.read(HERE)), script.now_s, Content.decoded)
 
     assert (lookup.outcome, lookup.reason) == ("stale", "age")
     assert isinstance(lookup.error, BuildError)
@@ -45,7 +46,7 @@ def test_the_age_is_never_negative() -> None:
     script.hold(HERE)
     served = Served(script.state.entries[HERE.key], "hit")
 
-    assert lookup_of(served, script.now_s - 1.0).age_s == 0.0
+    assert lookup_of(served, script.now_s - 1.0, Content.decoded).age_s == 0.0
 
 
 def test_stats_count_what_the_state_holds() -> None:

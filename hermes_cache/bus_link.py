@@ -1,0 +1,74 @@
+"""The link between a cache and its bus: what comes in is applied, what goes out is told.
+
+Source: rules E5 to E9.
+"""
+
+import logging
+from collections.abc import Callable
+
+from hermes_cache.actors.feed import Feed
+from hermes_cache.adapters.blinker_bus import Bus
+from hermes_cache.core.effects import Tell, TellSourceChanged
+from hermes_cache.core.events import AppliedEvent, SourceChanged
+from hermes_cache.core.notices import BuildFailed
+from hermes_cache.ports import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class BusLink:
+    """Ties a cache, and the feed of its subscriptions, to a bus.
+
+    Args:
+        bus: Which.
+        feed: Hears what is published, and that sources changed.
+        clock: For the time of what is told.
+        apply: Applies an event to the cache.
+        canonical: Gives an event's profile as the cache knows it; None for all.
+        sender: Who is named as the sender of what is told.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        feed: Feed,
+        clock: Clock,
+        *,
+        apply: Callable[[AppliedEvent], None],
+        canonical: Callable[[str | None], str | None],
+        sender: object,
+    ) -> None:
+        self._bus = bus
+        self._feed = feed
+        self._clock = clock
+        self._apply = apply
+        self._canonical = canonical
+        self._sender = sender
+
+    def connect(self) -> None:
+        """Have every event applied, and told to subscriptions, from now on."""
+        self._bus.attach(self._apply)
+        for topic in self._bus.published():
+            topic.connect(self._hear)
+
+    def disconnect(self) -> None:
+        """Have no further event applied or told."""
+        self._bus.detach(self._apply)
+        for topic in self._bus.published():
+            topic.disconnect(self._hear)
+
+    def announce(self, effect: object) -> None:
+        """Tell monitors and subscribers what a `Tell` or a `TellSourceChanged` holds."""
+        match effect:
+            case TellSourceChanged(profile=profile):
+                event = SourceChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), profile=profile)
+                self._feed.tell(event, profile)
+                self._bus.tell(event, self._sender)
+            case Tell(notice=notice):
+                if isinstance(notice, BuildFailed):
+                    told = {"hermes_cache.key": str(notice.key), "hermes_cache.error": notice.error}
+                    logger.warning("hermes_cache.build_failed", extra=told)
+                self._bus.tell(notice, self._sender)
+
+    def _hear(self, _sender: object, *, event: AppliedEvent) -> None:
+        self._feed.tell(event, self._canonical(getattr(event, "profile", None)))
