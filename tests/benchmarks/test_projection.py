@@ -1,7 +1,7 @@
 """Reading a home of 5,200 sessions with 130,000 messages, in full and after one row changed.
 
 One scope, one thread. The floor of a full reading is what nobody can leave out: the bare SELECTs of its columns,
-the index parsed, one `orjson.dumps` of its rows. The floor of a refresh is the bare SELECTs of what must be compared.
+the index parsed, one `orjson.dumps` of its rows. The floor of a refresh is the bare SELECTs of what it compares.
 """
 
 import sqlite3
@@ -33,7 +33,8 @@ _KEY = SessionListKey(
 _SELECT_SESSIONS = """
 SELECT id, source, model, parent_session_id, started_at, ended_at, end_reason, message_count, input_tokens,
     output_tokens, cache_read_tokens, cache_write_tokens, cwd, billing_provider, estimated_cost_usd,
-    actual_cost_usd, title, display_name, session_key, user_id, chat_id, chat_type, thread_id, archived, hidden, pinned,
+    actual_cost_usd, title, display_name, session_key, user_id, chat_id, chat_type, thread_id, archived, hidden,
+    pinned,
     instr(model_config, '"_branched_from"') > 0 OR instr(model_config, '"_reset_from"') > 0
         OR instr(model_config, '"_delegate_from"') > 0,
     (SELECT MAX(timestamp) FROM messages WHERE session_id = sessions.id)
