@@ -93,12 +93,11 @@ class Cashews:
         self._cache.setup("mem://")
         self.runner = asyncio.Runner()
 
-        @self._cache(ttl=_TTL_S, key=_KEY, lock=True)
-        async def read() -> object:
-            await asyncio.sleep(0)
+        async def build_elsewhere() -> object:
             return await asyncio.to_thread(build)
 
-        self._read = read
+        decorate: Any = self._cache(ttl=_TTL_S, key=_KEY, lock=True)
+        self._read = decorate(build_elsewhere)
 
     def reads(self, count: int) -> None:
         """Read so many times at once."""
