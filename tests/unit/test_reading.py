@@ -350,3 +350,15 @@ def test_a_view_of_the_same_profile_shares_the_check() -> None:
     script.read(sibling)
 
     assert script.all_of(TakeCheck) == []
+
+
+def test_without_an_interval_a_hit_arms_no_check() -> None:
+    """S4: every read brings its own."""
+    script = CoreScript(Policy(stamp_interval=0.0))
+    script.hold(WATCHED, (("content", 1),))
+    script.check(WATCHED, (("content", 1),))
+
+    read = script.read(WATCHED)
+
+    assert script.served(read).outcome == "hit"
+    assert script.all_of(TakeCheck) == []
