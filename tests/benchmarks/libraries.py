@@ -6,6 +6,7 @@ Each gives a read that builds at most when it must; where a library has a protec
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,58 +26,63 @@ _TTL_S = 3_600
 _KEY = "sessions"
 
 
-def dogpile(build: Build, _folder: Path) -> Read:
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another cache with one key: how it is read, and how the key is invalidated."""
+
+    read: Read
+    invalidate: Callable[[], object]
+
+
+def dogpile(build: Build, _folder: Path) -> Peer:
     """dogpile.cache in memory: one lock a key; hands out the object itself."""
     region = make_region().configure("dogpile.cache.memory", expiration_time=_TTL_S)
-    return lambda: region.get_or_create(_KEY, build)
+    return Peer(lambda: region.get_or_create(_KEY, build), region.invalidate)
 
 
-def cachetools_ttl(build: Build, _folder: Path) -> Read:
+def cachetools_ttl(build: Build, _folder: Path) -> Peer:
     """cachetools with a condition: readers of a key that is being built wait; hands out the object itself."""
     held: Any = cachetools.TTLCache(maxsize=64, ttl=_TTL_S)
-    read: Read = cachetools.cached(held, condition=threading.Condition())(build)
-    return read
+    read: Any = cachetools.cached(held, condition=threading.Condition())(build)
+    return Peer(read, read.cache_clear)
 
 
-def theine_memoize(build: Build, _folder: Path) -> Read:
+def theine_memoize(build: Build, _folder: Path) -> Peer:
     """theine's decorator, which lets one caller build; hands out the object itself."""
     # Its types expect a function with parameters.
     decorate: Any = theine.Memoize(64, timedelta(seconds=_TTL_S))
-    memoized = decorate(build)
-    memoized.key(lambda: _KEY)
-    read: Read = memoized
-    return read
+    read = decorate(build)
+    read.key(lambda: _KEY)
+    return Peer(read, lambda: decorate.cache.delete(_KEY))
 
 
-def diskcache_barrier(build: Build, folder: Path) -> Read:
+def diskcache_barrier(build: Build, folder: Path) -> Peer:
     """diskcache in a folder, built behind its barrier; every read unpickles."""
     held = diskcache.Cache(str(folder / "diskcache"))
-    build_alone: Build = diskcache.barrier(held, diskcache.Lock)(lambda: held.get(_KEY) or _stored(held, build))
 
-    def read() -> object:
-        found = held.get(_KEY)
-        return build_alone() if found is None else found
+    def store() -> object:
+        payload = build()
+        held.set(_KEY, payload, expire=_TTL_S)
+        return payload
 
-    return read
+    build_alone: Read = diskcache.barrier(held, diskcache.Lock)(lambda: held.get(_KEY) or store())
+    return Peer(lambda: held.get(_KEY) or build_alone(), lambda: held.delete(_KEY))
 
 
-def flask_caching(build: Build, _folder: Path) -> Read:
+def flask_caching(build: Build, _folder: Path) -> Peer:
     """Flask-Caching's SimpleCache, which pickles; it has no protection against a stampede."""
-    held: Any = FlaskCache(
-        Flask("benchmark"), config={"CACHE_TYPE": "SimpleCache", "CACHE_DEFAULT_TIMEOUT": _TTL_S}
-    )
+    config = {"CACHE_TYPE": "SimpleCache", "CACHE_DEFAULT_TIMEOUT": _TTL_S}
+    held: Any = FlaskCache(Flask("benchmark"), config=config).cache
 
-    def read() -> object:
-        found = held.cache.get(_KEY)
-        if found is None:
-            found = build()
-            held.cache.set(_KEY, found)
-        return found
+    def store() -> object:
+        payload = build()
+        held.set(_KEY, payload)
+        return payload
 
-    return read
+    return Peer(lambda: held.get(_KEY) or store(), lambda: held.delete(_KEY))
 
 
-THREADED: Mapping[str, Callable[[Build, Path], Read]] = {
+THREADED: Mapping[str, Callable[[Build, Path], Peer]] = {
     "dogpile.cache": dogpile,
     "cachetools": cachetools_ttl,
     "theine": theine_memoize,
@@ -107,6 +113,10 @@ class Cashews:
         """Read so many times, one after the other."""
         self.runner.run(self._each(count))
 
+    def reads_while_invalidated(self, begun: threading.Event, go_on: threading.Event) -> None:
+        """Read, invalidate the key while it is being built, and read again."""
+        self.runner.run(self._while_invalidated(begun, go_on))
+
     async def _all(self, count: int) -> None:
         await asyncio.gather(*(self._read() for _ in range(count)))
 
@@ -114,8 +124,10 @@ class Cashews:
         for _ in range(count):
             await self._read()
 
-
-def _stored(held: Any, build: Build) -> object:
-    payload = build()
-    held.set(_KEY, payload, expire=_TTL_S)
-    return payload
+    async def _while_invalidated(self, begun: threading.Event, go_on: threading.Event) -> None:
+        reading = asyncio.create_task(self._read())
+        await asyncio.to_thread(begun.wait)
+        await self._cache.delete(_KEY)
+        go_on.set()
+        await reading
+        await self._read()
