@@ -6,7 +6,7 @@ OTHER_PYTHONS := 3.12 3.13
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := check
-.PHONY: check demo fmt lint types imports test long examples test-quick test-others clean
+.PHONY: check demo fmt lint types imports test long examples bench test-quick test-others clean
 
 check: lint types imports test ## Everything that a change must pass
 
@@ -38,6 +38,9 @@ examples: $(VENV)/.dev ## Each example, held against its expected output
 		echo "$$example"; $(BIN)/python "$$example" | diff "$${example%.py}.out" - || exit 1; \
 	done
 
+bench: $(VENV)/.bench ## Every budget, measured, as one table; ARGS=--record writes docs/benchmarks.md
+	@$(BIN)/pytest --quiet --benchmark-enable --benchmark-quiet -p no:randomly tests/benchmarks $(ARGS)
+
 test-quick: $(VENV)/.dev
 	@$(BIN)/pytest --quiet -n 2 -m "not long" tests/unit tests/property
 
@@ -64,4 +67,8 @@ $(VENV)/.serve: $(VENV)/.pip
 
 $(VENV)/.dev: $(VENV)/.serve
 	@$(PIP) install --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(PIP) install --group bench
 	@touch $@

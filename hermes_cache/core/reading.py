@@ -5,7 +5,6 @@ Source: rules R1 to R8, S4, B9.
 
 from dataclasses import replace
 from math import inf
-from typing import assert_never
 
 from hermes_cache.core import duty
 from hermes_cache.core.answering import (
@@ -67,17 +66,9 @@ def expire(turn: Turn, waiter: Waiter) -> None:
 
 
 def _reason(verdict: Verdict) -> Reason:
-    match verdict:
-        case Verdict.MISSING:
-            return "miss"
-        case Verdict.OUTDATED:
-            return "event"
-        case Verdict.AGED:
-            return "age"
-        case Verdict.MOVED | Verdict.UNCHECKED | Verdict.FRESH:
-            return "source"
-        case _:
-            assert_never(verdict)
+    if verdict is Verdict.OUTDATED:
+        return "event"
+    return "age" if verdict is Verdict.AGED else "source"
 
 
 def _await_check(turn: Turn, waiter: Waiter) -> None:

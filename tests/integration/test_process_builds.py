@@ -16,6 +16,7 @@ from hermes_cache import Bus, HermesHome, Policy, SessionListCache, SessionListK
 from hermes_cache.errors import BuildError, BuildTimeoutError
 from hermes_cache.hermes.sample import SampleHome, make_sample_home
 from hermes_cache.hermes.writer import rename_session
+from hermes_cache.ports import Builder
 from hermes_cache.testing import Listener
 
 KEY = SessionListKey("work")
@@ -76,10 +77,10 @@ class Hangs:
         return {}
 
 
-def _cache(builder: object, *, policy: Policy | None = None) -> SessionListCache:
+def _cache(builder: Builder | str, *, policy: Policy | None = None) -> SessionListCache:
     return SessionListCache(
         builder, bus=Bus(), executor="processes", policy=policy or Policy(ttl=60.0, pool_size=1)
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +168,7 @@ def test_a_readers_own_builder_must_be_one_that_can_be_pickled() -> None:
 
         own = cache.get(SessionListKey("other"), builder=Numbers(2))
 
-        assert len(own["sessions"]) == 2  # type: ignore[arg-type]
+        assert len(own["sessions"]) == 2
 
 
 def test_a_builder_that_cannot_be_pickled_is_refused_at_once() -> None:

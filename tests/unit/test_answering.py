@@ -1,0 +1,73 @@
+"""Rules R4 to R8 and B5: what a read gets when it does not get what it came for."""
+
+import pytest
+
+from hermes_cache.core.answering import failure_error, retry_at_s
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.stamps import Check
+from hermes_cache.core.state import Failure
+from hermes_cache.errors import BuildTimeoutError, LookupTimeoutError
+from hermes_cache.testing.core_script import CoreScript, target_of
+
+HERE = target_of(watched=True)
+
+
+@pytest.mark.parametrize(("parts", "at_s"), [((("content", 1),), 104.0), ((("content", 2),), 100.2)])
+def test_a_moved_stamp_brings_the_next_attempt_forward(parts: tuple[tuple[str, int], ...], at_s: float) -> None:
+    """R7"""
+    script = CoreScript()
+    failure = Failure(3, 100.0, 104.0, 0, Check(99.0, parts=(("content", 1),)), "slow")
+
+    script.check(HERE, parts)
+
+    assert retry_at_s(script.state, failure, HERE) == pytest.approx(at_s)
+
+
+def test_a_failure_before_any_check_counts_the_first_as_a_move() -> None:
+    """R7"""
+    script = CoreScript()
+    failure = Failure(1, 100.0, 104.0, 0, None, "slow")
+    unchecked = retry_at_s(script.state, failure, HERE)
+
+    script.check(HERE, (("content", 1),))
+
+    assert unchecked == 104.0
+    assert retry_at_s(script.state, failure, HERE) == 100.0
+
+
+def test_the_error_of_a_build_that_took_too_long_is_a_timeout() -> None:
+    """R7"""
+    failure = Failure(1, 0.0, 2.0, 0, None, "slow", timeout=True)
+
+    error = failure_error(HERE, failure, 0.5)
+
+    assert isinstance(error, BuildTimeoutError)
+    assert error.retry_in_s == 1.5
+
+
+def test_a_reader_that_waited_for_a_check_to_its_own_bound_is_told_so() -> None:
+    """R6, S4"""
+    script = CoreScript(Policy(ttl=10.0))
+    script.hold(HERE, (("content", 1),))
+    script.now_s += 1.0
+    stale, strict = script.read(HERE, timeout_s=0.02), script.read(HERE, strict=True, timeout_s=0.02)
+
+    script.wait(0.02)
+
+    error = script.answers[strict.reader]
+    assert script.served(stale).outcome == "stale"
+    assert isinstance(error, LookupTimeoutError)
+    assert "a check of its sources" in str(error)
+
+
+def test_a_reader_waits_for_builds_no_longer_than_build_timeout_in_all() -> None:
+    """R5"""
+    script = CoreScript(Policy(pool_size=1))
+    script.read(target_of("work"))
+    script.now_s += 30.0
+    read = script.read(HERE)
+    script.wait(30.0)
+
+    script.wait(30.0)
+
+    assert isinstance(script.answers[read.reader], BuildTimeoutError)
