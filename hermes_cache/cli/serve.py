@@ -70,7 +70,9 @@ def serve(**options: Unpack[_Options]) -> None:
 def _serve_home(path: Path, settings: GatewaySettings, port: int, life: ExitStack) -> None:
     home = HermesHome(path)
     life.callback(home.close)
-    cache = life.enter_context(SessionListCache(home.builder, sources=home.sources, bus=Bus(), policy=_POLICY))
+    cache = life.enter_context(
+        SessionListCache(home.builder, sources=home.sources, bus=Bus(), policy=_POLICY, executor="processes")
+    )
     server = GatewayServer(create_app(cache, home, settings=settings), settings.host, port)
     try:
         life.enter_context(server)
