@@ -5,11 +5,12 @@ A fork or a restart begins another. Source: rules L1 to L3, L5.
 
 from dataclasses import replace
 from threading import TIMEOUT_MAX, current_thread
-from typing import Final
+from typing import Final, cast
 
 import pykka
 
 from hermes_cache.actors.cache_actor import AGAIN, CacheActor
+from hermes_cache.actors.mailbox import MailboxRef
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.actors.reader import Reader
 from hermes_cache.actors.stamper import Stamper
@@ -62,7 +63,9 @@ class Life:
         self.clock = clock
         self.actor = CacheActor(policy, clock, self.works, state)
         self.actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the state
-        self._ask = self.actor.actor_ref.ask
+        ref = cast("MailboxRef[CacheActor]", self.actor.actor_ref)
+        self._ask = ref.ask
+        self._look = ref.look
         self.works.start()
 
     @property
@@ -87,8 +90,11 @@ class Life:
 
     def hit(self, target: Target) -> Served | None:
         """Give the last hit of a key, where it still is one."""
-        served = self.ask(target)
-        return served if isinstance(served, Served) else None
+        try:
+            served: Served | None = self._look(target)
+        except pykka.ActorDeadError:
+            raise CacheStoppedError from None
+        return served
 
     def begin(self, read: Read) -> bool:
         """Hand in a read; false where its profile's alias must be asked anew."""

@@ -18,6 +18,8 @@ Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
 - Nobody waits for nobody. Who waits for an answer put the envelope in before it saw that the lock is held; who
   holds it looks again after giving it back, and wakes the own thread for what is left. That one waits for the
   lock itself, so it always comes.
+- A look is a message that changes nothing. Where nobody is before it, it needs no envelope: holding the lock with
+  an empty queue is being first in it.
 - Closing needs no lock of its own. It is a flag, set while the lock is held. Who comes before it is handled or
   refused by the own thread's last turn; who comes after it sees the flag and refuses itself.
 - The own thread is an asker like any other. Its message, a turn, runs the timer and tells how long to sleep, so a
@@ -48,7 +50,6 @@ logger = logging.getLogger(__name__)
 
 PYKKA_MESSAGES = frozenset({messages._ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr})  # noqa: SLF001
 """What pykka itself handles; one look here is four times as fast as its own four, which every ask would pay."""
-
 
 MAX_NEWCOMERS = 100
 """How many messages a runner handles for others after its own: a bound, so that a flood holds nobody captive."""
@@ -133,6 +134,28 @@ class Mailbox:
                 self._sleeps_until_s = self._actor.wake_at_s
                 self._tokens.put(None)
 
+    def is_free(self) -> bool:
+        """Say whether a message that comes now has nobody before it."""
+        return not (self._envelopes or self._lock.locked() or self.is_closed)
+
+    def look(self, message: Any) -> Any:
+        """Handle a message on this thread without an envelope, after those that came before it.
+
+        For messages that change nothing: one that is interrupted is not repeated.
+        """
+        try:
+            with self._lock:
+                self._owner = get_ident()
+                try:
+                    if self._envelopes:
+                        self._handle_newcomers()
+                    return self._handle(message)
+                finally:
+                    self._owner = None
+        finally:
+            if self._envelopes:
+                self._tokens.put(None)
+
     def note_sleep(self, until_s: float) -> None:
         """Remember until when the own thread sleeps; only for who holds the run lock."""
         self._sleeps_until_s = until_s
@@ -180,13 +203,8 @@ class Mailbox:
         try:
             self._handle(message)
         except Exception:
-            logger.exception(
-                "hermes_cache.handler_failed",
-                extra={
-                    "hermes_cache.actor": str(self._actor),
-                    "hermes_cache.message": type(message).__name__,
-                },
-            )
+            told = {"hermes_cache.actor": str(self._actor), "hermes_cache.message": type(message).__name__}
+            logger.exception("hermes_cache.handler_failed", extra=told)
 
     def _survive(self, envelope: Envelope[Any]) -> None:
         """Keep an envelope that was interrupted once; drop it the second time."""
@@ -215,6 +233,11 @@ class MailboxRef(pykka.ActorRef[A]):
         """Wait for the actor's own thread to end, which it does once the actor stopped; true if it did."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def look(self, message: Any) -> Any:
+        """Ask what changes nothing: where nobody else is at the mailbox, it costs no more than its lock."""
+        inbox = self.actor_inbox
+        return inbox.look(message) if inbox.is_free() else self.ask(message)
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
         """Send a message and give its reply, or the future of it where not `block`."""

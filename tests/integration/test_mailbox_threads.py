@@ -388,3 +388,41 @@ def test_the_process_exits_with_an_actor_that_nobody_stopped() -> None:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=WAIT_S, check=False)  # noqa: S603 - our own script
 
     assert (ended.returncode, ended.stdout) == (0, b"True\n")
+
+
+def test_looks_and_asks_of_many_threads_are_handled_one_at_a_time_and_all_answered() -> None:
+    """L1: a look takes its turn like any other message"""
+    ref = _Exclusive.start()
+    answers: list[int] = []
+
+    def use(number: int) -> None:
+        for turn in range(200):
+            answers.append(ref.look(number) if turn % 2 else ref.ask(number))
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    overlaps = ref.ask("overlaps")
+    ref.stop()
+
+    assert overlaps == 0
+    assert sorted(answers) == sorted(number for number in range(8) for _ in range(200))
+
+
+class _Exclusive(MailboxActor):
+    """Counts the times that two of its handlers ran at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._inside = 0
+        self._overlaps = 0
+
+    def on_receive(self, message: object) -> object:
+        if message == "overlaps":
+            return self._overlaps
+        self._inside += 1
+        self._overlaps += self._inside > 1
+        self._inside -= 1
+        return message
