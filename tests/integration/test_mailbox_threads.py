@@ -397,7 +397,7 @@ def test_looks_and_asks_of_many_threads_are_handled_one_at_a_time_and_all_answer
 
     def use(number: int) -> None:
         for turn in range(200):
-            answers.append(ref.look(number) if turn % 2 else ref.ask(number))
+            answers.append(ref.look(number) if turn % 2 else ref.ask(number))  # noqa: PERF401 - one at a time
 
     threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
     for thread in threads:
