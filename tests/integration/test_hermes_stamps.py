@@ -166,6 +166,8 @@ def test_many_locked_databases_block_a_check_for_less_than_50_ms(tmp_path: Path)
     for locker in lockers:
         locker.execute("PRAGMA journal_mode=DELETE")
     known = home.sources.stamp(key, held=False)
+    while any(isinstance(part, LastKnown) for part in known.values()):  # A busy machine opens a few at a time.
+        known = home.sources.stamp(key, held=False)
     for locker in lockers:
         locker.execute("BEGIN EXCLUSIVE")
 
