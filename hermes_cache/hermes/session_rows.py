@@ -7,6 +7,7 @@ seconds. No I/O here. Source: rules X3, X7.
 
 from collections.abc import Callable
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from hermes_cache.hermes import source_tags
@@ -168,24 +169,35 @@ def _blank_row(tag: str, profile: str, project_id: str | None) -> dict[str, obje
 
 
 def _put_agents(row: dict[str, object], session: SessionRecord) -> None:
-    # What is empty reads as the default, which stands there already.
-    for field, at, clean in _AGENTS:
-        value = session[at]
-        if value:
-            row[field] = clean(value)
-    actual = session.actual_cost_usd
+    actual, started_s = session.actual_cost_usd, moment_s(session.started_at)
+    last_message_s = moment_s(session.last_message_at)
+    row["_state_db_title"] = text(session.title)
+    row["workspace"] = text(session.cwd)
+    row["model"] = text(session.model)
+    row["model_provider"] = text(session.billing_provider)
+    row["message_count"] = count(session.message_count)
+    row["input_tokens"] = count(session.input_tokens)
+    row["output_tokens"] = count(session.output_tokens)
+    row["cache_read_tokens"] = count(session.cache_read_tokens)
+    row["cache_write_tokens"] = count(session.cache_write_tokens)
     row["estimated_cost"] = amount(session.estimated_cost_usd if actual is None else actual)
-    row["updated_at"] = _later(row["created_at"], row["last_message_at"])
+    row["created_at"] = started_s
+    row["updated_at"] = last_message_s if started_s is None else max(started_s, last_message_s or 0.0)
+    row["last_message_at"] = last_message_s
+    row["pinned"] = flag(session.pinned)
+    row["archived"] = flag(session.archived)
+    row["default_hidden"] = flag(session.hidden)
 
 
 def _put_front_ends(row: dict[str, object], web: IndexRecord) -> None:
     row["pinned"], row["archived"] = flag(web.pinned), flag(web.archived)
     row["default_hidden"] = flag(web.default_hidden)
-    for field, at, joined in _FRONT_ENDS:
-        value = web[at]
-        told = None if value is None else joined(value, row.get(field))
-        if told is not None:
-            row[field] = told
+    for (field, joined), told in zip(_FRONT_ENDS, _told_by_front_end(web), strict=True):
+        # What both tell alike, as most of it is, needs no joining.
+        if told is not None and told != row.get(field):
+            value = joined(told, row.get(field))
+            if value is not None:
+                row[field] = value
     row["is_read_only"] = row["read_only"]
     row["has_pending_user_message"] = row["has_pending_user_message"] or bool(web.pending_user_message)
 
@@ -253,39 +265,23 @@ def _later(told: object, agents: object) -> float | None:
     return greatest(moment_s(told), moment_s(agents))
 
 
-_AGENTS: Final[tuple[tuple[str, int, Callable[[object], object]], ...]] = tuple(
-    (field, SessionRecord._fields.index(column), clean)
-    for clean, columns in (
-        (text, {
-            "_state_db_title": "title", "workspace": "cwd", "model": "model", "model_provider": "billing_provider",
-        }),
-        (count, {name: name for name in (
-            "message_count", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
-        )}),
-        (moment_s, {"created_at": "started_at", "last_message_at": "last_message_at"}),
-        (flag, {"pinned": "pinned", "archived": "archived", "default_hidden": "hidden"}),
-    )
-    for field, column in columns.items()
+_FRONT_ENDS: Final[tuple[tuple[str, Callable[[object, object], object]], ...]] = (
+    *((name, _text) for name in (
+        "workspace", "model", "model_provider", "project_id", "personality", "active_stream_id", "worktree_path",
+        "worktree_branch",
+    )),
+    *((name, _flag) for name in (
+        "is_cli_session", "read_only", "pre_compression_snapshot", "has_pending_user_message",
+    )),
+    *((name, _more) for name in (
+        "message_count", "user_message_count", "input_tokens", "output_tokens", "cache_read_tokens",
+        "cache_write_tokens", "context_length",
+    )),
+    *((name, _later) for name in ("created_at", "updated_at", "last_message_at", "pending_started_at")),
+    ("estimated_cost", _dearer),
+    ("cache_hit_percent", _percent),
+    ("gateway_routing", _mapping),
 )  # fmt: skip
-"""The fields that the agent's record tells, each with where it stands there and how it is cleaned."""
+"""The fields that the front end's record tells, each with how it is joined with the agent's."""
 
-_FRONT_ENDS: Final[tuple[tuple[str, int, Callable[[object, object], object]], ...]] = tuple(
-    (field, IndexRecord._fields.index(field), joined)
-    for joined, names in (
-        (_text, (
-            "workspace", "model", "model_provider", "project_id", "personality", "active_stream_id",
-            "worktree_path", "worktree_branch",
-        )),
-        (_flag, ("is_cli_session", "read_only", "pre_compression_snapshot", "has_pending_user_message")),
-        (_more, (
-            "message_count", "user_message_count", "input_tokens", "output_tokens", "cache_read_tokens",
-            "cache_write_tokens", "context_length",
-        )),
-        (_later, ("created_at", "updated_at", "last_message_at", "pending_started_at")),
-        (_dearer, ("estimated_cost",)),
-        (_percent, ("cache_hit_percent",)),
-        (_mapping, ("gateway_routing",)),
-    )
-    for field in names
-)  # fmt: skip
-"""The fields that the front end's record tells, each with how it joins the agent's; None tells nothing."""
+_told_by_front_end: Final = attrgetter(*(name for name, _ in _FRONT_ENDS))

@@ -81,11 +81,9 @@ newest_first: Final = attrgetter("order")
 
 def _time_s(row: Row) -> float:
     time_s = row["last_message_at"] or row["updated_at"] or row["created_at"]
-    return max(_seconds(time_s), _seconds(row.get("pending_started_at")))
-
-
-def _seconds(value: object) -> float:
-    return value if isinstance(value, float) else 0.0
+    told_s = time_s if isinstance(time_s, float) else 0.0
+    pending_s = row.get("pending_started_at")
+    return max(told_s, pending_s) if isinstance(pending_s, float) else told_s
 
 
 def _is_visible(row: Row) -> bool:

@@ -6,13 +6,12 @@ never point it at a home that matters. Source: rule X9.
 """
 
 import argparse
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from random import Random
+from secrets import token_hex
 from threading import Event, Timer
 from typing import Final
 
@@ -24,7 +23,7 @@ _RENAME_EVERY: Final = 50
 _SESSION_EVERY: Final = 100
 
 
-def write_turns(home: str | Path, *, commits_per_s: float, stop: Event, seed: int = 0) -> int:
+def write_turns(home: str | Path, *, commits_per_s: float, stop: Event) -> int:
     """Commit at a steady rate until told to stop.
 
     Args:
@@ -33,14 +32,13 @@ def write_turns(home: str | Path, *, commits_per_s: float, stop: Event, seed: in
     Returns:
         How many commits were made.
     """
-    random = Random(seed)  # noqa: S311 - a sample needs no cryptography
     commits = 0
     with closing(_opened(home)) as connection:
-        session_id = _new_session(connection, random)
+        session_id = _new_session(connection)
         began_s = time.monotonic()
         while not stop.wait(max(0.0, began_s + commits / commits_per_s - time.monotonic())):
             commits += 1
-            session_id = _commit(connection, session_id, commits, random)
+            session_id = _commit(connection, session_id, commits)
     return commits
 
 
@@ -82,11 +80,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
 
 
-def _commit(connection: sqlite3.Connection, session_id: str, number: int, random: Random) -> str:
+def _commit(connection: sqlite3.Connection, session_id: str, number: int) -> str:
     if number % _SESSION_EVERY == 0:
-        return _new_session(connection, random)
+        return _new_session(connection)
     if number % _RENAME_EVERY == 0:
-        _rename(connection, session_id, f"A turn that grew to {number} tokens {random.getrandbits(40):x}")
+        # Titles are unique in a home, whoever else writes to it.
+        _rename(connection, session_id, f"A turn that grew to {number} tokens {token_hex(8)}")
     elif number % _HEARTBEAT_EVERY == 0:
         _heartbeat(connection, session_id)
     else:
@@ -94,10 +93,10 @@ def _commit(connection: sqlite3.Connection, session_id: str, number: int, random
     return session_id
 
 
-def _new_session(connection: sqlite3.Connection, random: Random) -> str:
+def _new_session(connection: sqlite3.Connection) -> str:
     at_s = time.time()
     stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(at_s))
-    session_id = f"{stamp}_{random.getrandbits(12):03x}{os.getpid() % 4096:03x}"
+    session_id = f"{stamp}_{token_hex(3)}"
     with _transaction(connection):
         connection.execute(
             "INSERT OR IGNORE INTO sessions (id, source, model, started_at) VALUES (?, 'cli', 'hermes-4-405b', ?)",

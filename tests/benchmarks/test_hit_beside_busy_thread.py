@@ -60,7 +60,14 @@ def test_a_hit_beside_a_busy_thread(
     told = f"bare lock {in_units(middle['bare'])}"
     record(Figure("hit beside a busy thread, median", in_units(middle["ours"]), told, ratio))
     ratio = f"{p99['actor'] / p99['ours']:,.0f} x faster"
-    record(Figure("the same, p99", in_units(p99["ours"]), f"plain pykka ask {in_units(p99['actor'])}", ratio))
+    record(
+        Figure(
+            "hit beside a busy thread, p99",
+            in_units(p99["ours"]),
+            f"plain pykka ask {in_units(p99['actor'])}",
+            ratio,
+        )
+    )
 
 
 def _read_in_turns(ways: dict[str, Callable[[], object]]) -> dict[str, list[float]]:

@@ -96,6 +96,30 @@ def test_the_writer_commits_turns_until_it_is_told_to_stop(tmp_path: Path) -> No
     assert after[0] - before[0] > 100
 
 
+class _StopAfter(Event):
+    """Is set once it was waited for so many times."""
+
+    def __init__(self, waits: int) -> None:
+        super().__init__()
+        self._left = waits
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._left -= 1
+        return self._left < 0 or super().wait(timeout)
+
+
+def test_the_writer_can_run_on_a_home_again(tmp_path: Path) -> None:
+    """X9: titles are unique in a home, so a second run must give others than the first."""
+    sample = make_sample_home(tmp_path / "home", sessions=5, profiles=())
+
+    commits = [writer.write_turns(sample.path, commits_per_s=10_000, stop=_StopAfter(120)) for _ in range(2)]
+
+    with closing(sqlite3.connect(sample.state_db)) as connection:
+        renamed = connection.execute("SELECT count(*) FROM sessions WHERE title LIKE 'A turn that grew%'")
+        assert renamed.fetchone() == (2,)
+    assert commits == [120, 120]
+
+
 def test_the_writer_runs_from_a_command_line_for_as_long_as_asked(tmp_path: Path) -> None:
     sample = make_sample_home(tmp_path / "home", sessions=5, profiles=())
 

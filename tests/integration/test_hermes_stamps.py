@@ -167,6 +167,8 @@ def test_many_locked_databases_are_not_waited_for_one_after_the_other(tmp_path: 
     for locker in lockers:
         locker.execute("PRAGMA journal_mode=DELETE")
     known = home.sources.stamp(key, held=False)
+    while any(isinstance(part, LastKnown) for part in known.values()):  # A busy machine opens a few at a time.
+        known = home.sources.stamp(key, held=False)
     for locker in lockers:
         locker.execute("BEGIN EXCLUSIVE")
 
