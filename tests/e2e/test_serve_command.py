@@ -186,6 +186,10 @@ def children_of(pid: int) -> list[int]:
 
 
 def demo_folder(process: "subprocess.Popen[str]") -> Path:
-    (writer,) = children_of(process.pid)
-    arguments = Path(f"/proc/{writer}/cmdline").read_text().split("\0")
-    return next(Path(each).parent for each in arguments if "hermes-cache-demo-" in each)
+    return next(Path(each).parent for each in arguments_of_demo_writer(process) if "hermes-cache-demo-" in each)
+
+
+def arguments_of_demo_writer(process: "subprocess.Popen[str]") -> list[str]:
+    """Give the command line of the writer among the server's children; the others build lists."""
+    commands = [Path(f"/proc/{child}/cmdline").read_text().split("\0") for child in children_of(process.pid)]
+    return next(command for command in commands if any("demo_writer" in word for word in command))
