@@ -3,10 +3,14 @@
 It runs in the worker alone. Source: rule B8.
 """
 
+import os
 import pickle
+import select
+import time
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from pkgutil import resolve_name
+from threading import Thread
 from typing import Final
 
 from hermes_cache.adapters.parcels import Parcel, SentRow
@@ -16,6 +20,7 @@ from hermes_cache.core.payload import freeze
 from hermes_cache.core.rows import Piece
 from hermes_cache.ports import Builder, JoiningBuilder
 
+_LOOKS_EVERY_S: Final = 5.0
 _MOST_DESKS: Final = 8
 """Builders kept by one worker; requests that bring their own come and go."""
 
@@ -83,8 +88,23 @@ def call(spec: bytes, method: str, *args: object) -> object:
         raise _portable(failure) from None
 
 
-def arrive() -> None:
-    """Do nothing: whoever calls this in a worker has imported all that a build needs."""
+def arrive(parent: int) -> None:
+    """Get a worker ready: what a build needs is imported by now, and the worker ends when its parent does.
+
+    Args:
+        parent: The process id.
+    """
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    try:
+        select.select([os.pidfd_open(parent)], [], [])
+    except (AttributeError, OSError):
+        # No such call on this system, or no such process any more.
+        while os.getppid() == parent:
+            time.sleep(_LOOKS_EVERY_S)
+    os._exit(0)
 
 
 @lru_cache(_MOST_DESKS)

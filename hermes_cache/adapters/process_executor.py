@@ -5,6 +5,7 @@ that hangs is killed with its pool, which harms no other. An all-profiles build 
 their places give what changed, and the joining place adopts it. Source: rules B6, B8, L2, L3.
 """
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
@@ -171,7 +172,7 @@ class _Worker:
     def warm_up(self) -> None:
         """Start the process; it is not waited for."""
         with _gone_is_told():
-            self._pool.submit(desk.arrive)
+            self._pool.submit(desk.arrive, os.getpid())
 
     def call(self, spec: bytes, method: str, *args: object) -> object:
         with _gone_is_told():
