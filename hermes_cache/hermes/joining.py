@@ -1,19 +1,23 @@
 """Joins what several sources tell of each session, anew only where it moved since the joining before.
 
-Records that did not move are the same objects, so finding what did costs one look a session; kin are always looked
-at, since what is told of one can move with the others. No I/O here. Source: rules X5, X7.
+Records that did not move are the same objects, so finding what did costs one look a session. Where one of a family
+moved, all families are joined anew, since what is told of one session can move with its kin. No I/O here.
+Source: rules X5, X7.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
+from operator import is_not
 from typing import Final
 
 from hermes_cache.hermes import source_tags
 from hermes_cache.hermes.gateway_routing import Routing
-from hermes_cache.hermes.lineage import Lineage, is_in_a_ring
+from hermes_cache.hermes.lineage import Lineage, is_in_a_ring, trace
 from hermes_cache.hermes.session_index import IndexRecord
 from hermes_cache.hermes.session_rows import Known, Parent, source_tag, title_of
 from hermes_cache.hermes.state_db import SessionRecord
+from hermes_cache.hermes.values import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,19 @@ NOTHING: Final = Told({}, {}, Lineage({}, {}), {}, {}, {}, {})
 """What is told before anything was read."""
 
 
+def tell(
+    sessions: Mapping[str, SessionRecord],
+    index: Mapping[str, IndexRecord],
+    *,
+    routing: Mapping[str, Routing],
+    jobs: Mapping[str, str],
+    projects: Mapping[str, str],
+) -> Told:
+    """Put together what is told, and find who is kin to whom."""
+    lineage = trace(sessions)
+    return Told(sessions, index, lineage, _parents(sessions, index, lineage), routing, jobs, projects)
+
+
 def join(profile: str, told: Told, told_before: Told, before: Mapping[str, Known]) -> dict[str, Known]:
     """Give what is known of each session that is shown, by id; what stayed equal stays the same object.
 
@@ -61,14 +78,18 @@ def join(profile: str, told: Told, told_before: Told, before: Mapping[str, Known
 
 def moved(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
     """Name what was added, taken away or became another object."""
-    return (before.keys() - after.keys()) | {name for name, each in after.items() if before.get(name) is not each}
+    replaced = compress(after, map(is_not, after.values(), map(before.get, after)))
+    return (before.keys() - after.keys()).union(replaced)
 
 
 def _touched(before: Told, after: Told) -> set[str]:
     if before.jobs != after.jobs or before.projects != after.projects:
         return _all(before) | _all(after)
-    by_source = moved(before.sessions, after.sessions) | moved(before.index, after.index)
-    return by_source | moved(before.routing, after.routing) | _kin(before) | _kin(after)
+    rerouted = {session_id for session_id, _ in before.routing.items() ^ after.routing.items()}
+    touched = moved(before.sessions, after.sessions) | moved(before.index, after.index) | rerouted
+    kin = _kin(before) | _kin(after)
+    are_same_kin = before.lineage == after.lineage and before.parents == after.parents
+    return touched if are_same_kin and touched.isdisjoint(kin) else touched | kin
 
 
 def _all(told: Told) -> set[str]:
@@ -76,7 +97,7 @@ def _all(told: Told) -> set[str]:
 
 
 def _kin(told: Told) -> set[str]:
-    return told.parents.keys() | told.lineage.tips.keys()
+    return {*told.parents, *told.parents.values(), *told.lineage.tips}
 
 
 def _known(session_id: str, profile: str, told: Told) -> Known | None:
@@ -118,3 +139,13 @@ def _parent(session_id: str, parent_id: str, told: Told) -> Parent | None:
         return None
     tag = source_tag(parent_id, session, web)
     return Parent(parent_id, title_of(session, web), tag, told.lineage.root(parent_id), tip_id)
+
+
+def _parents(
+    sessions: Mapping[str, SessionRecord], index: Mapping[str, IndexRecord], lineage: Lineage
+) -> dict[str, str]:
+    """Give the parent of each session that is shown and has one; a chain's is that of its root."""
+    told = {sid: record.parent_session_id for sid, record in index.items() if record.parent_session_id}
+    told |= {sid: record.parent_session_id for sid, record in sessions.items() if record.parent_session_id}
+    parents = {lineage.tip(sid): text(parent) for sid, parent in told.items() if lineage.root(sid) == sid}
+    return {session_id: parent for session_id, parent in parents.items() if parent}

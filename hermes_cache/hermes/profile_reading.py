@@ -14,9 +14,8 @@ from hermes_cache.core.keys import DEFAULT_PROFILE
 from hermes_cache.errors import SourceError
 from hermes_cache.hermes.file_stamps import ABSENT, file_stamp, wal_stamp
 from hermes_cache.hermes.gateway_routing import routing_by_session
-from hermes_cache.hermes.joining import NOTHING, Told, join
+from hermes_cache.hermes.joining import NOTHING, Told, join, tell
 from hermes_cache.hermes.json_files import JsonFiles
-from hermes_cache.hermes.lineage import Lineage, trace
 from hermes_cache.hermes.locations import ProfileFiles, is_named_profile
 from hermes_cache.hermes.session_index import IndexRecord, SessionFolders
 from hermes_cache.hermes.session_rows import Known
@@ -85,12 +84,9 @@ class ProfileReader:
         sessions: Mapping[str, SessionRecord],
         index: Mapping[str, IndexRecord],
     ) -> Told:
-        lineage = trace(sessions)
-        return Told(
-            sessions=sessions,
-            index=index,
-            lineage=lineage,
-            parents=_parents(sessions, index, lineage),
+        return tell(
+            sessions,
+            index,
             routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
             jobs=_names_by_id(self._json_files.content(files.cron_jobs)),
             projects=_system_projects(self._json_files.content(files.projects), files.profile),
@@ -139,16 +135,6 @@ def _state(files: ProfileFiles, before: ProfileReading | None, *, is_indexed: bo
 def _deleted(state: StateReading, tombstones: frozenset[str]) -> set[str]:
     """Name what was deleted in the front end, which the agent still keeps."""
     return {sid for sid in tombstones if sid in state.sessions and state.sessions[sid].source == "webui"}
-
-
-def _parents(
-    sessions: Mapping[str, SessionRecord], index: Mapping[str, IndexRecord], lineage: Lineage
-) -> dict[str, str]:
-    """Give the parent of each session that is shown and has one; a chain's is that of its root."""
-    told = {sid: record.parent_session_id for sid, record in index.items() if record.parent_session_id}
-    told |= {sid: record.parent_session_id for sid, record in sessions.items() if record.parent_session_id}
-    parents = {lineage.tip(sid): text(parent) for sid, parent in told.items() if lineage.root(sid) == sid}
-    return {session_id: parent for session_id, parent in parents.items() if parent}
 
 
 def _names_by_id(content: object) -> dict[str, str]:

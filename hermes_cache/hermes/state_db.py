@@ -8,7 +8,7 @@ Source: rules X2, X3, X8.
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from sqlite3 import Error, OperationalError
 from typing import Any, Final, NamedTuple
@@ -35,6 +35,12 @@ JOIN pragma_index_info(listed.name) AS first ON first.seqno = 0 AND first.name =
 JOIN pragma_index_info(listed.name) AS second ON second.seqno = 1 AND second.name = 'timestamp'
 WHERE listed.partial = 0
 """
+
+
+_ROUTING: Final = table("gateway_routing", *map(column, ("scope", "session_key", "entry_json", "updated_at")))
+
+_MAX_SCHEMAS: Final = 64
+"""The profiles of a home have databases of one or two."""
 
 
 class SessionRecord(NamedTuple):
@@ -137,7 +143,7 @@ def _reading(cursor: DBAPICursor, path: Path, before: Mapping[str, SessionRecord
     if "id" not in present:
         raise SourceError(path, "has no table of sessions with an id")
     sessions: dict[str, SessionRecord] = {}
-    for row in _rows(cursor, _sessions_query(cursor, present)):
+    for row in _rows(cursor, _sessions_query(present, is_indexed=_is_indexed(cursor))):
         session_id = row[0]
         if isinstance(session_id, str) and session_id.strip():
             old = before.get(session_id)
@@ -154,11 +160,15 @@ def _has_messages(cursor: DBAPICursor) -> bool:
     return cursor.fetchone() is not None
 
 
-def _rows(cursor: DBAPICursor, query: Select[Any]) -> Iterator[tuple[Any, ...]]:
+def _rows(cursor: DBAPICursor, query: str) -> Iterator[tuple[Any, ...]]:
     # The driver's own rows, one at a time: SQLAlchemy's take half as long again, and thousands held at once wake
     # the garbage collector, which takes as long as the reading.
-    cursor.execute(str(query.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True})))
+    cursor.execute(query)
     return iter(cursor.fetchone, None)
+
+
+def _compiled(query: Select[Any]) -> str:
+    return str(query.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
 
 
 def _columns_of(cursor: DBAPICursor, name: str) -> frozenset[str]:
@@ -166,13 +176,16 @@ def _columns_of(cursor: DBAPICursor, name: str) -> frozenset[str]:
     return frozenset(name for (name,) in cursor.fetchall())
 
 
-def _sessions_query(cursor: DBAPICursor, present: frozenset[str]) -> Select[Any]:
+@lru_cache(_MAX_SCHEMAS)
+def _sessions_query(present: frozenset[str], *, is_indexed: bool) -> str:
     sessions = table("sessions", *map(column, present))
     columns: list[ColumnElement[Any]] = [
         sessions.c[name] if name in present else null().label(name) for name in _COLUMNS
     ]
-    last_message_at = _last_message_at(cursor, sessions.c.id)
-    return select(*columns, _forked(present), last_message_at).select_from(sessions)
+    last_message_at = _last_message_at(sessions.c.id) if is_indexed else null()
+    return _compiled(
+        select(*columns, _forked(present), last_message_at.label("last_message_at")).select_from(sessions)
+    )
 
 
 def _forked(present: frozenset[str]) -> ColumnElement[Any]:
@@ -182,19 +195,23 @@ def _forked(present: frozenset[str]) -> ColumnElement[Any]:
     return or_(*marked).label("forked")
 
 
-def _last_message_at(cursor: DBAPICursor, session_id: ColumnElement[Any]) -> ColumnElement[Any]:
+def _is_indexed(cursor: DBAPICursor) -> bool:
     cursor.execute(_HAS_LAST_MESSAGE_INDEX)
-    if cursor.fetchone() is None:
-        return null().label("last_message_at")
+    return cursor.fetchone() is not None
+
+
+def _last_message_at(session_id: ColumnElement[Any]) -> ColumnElement[Any]:
     messages = table("messages", column("session_id"), column("timestamp"))
-    newest = select(func.max(messages.c.timestamp)).where(messages.c.session_id == session_id)
-    return newest.scalar_subquery().label("last_message_at")
+    return select(func.max(messages.c.timestamp)).where(messages.c.session_id == session_id).scalar_subquery()
 
 
 def _routing(cursor: DBAPICursor) -> dict[str, object]:
-    needed = {"scope", "session_key", "entry_json", "updated_at"}
-    if not needed <= _columns_of(cursor, "gateway_routing"):
+    if not set(_ROUTING.c.keys()) <= _columns_of(cursor, _ROUTING.name):
         return {}
-    routing = table("gateway_routing", *map(column, sorted(needed)))
-    query = select(routing.c.session_key, routing.c.entry_json).order_by(routing.c.updated_at, routing.c.scope)
-    return {key: entry for key, entry in _rows(cursor, query) if isinstance(key, str)}
+    return {key: entry for key, entry in _rows(cursor, _routing_query()) if isinstance(key, str)}
+
+
+@cache
+def _routing_query() -> str:
+    columns = _ROUTING.c
+    return _compiled(select(columns.session_key, columns.entry_json).order_by(columns.updated_at, columns.scope))

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.payload import freeze, freeze_row
+from hermes_cache.hermes.gateway_routing import Routing
+from hermes_cache.hermes.joining import NOTHING, Told, join, tell
 from hermes_cache.hermes.lineage import trace
 from hermes_cache.hermes.session_index import IndexRecord
 from hermes_cache.hermes.session_rows import Known, make_row
@@ -63,6 +65,36 @@ def test_every_session_is_shown_once_or_stands_in_one_chain(records: dict[str, S
     assert len(members) == len(set(members))
     assert {lineage.tip(each) for each in records} | set(members) == set(records)
     assert all(lineage.root(chain[-1]) == chain[0] for chain in lineage.chains.values())
+
+
+TITLES = st.one_of(st.none(), st.text("xy", max_size=1))
+TOLD = st.builds(
+    lambda kindred, titles, index, routing, jobs: tell(
+        {sid: record._replace(id=sid, title=titles.get(sid)) for sid, record in kindred.items()},
+        index,
+        routing=routing,
+        jobs=jobs,
+        projects={},
+    ),
+    KINDRED,
+    st.dictionaries(IDS, TITLES),
+    st.dictionaries(
+        IDS, st.builds(lambda title, parent: IndexRecord("?", title, parent_session_id=parent), TITLES, IDS)
+    ),
+    st.dictionaries(IDS, st.builds(Routing, IDS, TITLES, st.none())),
+    st.sampled_from([{}, {"nightly": "Nightly"}]),
+)
+
+
+@given(TOLD, TOLD)
+def test_joining_what_moved_gives_what_joining_everything_gives(before: Told, after: Told) -> None:
+    """X5: titles, parents, chains and peers come and go; each is seen wherever it shows."""
+    known = join("default", before, NOTHING, {})
+
+    refreshed = join("default", after, before, known)
+
+    assert refreshed == join("default", after, NOTHING, {})
+    assert all(each is known[sid] for sid, each in refreshed.items() if each == known.get(sid))
 
 
 @given(st.dictionaries(IDS, st.tuples(AGENT, AGENT)))
