@@ -1,7 +1,8 @@
 """Reads while invalidations arrive faster than builds end.
 
-One key, one small row, 20 events a second, builds of 50 ms, one thread that reads 30 times in a row; no sources.
-The lock cache repeats a build that an event overtook, three times at most.
+One key, no rows, an event every 50 ms, builds of 50 ms, one thread that reads 30 times in a row, each time as soon
+as another event came, so that no read is a hit; no sources. The lock cache repeats a build that an event overtook,
+three times at most.
 """
 
 import threading
@@ -26,6 +27,7 @@ class _Truth:
     def __init__(self) -> None:
         self.changes = 0
         self.announced = 0
+        self.news = threading.Event()
         self.builds = 0
 
     def build(self, _key: object) -> Mapping[str, object]:
@@ -66,6 +68,8 @@ def _broken_reads(truth: _Truth, read: Callable[[], Mapping[str, object]], inval
     broken = 0
     with _events(truth, invalidate):
         for _ in range(_READS):
+            truth.news.clear()
+            assert truth.news.wait(10.0)
             known = truth.announced
             built_from = read()["built_from"]
             assert isinstance(built_from, int)
@@ -78,10 +82,13 @@ def _events(truth: _Truth, invalidate: Callable[[], None]) -> Iterator[None]:
     stop = threading.Event()
 
     def publish() -> None:
-        while not stop.wait(_PERIOD_S):
+        next_s = time.monotonic() + _PERIOD_S
+        while not stop.wait(max(0.0, next_s - time.monotonic())):
+            next_s += _PERIOD_S
             truth.changes += 1
             invalidate()
             truth.announced = truth.changes
+            truth.news.set()
 
     thread = threading.Thread(target=publish)
     thread.start()
