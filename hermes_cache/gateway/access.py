@@ -55,7 +55,8 @@ class Access:
 
     def remember(self, request: Request, response: Response) -> None:
         """Let a browser that came with the token in its address show it from now on, as a cookie."""
-        if self._token and request.args.get(_PARAMETER):
+        # Refusals come by here, too: the cookie holds the token, so a wrong one must not bring it.
+        if self._token and self._is_token(request.args.get(_PARAMETER)):
             response.set_cookie(_COOKIE, self._token, httponly=True, samesite="Strict")
 
     def _shows_token(self, request: Request) -> bool:
@@ -67,7 +68,10 @@ class Access:
             request.args.get(_PARAMETER),
             request.cookies.get(_COOKIE),
         )
-        return any(compare_digest(each.encode(), self._token.encode()) for each in shown if each)
+        return any(map(self._is_token, shown))
+
+    def _is_token(self, shown: str | None) -> bool:
+        return bool(shown and self._token) and compare_digest(shown.encode(), self._token.encode())
 
 
 def _host_name(host: str) -> str:

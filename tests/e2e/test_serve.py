@@ -228,12 +228,13 @@ def test_a_browser_shows_the_token_once_and_its_cookie_from_then_on(serve: Calla
     # Proves W5.
     site = serve(GatewaySettings(token=TOKEN))
 
-    refused = site.get(LIST)
+    refused = site.get("/?token=wrong")
     page = site.get("/?token=correct%20horse")
     answer = site.get(LIST, Cookie=page.headers["Set-Cookie"].partition("; ")[0])
 
     assert (refused.status, page.status, answer.status) == (401, 200, 200)
     assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert "Set-Cookie" not in refused.headers
 
 
 def test_the_page_loads_nothing_from_elsewhere(site: Site) -> None:

@@ -91,6 +91,16 @@ def test_a_browser_that_brought_the_token_keeps_it_as_a_cookie_that_no_script_re
     assert "SameSite=Strict" in cookie
 
 
+@pytest.mark.parametrize("path", ["/?token=wrong", "/?token=", "/"])
+def test_who_does_not_show_the_token_is_never_given_it(path: str) -> None:
+    # Proves W5.
+    access, response = Access(GatewaySettings(token=TOKEN)), Response()
+
+    access.remember(request_with(path=path), response)
+
+    assert "Set-Cookie" not in response.headers
+
+
 def test_the_token_is_no_parameter_of_the_view() -> None:
     # Proves W1, W5.
     request = request_with(path="/api/sessions?token=x&show_cli=1")
