@@ -1,5 +1,6 @@
 """Laws of the Hermes reader: rules X3, X5 and X7 for whatever a home may hold."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -68,27 +69,34 @@ def test_every_session_is_shown_once_or_stands_in_one_chain(records: dict[str, S
 
 
 TITLES = st.one_of(st.none(), st.text("xy", max_size=1))
-TOLD = st.builds(
-    lambda kindred, titles, index, routing, jobs: tell(
-        {sid: record._replace(id=sid, title=titles.get(sid)) for sid, record in kindred.items()},
-        index,
-        routing=routing,
-        jobs=jobs,
-        projects={},
-    ),
-    KINDRED,
-    st.dictionaries(IDS, TITLES),
-    st.dictionaries(
-        IDS, st.builds(lambda title, parent: IndexRecord("?", title, parent_session_id=parent), TITLES, IDS)
-    ),
-    st.dictionaries(IDS, st.builds(Routing, IDS, TITLES, st.none())),
-    st.sampled_from([{}, {"nightly": "Nightly"}]),
+PARTS = st.fixed_dictionaries(
+    {
+        "kindred": KINDRED,
+        "titles": st.dictionaries(IDS, TITLES),
+        "index": st.dictionaries(
+            IDS, st.builds(lambda title, parent: IndexRecord("?", title, parent_session_id=parent), TITLES, IDS)
+        ),
+        "routing": st.dictionaries(IDS, st.builds(Routing, IDS, TITLES, st.none())),
+        "jobs": st.sampled_from([{}, {"nightly": "Nightly"}]),
+    }
 )
 
 
-@given(TOLD, TOLD)
-def test_joining_what_moved_gives_what_joining_everything_gives(before: Told, after: Told) -> None:
+def _told(parts: dict[str, Any]) -> Told:
+    titles = parts["titles"]
+    sessions = {sid: record._replace(id=sid, title=titles.get(sid)) for sid, record in parts["kindred"].items()}
+    return tell(sessions, parts["index"], routing=parts["routing"], jobs=parts["jobs"], projects={})
+
+
+@given(PARTS, PARTS, st.sets(st.sampled_from(["kindred", "titles", "index", "routing", "jobs"]), max_size=2))
+def test_joining_what_moved_gives_what_joining_everything_gives(
+    older: dict[str, Any], newer: dict[str, Any], changed: set[str]
+) -> None:
     """X5: titles, parents, chains and peers come and go; each is seen wherever it shows."""
+    before = _told(older)
+    after = _told({**older, **{name: newer[name] for name in changed}})
+    held = {sid: old for sid, new in after.sessions.items() if (old := before.sessions.get(sid)) == new}
+    after = replace(after, sessions={**after.sessions, **held})
     known = join("default", before, NOTHING, {})
 
     refreshed = join("default", after, before, known)
