@@ -32,6 +32,7 @@ from hermes_cache.errors import (
     JournalUnavailableError,
     LookupTimeoutError,
     PolicyError,
+    ProfileNotFoundError,
     SourceError,
 )
 from hermes_cache.hermes.home import HermesHome
@@ -57,6 +58,7 @@ __all__ = [
     "Payload",
     "Policy",
     "PolicyError",
+    "ProfileNotFoundError",
     "Rendered",
     "SessionListCache",
     "SessionListChanged",

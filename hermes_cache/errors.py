@@ -133,9 +133,67 @@ class SourceError(HermesCacheError):
         return type(self), (self.path, self.reason)
 
 
+class ProfileNotFoundError(SourceError):
+    """The home is there, and has no such profile.
+
+    Attributes:
+        profile: The name that was asked for.
+    """
+
+    def __init__(self, path: object, profile: str) -> None:
+        self.profile = profile
+        super().__init__(path, f"there is no profile {profile!r}")
+
+    def __reduce__(self) -> tuple[type["ProfileNotFoundError"], tuple[str, str]]:
+        return type(self), (self.path, self.profile)
+
+
 class JournalError(HermesCacheError):
     """The journal refused or failed."""
 
 
 class JournalUnavailableError(JournalError):
     """What was asked for needs a journal that can be reached, and there is none."""
+
+
+class JournalGapError(JournalError):
+    """Events that a reader has not read are gone; it must invalidate everything and go on from the end.
+
+    Attributes:
+        seq: Up to where the reader had come.
+        reason: What became of the events, in words.
+    """
+
+    def __init__(self, seq: int, reason: str) -> None:
+        self.seq = seq
+        self.reason = reason
+        super().__init__(f"events after {seq} are missed: {reason}; invalidate everything, then read from the end")
+
+
+class JournalDamagedError(JournalError):
+    """What the journal holds is not what was written.
+
+    Attributes:
+        seq: The row, which a reader must take as a missed event and pass over; None where the whole journal is
+            damaged, which only putting another in its place mends.
+        reason: What is wrong, in words.
+    """
+
+    def __init__(self, seq: int | None, reason: str) -> None:
+        self.seq = seq
+        self.reason = reason
+        what = "the journal is damaged" if seq is None else f"row {seq} of the journal is damaged"
+        todo = "put another in its place" if seq is None else "invalidate everything, then read on after it"
+        super().__init__(f"{what}: {reason}; {todo}")
+
+
+class JournalSetupError(JournalError, ValueError):
+    """The journal that was named can never work as it is; the message says what to change.
+
+    Attributes:
+        where: Which journal, without its password.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where = where
+        super().__init__(f"{where} cannot be the journal: {reason}")

@@ -14,7 +14,7 @@ from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Outcome, Reason, State
-from hermes_cache.errors import BuildError
+from hermes_cache.errors import BuildError, ProfileNotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Health:
     Attributes:
         running: It was started and not stopped.
         healthy: It runs, no build fails, no callable fails, and builds may start.
-        failing: Why the last build of a key failed, for the keys whose last build did.
+        failing: Why the last build of a key failed, for the keys whose last build did, of profiles that are there.
         failing_callables: The callables given to the cache that failed when they were last called.
         abandoned: Builds that hang.
         journal_lag_s: Seconds behind the journal; None without one.
@@ -161,8 +161,9 @@ def stats_of(state: State, outcomes: Mapping[str, int], dropped_notices: int) ->
 
 
 def health_of(state: State, policy: Policy, failing_callables: frozenset[str], *, running: bool) -> Health:
-    """Say whether all is well."""
-    failing = {key: str(failure.cause) for key, failure in state.failures.items()}
+    """Say whether all is well; to be asked for a profile that is not there is no failure."""
+    failures = ((key, failure.cause) for key, failure in state.failures.items())
+    failing = {key: str(cause) for key, cause in failures if not isinstance(cause, ProfileNotFoundError)}
     may_build = len(state.abandoned) < policy.max_abandoned
     healthy = running and may_build and not failing and not failing_callables
     return Health(running, healthy, failing, failing_callables, len(state.abandoned))

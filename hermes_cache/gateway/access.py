@@ -71,7 +71,7 @@ class Access:
         return any(map(self._is_token, shown))
 
     def _is_token(self, shown: str | None) -> bool:
-        return bool(shown and self._token) and compare_digest(shown.encode(), self._token.encode())
+        return compare_digest((shown or "").encode(), self._token.encode()) if self._token else False
 
 
 def _host_name(host: str) -> str:

@@ -15,6 +15,7 @@ from hermes_cache.errors import (
     HermesCacheError,
     JournalUnavailableError,
     LookupTimeoutError,
+    ProfileNotFoundError,
     SourceError,
 )
 from hermes_cache.gateway.view_query import ParameterError
@@ -53,6 +54,8 @@ def failure_answer(error: HermesCacheError) -> Response:
             return error_answer(HTTPStatus.BAD_REQUEST, str(error), field=error.field)
         case LookupTimeoutError():
             return error_answer(HTTPStatus.GATEWAY_TIMEOUT, str(error))
+        case BuildError(__cause__=ProfileNotFoundError(profile=profile)) | ProfileNotFoundError(profile=profile):
+            return error_answer(HTTPStatus.NOT_FOUND, f"there is no profile {profile!r} here", field="profile")
         case BuildError():
             return _later(error, error.retry_in_s)
         case SourceError() | CacheBusyError() | CacheStoppedError() | JournalUnavailableError():

@@ -5,15 +5,16 @@ Source: rules X4, B8, R11.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from threading import Lock
 from typing import Final
 
 from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey
-from hermes_cache.errors import SourceError
+from hermes_cache.errors import ProfileNotFoundError, SourceError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.hermes.file_stamps import ABSENT, file_stamp
 from hermes_cache.hermes.held_databases import HeldDatabases
-from hermes_cache.hermes.locations import ALL_PROFILES, Locations, scope_of
+from hermes_cache.hermes.locations import ALL_PROFILES, Locations, ProfileFiles, scope_of
 from hermes_cache.hermes.profile_reading import ProfileReader
 from hermes_cache.hermes.projection import Projection, refreshed
 from hermes_cache.hermes.sharing import Sharing
@@ -55,6 +56,7 @@ class HomeBuilder:
         """Give the payload of a key as of now.
 
         Raises:
+            ProfileNotFoundError: The home has no such profile.
             SourceError: A file that brings rows cannot be read; it names the file and the reason.
         """
         return self.view(self.refresh(scope_of(key)), key)
@@ -119,8 +121,20 @@ class HomeBuilder:
 
     def _of_profile(self, slot: _Slot, profile: str) -> Snapshot:
         files = self._locations.files(profile)
-        slot.projection = refreshed(slot.projection, files, self._reader, self._databases)
+        try:
+            slot.projection = refreshed(slot.projection, files, self._reader, self._databases)
+        except SourceError as error:
+            if slot.projection is None and self._is_nobodys(files, error):
+                raise ProfileNotFoundError(files.home, profile) from error
+            raise
         return slot.projection.snapshot
+
+    def _is_nobodys(self, files: ProfileFiles, error: SourceError) -> bool:
+        """Say whether a profile has neither folder nor sessions, in a home that is there."""
+        # The database is looked at last, so that the front end's index has been read by then.
+        is_database = error.path == str(files.state_db) and files.state_db.parent == files.home
+        root = self._locations.files(DEFAULT_PROFILE).home
+        return is_database and _is_absent(files.home) and not _is_absent(root)
 
     def _joined(self, slot: _Slot) -> Snapshot:
         snapshots = tuple([self._part(profile) for profile in self._listed_profiles()])
@@ -144,7 +158,7 @@ class HomeBuilder:
     def _is_used(self, profile: str, indexed: frozenset[str]) -> bool:
         held = self._slots.get(profile)
         was_read = held is not None and held.projection is not None
-        return profile in indexed or was_read or file_stamp(self._locations.files(profile).state_db) != ABSENT
+        return profile in indexed or was_read or not _is_absent(self._locations.files(profile).state_db)
 
     def _start_anew(self) -> None:
         # Locks that another thread held at a fork stay held in the child, so nothing is taken over.
@@ -152,6 +166,10 @@ class HomeBuilder:
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
         self._sharing = Sharing()
         self._reader = ProfileReader(self._locations.is_root_profile)
+
+
+def _is_absent(path: Path) -> bool:
+    return file_stamp(path) == ABSENT
 
 
 def _are_same(older: tuple[Snapshot, ...], newer: tuple[Snapshot, ...]) -> bool:

@@ -194,6 +194,17 @@ def test_a_bad_parameter_is_refused_with_its_name(site: Site, path: str, field: 
     assert field in str(answer.told["error"])
 
 
+def test_a_profile_that_the_home_lacks_is_not_found(site: Site) -> None:
+    # Proves W1, X8: nobody's typing error makes the gateway unwell, and none of its paths is told.
+    answers = [site.get("/api/sessions?profile=nobody") for _ in range(3)]
+    health = site.get("/api/health")
+
+    assert [(each.status, each.told["field"]) for each in answers] == [(404, "profile")] * 3
+    assert all("'nobody'" in str(each.told["error"]) for each in answers)
+    assert all(str(site.home) not in str(each.told) for each in answers)
+    assert (health.status, health.told["healthy"]) == (200, True)
+
+
 def test_an_absent_parameter_follows_the_settings_file(home: Path, serve: Callable[..., Site]) -> None:
     # Proves W1.
     (home / "webui" / "settings.json").write_text('{"show_cli_sessions": false, "show_cron_sessions": true}')

@@ -19,6 +19,7 @@ from hermes_cache.errors import (
     MailboxReentryError,
     PayloadError,
     PolicyError,
+    ProfileNotFoundError,
     SourceError,
 )
 
@@ -93,3 +94,12 @@ def test_a_source_error_crosses_processes() -> None:
     twin = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
 
     assert (twin.path, twin.reason, str(twin)) == (error.path, error.reason, str(error))
+
+
+def test_a_profile_that_is_not_there_crosses_processes() -> None:
+    """X8"""
+    error = ProfileNotFoundError("/home/profiles/work", "work")
+
+    twin = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
+
+    assert (type(twin), twin.profile, str(twin)) == (ProfileNotFoundError, "work", str(error))

@@ -13,6 +13,7 @@ from hermes_cache.errors import (
     HermesCacheError,
     LookupTimeoutError,
     PolicyError,
+    ProfileNotFoundError,
     SourceError,
 )
 from hermes_cache.gateway.answers import failure_answer, health_answer, one_line
@@ -42,6 +43,17 @@ def test_an_error_has_its_status_and_says_when_to_come_again(
     assert answer.status_code == status
     assert answer.headers.get("Retry-After") == retry_after
     assert orjson.loads(answer.data) == {"error": str(error)}
+
+
+def test_a_profile_that_is_not_there_is_not_found_by_its_name_alone() -> None:
+    # Proves W1: no path of the server stands in the answer.
+    error = BuildError(KEY, "ProfileNotFoundError: /home/me/.hermes/profiles/work: there is no profile 'work'")
+    error.__cause__ = ProfileNotFoundError("/home/me/.hermes/profiles/work", "work")
+
+    answer = failure_answer(error)
+
+    assert answer.status_code == 404
+    assert orjson.loads(answer.data) == {"error": "there is no profile 'work' here", "field": "profile"}
 
 
 def test_a_reason_that_is_no_text_still_makes_an_answer() -> None:

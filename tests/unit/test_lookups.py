@@ -5,7 +5,7 @@ import pytest
 from hermes_cache.core.content import Content
 from hermes_cache.core.effects import Served
 from hermes_cache.core.lookups import health_of, lookup_of, stats_of
-from hermes_cache.errors import BuildError
+from hermes_cache.errors import BuildError, ProfileNotFoundError
 from hermes_cache.testing.core_script import CoreScript, target_of
 
 HERE = target_of()
@@ -73,6 +73,15 @@ def test_health_names_the_keys_whose_last_build_failed() -> None:
 
     assert not health.healthy
     assert health.failing == {HERE.key: "locked"}
+
+
+def test_a_question_for_a_profile_that_is_not_there_is_no_failure() -> None:
+    """L4, X8"""
+    script = CoreScript()
+    script.read(HERE)
+    script.fail(script.running(HERE), ProfileNotFoundError("/home/profiles/nobody", "nobody"))
+
+    assert health_of(script.state, script.policy, frozenset(), running=True).healthy
 
 
 def test_a_running_cache_with_nothing_in_its_way_is_healthy() -> None:
