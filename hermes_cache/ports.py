@@ -4,11 +4,12 @@ These are Protocols: a callable or an object of the right shape will do. Foreign
 hang or return late; the cache survives that, and the promises below say what it makes of it.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from hermes_cache.core.content import Content
+from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.overlay import LiveSession
 from hermes_cache.core.stamps import SETTINGS_PART
@@ -20,12 +21,17 @@ __all__ = [
     "Builder",
     "Clock",
     "Executor",
+    "FoldSnapshot",
     "IsRootProfile",
     "JoiningBuilder",
+    "Journal",
     "LastKnown",
     "LiveSessions",
+    "Place",
+    "Recorded",
     "ScopedBuilder",
     "SettingsVersion",
+    "Snapshot",
     "Sources",
 ]
 
@@ -158,3 +164,93 @@ IsRootProfile: TypeAlias = Callable[[str], bool]
 
 SettingsVersion: TypeAlias = Callable[[], Hashable]
 """Gives a value that moves when settings change; asked by the checker (rule V3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a reader has come in a journal.
+
+    Attributes:
+        journal: Names the journal; another one put in its place has another name.
+        seq: Everything up to and with this one was read; 0 before the first.
+        mark: The id of the event there, as text, by which a journal restored from an older copy is told; blank
+            where it is not known.
+    """
+
+    journal: str
+    seq: int = 0
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event in a journal, and the place of one who has read it."""
+
+    place: Place
+    event: AppliedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the events before a place amount to, in the form that `FoldSnapshot` gave it."""
+
+    place: Place
+    body: bytes
+
+
+FoldSnapshot: TypeAlias = Callable[[bytes | None, Sequence[AppliedEvent]], bytes]
+"""Folds the events after a snapshot (None: from the start) into it; pure, and called with a part at a time."""
+
+
+class Journal(Protocol):
+    """Keeps events, in one order, for every process that opens it.
+
+    Promises:
+        Sequence numbers grow by one from 1, in the order in which appends become visible: who has read up to a
+        number never finds a lower one later. An event is kept once, whatever the number of appends. What `append`
+        returned for survives the death of any process. Calls come from any thread; opening connects to nothing,
+        so that the first call finds out whether the journal can be reached. A forked child goes on with
+        connections of its own.
+
+    Every call may raise `JournalUnavailableError`, after seconds at most: nothing is known of what it did, and it
+    is safe to do again. `JournalSetupError` says that trying again is of no use, `JournalDamagedError` without a
+    row that the journal must be replaced. Source: rules J1 to J6.
+    """
+
+    def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
+        """Commit events, all or none, and give their sequence numbers; a known event keeps the one it has."""
+
+    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+        """Give the events after a place, oldest first.
+
+        Raises:
+            JournalGapError: The events after the place are compacted, or the place is none of this journal.
+            JournalDamagedError: The next event is damaged; those before it were given by earlier calls.
+        """
+
+    def end(self) -> Place:
+        """Give the place of one who has read everything."""
+
+    def stamp(self) -> Hashable:
+        """Give a value that differs once anybody appended, or replaced the journal; cheap enough for each read."""
+
+    def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
+        """Wait until the stamp may differ from one that was seen; returns early at times, and at `close`."""
+
+    def snapshot(self) -> Snapshot | None:
+        """Give what the compacted events amount to; None where none were."""
+
+    def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
+        """Fold the oldest events into the snapshot and drop them.
+
+        Args:
+            fold: Called outside any transaction; damaged rows are kept from it.
+            before_s: Events said before this moment, in epoch seconds, go, up to the first younger one.
+            max_events: The oldest go until so many are left.
+
+        Returns:
+            How many were dropped; 0 too where another process was at it meanwhile.
+        """
+
+    def close(self) -> None:
+        """Let go of all connections; a later call raises `JournalUnavailableError`."""
