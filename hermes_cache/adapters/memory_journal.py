@@ -1,0 +1,149 @@
+"""A journal in memory: for tests, and for caches of one process that want one order of events.
+
+Source: rules J1 to J6, as far as they go without a disk and other processes.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from threading import Condition
+from uuid import uuid4
+
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.errors import JournalGapError, JournalUnavailableError
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.ports import FoldSnapshot, Place, Recorded, Snapshot
+
+
+class MemoryStore:
+    """What several `MemoryJournal` share; a forked child has a copy of its own.
+
+    Attributes:
+        moved: Guards all that follows, and tells of appends.
+        name: Names the journal.
+        events: What is kept, by event id, in its order.
+        snapshot: What was compacted.
+        end: The place of the last event.
+    """
+
+    def __init__(self) -> None:
+        self.name = uuid4().hex
+        self.events: dict[str, Recorded] = {}
+        self.snapshot: Snapshot | None = None
+        self.end = Place(self.name)
+        self._renew_lock()
+        after_fork_in_child(self._renew_lock)
+
+    @property
+    def start(self) -> Place:
+        """The place before the first event that is kept."""
+        return self.snapshot.place if self.snapshot else Place(self.name)
+
+    def keep(self, event: AppliedEvent) -> int:
+        """Give the sequence number of an event, which is kept if it was not known."""
+        mark = str(event.id)
+        if mark not in self.events:
+            self.end = Place(self.name, self.end.seq + 1, mark)
+            self.events[mark] = Recorded(self.end, event)
+        return self.events[mark].place.seq
+
+    def mark(self, seq: int) -> str:
+        """Give the id of the event that has a number which is not compacted away."""
+        return (
+            next((each.place.mark for each in self.after(seq - 1)), "")
+            if seq > self.start.seq
+            else self.start.mark
+        )
+
+    def after(self, seq: int) -> Iterator[Recorded]:
+        """Give the events after a number that is not compacted away."""
+        return islice(self.events.values(), seq - self.start.seq, None)
+
+    def _renew_lock(self) -> None:
+        self.moved = Condition()
+
+
+class MemoryJournal:
+    """Keeps events for as long as its store lives. Any thread may call.
+
+    Args:
+        store: Where; in a store of its own where none is given.
+    """
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self._store = store or MemoryStore()
+        self._closed = False
+
+    def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
+        """Keep the events that are not known, in the order given."""
+        with self._opened() as store:
+            seqs = [store.keep(event) for event in events]
+            store.moved.notify_all()
+            return seqs
+
+    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+        """Give the events after a place, oldest first."""
+        with self._opened() as store:
+            if after.journal != store.name:
+                raise JournalGapError(after.seq, "another journal is in its place")
+            if not store.start.seq <= after.seq <= store.end.seq:
+                raise JournalGapError(after.seq, f"the journal holds {store.start.seq + 1} to {store.end.seq}")
+            if after.mark and after.seq and after.mark != store.mark(after.seq):
+                raise JournalGapError(after.seq, "the journal went on differently from there")
+            return list(islice(store.after(after.seq), limit))
+
+    def end(self) -> Place:
+        """Give the place of one who has read everything."""
+        with self._opened() as store:
+            return store.end
+
+    def stamp(self) -> Hashable:
+        """Give the place of the last event."""
+        return self.end()
+
+    def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
+        """Wait for an append."""
+        with self._opened() as store:
+            store.moved.wait_for(lambda: self._closed or store.end != seen, timeout_s)
+
+    def snapshot(self) -> Snapshot | None:
+        """Give what the compacted events amount to."""
+        with self._opened() as store:
+            return store.snapshot
+
+    def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
+        """Fold the oldest events into the snapshot and drop them."""
+        with self._opened() as store:
+            earlier = store.snapshot
+            going = _going(list(store.events.values()), before_s, max_events)
+        if not going:
+            return 0
+        body = fold(earlier.body if earlier else None, [recorded.event for recorded in going])
+        with self._opened() as store:
+            if store.snapshot is not earlier:
+                return 0
+            store.snapshot = Snapshot(going[-1].place, body)
+            for recorded in going:
+                del store.events[recorded.place.mark]
+        return len(going)
+
+    def close(self) -> None:
+        """Wake who waits; the store stays."""
+        with self._store.moved:
+            self._closed = True
+            self._store.moved.notify_all()
+
+    @contextmanager
+    def _opened(self) -> Iterator[MemoryStore]:
+        with self._store.moved:
+            if self._closed:
+                raise JournalUnavailableError("the journal is closed; open another")
+            yield self._store
+
+
+def _going(events: list[Recorded], before_s: float, max_events: int) -> list[Recorded]:
+    surplus = len(events) - max_events
+    for index, recorded in enumerate(events):
+        if index >= surplus and recorded.event.at_s >= before_s:
+            return events[:index]
+    return events

@@ -1,0 +1,307 @@
+"""The tests that every journal must pass: a class of tests to subclass.
+
+A subclass says how its journal is opened; pytest finds the tests in it. They start threads, but no processes.
+"""
+# ruff: noqa: S101, PLR2004  # these are tests: they assert, and expected values stand where they are compared
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from threading import Barrier, Event, Thread
+from time import monotonic
+from typing import Final, TypeVar
+
+from hermes_cache.core.events import (
+    AppliedEvent,
+    EventId,
+    SessionListChanged,
+    SettingsChanged,
+    StreamStarted,
+    StreamStopped,
+)
+from hermes_cache.errors import JournalGapError, JournalUnavailableError
+from hermes_cache.ports import Journal, Place, Recorded, Snapshot
+
+_WAIT_S: Final = 20.0
+_PAIRS: Final = 15
+
+_Error = TypeVar("_Error", bound=Exception)
+
+
+def numbered(numbers: Sequence[int], *, life: str = "life") -> list[AppliedEvent]:
+    """Give events of one incarnation whose numbers are also their moments."""
+    return [SettingsChanged(id=EventId(life, number), at_s=float(number)) for number in numbers]
+
+
+class JournalContract:
+    """What holds for every journal; `open_journal` is to be overridden."""
+
+    def open_journal(self) -> Journal:
+        """Open the journal of this test once more; within a test always the same one, empty at first."""
+        raise NotImplementedError
+
+    def test_events_come_back_in_order_and_as_they_went(self) -> None:
+        """J1: every kind of event, with its profile as it was published."""
+        events: list[AppliedEvent] = [
+            SessionListChanged(id=EventId("a", 1), at_s=1.5, reason="new", profile=" Root ", session_id="ü"),
+            StreamStarted(id=EventId("a", 2), at_s=2.0, stream_id="s", profile="p"),
+            StreamStopped(id=EventId("a", 3), at_s=3.0, stream_id="s"),
+            SettingsChanged(id=EventId("b", 1), at_s=4.0),
+        ]
+        with self._two() as (writer, reader):
+            start = reader.end()
+
+            seqs = writer.append(events)
+
+            assert seqs == [1, 2, 3, 4]
+            assert [recorded.event for recorded in reader.read(start)] == events
+
+    def test_a_known_event_keeps_its_number(self) -> None:
+        """J4: known by id, in the same group, in a later one, and from another process."""
+        first, second, third = numbered([1, 2, 3])
+        with self._two() as (one, other):
+            one.append([first, second, first])
+
+            seqs = other.append([second, third, first])
+
+            assert seqs == [2, 3, 1]
+            assert [recorded.event for recorded in one.read(Place(one.end().journal))] == [first, second, third]
+
+    def test_an_empty_group_changes_nothing(self) -> None:
+        """J1."""
+        with self._two() as (journal, _):
+            before = journal.end()
+
+            assert journal.append([]) == []
+            assert journal.end() == before
+
+    def test_a_reader_goes_on_from_its_place_a_part_at_a_time(self) -> None:
+        """J4."""
+        with self._two() as (writer, reader):
+            place = reader.end()
+            writer.append(numbered(range(1, 6)))
+
+            seen = []
+            while part := reader.read(place, limit=2):
+                seen += [recorded.place.seq for recorded in part]
+                place = part[-1].place
+
+            assert seen == [1, 2, 3, 4, 5]
+            assert place == writer.end()
+
+    def test_a_stamp_moves_with_every_append_of_anybody(self) -> None:
+        """J3."""
+        with self._two() as (own, other):
+            stamps = [own.stamp(), own.stamp()]
+            own.append(numbered([1]))
+            stamps.append(own.stamp())
+            other.append(numbered([2]))
+            stamps.append(own.stamp())
+
+            assert stamps[0] == stamps[1]
+            assert len(set(stamps)) == 3
+
+    def test_a_waiter_wakes_for_an_append_of_another(self) -> None:
+        """J3."""
+        with self._two() as (writer, reader):
+            seen = reader.stamp()
+            waiter = _started(lambda: _wait_past(reader, seen))
+
+            writer.append(numbered([1]))
+            waiter.join(_WAIT_S)
+
+            assert not waiter.is_alive()
+            assert reader.stamp() != seen
+
+    def test_a_waiter_that_is_late_does_not_wait(self) -> None:
+        """J3: what was appended between the check and the wait is not slept over."""
+        with self._two() as (writer, reader):
+            seen = reader.stamp()
+            writer.append(numbered([1]))
+
+            waiter = _started(lambda: reader.wait(seen, timeout_s=600.0))
+            waiter.join(_WAIT_S)
+
+            assert not waiter.is_alive()
+
+    def test_a_wait_ends_with_its_time_and_with_close(self) -> None:
+        """L1."""
+        with self._two() as (journal, other):
+            journal.wait(journal.stamp(), timeout_s=0.01)
+            seen, began = other.stamp(), Event()
+
+            def wait() -> None:
+                began.set()
+                _until_closed(other, seen)
+
+            waiter = _started(wait)
+            began.wait(_WAIT_S)
+            other.close()
+            waiter.join(_WAIT_S)
+
+            assert not waiter.is_alive()
+
+    def test_no_reader_skips_an_event_of_writers_side_by_side(self) -> None:
+        """J4: one who reads all the while sees each number once, in order."""
+        lives = ["a", "b", "c", "d"]
+        together = Barrier(len(lives))
+        with self._two() as (reader, _):
+            threads = [_started(partial(self._append_pairs, life, together)) for life in lives]
+
+            seen = _follow(reader, len(lives) * 2 * _PAIRS)
+            for thread in threads:
+                thread.join(_WAIT_S)
+
+            assert [recorded.place.seq for recorded in seen] == list(range(1, len(seen) + 1))
+            assert len({recorded.event.id for recorded in seen}) == len(seen)
+
+    def test_compaction_by_count_keeps_the_newest(self) -> None:
+        """J6, J2: the snapshot and the events after it are all there ever was."""
+        with self._two() as (journal, other):
+            journal.append(numbered(range(1, 8)))
+
+            dropped = journal.compact(fold_ids, before_s=0.0, max_events=3)
+
+            assert dropped == 4
+            snapshot = other.snapshot()
+            assert snapshot == Snapshot(Place(journal.end().journal, 4, "life:4"), b"life:1 life:2 life:3 life:4")
+            assert [recorded.event for recorded in other.read(snapshot.place)] == numbered([5, 6, 7])
+
+    def test_compaction_by_age_stops_at_the_first_younger_event(self) -> None:
+        """J6."""
+        with self._two() as (journal, _):
+            journal.append(numbered([1, 2, 9, 3, 10]))
+
+            assert journal.compact(fold_ids, before_s=5.0, max_events=100) == 2
+            assert journal.compact(fold_ids, before_s=5.0, max_events=100) == 0
+            assert journal.end().seq == 5
+
+    def test_compactions_add_up(self) -> None:
+        """J2, J6: numbers go on when everything was compacted, and one snapshot folds into the next."""
+        with self._two() as (journal, _):
+            journal.append(numbered([1, 2]))
+            journal.compact(fold_ids, before_s=100.0, max_events=100)
+            seqs = journal.append(numbered([3]))
+            journal.compact(fold_ids, before_s=100.0, max_events=100)
+
+            snapshot = journal.snapshot()
+
+            assert seqs == [3]
+            assert snapshot is not None
+            assert (snapshot.body, snapshot.place) == (b"life:1 life:2 life:3", journal.end())
+            assert journal.read(snapshot.place) == []
+
+    def test_of_two_compactions_at_once_one_counts(self) -> None:
+        """J6: another process is at it while the snapshot is folded."""
+        with self._two() as (journal, other):
+            journal.append(numbered([1, 2, 3]))
+
+            def fold(earlier: bytes | None, events: Sequence[AppliedEvent]) -> bytes:
+                other.compact(fold_ids, before_s=0.0, max_events=1)
+                return fold_ids(earlier, events)
+
+            assert journal.compact(fold, before_s=0.0, max_events=0) == 0
+            snapshot = journal.snapshot()
+            assert snapshot is not None
+            assert snapshot.body == b"life:1 life:2"
+
+    def test_a_reader_that_fell_behind_the_compaction_is_told(self) -> None:
+        """J6."""
+        with self._two() as (journal, reader):
+            place = reader.end()
+            journal.append(numbered([1, 2, 3]))
+            journal.compact(fold_ids, before_s=0.0, max_events=1)
+
+            gap = _raised(JournalGapError, lambda: reader.read(place))
+
+            assert gap is not None
+            assert gap.seq == 0
+
+    def test_a_place_that_is_none_of_this_journal_is_told(self) -> None:
+        """J5: another journal, one restored from before the place, and one that then went on differently."""
+        with self._two() as (journal, _):
+            journal.append(numbered([1, 2]))
+            end = journal.end()
+
+            strange = [
+                replace(end, journal="other"),
+                replace(end, seq=3, mark="life:3"),
+                replace(end, mark="elsewhere:2"),
+            ]
+
+            for place in strange:
+                assert _raised(JournalGapError, partial(journal.read, place)) is not None
+            assert journal.read(end) == journal.read(replace(end, mark="")) == []
+
+    def test_a_closed_journal_says_so(self) -> None:
+        """L1."""
+        with self._two() as (journal, other):
+            end = other.end()
+            other.close()
+
+            assert _raised(JournalUnavailableError, lambda: other.read(end)) is not None
+            assert _raised(JournalUnavailableError, lambda: other.append(numbered([1]))) is not None
+            assert journal.end() == end
+
+    def _append_pairs(self, life: str, together: Barrier) -> None:
+        with closing(self.open_journal()) as journal:
+            together.wait(_WAIT_S)
+            for number in range(_PAIRS):
+                journal.append(numbered([2 * number + 1, 2 * number + 2], life=life))
+
+    @contextmanager
+    def _two(self) -> Iterator[tuple[Journal, Journal]]:
+        one, other = self.open_journal(), self.open_journal()
+        try:
+            yield one, other
+        finally:
+            one.close()
+            other.close()
+
+
+def fold_ids(earlier: bytes | None, events: Sequence[AppliedEvent]) -> bytes:
+    """Fold events into a snapshot that lists their ids."""
+    marks = [earlier.decode()] if earlier else []
+    return " ".join([*marks, *(str(event.id) for event in events)]).encode()
+
+
+def _started(run: Callable[[], None]) -> Thread:
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def _follow(journal: Journal, until: int) -> list[Recorded]:
+    seen: list[Recorded] = []
+    place, ends_at_s = Place(journal.end().journal), monotonic() + _WAIT_S
+    while len(seen) < until and monotonic() < ends_at_s:
+        stamp = journal.stamp()
+        part = journal.read(place, limit=7)
+        if not part:
+            journal.wait(stamp, timeout_s=1.0)
+            continue
+        seen += part
+        place = part[-1].place
+    return seen
+
+
+def _wait_past(journal: Journal, seen: object) -> None:
+    while journal.stamp() == seen:
+        journal.wait(seen, timeout_s=_WAIT_S)
+
+
+def _until_closed(journal: Journal, seen: object) -> None:
+    try:
+        while True:
+            journal.wait(seen, timeout_s=_WAIT_S)
+    except JournalUnavailableError:
+        return
+
+
+def _raised(kind: type[_Error], call: Callable[[], object]) -> _Error | None:
+    try:
+        call()
+    except kind as error:
+        return error
+    return None
