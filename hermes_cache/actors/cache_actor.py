@@ -3,7 +3,8 @@
 All reads, writes and invalidations go through its mailbox. A message is decided by the core, its state is taken
 over in one step, and then its effects are run: whoever is interrupted in between, the next to run the mailbox goes
 on where it stopped. A hit is no message of that kind: what was last judged a hit is remembered, and stands until
-anything at all is decided, or until the moment when age, check or a timer could change it.
+an entry, a version or a stream changes, until a check finds otherwise, or until the moment when its age or the age
+of its check ends it.
 Source: rules R1, R2, E5, L4.
 """
 
@@ -19,7 +20,7 @@ from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.actors.works import Works
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Answer, Effect, RunBuild, Served
-from hermes_cache.core.freshness import trusted_for_s, ttl_s
+from hermes_cache.core.freshness import Verdict, judge, trusted_for_s, ttl_s
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.messages import Built, Checked, Failed, Message, Publish, Tick, Weighed
 from hermes_cache.core.policy import Policy
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 AGAIN: Final = "again"
 """The reply to what was said of a profile whose alias must be asked anew (K3)."""
+
+_MOST_READ_SCOPES: Final = 4_096
+"""Profiles come from outside: past so many, checks pause until the next read of their scope."""
 
 
 class Hit:
@@ -120,10 +124,15 @@ class CacheActor(MailboxActor):
             return AGAIN
         if self._turn_taken.message is not message:
             self._run_effects()
-            self._settle_hits()
-            decision = decide(self.state, self._completed(message), self._clock(), self._policy)
+            self._count_hits()
+            before = self.state
+            decision = decide(before, self._completed(message), self._clock(), self._policy)
+            if not _leaves_hits(before, decision.state):
+                self.hits = {}
             # One step: an interrupt comes before all of it, or after.
             self._turn_taken = _Turn(message, decision.state, deque(decision.effects))
+            if isinstance(message, Checked):
+                self._renew_hits(message.target)
         self._run_effects()
         self.wake_at_s = self.state.wake_at_s
         return None
@@ -135,6 +144,8 @@ class CacheActor(MailboxActor):
         """Add what lies beside the state: what was read since, and the order of use."""
         match message:
             case Read():
+                if len(self._read_scopes) >= _MOST_READ_SCOPES:
+                    self._read_scopes.clear()
                 self._read_scopes.add(message.target.scope)
                 return message
             case Checked(by_build=False):
@@ -183,7 +194,7 @@ class CacheActor(MailboxActor):
     def _hit_until_s(self, served: Served) -> float:
         """Give the moment up to which nothing but a message can make a hit stale."""
         entry = served.entry
-        until_s = min(entry.built_at_s + ttl_s(entry, self._policy), self.state.wake_at_s)
+        until_s = min(entry.built_at_s + ttl_s(entry, self._policy), self.state.streams.next_expiry_s())
         if not entry.target.watched:
             return until_s
         check = self.state.check_of(entry.target)
@@ -191,16 +202,38 @@ class CacheActor(MailboxActor):
             return -inf
         return min(until_s, check.began_s + trusted_for_s(check, self._policy))
 
-    def _settle_hits(self) -> None:
-        """Count the hits since the last message, and forget that they were hits."""
-        hits, self.hits = self.hits, {}
-        for key, hit in hits.items():
-            self._used_s[key] = hit.used_s
+    def _count_hits(self) -> None:
+        """Count the hits since the last message."""
+        for key, hit in self.hits.items():
             if hit.count:
-                self.outcomes["hit"] += hit.count
+                self._used_s[key] = hit.used_s
                 self._read_scopes.add(hit.served.entry.target.scope)
+                # Both in one step each: an interrupt in between counts a few hits twice, and loses none.
+                self.outcomes["hit"] += hit.count
+                hit.count = 0
+
+    def _renew_hits(self, checked: Target) -> None:
+        """Let a check carry the hits of its scope on, where it found nothing moved and another one follows."""
+        state = self.state
+        scope = state.scopes.get(checked.scope)
+        for key, hit in list(self.hits.items()):
+            target = hit.served.entry.target
+            if target.scope != checked.scope:
+                continue
+            now_s = self._clock()
+            verdict = judge(state, self._policy, Read(None, target, now_s), now_s, check_by_s=-inf)
+            if verdict is Verdict.FRESH and scope is not None and scope.due_s < inf:
+                hit.until_s = self._hit_until_s(hit.served)
+            else:
+                del self.hits[key]
 
     def _recency(self) -> tuple[SessionListKey, ...]:
         held = self.state.entries
         self._used_s = {key: used_s for key, used_s in self._used_s.items() if key in held}
         return tuple(sorted(self._used_s, key=self._used_s.__getitem__))
+
+
+def _leaves_hits(before: State, after: State) -> bool:
+    """Say whether nothing that a hit was judged by changed, but for checks."""
+    unchanged = before.entries is after.entries and before.versions is after.versions
+    return unchanged and before.streams is after.streams and not after.stopped

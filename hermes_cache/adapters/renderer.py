@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from hermes_cache.core.content import Content
 from hermes_cache.core.keys import SessionListKey
@@ -17,6 +18,10 @@ from hermes_cache.forks import after_fork_in_child
 from hermes_cache.ports import LiveSessions
 
 logger = logging.getLogger(__name__)
+
+
+_MAX_BODY_BYTES: Final = 32 * 2**20
+"""Bodies are held beside the rows that they are made of: a few for those who poll, not one for every key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,9 +68,15 @@ class Renderer:
         with self._lock:
             self._renderings[key] = _Rendering(order, active, live, body)
             self._renderings.move_to_end(key)
-            while len(self._renderings) > self._most:
+            while self._is_too_much():
                 self._renderings.popitem(last=False)
         return body
+
+    def _is_too_much(self) -> bool:
+        if len(self._renderings) <= 1:
+            return False
+        held_bytes = sum(len(rendering.body.body) for rendering in self._renderings.values())
+        return len(self._renderings) > self._most or held_bytes > _MAX_BODY_BYTES
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
