@@ -1,10 +1,11 @@
 """`hermes-cache sample-home`: a realistic home on disk."""
 
+import json
+import sqlite3
 import time
 from pathlib import Path
 
 import click
-import orjson
 
 from hermes_cache.hermes.sample import make_sample_home
 
@@ -21,15 +22,17 @@ def sample_home(path: Path, *, sessions: int, seed: int, as_json: bool) -> None:
     Example:
       hermes-cache sample-home /tmp/home --sessions 5500
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
+    name = click.format_filename(path)
     if path.exists() and any(path.iterdir()):
-        raise click.UsageError(f"{path} is not empty; name a new or an empty folder")
-    click.echo(f"Making a home of {sessions} sessions in {path} ...", err=True)
+        raise click.UsageError(f"{name} is not empty; name a new or an empty folder")
+    click.echo(f"Making a home of {sessions} sessions in {name} ...", err=True)
     began_s = time.monotonic()
     try:
         make_sample_home(path, sessions=sessions, seed=seed)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise click.ClickException(f"the home could not be made: {error}") from error
     took_s = round(time.monotonic() - began_s, 2)
     click.echo(f"Done in {took_s} s.", err=True)
     told = {"path": str(path.resolve()), "sessions": sessions, "seed": seed, "took_s": took_s}
-    click.echo(orjson.dumps(told).decode() if as_json else str(path.resolve()))
+    # The standard library's: it can tell a path that is no valid UTF-8.
+    click.echo(json.dumps(told) if as_json else str(path.resolve()))

@@ -80,7 +80,7 @@ def _serve_home(path: Path, settings: GatewaySettings, port: int, life: ExitStac
         raise click.ClickException(
             f"cannot listen on {settings.host} port {port}: {error}; end what listens there, or give another port"
         ) from error
-    click.echo(f"Serving {path} at {server.url} (Ctrl-C ends it)")
+    click.echo(f"Serving {click.format_filename(path)} at {server.url} (Ctrl-C ends it)")
 
 
 def _settings(options: _Options) -> GatewaySettings:

@@ -71,6 +71,15 @@ def test_a_sample_home_is_made_and_told_as_json(tmp_path: Path) -> None:
     assert "12 sessions" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["a home?#%", "caf\udce9"])
+def test_a_sample_home_may_have_any_name(name: str, tmp_path: Path) -> None:
+    # Proves W3, X2: also one that is no valid UTF-8.
+    result = run("sample-home", str(tmp_path / name), "--sessions", "2", "--json")
+
+    assert (result.returncode, json.loads(result.stdout)["path"]) == (0, str(tmp_path / name))
+    assert "Traceback" not in result.stderr
+
+
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     # Proves W3.
     (tmp_path / "mine.txt").write_text("mine")
