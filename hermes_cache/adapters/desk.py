@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from threading import Thread
 from typing import Final
 
-from hermes_cache.adapters.parcels import Parcel, SentRow
+from hermes_cache.adapters.parcels import Parcel, SentRow, Share
 from hermes_cache.core.content import content_of
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.payload import freeze
@@ -25,7 +25,7 @@ _MOST_DESKS: Final = 8
 """Builders kept by one worker; requests that bring their own come and go."""
 
 _SENT_FOR_EACH: Final = 4
-"""Rows remembered as sent, by the rows of one payload; past it they count as unsent, and are sent again."""
+"""Rows remembered as sent, by the rows of the largest payload; past it all count as unsent."""
 
 
 class Desk:
@@ -35,8 +35,10 @@ class Desk:
         self._builder = builder
         self._sent: set[bytes] = set()
         self._last: tuple[Piece, ...] = ()
+        self._most = 0
+        self._adopted: dict[Hashable, Hashable] = {}
 
-    def build(self, key: SessionListKey, shares: Mapping[Hashable, bytes]) -> Parcel:
+    def build(self, key: SessionListKey, shares: Mapping[Hashable, Share]) -> Parcel:
         """Build a key.
 
         Args:
@@ -44,8 +46,11 @@ class Desk:
             shares: Of scopes that live in other workers and that this one joins.
         """
         if isinstance(self._builder, JoiningBuilder):
-            for scope, share in shares.items():
+            for scope, (token, share) in shares.items():
+                # Noted when it is done, by who did it: one that was lost on the way must come again.
+                self._adopted.pop(scope, None)
                 self._builder.adopt(scope, share)
+                self._adopted[scope] = token
         content = content_of(freeze(self._builder(key)))
         self._last = content.pieces or ()
         digests = None if content.pieces is None else b"".join([piece.digest for piece in self._last])
@@ -56,18 +61,20 @@ class Desk:
         wanted = frozenset(digests)
         return {piece.digest: (piece.encoded, piece.facts) for piece in self._last if piece.digest in wanted}
 
-    def parts(self, key: SessionListKey) -> tuple[Hashable, ...]:
-        """Name the scopes that a key's scope joins."""
-        return self._builder.parts(key) if isinstance(self._builder, JoiningBuilder) else ()
+    def parts(self, key: SessionListKey) -> dict[Hashable, Hashable]:
+        """Name the scopes that a key's scope joins, each with what was adopted of it."""
+        parts = self._builder.parts(key) if isinstance(self._builder, JoiningBuilder) else ()
+        return {scope: self._adopted.get(scope) for scope in parts}
 
-    def share(self, scope: Hashable, seen: Hashable) -> tuple[Hashable, bytes]:
+    def share(self, scope: Hashable, seen: Hashable) -> Share:
         """Refresh a scope for a worker that joins it; see `JoiningBuilder`."""
         if not isinstance(self._builder, JoiningBuilder):
             raise TypeError(f"{self._builder!r} shares no scopes")
         return self._builder.share(scope, seen)
 
     def _unsent(self) -> dict[bytes, SentRow]:
-        if len(self._sent) > _SENT_FOR_EACH * len(self._last):
+        self._most = max(self._most, len(self._last))
+        if len(self._sent) > _SENT_FOR_EACH * self._most:
             self._sent = set()
         rows = {p.digest: (p.encoded, p.facts) for p in self._last if p.digest not in self._sent}
         self._sent.update(rows)

@@ -4,7 +4,7 @@ A worker sends the digest of every row, and the bytes only of those that it has 
 here by any content is the same object in all. Source: rule B8.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from threading import Lock
 from typing import NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
@@ -14,6 +14,9 @@ from hermes_cache.core.rows import DIGEST_BYTES, EncodedRow, Facts
 
 SentRow: TypeAlias = tuple[bytes, Facts]
 """A row as JSON, and what the overlay must know of it."""
+
+Share: TypeAlias = tuple[Hashable, bytes]
+"""What `JoiningBuilder.share` gives of a scope."""
 
 
 class Parcel(NamedTuple):
@@ -29,6 +32,10 @@ class Parcel(NamedTuple):
     digests: bytes | None
     rows: Mapping[bytes, SentRow]
 
+    def missing(self, held: Mapping[bytes, EncodedRow]) -> list[bytes]:
+        """Name the rows that were sent before and are not held any more."""
+        return [digest for digest in _split(self.digests) if digest not in self.rows and digest not in held]
+
 
 class ReceivedRows:
     """The rows that came from workers and are still in use."""
@@ -37,21 +44,23 @@ class ReceivedRows:
         self._lock = Lock()
         self._rows: WeakValueDictionary[bytes, EncodedRow] = WeakValueDictionary()
 
-    def missing(self, parcel: Parcel) -> list[bytes]:
-        """Name the rows that were sent before and are not held any more."""
-        held = self._rows
-        return [digest for digest in _split(parcel.digests) if digest not in parcel.rows and digest not in held]
-
-    def content(self, parcel: Parcel) -> Content | None:
-        """Make a content of a parcel; None where a row of it is not held any more."""
+    def held(self, parcel: Parcel) -> dict[bytes, EncodedRow]:
+        """Give the rows of a parcel that are held; who keeps them keeps them from going."""
         with self._lock:
-            come = {digest: EncodedRow(sent[0], digest, sent[1]) for digest, sent in parcel.rows.items()}
-            pieces = [self._rows.get(digest) or come.get(digest) for digest in _split(parcel.digests)]
-            found = tuple([piece for piece in pieces if piece is not None])
-            self._rows.update({piece.digest: piece for piece in found if piece.digest in come})
-        if len(found) < len(pieces):
-            return None
-        return Content(parcel.envelope, None if parcel.digests is None else found)
+            found = {digest: self._rows.get(digest) for digest in _split(parcel.digests)}
+        return {digest: row for digest, row in found.items() if row is not None}
+
+    def content(self, parcel: Parcel, held: Mapping[bytes, EncodedRow]) -> Content:
+        """Make a content of a parcel that has all rows but those held."""
+        if parcel.digests is None:
+            return Content(parcel.envelope, None)
+        come = {digest: EncodedRow(sent[0], digest, sent[1]) for digest, sent in parcel.rows.items()}
+        with self._lock:
+            # Another build may have brought the same row meanwhile.
+            rows = {digest: self._rows.setdefault(digest, row) for digest, row in come.items()}
+        return Content(
+            parcel.envelope, tuple([held.get(digest) or rows[digest] for digest in _split(parcel.digests)])
+        )
 
 
 def _split(digests: bytes | None) -> list[bytes]:

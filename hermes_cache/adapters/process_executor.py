@@ -8,10 +8,9 @@ their places give what changed, and the joining place adopts it. Source: rules B
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Container, Hashable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from itertools import repeat
 from typing import Final, cast
 
 import cloudpickle
@@ -19,7 +18,7 @@ from loky.backend import get_context
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
 from hermes_cache.adapters import desk
-from hermes_cache.adapters.parcels import Parcel, ReceivedRows, SentRow
+from hermes_cache.adapters.parcels import Parcel, ReceivedRows, SentRow, Share
 from hermes_cache.core.content import Content
 from hermes_cache.core.state import Target
 from hermes_cache.errors import WorkerError
@@ -27,6 +26,9 @@ from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.ports import Builder, ScopedBuilder
 
 _MOST_SCOPES: Final = 4_096
+"""Scopes whose place is remembered; the names of the others choose theirs. None ever moves: what a place adopted
+of a scope that it has to read itself would stay as it was, and two joining builds could wait for each other."""
+
 _TRIES: Final = 2
 """A worker that died costs one full read, no error; a builder that kills its worker twice is told."""
 
@@ -73,22 +75,17 @@ class ProcessExecutor:
         if spec is None:
             raise TypeError("there is no builder; give one to SessionListCache, or to the read")
         scoped = self._is_scoped if builder is None else is_scoped(builder)
-        for _ in range(_TRIES):
-            place = self._place_of(target.reach) if scoped else self._free_place()
-            content = self._try(place, build_id, spec, target)
-            if content is not None:
-                return content
-            if self._is_stopped or build_id in self._given_up:
-                self._given_up.discard(build_id)
-                break
-        raise WorkerError(target.key)
+        try:
+            return self._persist(build_id, spec, target, scoped=scoped)
+        finally:
+            self._given_up.discard(build_id)
 
     def give_up(self, build_id: int) -> None:
-        """Kill the worker that runs a build."""
-        # Noted first: its thread must not try again with another worker.
+        """Kill the workers that run a build; one that has none yet gets none."""
+        # Noted first: whoever does not find the build at a worker is found by the turn that it takes next.
         self._given_up.add(build_id)
-        if not any(map(_Place.kill, self._places, repeat(build_id))):
-            self._given_up.discard(build_id)
+        for place in self._places:
+            place.kill(build_id)
 
     def stop(self) -> None:
         """End all workers."""
@@ -96,29 +93,42 @@ class ProcessExecutor:
         for place in self._places:
             place.stop()
 
+    def _persist(self, build_id: int, spec: bytes, target: Target, *, scoped: bool) -> Content:
+        for _ in range(_TRIES):
+            place = self._place_of(target.reach) if scoped else self._free_place()
+            content = self._try(place, build_id, spec, target)
+            if content is not None:
+                return content
+            if self._is_stopped or build_id in self._given_up:
+                break
+        raise WorkerError(target.key)
+
     def _try(self, place: "_Place", build_id: int, spec: bytes, target: Target) -> Content | None:
         """Build once; None where a worker died over it."""
         try:
-            with place.turn(build_id) as worker:
-                shares = self._shares(worker, spec, target)
+            with place.turn(build_id, self._given_up) as worker:
+                shares = self._shares(place, worker, build_id, spec, target)
                 parcel = cast("Parcel", worker.call(spec, "build", target.key, shares))
-                missing = self._received.missing(parcel)
+                held = self._received.held(parcel)
+                missing = parcel.missing(held)
                 rows = cast("dict[bytes, SentRow]", worker.call(spec, "rows", missing)) if missing else {}
         except _WorkerGoneError:
             return None
-        return self._received.content(parcel._replace(rows={**parcel.rows, **rows}))
+        return self._received.content(parcel._replace(rows={**parcel.rows, **rows}), held)
 
-    def _shares(self, worker: "_Worker", spec: bytes, target: Target) -> dict[Hashable, bytes]:
+    def _shares(
+        self, place: "_Place", worker: "_Worker", build_id: int, spec: bytes, target: Target
+    ) -> dict[Hashable, Share]:
         """Have the scopes that a scope joins refreshed where they live, and give what the worker lacks of them."""
         if not target.key.all_profiles:
             return {}
-        shares: dict[Hashable, bytes] = {}
-        for part in cast("tuple[Hashable, ...]", worker.call(spec, "parts", target.key)):
+        shares: dict[Hashable, Share] = {}
+        seen = cast("dict[Hashable, Hashable]", worker.call(spec, "parts", target.key))
+        for part, token in seen.items():
             owner = self._place_of(part)
-            if owner.worker is not worker:
-                with owner.turn() as other:
-                    told = other.call(spec, "share", part, worker.seen.get(part))
-                worker.seen[part], shares[part] = cast("tuple[Hashable, bytes]", told)
+            if owner is not place:
+                with owner.turn(build_id, self._given_up) as other:
+                    shares[part] = cast("Share", other.call(spec, "share", part, token))
         return shares
 
     def _free_place(self) -> "_Place":
@@ -129,10 +139,10 @@ class ProcessExecutor:
         with self._lock:
             place = self._homes.get(scope)
             if place is None:
+                if len(self._homes) >= _MOST_SCOPES:
+                    return self._places[hash(scope) % len(self._places)]
                 counts = Counter(self._homes.values())
                 place = min(self._places, key=lambda each: counts[each])
-                if len(self._homes) >= _MOST_SCOPES:
-                    self._homes.clear()
                 self._homes[scope] = place
             return place
 
@@ -163,11 +173,11 @@ def _gone_is_told() -> Iterator[None]:
 
 
 class _Worker:
-    """One worker process, and what it has adopted of scopes that live elsewhere."""
+    """One worker process."""
 
     def __init__(self) -> None:
         self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
-        self.seen: dict[Hashable, Hashable] = {}
+        self.is_gone = False
 
     def warm_up(self) -> None:
         """Start the process; it is not waited for."""
@@ -175,10 +185,15 @@ class _Worker:
             self._pool.submit(desk.arrive, os.getpid())
 
     def call(self, spec: bytes, method: str, *args: object) -> object:
-        with _gone_is_told():
-            return self._pool.submit(desk.call, spec, method, *args).result()
+        try:
+            with _gone_is_told():
+                return self._pool.submit(desk.call, spec, method, *args).result()
+        except _WorkerGoneError:
+            self.is_gone = True
+            raise
 
     def kill(self, *, wait: bool) -> None:
+        self.is_gone = True
         self._pool.shutdown(wait=wait, kill_workers=True)
 
 
@@ -186,9 +201,10 @@ class _Place:
     """Where the builds of some scopes run, one at a time. Its worker starts with the first."""
 
     def __init__(self, on_exit: Callable[[], None]) -> None:
-        self.worker: _Worker | None = None
+        self._worker: _Worker | None = None
         self._on_exit = on_exit
         self._turn = threading.Lock()
+        self._starting = threading.Lock()
         self._build_id: int | None = None
         self._stopped = False
 
@@ -196,41 +212,48 @@ class _Place:
         return self._turn.locked()
 
     @contextmanager
-    def turn(self, build_id: int | None = None) -> Iterator[_Worker]:
-        """Wait for the worker to be free, and use it; one that died over it is replaced at the next turn."""
+    def turn(self, build_id: int | None = None, given_up: Container[int] = ()) -> Iterator[_Worker]:
+        """Wait for the worker to be free, and use it; one that died over it is replaced at the next turn.
+
+        Args:
+            build_id: For which build; None for none.
+            given_up: The builds that get no turn any more.
+        """
         with self._turn:
-            if self._stopped:
-                raise _WorkerGoneError
             self._build_id = build_id
             try:
-                yield self._running()
-            except _WorkerGoneError:
-                self.worker = None
-                raise
+                worker = self._running()
+                # Looked at last: a build that is given up from now on is found with its worker, and killed.
+                if build_id in given_up:
+                    raise _WorkerGoneError
+                yield worker
             finally:
                 self._build_id = None
 
     def _running(self) -> _Worker:
-        if self.worker is None:
-            self.worker = _Worker()
-            self.worker.warm_up()
-            # Registered after the pool's own, so called before it: that one waits for its worker, however long.
-            before_exit(self._on_exit)
-        return self.worker
+        # A stop comes before a worker was begun, or finds it.
+        with self._starting:
+            if self._stopped:
+                raise _WorkerGoneError
+            if self._worker is None or self._worker.is_gone:
+                worker = _Worker()
+                worker.warm_up()
+                # Registered after the pool's own, so called before it: that one waits for its worker.
+                before_exit(self._on_exit)
+                self._worker = worker
+            return self._worker
 
-    def kill(self, build_id: int) -> bool:
-        """Kill the worker if it runs this build; say whether it did."""
-        worker = self.worker
-        if worker is None or self._build_id != build_id:
-            return False
-        worker.kill(wait=False)
-        return True
+    def kill(self, build_id: int) -> None:
+        """Kill the worker if it runs this build."""
+        worker = self._worker
+        if worker is not None and self._build_id == build_id:
+            worker.kill(wait=False)
 
     def stop(self) -> None:
-        self._stopped = True
-        worker = self.worker
-        if worker is not None:
-            worker.kill(wait=True)
+        with self._starting:
+            self._stopped = True
+        if self._worker is not None:
+            self._worker.kill(wait=True)
 
 
 def pickled(builder: Builder | str) -> bytes:

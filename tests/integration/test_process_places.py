@@ -1,0 +1,169 @@
+"""Rules B6 and B8 where builds of several worker processes meet: shares, kills and places."""
+
+import os
+import threading
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+from hermes_cache.adapters.desk import Desk
+from hermes_cache.adapters.process_executor import ProcessExecutor, pickled
+from hermes_cache.core.state import Target
+from hermes_cache.errors import BuildError, BuildTimeoutError, WorkerError
+
+ALL = SessionListKey(all_profiles=True)
+PARTS = ("one", "two", "three")
+
+
+class Folder:
+    """A joining builder whose scopes are files: a text to show, or `broken`, or `hangs`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._adopted: dict[Hashable, str] = {}
+
+    def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
+        return self.view(None, key)
+
+    def refresh(self, scope: Hashable, /) -> str:
+        with (self._folder / "calls").open("a") as calls:
+            calls.write(f"{scope}\n")
+        text = (self._folder / str(scope)).read_text()
+        if text == "broken":
+            raise OSError(f"{scope} is broken")
+        if text == "hangs":
+            (self._folder / "hanging").write_text(str(os.getpid()))
+            threading.Event().wait()
+        return text
+
+    def view(self, _snapshot: object, key: SessionListKey, /) -> Mapping[str, object]:
+        parts = PARTS if key.all_profiles else (key.profile_name,)
+        return {"sessions": [], "told": [self._adopted.get(part) or self.refresh(part) for part in parts]}
+
+    def parts(self, key: SessionListKey, /) -> tuple[Hashable, ...]:
+        return PARTS if key.all_profiles else ()
+
+    def share(self, scope: Hashable, seen: Hashable, /) -> tuple[Hashable, bytes]:
+        text = self.refresh(scope)
+        return text, b"" if seen == text else text.encode()
+
+    def adopt(self, scope: Hashable, share: bytes, /) -> None:
+        if share:
+            self._adopted[scope] = share.decode()
+
+
+class Rows:
+    """As many rows as the key's `archived_limit` says."""
+
+    def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
+        return {"sessions": [{"session_id": f"s{number}"} for number in range(key.archived_limit or 0)]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for part in PARTS:
+        (tmp_path / part).write_text("first")
+    return tmp_path
+
+
+@pytest.fixture
+def cache(folder: Path) -> Iterator[SessionListCache]:
+    policy = Policy(ttl=60.0, pool_size=3, build_timeout=15.0)
+    with SessionListCache(Folder(folder), bus=Bus(), executor="processes", policy=policy) as running:
+        running.get(ALL)
+        yield running
+
+
+def test_a_share_that_was_lost_comes_again(cache: SessionListCache, folder: Path) -> None:
+    """R1, B8"""
+    (folder / "one").write_text("second")
+    (folder / "three").write_text("broken")
+    (folder / "two").write_text("broken")
+    cache.invalidate()
+    with pytest.raises(BuildError, match="is broken"):
+        cache.get(ALL)
+    (folder / "two").write_text("second")
+    (folder / "three").write_text("second")
+    cache.invalidate()
+
+    assert cache.get(ALL)["told"] == ["second", "second", "second"]
+
+
+def test_a_worker_that_hangs_over_its_share_is_killed(cache: SessionListCache, folder: Path) -> None:
+    """B6, B8"""
+    (folder / "one").write_text("hangs")
+    cache.invalidate()
+    with pytest.raises(BuildTimeoutError):
+        cache.get(ALL)
+    (folder / "one").write_text("second")
+    cache.invalidate()
+
+    assert cache.get(ALL)["told"] == ["second", "first", "first"]
+
+
+def test_a_build_that_was_given_up_in_its_queue_never_runs(folder: Path) -> None:
+    """B6"""
+    (folder / "one").write_text("hangs")
+    executor = ProcessExecutor(pickled(Folder(folder)), 1, scoped=True)
+    target = Target(SessionListKey("one"), None, "one", watched=False)
+    failures: list[Exception] = []
+
+    def build(build_id: int) -> None:
+        try:
+            executor.build(build_id, target, None)
+        except WorkerError as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=build, args=[build_id], daemon=True) for build_id in (1, 2)]
+    threads[0].start()
+    _await_file(folder / "hanging")
+    threads[1].start()
+
+    executor.give_up(2)
+    executor.give_up(1)
+    for thread in threads:
+        thread.join(10.0)
+
+    executor.stop()
+    assert len(failures) == 2
+    assert (folder / "calls").read_text() == "one\n"
+
+
+def test_nothing_starts_after_a_stop(folder: Path) -> None:
+    """L1, B8"""
+    executor = ProcessExecutor(pickled(Folder(folder)), 2, scoped=True)
+    executor.stop()
+
+    executor.start()
+
+    with pytest.raises(WorkerError):
+        executor.build(1, Target(SessionListKey("one"), None, "one", watched=False), None)
+
+
+def test_a_narrow_view_does_not_make_the_rows_of_a_wide_one_unsent() -> None:
+    """B8"""
+    desk = Desk(Rows())
+    wide, narrow = SessionListKey(archived_limit=100), SessionListKey(archived_limit=2)
+    sent = [len(desk.build(key, {}).rows) for key in (wide, narrow, wide)]
+
+    assert sent == [100, 0, 0]
+
+
+def test_a_builder_that_the_worker_forgot_is_given_all_again(folder: Path) -> None:
+    """B8: a worker keeps a bounded number of builders."""
+    forgetful, fresh = Desk(Folder(folder)), Desk(Folder(folder))
+    forgetful.build(ALL, {"one": ("first", b"first")})
+
+    assert forgetful.parts(ALL) == {"one": "first", "two": None, "three": None}
+    assert fresh.parts(ALL) == {"one": None, "two": None, "three": None}
+
+
+def _await_file(path: Path) -> None:
+    waited = threading.Event()
+    for _ in range(1_000):
+        if path.exists():
+            return
+        waited.wait(0.01)
+    raise AssertionError(f"{path} never came")
