@@ -143,14 +143,15 @@ class SessionListCache:
         with self._lock:
             life, self._life = self._life, None
             self._stopped = True
-        self._link.disconnect()
-        if life is None:
-            return
+            # All of it under the lock: a start that comes next finds a stop that is over.
+            self._link.disconnect()
+            self._feed.close()
+            if life is None:
+                return
+            last = life.state
+            self._prior = State(position=last.position, versions=last.versions, settings=last.settings)
         if not life.stop(self._policy.stop_timeout):
             logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
-        last = life.state
-        self._prior = State(position=last.position, versions=last.versions, settings=last.settings)
-        self._feed.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -317,9 +318,13 @@ class SessionListCache:
     def _apply(self, event: AppliedEvent) -> None:
         """Apply an event: the bus calls this before anybody hears of it (E5)."""
         life = self._life or self._foresee(event)
-        if life is not None:
+        while life is not None:
             with contextlib.suppress(CacheStoppedError):
                 life.publish(event, getattr(event, "profile", None))
+            if self._life is life:
+                return
+            # That one was stopped meanwhile: what comes after it must know of the event too.
+            life = self._life or self._foresee(event)
 
     def _foresee(self, event: AppliedEvent) -> Life | None:
         """Apply an event to what a start begins with; where one came first, give its life instead."""

@@ -86,7 +86,8 @@ class Notifier:
         while (item := self._queue.get()) is not _END and not self._cut_short:
             try:
                 self._send(item)
-            except Exception:
+            except (Exception, SystemExit, GeneratorExit):
+                # A receiver that ends its thread would end all news here, for everybody.
                 _logger.warning("hermes_cache.notice_failed", exc_info=True)
 
     def _begin(self) -> None:

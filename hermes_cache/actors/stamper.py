@@ -45,6 +45,7 @@ class Stamper:
         self._active_stream_ids = active_stream_ids
         self._settings_version = settings_version
         self._failing: frozenset[str] = frozenset()
+        self._finding = threading.Lock()
         self._locks: WeakValueDictionary[Hashable, _Lock] = WeakValueDictionary()
 
     @property
@@ -69,7 +70,8 @@ class Stamper:
         Returns:
             The check; None where another one took longer than that.
         """
-        lock = self._locks.setdefault(target.scope, _Lock())
+        with self._finding:
+            lock = self._locks.setdefault(target.scope, _Lock())
         if not lock.acquire(patience_s):
             return None
         try:

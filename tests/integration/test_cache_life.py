@@ -808,3 +808,42 @@ def test_a_hung_builder_costs_its_own_build_alone(bus: Bus, builder: GatedBuilde
         assert (abandoned, cache.stats().abandoned) == (1, 0)
         assert other["sessions"] == []
         assert cache.peek(_KEY) is None
+
+
+def test_an_event_that_a_stop_and_a_start_overtake_reaches_the_next_life(
+    bus: Bus, builder: GatedBuilder, readers: ThreadPoolExecutor
+) -> None:
+    """R1, L1"""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def is_root_profile(name: str) -> bool:
+        if name == "slow":
+            asked.set()
+            go_on.wait(_WAIT_S)
+        return name == "slow"
+
+    key = SessionListKey("default")
+    with SessionListCache(builder, bus=bus, is_root_profile=is_root_profile) as cache:
+        sent = readers.submit(cache.invalidate, "slow")
+        assert asked.wait(_WAIT_S)
+        cache.stop()
+        cache.start()
+        cache.get(key)
+
+        go_on.set()
+        sent.result(_WAIT_S)
+
+        assert cache.get(key)["call"] == 2
+
+
+def test_a_stop_ends_the_subscriptions_of_a_cache_that_never_started(
+    bus: Bus, readers: ThreadPoolExecutor
+) -> None:
+    """L1"""
+    cache = SessionListCache(bus=bus)
+    subscription = cache.subscribe()
+    waiting = readers.submit(list, subscription)
+
+    cache.stop()
+
+    assert waiting.result(_WAIT_S) == []

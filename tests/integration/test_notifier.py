@@ -230,3 +230,20 @@ def test_dropping_from_a_queue_that_was_just_emptied_counts_nothing() -> None:
     notifier._drop_oldest()
 
     assert notifier.dropped == 0
+
+
+def test_a_receiver_that_ends_its_thread_does_not_end_the_news() -> None:
+    """E4, E6"""
+    heard: list[object] = []
+
+    def receive(item: object) -> None:
+        if item == "first":
+            raise SystemExit
+        heard.append(item)
+
+    notifier = Notifier(receive)
+    notifier.put("first")
+    notifier.put("second")
+    notifier.stop(_WAIT_S)
+
+    assert heard == ["second"]
