@@ -60,6 +60,8 @@ def serve(**options: Unpack[_Options]) -> None:
         signal.signal(each, signal.default_int_handler)
     with suppress(KeyboardInterrupt), ExitStack() as life:
         if options["demo"]:
+            # The demo has a front end of its own; the sessions of the user's are not to show in it.
+            os.environ.pop("HERMES_WEBUI_STATE_DIR", None)
             home = life.enter_context(demo_home(options["sessions"]))
         else:
             home = options["home"] or _default_home()
@@ -70,9 +72,7 @@ def serve(**options: Unpack[_Options]) -> None:
 def _serve_home(path: Path, settings: GatewaySettings, port: int, life: ExitStack) -> None:
     home = HermesHome(path)
     life.callback(home.close)
-    cache = life.enter_context(
-        SessionListCache(home.builder, sources=home.sources, bus=Bus(), policy=_POLICY, executor="processes")
-    )
+    cache = life.enter_context(_cache(home))
     server = GatewayServer(create_app(cache, home, settings=settings), settings.host, port)
     try:
         life.enter_context(server)
@@ -81,6 +81,15 @@ def _serve_home(path: Path, settings: GatewaySettings, port: int, life: ExitStac
             f"cannot listen on {settings.host} port {port}: {error}; end what listens there, or give another port"
         ) from error
     click.echo(f"Serving {click.format_filename(path)} at {server.url} (Ctrl-C ends it)")
+
+
+def _cache(home: HermesHome) -> SessionListCache:
+    try:
+        return SessionListCache(
+            home.builder, sources=home.sources, bus=Bus(), policy=_POLICY, executor="processes"
+        )
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _settings(options: _Options) -> GatewaySettings:
@@ -93,7 +102,9 @@ def _settings(options: _Options) -> GatewaySettings:
 
 
 def _default_home() -> Path:
-    path = Path(os.environ.get("HERMES_HOME") or Path.home() / ".hermes")
+    path = Path(os.environ.get("HERMES_HOME") or "~/.hermes").expanduser()
     if not path.is_dir():
-        raise click.ClickException(f"there is no Hermes home at {path}; name one with --home, or try --demo")
+        raise click.ClickException(
+            f"there is no Hermes home at {click.format_filename(path)}; name one with --home, or try --demo"
+        )
     return path

@@ -49,14 +49,15 @@ def test_wrong_usage_has_exit_code_2(arguments: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_serve_without_its_extra_says_what_to_install() -> None:
+@pytest.mark.parametrize(("package", "extra"), [("flask", "serve"), ("cheroot", "serve"), ("loky", "processes")])
+def test_serve_without_its_extras_says_what_to_install(package: str, extra: str, tmp_path: Path) -> None:
     # Proves W3.
-    code = "import sys; sys.modules['flask'] = None; from hermes_cache.cli.main import main; main(['serve'])"
+    run = f"from hermes_cache.cli.main import main; main(['serve', '--home', {str(tmp_path)!r}])"
 
-    result = run_python("-c", code)
+    result = run_python("-c", f"import sys; sys.modules[{package!r}] = None; {run}")
 
     assert result.returncode == 1
-    assert "pip install 'hermes_cache[serve]'" in result.stderr
+    assert f"pip install 'hermes_cache[{extra}]'" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -120,6 +120,22 @@ def test_a_demo_is_written_to_and_leaves_nothing_behind() -> None:
     assert not [child for child in children if _outlives(child)]
 
 
+def test_a_demo_shows_nothing_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Proves W1, X9.
+    (tmp_path / "sessions").mkdir()
+    own = [{"session_id": "mine", "title": "My own", "message_count": 1}]
+    (tmp_path / "sessions" / "_index.json").write_text(json.dumps(own))
+    monkeypatch.setenv("HERMES_WEBUI_STATE_DIR", str(tmp_path))
+
+    with served("--demo", "--sessions", "20") as (process, url):
+        listed = titles(url)
+        process.terminate()
+        process.wait(10)
+
+    assert listed
+    assert "My own" not in listed
+
+
 def test_the_writer_and_the_workers_of_a_demo_end_when_its_server_is_killed() -> None:
     # Proves L1.
     with served("--demo", "--sessions", "5") as (process, _):

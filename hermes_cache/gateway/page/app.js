@@ -52,11 +52,18 @@ async function ask(asked) {
   }
   if (answer.status === 304) return sayOutcome(answer, "unchanged");
   const body = await answer.json();
-  if (!answer.ok) return say(body.error, true);
+  if (!answer.ok) return refused(body.error);
   tag = answer.headers.get("ETag");
   sessions = body.sessions;
   draw();
   sayOutcome(answer, sessions.length + " sessions");
+}
+
+/* What another view showed must not stand under the name of this one. */
+function refused(reason) {
+  if (!tag) sessions = [];
+  draw();
+  say(reason, true);
 }
 
 function sayOutcome(answer, what) {
