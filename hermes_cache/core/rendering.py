@@ -6,7 +6,7 @@ the rows that there are. Source: rules O1 to O6.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple, TypeAlias
@@ -15,22 +15,21 @@ import orjson
 
 from hermes_cache.core.content import Content
 from hermes_cache.core.overlay import LiveSession, is_running, lay_over
-from hermes_cache.core.rows import Facts, digest_of, time_s
+from hermes_cache.core.rows import digest_of, time_s
 
 Rank: TypeAlias = tuple[float, int]
 """Sorts resting rows: the latest first, ties in the builder's order."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Order:
-    """The rows of a content in order, as if nothing were live.
+    """The rows of a content in order, as if nothing were live. Never changed, but for what is found at need.
 
     Attributes:
         content: Whose rows.
         ranks: Of each row, ascending.
         encoded: Of each row.
         digests: Of each row.
-        places: Where a session's rows stand in the content.
         restless: Where those stand that must be looked at whatever is live.
     """
 
@@ -38,8 +37,14 @@ class Order:
     ranks: list[Rank]
     encoded: list[bytes]
     digests: list[bytes]
-    places: Mapping[str, tuple[int, ...]]
     restless: tuple[int, ...]
+    _places: Mapping[str, tuple[int, ...]] | None = None
+
+    def places_of(self, session_ids: Iterable[str]) -> Iterator[int]:
+        """Give where the rows of sessions stand in the content."""
+        if self._places is None:
+            self._places = _places(self.content)
+        return chain.from_iterable([self._places.get(session_id, ()) for session_id in session_ids])
 
 
 class Body(NamedTuple):
@@ -62,17 +67,12 @@ def order_of(content: Content) -> Order:
     """Put the rows of a content in order."""
     pieces = content.pieces or ()
     ranked = sorted([(-piece.facts.time_s, place) for place, piece in enumerate(pieces)])
-    places: dict[str, tuple[int, ...]] = {}
-    for place, piece in enumerate(pieces):
-        if (session_id := piece.facts.session_id) is not None:
-            places[session_id] = (*places[session_id], place) if session_id in places else (place,)
     return Order(
         content,
         ranked,
         [pieces[place].encoded for _, place in ranked],
         [pieces[place].digest for _, place in ranked],
-        places,
-        tuple([place for place, piece in enumerate(pieces) if _is_restless(piece.facts)]),
+        tuple([place for place, piece in enumerate(pieces) if piece.facts.is_restless]),
     )
 
 
@@ -85,7 +85,7 @@ def render(order: Order, active: frozenset[str], live: Mapping[str, LiveSession]
         live: By session id.
     """
     content = order.content
-    touched = {*order.restless, *chain.from_iterable(order.places.get(session_id, ()) for session_id in live)}
+    touched = {*order.restless, *(order.places_of(live) if live else ())}
     if not touched:
         return Body(content.body(order.encoded), content.etag(order.digests))
     laid = [_laid(content, place, active, live) for place in sorted(touched)]
@@ -93,8 +93,12 @@ def render(order: Order, active: frozenset[str], live: Mapping[str, LiveSession]
     return Body(content.body(encoded), content.etag(digests))
 
 
-def _is_restless(facts: Facts) -> bool:
-    return facts.is_streaming or facts.stream_id is not None or facts.is_pending
+def _places(content: Content) -> dict[str, tuple[int, ...]]:
+    places: dict[str, tuple[int, ...]] = {}
+    for place, piece in enumerate(content.pieces or ()):
+        if (session_id := piece.facts.session_id) is not None:
+            places[session_id] = (*places.get(session_id, ()), place)
+    return places
 
 
 def _laid(content: Content, place: int, active: frozenset[str], live: Mapping[str, LiveSession]) -> _Laid:

@@ -25,23 +25,17 @@ class Facts(NamedTuple):
 
     Attributes:
         session_id: Its session; None where it has none.
-        stream_id: Its `active_stream_id`; None where it has none.
-        is_pending: A user message waits, and a stream is named: runtime-active though it does not stream (O4).
-        is_streaming: The row says so itself.
+        is_restless: It must be looked at whatever is live: it says that it streams, or it names a stream.
         time_s: What it is ordered by, in epoch seconds.
-        is_mapping: What is no mapping is served as `{"is_streaming": false}` (O5).
     """
 
     session_id: str | None
-    stream_id: str | None
-    is_pending: bool
-    is_streaming: bool
+    is_restless: bool
     time_s: float
-    is_mapping: bool = True
 
 
-NO_FACTS: Final = Facts(None, None, is_pending=False, is_streaming=True, time_s=0.0, is_mapping=False)
-"""Of a row that is no mapping; `is_streaming` has it looked at whenever it is served."""
+NO_FACTS: Final = Facts(None, is_restless=True, time_s=0.0)
+"""Of a row that is no mapping, which is served as another (O5)."""
 
 
 class Row(Payload):
@@ -119,13 +113,10 @@ def digest_of(encoded: bytes) -> bytes:
 
 def facts_of(row: Mapping[str, Json]) -> Facts:
     """Give what the overlay must know of a row."""
-    session_id, stream_id = row.get("session_id"), row.get("active_stream_id")
-    named = isinstance(stream_id, str) and bool(stream_id)
+    session_id = row.get("session_id")
     return Facts(
         session_id if isinstance(session_id, str) else None,
-        stream_id if isinstance(stream_id, str) else None,
-        is_pending=named and bool(row.get("has_pending_user_message")),
-        is_streaming=row.get("is_streaming") is not False,
+        is_restless=row.get("is_streaming") is not False or isinstance(row.get("active_stream_id"), str),
         time_s=time_s(row),
     )
 
