@@ -5,6 +5,7 @@ that hangs is killed with its pool, which harms no other. An all-profiles build 
 their places give what changed, and the joining place adopts it. Source: rules B6, B8, L2, L3.
 """
 
+import multiprocessing
 import os
 import threading
 from collections import Counter
@@ -156,6 +157,8 @@ class ProcessExecutor:
 
     def _begin_in_child(self) -> None:
         """Begin anew after a fork: the workers are the parent's."""
+        for place in self._places:
+            place.forget()
         self._inherited.append(self._places)
         self._begin()
 
@@ -191,6 +194,11 @@ class _Worker:
         except _WorkerGoneError:
             self.is_gone = True
             raise
+
+    def forget(self) -> None:
+        # At a child's exit multiprocessing joins all that it knows, and fails over a sibling.
+        processes = self._pool._processes or {}  # noqa: SLF001 - nobody else names them
+        multiprocessing.process._children.difference_update(processes.values())  # type: ignore[attr-defined]  # noqa: SLF001
 
     def kill(self, *, wait: bool) -> None:
         self.is_gone = True
@@ -242,6 +250,11 @@ class _Place:
                 before_exit(self._on_exit)
                 self._worker = worker
             return self._worker
+
+    def forget(self) -> None:
+        """See that a forked child takes the worker for none of its own."""
+        if self._worker is not None:
+            self._worker.forget()
 
     def kill(self, build_id: int) -> None:
         """Kill the worker if it runs this build."""

@@ -286,6 +286,30 @@ def test_the_interpreter_ends_with_a_worker_that_hangs(tmp_path: Path) -> None:
     assert (tmp_path / "begun").exists()
 
 
+def test_a_forked_child_builds_and_ends_beside_the_workers_of_its_parent() -> None:
+    """L2, L3, B8"""
+    script = """
+        import os, sys
+        from hermes_cache import Bus, SessionListCache, SessionListKey
+
+        def build(key):
+            return {"sessions": [], "pid": os.getpid()}
+
+        cache = SessionListCache(build, bus=Bus(), executor="processes")
+        before = cache.get(SessionListKey())["pid"]
+        child = os.fork()
+        if not child:
+            sys.exit(0 if cache.get(SessionListKey())["pid"] != before else 1)
+        print(os.waitpid(child, 0)[1], "sessions" in cache.get(SessionListKey(), freshness="fresh"))
+    """
+
+    ended = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=50, check=False
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0 True\n", "")
+
+
 def test_builds_are_announced_from_workers_too() -> None:
     """E6, B8"""
     bus = Bus()
