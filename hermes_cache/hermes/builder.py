@@ -157,7 +157,7 @@ class HomeBuilder:
 
     def _is_used(self, profile: str, indexed: frozenset[str]) -> bool:
         held = self._slots.get(profile)
-        was_read = held is not None and held.projection is not None
+        was_read = (held is not None and held.projection is not None) or self._sharing.adopted(profile) is not None
         return profile in indexed or was_read or not _is_absent(self._locations.files(profile).state_db)
 
     def _start_anew(self) -> None:

@@ -229,6 +229,23 @@ def test_an_index_with_odd_entries_loses_those_alone(sample: SampleHome) -> None
     assert len(rows) > 1
 
 
+def test_a_profile_adopted_from_another_process_is_not_left_out_when_its_database_goes_missing(
+    sample: SampleHome,
+) -> None:
+    """B8, X8"""
+    folder, everyone = sample.path / "profiles" / "work", SessionListKey(all_profiles=True)
+    folder.parent.mkdir()
+    make_sample_home(folder, sessions=3, profiles=())
+    joining, owning = HermesHome(sample.path).builder, HermesHome(sample.path).builder
+    joining.adopt("work", owning.share("work", None)[1])
+
+    (folder / "state.db").rename(folder / "moved")
+
+    assert joining.parts(everyone) == ("default", "work")
+    with pytest.raises(SourceError, match=r"state\.db: is missing"):
+        owning.share("work", None)
+
+
 def test_one_broken_profile_fails_the_view_of_all_and_is_named(tmp_path: Path) -> None:
     """X8"""
     sample = make_sample_home(tmp_path / "home", sessions=5)
