@@ -4,6 +4,7 @@ A fork or a restart begins another. Source: rules L1 to L3, L5.
 """
 
 from dataclasses import replace
+from math import inf
 from threading import TIMEOUT_MAX, current_thread
 from typing import Final, cast
 
@@ -142,9 +143,14 @@ class Life:
         def left_s() -> float:
             return max(0.0, ends_at_s - self.clock.monotonic_s())
 
-        self.ask(Stop())
+        try:
+            self.ask(Stop())
+        except MailboxReentryError:
+            # A signal handler on the thread that runs the mailbox: whoever it waits for would wait for it.
+            self.actor.actor_ref.tell(Stop())
+            ends_at_s = -inf
         worked = self.works.stop(left_s())
-        self.actor.actor_ref.stop()
+        self.actor.actor_ref.stop(block=left_s() > 0)
         self.notifier.stop(left_s())
         if self.actor.thread is not current_thread():
             self.actor.thread.join(left_s())

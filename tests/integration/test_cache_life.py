@@ -1,6 +1,7 @@
 """How a cache starts, stops, forks, ends and survives what is hostile (rules L1 to L5, B6, B7, W4)."""
 
 import asyncio
+import contextlib
 import gc
 import math
 import os
@@ -24,6 +25,7 @@ from hermes_cache import (
     SessionListCache,
     SessionListKey,
 )
+from hermes_cache.adapters.system_clock import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
 
 _WAIT_S = 10.0
@@ -847,3 +849,31 @@ def test_a_stop_ends_the_subscriptions_of_a_cache_that_never_started(
     cache.stop()
 
     assert waiting.result(_WAIT_S) == []
+
+
+def test_a_stop_from_a_signal_handler_inside_the_mailbox_ends_the_cache(bus: Bus, builder: GatedBuilder) -> None:
+    """L1: a handler runs between any two steps of its thread, here where the mailbox looks at the clock."""
+
+    class InterruptingClock(SystemClock):
+        """A clock at which a handler comes, once it is armed."""
+
+        handler: Callable[[], None] | None = None
+
+        def monotonic_s(self) -> float:
+            handler, self.handler = self.handler, None
+            if handler and threading.current_thread() is threading.main_thread():
+                handler()
+            return time.monotonic()
+
+    before = set(threading.enumerate())
+    clock = InterruptingClock()
+    cache = SessionListCache(builder, bus=bus, clock=clock)
+    cache.get(_KEY)
+    clock.handler = cache.stop
+
+    with contextlib.suppress(CacheStoppedError):
+        cache.get(_KEY)
+
+    with pytest.raises(CacheStoppedError):
+        cache.get(_KEY)
+    _until(lambda: set(threading.enumerate()) <= before)
