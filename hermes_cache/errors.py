@@ -6,7 +6,11 @@ attributes, builds its message from them, and says what to do.
 
 
 class HermesCacheError(Exception):
-    """The root of all errors of this package."""
+    """The root of all errors of this package; each crosses over to another process as it is."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default makes an error again from its message, where most of them are made from what it speaks of.
+        return _made_again, (type(self), self.args), self.__dict__
 
 
 class BuildError(HermesCacheError):
@@ -129,9 +133,6 @@ class SourceError(HermesCacheError):
         self.reason = reason
         super().__init__(f"{self.path}: {reason}; the list is read again once that is mended")
 
-    def __reduce__(self) -> tuple[type["SourceError"], tuple[str, str]]:
-        return type(self), (self.path, self.reason)
-
 
 class ProfileNotFoundError(SourceError):
     """The home is there, and has no such profile.
@@ -143,9 +144,6 @@ class ProfileNotFoundError(SourceError):
     def __init__(self, path: object, profile: str) -> None:
         self.profile = profile
         super().__init__(path, f"there is no profile {profile!r}")
-
-    def __reduce__(self) -> tuple[type["ProfileNotFoundError"], tuple[str, str]]:
-        return type(self), (self.path, self.profile)
 
 
 class JournalError(HermesCacheError):
@@ -197,3 +195,9 @@ class JournalSetupError(JournalError, ValueError):
     def __init__(self, where: str, reason: str) -> None:
         self.where = where
         super().__init__(f"{where} cannot be the journal: {reason}")
+
+
+def _made_again(kind: type[HermesCacheError], args: tuple[object, ...]) -> HermesCacheError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error

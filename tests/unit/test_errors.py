@@ -103,3 +103,27 @@ def test_a_profile_that_is_not_there_crosses_processes() -> None:
     twin = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own bytes
 
     assert (type(twin), twin.profile, str(twin)) == (ProfileNotFoundError, "work", str(error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BuildError("a key", "it broke", retry_in_s=2.0),
+        BuildTimeoutError("a key", "it hangs"),
+        LookupTimeoutError("a key", 0.5),
+        CacheBusyError("max_queue", 3),
+        CacheStoppedError(),
+        MailboxReentryError("an actor"),
+        PolicyError("ttl", -1, "finite"),
+        EventError("profile", 3, "a str"),
+        PayloadError("sessions[3].title", "is NaN"),
+        ProfileNotFoundError("/home/agent", "work"),
+    ],
+)
+def test_an_error_crosses_over_to_another_process_as_it_is(error: HermesCacheError) -> None:
+    """B7, B8"""
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - dumped here
+
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
