@@ -1,0 +1,214 @@
+"""The tables of a journal in a database, and what is read from them and written to them in one transaction.
+
+A sequence number of a database is handed out before the commit, so that a reader could pass a number whose
+transaction commits late. Here the last number is a row: who appends holds it until the commit, so numbers become
+visible in their order, without holes, in every database. Source: rule J4.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from hermes_cache.core.codec import checksum, decode, encode, verified
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError
+from hermes_cache.ports import Place, Recorded, Snapshot
+
+_BIG: Final = BigInteger().with_variant(Integer, "sqlite")
+_METADATA: Final = MetaData()
+
+_JOURNAL: Final = Table(
+    "hermes_cache_journal",
+    _METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("last_seq", _BIG, nullable=False),
+    Column("last_mark", Text, nullable=False),
+)
+_EVENTS: Final = Table(
+    "hermes_cache_events",
+    _METADATA,
+    Column("seq", _BIG, primary_key=True, autoincrement=False),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("at_s", Float(53), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("checksum", _BIG, nullable=False),
+)
+_SNAPSHOT: Final = Table(
+    "hermes_cache_snapshot",
+    _METADATA,
+    Column("seq", _BIG, primary_key=True, autoincrement=False),
+    Column("mark", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("checksum", _BIG, nullable=False),
+)
+
+_IDS_A_QUERY: Final = 500
+"""SQLite took 999 parameters at most for long."""
+
+
+def _to_version_1(connection: Connection) -> None:
+    _METADATA.create_all(connection, tables=[_EVENTS, _SNAPSHOT])
+
+
+_STEPS: Final[tuple[Callable[[Connection], None], ...]] = (_to_version_1,)
+"""What brings the tables from each version to the next."""
+
+
+def prepare(connection: Connection, where: str) -> None:
+    """Make the tables, or bring them to this version; nobody else may be at it.
+
+    Raises:
+        JournalSetupError: A later version made them.
+    """
+    _METADATA.create_all(connection, tables=[_JOURNAL])
+    version = connection.scalar(select(_JOURNAL.c.schema_version))
+    if version is None:
+        first = {"id": 1, "schema_version": 0, "name": uuid4().hex, "last_seq": 0, "last_mark": ""}
+        connection.execute(insert(_JOURNAL).values(first))
+    if (version or 0) > len(_STEPS):
+        raise JournalSetupError(where, f"its tables have version {version}; upgrade hermes_cache or name another")
+    for step in _STEPS[version or 0 :]:
+        step(connection)
+    if version != len(_STEPS):
+        connection.execute(update(_JOURNAL).values(schema_version=len(_STEPS)))
+
+
+def append_events(connection: Connection, events: Sequence[AppliedEvent]) -> list[int]:
+    """Write the events that are not known, and give the numbers of all."""
+    bodies = {str(event.id): (event, encode(event)) for event in events}
+    # Locked before anything is looked up: a later reader of this row sees all that is below its number.
+    last = connection.execute(select(_JOURNAL.c.last_seq).with_for_update()).scalar_one()
+    seqs = _known(connection, list(bodies))
+    rows = []
+    for seq, mark in enumerate((mark for mark in bodies if mark not in seqs), last + 1):
+        event, body = bodies[mark]
+        rows.append((seq, mark, event.at_s, body, checksum(seq, body)))
+    if rows:
+        connection.execute(insert(_EVENTS), [dict(zip(_EVENTS.c.keys(), row, strict=True)) for row in rows])
+        connection.execute(update(_JOURNAL).values(last_seq=rows[-1][0], last_mark=rows[-1][1]))
+    seqs |= {row[1]: row[0] for row in rows}
+    return [seqs[str(event.id)] for event in events]
+
+
+def read_end(connection: Connection) -> Place:
+    """Give the place of the last event."""
+    row = connection.execute(select(_JOURNAL.c.name, _JOURNAL.c.last_seq, _JOURNAL.c.last_mark)).one()
+    return Place(row.name, row.last_seq, row.last_mark)
+
+
+def read_after(connection: Connection, after: Place, limit: int) -> list[Recorded]:
+    """Give the events after a place, up to the first damaged one.
+
+    Raises:
+        JournalGapError: The place is none of this journal, or compacted.
+        JournalDamagedError: The first is damaged.
+    """
+    _check_place(connection, after)
+    query = select(_EVENTS).where(_EVENTS.c.seq > after.seq).order_by(_EVENTS.c.seq).limit(limit)
+    recorded: list[Recorded] = []
+    for expected, row in enumerate(connection.execute(query), after.seq + 1):
+        try:
+            recorded.append(_recorded(after.journal, expected, row))
+        except JournalDamagedError:
+            if not recorded:
+                raise
+            break
+    return recorded
+
+
+def read_snapshot(connection: Connection) -> Snapshot | None:
+    """Give the snapshot.
+
+    Raises:
+        JournalDamagedError: It is damaged.
+    """
+    row = connection.execute(select(_SNAPSHOT)).one_or_none()
+    if row is None:
+        return None
+    place = Place(read_end(connection).journal, row.seq, row.mark)
+    return Snapshot(place, verified(row.seq, row.body, row.checksum))
+
+
+def read_cut(connection: Connection, before_s: float, max_events: int) -> int:
+    """Give the number of the last event that is to be compacted; 0 or an older one where none is."""
+    last = read_end(connection).seq
+    younger = connection.scalar(select(func.min(_EVENTS.c.seq)).where(_EVENTS.c.at_s >= before_s))
+    return max(last - max_events, last if younger is None else younger - 1)
+
+
+def sound_events(connection: Connection, after: Place, until: int) -> tuple[list[AppliedEvent], Place]:
+    """Give the events after a place that are not damaged, up to a number, and the place there."""
+    events = []
+    place = after
+    for row in connection.execute(
+        select(_EVENTS).where(_EVENTS.c.seq > after.seq, _EVENTS.c.seq <= until).order_by(_EVENTS.c.seq)
+    ):
+        place = Place(after.journal, row.seq, row.event_id)
+        try:
+            events.append(decode(row.seq, row.body, row.checksum))
+        except JournalDamagedError:
+            continue
+    return events, place
+
+
+def replace_snapshot(connection: Connection, earlier: Snapshot | None, later: Snapshot) -> int:
+    """Put a snapshot in the place of an earlier one, and drop what it covers; give how many were dropped.
+
+    Nothing is done where another process was quicker.
+    """
+    connection.execute(select(_JOURNAL.c.last_seq).with_for_update())
+    if connection.scalar(select(_SNAPSHOT.c.seq)) != (earlier.place.seq if earlier else None):
+        return 0
+    place, body = later.place, later.body
+    connection.execute(delete(_SNAPSHOT))
+    row = {"seq": place.seq, "mark": place.mark, "body": body, "checksum": checksum(place.seq, body)}
+    connection.execute(insert(_SNAPSHOT).values(row))
+    return connection.execute(delete(_EVENTS).where(_EVENTS.c.seq <= place.seq)).rowcount
+
+
+def _known(connection: Connection, marks: list[str]) -> dict[str, int]:
+    parts = (marks[at : at + _IDS_A_QUERY] for at in range(0, len(marks), _IDS_A_QUERY))
+    queries = (select(_EVENTS.c.event_id, _EVENTS.c.seq).where(_EVENTS.c.event_id.in_(part)) for part in parts)
+    return {row.event_id: row.seq for query in queries for row in connection.execute(query)}
+
+
+def _check_place(connection: Connection, place: Place) -> None:
+    end = read_end(connection)
+    if place.journal != end.journal:
+        raise JournalGapError(place.seq, "another journal is in its place")
+    start = connection.scalar(select(_SNAPSHOT.c.seq)) or 0
+    if not start <= place.seq <= end.seq:
+        raise JournalGapError(place.seq, f"the journal holds {start + 1} to {end.seq}")
+    if place.mark and place.mark not in _marks(connection, place.seq):
+        raise JournalGapError(place.seq, "the journal went on differently from there")
+
+
+def _marks(connection: Connection, seq: int) -> Iterator[str]:
+    yield from connection.scalars(select(_EVENTS.c.event_id).where(_EVENTS.c.seq == seq))
+    yield from connection.scalars(select(_SNAPSHOT.c.mark).where(_SNAPSHOT.c.seq == seq))
+
+
+def _recorded(journal: str, expected: int, row: Row[tuple[int, str, float, bytes, int]]) -> Recorded:
+    if row.seq != expected:
+        raise JournalDamagedError(expected, f"it is gone; the next one is {row.seq}")
+    return Recorded(Place(journal, row.seq, row.event_id), decode(row.seq, row.body, row.checksum))

@@ -1,0 +1,123 @@
+"""A journal in a database: SQLite by default, PostgreSQL by URL.
+
+What the databases share stands here and in `journal_tables`; connections, transactions, the cheap check and the
+wake-up are each database's own. Source: rules J1 to J6.
+"""
+
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hermes_cache.adapters import journal_tables as tables
+from hermes_cache.adapters.sqlite_journal import SqliteDatabase
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.errors import JournalSetupError
+from hermes_cache.ports import FoldSnapshot, Place, Recorded, Snapshot
+
+
+class JournalDatabase(Protocol):
+    """What a journal asks of its database; everything that goes wrong is raised as a `JournalError`."""
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Give a transaction that sees one moment."""
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Give a transaction that is committed at its end, and wakes who waits."""
+
+    def stamp(self) -> Hashable:
+        """Give a value that differs once anybody committed."""
+
+    def wait(self, seen: Hashable, timeout_s: float) -> None:
+        """Wait until the stamp may differ from one that was seen."""
+
+    def close(self) -> None:
+        """Let go of all connections."""
+
+
+class SqlAlchemyJournal:
+    """Keeps events in a database. Any thread may call.
+
+    Args:
+        database: Connects nowhere before the first call.
+    """
+
+    def __init__(self, database: JournalDatabase) -> None:
+        self._database = database
+
+    def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
+        """Commit events, all or none, and give their sequence numbers."""
+        if not events:
+            return []
+        with self._database.writing() as connection:
+            return tables.append_events(connection, events)
+
+    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+        """Give the events after a place, oldest first."""
+        with self._database.reading() as connection:
+            return tables.read_after(connection, after, limit)
+
+    def end(self) -> Place:
+        """Give the place of one who has read everything."""
+        with self._database.reading() as connection:
+            return tables.read_end(connection)
+
+    def stamp(self) -> Hashable:
+        """Give a value that differs once anybody appended, or replaced the journal."""
+        return self._database.stamp()
+
+    def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
+        """Wait until the stamp may differ from one that was seen."""
+        self._database.wait(seen, timeout_s)
+
+    def snapshot(self) -> Snapshot | None:
+        """Give what the compacted events amount to."""
+        with self._database.reading() as connection:
+            return tables.read_snapshot(connection)
+
+    def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
+        """Fold the oldest events into the snapshot and drop them."""
+        with self._database.reading() as connection:
+            earlier = tables.read_snapshot(connection)
+            start = earlier.place if earlier else Place(tables.read_end(connection).journal)
+            events, place = tables.sound_events(
+                connection, start, tables.read_cut(connection, before_s, max_events)
+            )
+        if place == start:
+            return 0
+        body = fold(earlier.body if earlier else None, events)
+        with self._database.writing() as connection:
+            return tables.replace_snapshot(connection, earlier, Snapshot(place, body))
+
+    def close(self) -> None:
+        """Let go of all connections; a later call raises `JournalUnavailableError`."""
+        self._database.close()
+
+
+def journal_at(url: str | URL) -> SqlAlchemyJournal:
+    """Give the journal that a database URL names, such as `sqlite:////var/lib/gateway/journal.db`.
+
+    Raises:
+        JournalSetupError: The URL names no database that can hold a journal, or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise JournalSetupError(repr(url), "it is no URL; give sqlite:///path or postgresql://...") from error
+    match parsed.get_backend_name():
+        case "sqlite":
+            return SqlAlchemyJournal(SqliteDatabase(parsed))
+        case "postgresql":
+            return SqlAlchemyJournal(_postgres(parsed))
+    raise JournalSetupError(parsed.render_as_string(), "only SQLite and PostgreSQL are known")
+
+
+def _postgres(url: URL) -> JournalDatabase:
+    try:
+        from hermes_cache.adapters.postgres_journal import PostgresDatabase  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        told = "psycopg is not installed: pip install 'hermes_cache[postgres]'"
+        raise JournalSetupError(url.render_as_string(), told) from error
+    return PostgresDatabase(url)

@@ -1,0 +1,293 @@
+"""What is peculiar to a journal in an SQLite file: processes, forks, damage, replacement (rules J1 to J6, L2)."""
+
+import multiprocessing
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from hermes_cache.adapters.journal_tables import append_events
+from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
+from hermes_cache.adapters.sqlite_journal import wal_is_safe
+from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError, JournalUnavailableError
+from hermes_cache.ports import Place, Recorded
+from hermes_cache.testing.journal_contract import fold_ids, numbered
+
+_WAIT_S = 20.0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "a journal#1?.db"
+
+
+@pytest.fixture
+def journal(file: Path) -> Iterator[SqlAlchemyJournal]:
+    with closing(_at(file)) as opened:
+        yield opened
+
+
+def _at(file: Path) -> SqlAlchemyJournal:
+    return journal_at(f"sqlite:///{str(file).replace('?', '%3F')}")
+
+
+def _change(file: Path, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(statement, values)
+
+
+def _append_in_process(path: str, life: str, count: int) -> None:
+    with closing(_at(Path(path))) as journal:
+        for event in numbered(range(1, count + 1), life=life):
+            journal.append([event])
+
+
+def test_two_processes_share_one_order(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J3, J4"""
+    start = journal.end()
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_append_in_process, args=(str(file), life, 40)) for life in ("a", "b")]
+    for writer in writers:
+        writer.start()
+
+    seen: list[Recorded] = []
+    place = start
+    while len(seen) < 80 and (any(writer.is_alive() for writer in writers) or journal.end() != place):
+        stamp = journal.stamp()
+        part = journal.read(place, limit=9)
+        seen += part
+        place = part[-1].place if part else place
+        if not part:
+            journal.wait(stamp, timeout_s=0.5)
+    for writer in writers:
+        writer.join(_WAIT_S)
+
+    assert [recorded.place.seq for recorded in seen] == list(range(1, 81))
+    for life in ("a", "b"):
+        numbers = [recorded.event.id.number for recorded in seen if recorded.event.id.incarnation == life]
+        assert numbers == list(range(1, 41))
+
+
+def test_a_transaction_held_open_lets_no_later_one_pass(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J4"""
+    first, second = numbered([1, 2])
+    start, done = journal.end(), Event()
+
+    def append() -> None:
+        with closing(_at(file)) as other:
+            other.append([second])
+        done.set()
+
+    writer = Thread(target=append)
+    with journal._database.writing() as connection:
+        append_events(connection, [first])
+        writer.start()
+        overtook = done.wait(0.3)
+    writer.join(_WAIT_S)
+
+    assert not overtook
+    assert [recorded.event for recorded in journal.read(start)] == [first, second]
+
+
+def test_a_changed_row_is_named_and_can_be_passed_over(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J5"""
+    journal.append(numbered([1, 2, 3]))
+    _change(file, "UPDATE hermes_cache_events SET body = replace(body, 'life', 'lifE') WHERE seq = 2")
+    start = Place(journal.end().journal)
+
+    before = journal.read(start)
+    with pytest.raises(JournalDamagedError, match="row 2") as raised:
+        journal.read(before[-1].place)
+    after = journal.read(Place(start.journal, 2))
+
+    assert raised.value.seq == 2
+    assert [recorded.place.seq for recorded in (*before, *after)] == [1, 3]
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", b"", b"\xff" * 100])
+def test_a_hostile_row_is_a_typed_error(file: Path, journal: SqlAlchemyJournal, value: object) -> None:
+    """J5"""
+    journal.append(numbered([1]))
+    _change(file, "PRAGMA writable_schema = ON")
+    _change(file, "DROP TABLE hermes_cache_events")
+    _change(file, "CREATE TABLE hermes_cache_events (seq, event_id, at_s, body, checksum)")
+    _change(file, "INSERT INTO hermes_cache_events VALUES (1, 'life:1', 1.0, ?, 12)", value)
+
+    with pytest.raises(JournalDamagedError, match="row 1"):
+        journal.read(Place(journal.end().journal))
+
+
+def test_a_row_that_is_gone_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J4"""
+    journal.append(numbered([1, 2]))
+    _change(file, "DELETE FROM hermes_cache_events WHERE seq = 1")
+
+    with pytest.raises(JournalDamagedError, match="row 1"):
+        journal.read(Place(journal.end().journal))
+
+
+def test_a_damaged_row_does_not_hinder_compaction(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J6"""
+    journal.append(numbered([1, 2, 3]))
+    _change(file, "UPDATE hermes_cache_events SET checksum = 0 WHERE seq = 2")
+
+    dropped = journal.compact(fold_ids, before_s=0.0, max_events=0)
+    snapshot = journal.snapshot()
+
+    assert dropped == 3
+    assert snapshot is not None
+    assert snapshot.body == b"life:1 life:3"
+
+
+def test_a_damaged_snapshot_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J2, J5"""
+    journal.append(numbered([1]))
+    journal.compact(fold_ids, before_s=0.0, max_events=0)
+    _change(file, "UPDATE hermes_cache_snapshot SET body = X'00'")
+
+    with pytest.raises(JournalDamagedError, match="row 1"):
+        journal.snapshot()
+
+
+@pytest.mark.parametrize("make", ["delete", "replace", "empty"])
+def test_a_journal_that_another_took_the_place_of_is_told(
+    file: Path, journal: SqlAlchemyJournal, make: str
+) -> None:
+    """J5"""
+    journal.append(numbered([1]))
+    place, stamp = journal.end(), journal.stamp()
+    if make == "empty":
+        os.truncate(file, 0)
+    else:
+        file.unlink()
+    if make == "replace":
+        with closing(_at(file)) as other:
+            other.append(numbered([1]))
+
+    moved = journal.stamp() != stamp
+    with pytest.raises((JournalGapError, JournalUnavailableError, JournalDamagedError)):
+        journal.read(place)
+    seqs = journal.append(numbered([5]))
+
+    assert moved
+    assert seqs[0] in {1, 2}
+    assert journal.end().journal != place.journal
+
+
+def test_a_journal_restored_from_an_older_copy_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J5: also where it has gone on since, past the reader's place."""
+    journal.append(numbered([1]))
+    copy = file.with_name("copy.db")
+    shutil.copy(file, copy)
+    journal.append(numbered([2]))
+    place = journal.end()
+    copy.replace(file)
+
+    with pytest.raises(JournalGapError, match="holds 1 to 1"):
+        journal.read(place)
+    journal.append(numbered([3, 4]))
+
+    with pytest.raises(JournalGapError, match="differently"):
+        journal.read(place)
+
+
+def test_what_is_no_database_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J5"""
+    file.write_bytes(b"this is no database, and long enough to be looked at" * 40)
+
+    with pytest.raises(JournalDamagedError, match="put another in its place"):
+        journal.append(numbered([1]))
+
+
+def test_a_missing_folder_is_unavailable_until_it_is_there(tmp_path: Path) -> None:
+    """J5"""
+    with closing(_at(tmp_path / "later" / "journal.db")) as journal:
+        with pytest.raises(JournalUnavailableError, match="try again"):
+            journal.end()
+        (tmp_path / "later").mkdir()
+
+        assert journal.append(numbered([1])) == [1]
+
+
+def test_tables_of_a_later_version_are_left_alone(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J1"""
+    journal.append(numbered([1]))
+    _change(file, "UPDATE hermes_cache_journal SET schema_version = 99")
+
+    with closing(_at(file)) as later, pytest.raises(JournalSetupError, match="version 99"):
+        later.end()
+
+
+def test_tables_of_an_earlier_version_are_brought_up(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J1: version 0 has a name alone."""
+    name = journal.end().journal
+    _change(file, "DROP TABLE hermes_cache_events")
+    _change(file, "UPDATE hermes_cache_journal SET schema_version = 0")
+
+    with closing(_at(file)) as later:
+        assert later.append(numbered([1])) == [1]
+        assert later.end().journal == name
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name", "no url"])
+def test_a_url_that_can_hold_no_journal_is_refused_at_once(url: str) -> None:
+    """J1"""
+    with pytest.raises(JournalSetupError, match="cannot be the journal"):
+        journal_at(url)
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [
+        ((3, 6, 23), True),
+        ((3, 7, 0), False),
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 45, 0), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((4, 0, 0), True),
+    ],
+)
+def test_a_library_with_the_wal_reset_bug_is_known(version: tuple[int, int, int], *, safe: bool) -> None:
+    """J1"""
+    assert wal_is_safe(version) is safe
+
+
+def test_the_file_is_written_as_the_library_can_be_trusted_to(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J1"""
+    journal.append(numbered([1]))
+
+    with journal._database.reading() as connection:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    assert mode == ("wal" if wal_is_safe(sqlite3.sqlite_version_info) else "truncate")
+    assert synchronous == 2
+    assert file.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_has_connections_of_its_own(journal: SqlAlchemyJournal) -> None:
+    """L2: the child appends, the parent goes on, and the inherited connection stays referenced."""
+    journal.append(numbered([1]))
+    stamp = journal.stamp()
+    fork = multiprocessing.get_context("fork")
+    child = fork.Process(target=journal.append, args=(numbered([1, 2]),))
+    child.start()
+    child.join(_WAIT_S)
+
+    moved = journal.stamp() != stamp
+    seqs = journal.append(numbered([3]))
+
+    assert child.exitcode == 0
+    assert moved
+    assert seqs == [3]
