@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from hermes_cache.actors.ledger import Ledger
 from hermes_cache.actors.stamper import Stamper
 from hermes_cache.actors.workers import Workers
-from hermes_cache.core.content import Content, profiles_that_differ
+from hermes_cache.core.content import Content, profiles_that_differ, rows_differ
 from hermes_cache.core.effects import (
     Abandon,
     Answer,
@@ -190,6 +190,7 @@ def _moved(effect: RunBuild, content: Content) -> frozenset[str | None]:
     """Say whose rows differ from what the key holds: for one profile's key, that profile's."""
     if effect.previous is None:
         return frozenset()
-    differ = profiles_that_differ(effect.previous, content)
     reach = effect.build.target.reach
-    return differ if reach == ALL_PROFILES or not differ else frozenset({reach})
+    if reach == ALL_PROFILES:
+        return profiles_that_differ(effect.previous, content)
+    return frozenset({reach}) if rows_differ(effect.previous, content) else frozenset()

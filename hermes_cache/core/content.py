@@ -4,7 +4,7 @@ A builder in this process hands over frozen rows; one in another process hands o
 is joined from pieces. Source: rules P4, O6, B8, E9.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -85,14 +85,22 @@ def profiles_that_differ(older: Content, newer: Content) -> frozenset[str | None
 
     Source: rule E9.
     """
+    return frozenset(_profile(piece.decoded()) for piece in _differing(older, newer))
+
+
+def rows_differ(older: Content, newer: Content) -> bool:
+    """Say whether any row differs between two contents of one key; nothing is decoded for it (E9)."""
+    return any(True for _ in _differing(older, newer))
+
+
+def _differing(older: Content, newer: Content) -> Iterator[Piece]:
     before, after = (
         dict(zip(map(id, each.pieces or ()), each.pieces or (), strict=True)) for each in (older, newer)
     )
     # Shared rows are the very object, so only the others need a look at their bytes.
     gone = {piece.digest: piece for key, piece in before.items() if key not in after}
     come = {piece.digest: piece for key, piece in after.items() if key not in before}
-    differing = [piece for digest, piece in (gone | come).items() if (digest in gone) != (digest in come)]
-    return frozenset(_profile(piece.decoded()) for piece in differing)
+    yield from (piece for digest, piece in (gone | come).items() if (digest in gone) != (digest in come))
 
 
 def _profile(row: Json) -> str | None:

@@ -2,7 +2,7 @@
 
 import orjson
 
-from hermes_cache.core.content import Content, content_of, profiles_that_differ
+from hermes_cache.core.content import Content, content_of, profiles_that_differ, rows_differ
 from hermes_cache.core.payload import freeze, freeze_row
 from hermes_cache.core.rows import EncodedRow
 
@@ -78,6 +78,8 @@ def test_profiles_differ_where_their_rows_do() -> None:
 
     assert profiles_that_differ(older, newer) == {"home"}
     assert profiles_that_differ(older, older) == frozenset()
+    assert rows_differ(older, newer)
+    assert not rows_differ(older, older)
 
 
 def test_rows_of_no_profile_differ_for_none() -> None:
