@@ -5,7 +5,7 @@ transaction commits late. Here the last number is a row: who appends holds it un
 visible in their order, without holes, in every database. Source: rule J4.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -20,10 +20,12 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    bindparam,
     delete,
     func,
     insert,
     select,
+    union_all,
     update,
 )
 
@@ -62,6 +64,23 @@ _SNAPSHOT: Final = Table(
     Column("checksum", _BIG, nullable=False),
 )
 
+# Made once: putting a statement together takes longer than SQLite takes to run it.
+_LOCKED_LAST: Final = select(_JOURNAL.c.last_seq).with_for_update()
+_END: Final = select(_JOURNAL.c.name, _JOURNAL.c.last_seq, _JOURNAL.c.last_mark)
+_START: Final = select(_SNAPSHOT.c.seq)
+_KNOWN: Final = select(_EVENTS.c.event_id, _EVENTS.c.seq).where(
+    _EVENTS.c.event_id.in_(bindparam("marks", expanding=True))
+)
+_AFTER: Final = (
+    select(_EVENTS).where(_EVENTS.c.seq > bindparam("after")).order_by(_EVENTS.c.seq).limit(bindparam("most"))
+)
+_MARKS: Final = union_all(
+    select(_EVENTS.c.event_id).where(_EVENTS.c.seq == bindparam("at")),
+    select(_SNAPSHOT.c.mark).where(_SNAPSHOT.c.seq == bindparam("at")),
+)
+_ADD: Final = insert(_EVENTS)
+_MOVE: Final = update(_JOURNAL)
+
 _IDS_A_QUERY: Final = 500
 """SQLite took 999 parameters at most for long."""
 
@@ -97,22 +116,22 @@ def append_events(connection: Connection, events: Sequence[AppliedEvent]) -> lis
     """Write the events that are not known, and give the numbers of all."""
     bodies = {str(event.id): (event, encode(event)) for event in events}
     # Locked before anything is looked up: a later reader of this row sees all that is below its number.
-    last = connection.execute(select(_JOURNAL.c.last_seq).with_for_update()).scalar_one()
+    last = connection.execute(_LOCKED_LAST).scalar_one()
     seqs = _known(connection, list(bodies))
     rows = []
     for seq, mark in enumerate((mark for mark in bodies if mark not in seqs), last + 1):
         event, body = bodies[mark]
         rows.append((seq, mark, event.at_s, body, checksum(seq, body)))
     if rows:
-        connection.execute(insert(_EVENTS), [dict(zip(_EVENTS.c.keys(), row, strict=True)) for row in rows])
-        connection.execute(update(_JOURNAL).values(last_seq=rows[-1][0], last_mark=rows[-1][1]))
+        connection.execute(_ADD, [dict(zip(_EVENTS.c.keys(), row, strict=True)) for row in rows])
+        connection.execute(_MOVE, {"last_seq": rows[-1][0], "last_mark": rows[-1][1]})
     seqs |= {row[1]: row[0] for row in rows}
     return [seqs[str(event.id)] for event in events]
 
 
 def read_end(connection: Connection) -> Place:
     """Give the place of the last event."""
-    row = connection.execute(select(_JOURNAL.c.name, _JOURNAL.c.last_seq, _JOURNAL.c.last_mark)).one()
+    row = connection.execute(_END).one()
     return Place(row.name, row.last_seq, row.last_mark)
 
 
@@ -124,9 +143,9 @@ def read_after(connection: Connection, after: Place, limit: int) -> list[Recorde
         JournalDamagedError: The first is damaged.
     """
     _check_place(connection, after)
-    query = select(_EVENTS).where(_EVENTS.c.seq > after.seq).order_by(_EVENTS.c.seq).limit(limit)
+    rows = connection.execute(_AFTER, {"after": after.seq, "most": limit})
     recorded: list[Recorded] = []
-    for expected, row in enumerate(connection.execute(query), after.seq + 1):
+    for expected, row in enumerate(rows, after.seq + 1):
         try:
             recorded.append(_recorded(after.journal, expected, row))
         except JournalDamagedError:
@@ -176,8 +195,8 @@ def replace_snapshot(connection: Connection, earlier: Snapshot | None, later: Sn
 
     Nothing is done where another process was quicker.
     """
-    connection.execute(select(_JOURNAL.c.last_seq).with_for_update())
-    if connection.scalar(select(_SNAPSHOT.c.seq)) != (earlier.place.seq if earlier else None):
+    connection.execute(_LOCKED_LAST)
+    if connection.scalar(_START) != (earlier.place.seq if earlier else None):
         return 0
     place, body = later.place, later.body
     connection.execute(delete(_SNAPSHOT))
@@ -188,24 +207,19 @@ def replace_snapshot(connection: Connection, earlier: Snapshot | None, later: Sn
 
 def _known(connection: Connection, marks: list[str]) -> dict[str, int]:
     parts = (marks[at : at + _IDS_A_QUERY] for at in range(0, len(marks), _IDS_A_QUERY))
-    queries = (select(_EVENTS.c.event_id, _EVENTS.c.seq).where(_EVENTS.c.event_id.in_(part)) for part in parts)
-    return {row.event_id: row.seq for query in queries for row in connection.execute(query)}
+    found = (connection.execute(_KNOWN, {"marks": part}) for part in parts)
+    return {row.event_id: row.seq for rows in found for row in rows}
 
 
 def _check_place(connection: Connection, place: Place) -> None:
     end = read_end(connection)
     if place.journal != end.journal:
         raise JournalGapError(place.seq, "another journal is in its place")
-    start = connection.scalar(select(_SNAPSHOT.c.seq)) or 0
+    start = connection.scalar(_START) or 0
     if not start <= place.seq <= end.seq:
         raise JournalGapError(place.seq, f"the journal holds {start + 1} to {end.seq}")
-    if place.mark and place.mark not in _marks(connection, place.seq):
+    if place.mark and place.mark not in connection.scalars(_MARKS, {"at": place.seq}).all():
         raise JournalGapError(place.seq, "the journal went on differently from there")
-
-
-def _marks(connection: Connection, seq: int) -> Iterator[str]:
-    yield from connection.scalars(select(_EVENTS.c.event_id).where(_EVENTS.c.seq == seq))
-    yield from connection.scalars(select(_SNAPSHOT.c.mark).where(_SNAPSHOT.c.seq == seq))
 
 
 def _recorded(journal: str, expected: int, row: Row[tuple[int, str, float, bytes, int]]) -> Recorded:

@@ -1,14 +1,15 @@
 """The journal in a PostgreSQL database keeps the contract, and skips nothing (rules J1 to J6)."""
 
+import multiprocessing
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 from threading import Event, Thread
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import URL, Connection, create_engine, text
@@ -77,13 +78,10 @@ def server() -> Iterator[_Server]:
             started.stop()
 
 
-_schemas = count(1)
-
-
 @pytest.fixture
 def url(server: _Server) -> URL:
     """A schema of the test's own."""
-    schema = f"t{next(_schemas)}"
+    schema = f"t{uuid4().hex}"
     engine = create_engine(server.url("public"))
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
@@ -149,3 +147,16 @@ def test_a_server_that_went_away_is_told_and_found_again(server: _Server, url: U
         server.start()
 
         assert journal.append(numbered([1, 2])) == [1, 2]
+
+
+def test_a_forked_child_has_connections_of_its_own(url: URL) -> None:
+    """L2: the child appends, and the parent's connections still work."""
+    with closing(journal_at(url)) as journal:
+        journal.append(numbered([1]))
+        journal.wait(None, timeout_s=0.0)
+        child = multiprocessing.get_context("fork").Process(target=journal.append, args=(numbered([1, 2]),))
+        child.start()
+        child.join(_WAIT_S)
+
+        assert child.exitcode == 0
+        assert journal.append(numbered([3, 2])) == [3, 2]

@@ -270,7 +270,7 @@ def test_the_file_is_written_as_the_library_can_be_trusted_to(file: Path, journa
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
         synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar()
 
-    assert mode == ("wal" if wal_is_safe(sqlite3.sqlite_version_info) else "truncate")
+    assert mode == ("wal" if wal_is_safe(sqlite3.sqlite_version_info) else "persist")
     assert synchronous == 2
     assert file.exists()
 
