@@ -13,6 +13,8 @@ from pkgutil import resolve_name
 from threading import Thread
 from typing import Final
 
+from loky import process_executor
+
 from hermes_cache.adapters.parcels import Parcel, SentRow, Share
 from hermes_cache.core.content import content_of
 from hermes_cache.core.keys import SessionListKey
@@ -101,6 +103,8 @@ def arrive(parent: int) -> None:
     Args:
         parent: The process id.
     """
+    # Else a worker that grew by 300 MB is taken for a leak and replaced; a large home's projection is no leak.
+    process_executor._USE_PSUTIL = False  # noqa: SLF001 - there is no other way to say so
     Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
