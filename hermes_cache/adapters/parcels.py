@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from hermes_cache.core.content import Content
-from hermes_cache.core.rows import DIGEST_BYTES, EncodedRow, Facts
+from hermes_cache.core.rows import DIGEST_BYTES, EncodedRow, Facts, Piece
 
 SentRow: TypeAlias = tuple[bytes, Facts]
 """A row as JSON, and what the overlay must know of it."""
@@ -32,7 +32,7 @@ class Parcel(NamedTuple):
     digests: bytes | None
     rows: Mapping[bytes, SentRow]
 
-    def missing(self, held: Mapping[bytes, EncodedRow]) -> list[bytes]:
+    def missing(self, held: Mapping[bytes, Piece]) -> list[bytes]:
         """Name the rows that were sent before and are not held any more."""
         return [digest for digest in _split(self.digests) if digest not in self.rows and digest not in held]
 
@@ -43,15 +43,27 @@ class ReceivedRows:
     def __init__(self) -> None:
         self._lock = Lock()
         self._rows: WeakValueDictionary[bytes, EncodedRow] = WeakValueDictionary()
+        self._contents: WeakValueDictionary[Hashable, Content] = WeakValueDictionary()
 
-    def held(self, parcel: Parcel) -> dict[bytes, EncodedRow]:
-        """Give the rows of a parcel that are held; who keeps them keeps them from going."""
+    def held(self, key: Hashable, parcel: Parcel) -> dict[bytes, Piece]:
+        """Give the rows of a key's parcel that are held; who keeps them keeps them from going."""
+        digests = _split(parcel.digests)
         with self._lock:
-            found = {digest: self._rows.get(digest) for digest in _split(parcel.digests)}
-        return {digest: row for digest, row in found.items() if row is not None}
+            last = self._contents.get(key)
+            # Nearly all are in the key's last content, where they are found in a tenth of the time.
+            known: dict[bytes, Piece] = {piece.digest: piece for piece in (last.pieces if last else None) or ()}
+            others = {digest: self._rows.get(digest) for digest in digests if digest not in known}
+        held = {digest: known[digest] for digest in digests if digest in known}
+        return held | {digest: row for digest, row in others.items() if row is not None}
 
-    def content(self, parcel: Parcel, held: Mapping[bytes, EncodedRow]) -> Content:
-        """Make a content of a parcel that has all rows but those held."""
+    def content(self, key: Hashable, parcel: Parcel, held: Mapping[bytes, Piece]) -> Content:
+        """Make the content of a key's parcel that has all rows but those held."""
+        content = self._content(parcel, held)
+        with self._lock:
+            self._contents[key] = content
+        return content
+
+    def _content(self, parcel: Parcel, held: Mapping[bytes, Piece]) -> Content:
         if parcel.digests is None:
             return Content(parcel.envelope, None)
         come = {digest: EncodedRow(sent[0], digest, sent[1]) for digest, sent in parcel.rows.items()}

@@ -110,12 +110,12 @@ class ProcessExecutor:
             with place.turn(build_id, self._given_up) as worker:
                 shares = self._shares(place, worker, build_id, spec, target)
                 parcel = cast("Parcel", worker.call(spec, "build", target.key, shares))
-                held = self._received.held(parcel)
+                held = self._received.held(target.key, parcel)
                 missing = parcel.missing(held)
                 rows = cast("dict[bytes, SentRow]", worker.call(spec, "rows", missing)) if missing else {}
         except _WorkerGoneError:
             return None
-        return self._received.content(parcel._replace(rows={**parcel.rows, **rows}), held)
+        return self._received.content(target.key, parcel._replace(rows={**parcel.rows, **rows}), held)
 
     def _shares(
         self, place: "_Place", worker: "_Worker", build_id: int, spec: bytes, target: Target

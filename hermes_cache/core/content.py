@@ -15,7 +15,7 @@ from hermes_cache.core.payload import ROWS
 from hermes_cache.core.rows import DIGEST_BYTES, Piece, frozen_json, piece_of
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Content:
     """One payload in the form in which it came. Never changed, but for `payload`, which is made when asked for.
 
@@ -94,12 +94,10 @@ def rows_differ(older: Content, newer: Content) -> bool:
 
 
 def _differing(older: Content, newer: Content) -> Iterator[Piece]:
-    before, after = (
-        dict(zip(map(id, each.pieces or ()), each.pieces or (), strict=True)) for each in (older, newer)
-    )
     # Shared rows are the very object, so only the others need a look at their bytes.
-    gone = {piece.digest: piece for key, piece in before.items() if key not in after}
-    come = {piece.digest: piece for key, piece in after.items() if key not in before}
+    shared = set(map(id, older.pieces or ())).intersection(map(id, newer.pieces or ()))
+    gone = {piece.digest: piece for piece in older.pieces or () if id(piece) not in shared}
+    come = {piece.digest: piece for piece in newer.pieces or () if id(piece) not in shared}
     yield from (piece for digest, piece in (gone | come).items() if (digest in gone) != (digest in come))
 
 

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from operator import gt
 from typing import NamedTuple, TypeAlias
 
 import orjson
@@ -66,14 +67,14 @@ class _Laid(NamedTuple):
 def order_of(content: Content) -> Order:
     """Put the rows of a content in order."""
     pieces = content.pieces or ()
-    ranked = sorted([(-piece.facts.time_s, place) for place, piece in enumerate(pieces)])
-    return Order(
-        content,
-        ranked,
-        [pieces[place].encoded for _, place in ranked],
-        [pieces[place].digest for _, place in ranked],
-        tuple([place for place, piece in enumerate(pieces) if piece.facts.is_restless]),
-    )
+    restless = tuple([place for place, piece in enumerate(pieces) if piece.facts.is_restless])
+    earlier = [-piece.facts.time_s for piece in pieces]
+    ranks = list(zip(earlier, range(len(pieces)), strict=True))
+    # Most builders give their rows in order: that is told in a tenth of the time of sorting them.
+    if any(map(gt, earlier, earlier[1:])):
+        ranks.sort()
+        pieces = tuple([pieces[place] for _, place in ranks])
+    return Order(content, ranks, [piece.encoded for piece in pieces], [piece.digest for piece in pieces], restless)
 
 
 def render(order: Order, active: frozenset[str], live: Mapping[str, LiveSession]) -> Body:

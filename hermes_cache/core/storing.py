@@ -41,7 +41,8 @@ def store(turn: Turn, entry: Entry, message: Built, *, overtaken_by: EventId | N
 def weighed(turn: Turn, message: Weighed) -> None:
     """Take in what is held by an exact measure, and evict what is over the bound."""
     turn.record(Measured(message.held_bytes))
-    _evict(turn, message.recency, keep=None)
+    # What is on its way in or out still weighs; the entry used last fits by itself, and is never too much.
+    _evict(turn, message.recency, keep=message.recency[-1] if message.recency else None)
 
 
 def tell_again(turn: Turn) -> None:
