@@ -155,7 +155,7 @@ class CacheActor(MailboxActor):
             case Built(build, content, check, took_s, held_bytes, moved):
                 return Built(build, content, check, took_s, held_bytes, moved, self._recency())
             case Weighed():
-                return Weighed(message.held_bytes, self._recency())
+                return Weighed(message.held_bytes, self._recency(), message.leaving)
             case _:
                 return message
 

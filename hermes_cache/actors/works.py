@@ -6,6 +6,7 @@ it goes back to the cache actor as messages. Source: rules B2, B3, B6, E6, E9, L
 
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
@@ -76,6 +77,7 @@ class Works:
         self._checkers = Workers("hermes_cache.checker", _CHECKERS)
         # Not left to the checkers: where all of them hang, what is let go would stay.
         self._weigher = Workers("hermes_cache.weigher", 1)
+        self._leaving: deque[Content] = deque()
         self._here = threading.local()
         self._decoding = threading.Lock()
 
@@ -123,6 +125,7 @@ class Works:
             case Tell() | TellSourceChanged():
                 self._announcer.put(effect)
             case Release():
+                self._leaving.append(effect.content)
                 self._weigher.run(lambda: self._release(effect.content, send))
 
     def stop(self, timeout_s: float) -> bool:
@@ -141,7 +144,9 @@ class Works:
             send(Checked(effect.target, check))
 
     def _release(self, content: Content, send: Send) -> None:
-        send(Weighed(self._ledger.drop(content)))
+        held_bytes = self._ledger.drop(content)
+        self._leaving.popleft()
+        send(Weighed(held_bytes, leaving=bool(self._leaving)))
 
     def _build(self, effect: RunBuild, send: Send) -> None:
         build = effect.build

@@ -90,10 +90,17 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A content was let go, and the rest measured."""
+    """A content was let go, and the rest measured.
+
+    Attributes:
+        held_bytes: The size of what is left.
+        recency: The keys by use.
+        leaving: Other contents are still to be let go, and weigh in.
+    """
 
     held_bytes: int
     recency: Recency = ()
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

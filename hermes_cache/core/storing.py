@@ -41,8 +41,9 @@ def store(turn: Turn, entry: Entry, message: Built, *, overtaken_by: EventId | N
 def weighed(turn: Turn, message: Weighed) -> None:
     """Take in what is held by an exact measure, and evict what is over the bound."""
     turn.record(Measured(message.held_bytes))
-    # What is on its way in or out still weighs; the entry used last fits by itself, and is never too much.
-    _evict(turn, message.recency, keep=message.recency[-1] if message.recency else None)
+    # What is on its way in or out weighs in, and must not push out the very last; once all is settled, it may go.
+    unsettled = message.leaving or turn.state.running() > 0
+    _evict(turn, message.recency, keep=message.recency[-1] if unsettled and message.recency else None)
 
 
 def tell_again(turn: Turn) -> None:

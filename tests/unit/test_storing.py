@@ -61,6 +61,26 @@ def test_a_new_measure_lets_go_of_what_is_over_the_bound() -> None:
     assert len(script.all_of(Release)) == 1
 
 
+def test_what_is_still_leaving_does_not_push_out_the_last_entry() -> None:
+    """P4"""
+    script = CoreScript(Policy(max_bytes=60))
+    script.hold(HERE)
+
+    script.take(Weighed(61, (HERE.key,), leaving=True))
+
+    assert script.state.entries.keys() == {HERE.key}
+
+
+def test_a_last_entry_that_grew_over_the_bound_is_let_go_once_all_is_settled() -> None:
+    """P4: decoded rows weigh more than their bytes"""
+    script = CoreScript(Policy(max_bytes=60))
+    script.hold(HERE)
+
+    script.take(Weighed(61, (HERE.key,)))
+
+    assert script.state.entries == {}
+
+
 def test_a_payload_over_the_bound_is_returned_and_not_stored() -> None:
     """P4"""
     script = CoreScript(Policy(max_bytes=20))
