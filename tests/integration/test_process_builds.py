@@ -286,8 +286,6 @@ def test_the_interpreter_ends_with_a_worker_that_hangs(tmp_path: Path) -> None:
     assert (tmp_path / "begun").exists()
 
 
-# From 3.12 on Python warns of just what is proved here: a fork beside threads.
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_builds_and_ends_beside_the_workers_of_its_parent() -> None:
     """L2, L3, B8"""
     script = """
@@ -306,7 +304,11 @@ def test_a_forked_child_builds_and_ends_beside_the_workers_of_its_parent() -> No
     """
 
     ended = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0 True\n", "")
