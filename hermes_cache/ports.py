@@ -6,7 +6,7 @@ hang or return late; the cache survives that, and the promises below say what it
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from hermes_cache.core.content import Content
 from hermes_cache.core.events import AppliedEvent
@@ -26,6 +26,7 @@ __all__ = [
     "JoiningBuilder",
     "Journal",
     "LastKnown",
+    "Level",
     "LiveSessions",
     "Place",
     "Recorded",
@@ -202,6 +203,14 @@ FoldSnapshot: TypeAlias = Callable[[bytes | None, Sequence[AppliedEvent]], bytes
 """Folds the events after a snapshot (None: from the start) into it; pure, and called with a part at a time."""
 
 
+Level: TypeAlias = Literal["process", "host", "cluster"]
+"""How far what one process published is seen at once by the reads of another.
+
+"process": by none; "host": by all on this machine, as each may ask the journal's stamp before it is served;
+"cluster": by those that hold a ticket of it, while the others see it as soon as it arrives. Source: rules J3, J8.
+"""
+
+
 class Journal(Protocol):
     """Keeps events, in one order, for every process that opens it.
 
@@ -216,6 +225,15 @@ class Journal(Protocol):
     is safe to do again. `JournalSetupError` says that trying again is of no use, `JournalDamagedError` without a
     row that the journal must be replaced. Source: rules J1 to J6.
     """
+
+    @property
+    def level(self) -> Level:
+        """What readers may count on; known before anything is connected.
+
+        "host": `stamp` takes microseconds, and every commit of any process on this machine shows in it at once,
+        so a read may ask before it is served. "cluster": events arrive by `wait`, and a read with a ticket waits
+        for its event.
+        """
 
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
         """Commit events, all or none, and give their sequence numbers; a known event keeps the one it has."""

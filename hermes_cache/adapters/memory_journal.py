@@ -12,7 +12,7 @@ from uuid import uuid4
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalGapError, JournalUnavailableError
 from hermes_cache.forks import after_fork_in_child
-from hermes_cache.ports import FoldSnapshot, Place, Recorded, Snapshot
+from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
 
 
 class MemoryStore:
@@ -73,6 +73,11 @@ class MemoryJournal:
     def __init__(self, store: MemoryStore | None = None) -> None:
         self._store = store or MemoryStore()
         self._closed = False
+
+    @property
+    def level(self) -> Level:
+        """The stamp is a look at the store."""
+        return "host"
 
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
         """Keep the events that are not known, in the order given."""

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from hermes_cache.adapters.journal_tables import prepare, read_end
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.ports import Level
 
 _CHANNEL: Final = "hermes_cache_journal"
 
@@ -47,6 +48,11 @@ class PostgresDatabase:
         self._inherited: list[object] = []
         self._renew_locks()
         after_fork_in_child(self._start_anew)
+
+    @property
+    def level(self) -> Level:
+        """The stamp is a query to a server, which may be far away."""
+        return "cluster"
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -15,11 +15,15 @@ from hermes_cache.adapters import journal_tables as tables
 from hermes_cache.adapters.sqlite_journal import SqliteDatabase
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalSetupError
-from hermes_cache.ports import FoldSnapshot, Place, Recorded, Snapshot
+from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
 
 
 class JournalDatabase(Protocol):
     """What a journal asks of its database; everything that goes wrong is raised as a `JournalError`."""
+
+    @property
+    def level(self) -> Level:
+        """What readers may count on."""
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Give a transaction that sees one moment."""
@@ -46,6 +50,11 @@ class SqlAlchemyJournal:
 
     def __init__(self, database: JournalDatabase) -> None:
         self._database = database
+
+    @property
+    def level(self) -> Level:
+        """What readers may count on: of an SQLite file "host", of PostgreSQL "cluster"."""
+        return self._database.level
 
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
         """Commit events, all or none, and give their sequence numbers."""

@@ -27,6 +27,7 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from hermes_cache.adapters.journal_tables import prepare
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.ports import Level
 
 _BUSY_TIMEOUT_S: Final = 2.5
 """How long a lock of another process is waited for: commits take milliseconds, somebody's backup longer."""
@@ -81,6 +82,11 @@ class SqliteDatabase:
         self._lock = Lock()
         self._closed = Event()
         after_fork_in_child(self._start_anew)
+
+    @property
+    def level(self) -> Level:
+        """The stamp is a pragma on a connection that is held open."""
+        return "host"
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

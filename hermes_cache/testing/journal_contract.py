@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from threading import Barrier, Event, Thread
 from time import monotonic
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 from hermes_cache.core.events import (
     AppliedEvent,
@@ -21,7 +21,7 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.errors import JournalGapError, JournalUnavailableError
-from hermes_cache.ports import Journal, Place, Recorded, Snapshot
+from hermes_cache.ports import Journal, Level, Place, Recorded, Snapshot
 
 _WAIT_S: Final = 20.0
 _PAIRS: Final = 15
@@ -40,6 +40,12 @@ class JournalContract:
     def open_journal(self) -> Journal:
         """Open the journal of this test once more; within a test always the same one, empty at first."""
         raise NotImplementedError
+
+    def test_its_level_is_known_before_anything_is_connected(self) -> None:
+        """J3: and is what all who open it are told."""
+        with self._two() as (one, other):
+            assert one.level in get_args(Level)
+            assert one.level == other.level
 
     def test_events_come_back_in_order_and_as_they_went(self) -> None:
         """J1: every kind of event, with its profile as it was published."""
