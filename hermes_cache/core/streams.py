@@ -63,7 +63,7 @@ class Streams:
         if known is None:
             active = _bounded({**self.active, stream_id: Stream(profile, until_s)}, by=lambda s: s.until_s)
             return replace(self, active=active, moves=self.moves.touched(profile, position))
-        stream = Stream(known.profile or profile, max(known.until_s, until_s))
+        stream = Stream(settled(known.profile, profile), max(known.until_s, until_s))
         moves = self.moves if stream.profile == known.profile else self.moves.touched(None, position)
         return replace(self, active={**self.active, stream_id: stream}, moves=moves)
 
@@ -105,6 +105,11 @@ class Streams:
     def all_ids(self, listed: Iterable[str] = ()) -> frozenset[str]:
         """Give the ids of all active streams, of the bus and listed."""
         return frozenset(self.active).union(name for name in listed if name not in self.stopped)
+
+
+def settled(known: str | None, said: str | None) -> str | None:
+    """Give the one name where two were said of one stream: the lesser, whichever came first (rule J1)."""
+    return min((name for name in (known, said) if name and name.strip()), default=None)
 
 
 def _touches(profile: str | None, reach: str) -> bool:

@@ -1,0 +1,89 @@
+"""Snapshots: the agreed state as bytes, which stand in a journal for the events that were compacted.
+
+Source: rules J2, J6.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import orjson
+
+from hermes_cache.core.agreed import AgreedState, Outdating, StreamFacts
+from hermes_cache.core.codec import from_plain, to_plain
+from hermes_cache.core.events import (
+    AppliedEvent,
+    SessionListChanged,
+    SettingsChanged,
+    StreamStarted,
+    StreamStopped,
+)
+from hermes_cache.core.numbers import Numbers
+from hermes_cache.errors import JournalDamagedError
+
+_FORM: Final = 1
+"""The form of the bytes; another one is not read."""
+
+
+def to_bytes(state: AgreedState) -> bytes:
+    """Give an agreed state as JSON."""
+    return orjson.dumps(
+        {
+            "form": _FORM,
+            "applied": {incarnation: numbers.ranges for incarnation, numbers in state.applied.items()},
+            "streams": [[to_plain(event) for event in facts.said()] for facts in state.streams.values()],
+            "outdated": {profile: to_plain(event) for profile, event in state.outdated.items()},
+        }
+    )
+
+
+def from_bytes(body: bytes) -> AgreedState:
+    """Give the agreed state that `to_bytes` wrote.
+
+    Raises:
+        JournalDamagedError: It did not write this.
+    """
+    try:
+        return _state(orjson.loads(body))
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise JournalDamagedError(None, f"its snapshot cannot be read: {error}") from error
+
+
+def fold_snapshot(body: bytes | None, events: Sequence[AppliedEvent]) -> bytes:
+    """Fold the events after a snapshot into it; None for the start."""
+    state = from_bytes(body) if body is not None else AgreedState()
+    return to_bytes(state.after(events))
+
+
+def _state(plain: object) -> AgreedState:
+    if not isinstance(plain, dict) or plain["form"] != _FORM:
+        raise ValueError(f"it is not of form {_FORM}")
+    return AgreedState(
+        {name: Numbers(tuple(map(_range, ranges))) for name, ranges in plain["applied"].items()},
+        dict(map(_stream, plain["streams"])),
+        {name: _outdating(event) for name, event in plain["outdated"].items()},
+    )
+
+
+def _range(ends: Sequence[object]) -> tuple[int, int]:
+    first, last = ends
+    if not (isinstance(first, int) and isinstance(last, int)):
+        raise TypeError(f"{ends!r} is no range")
+    return first, last
+
+
+def _stream(said: Sequence[Mapping[str, object]]) -> tuple[str, StreamFacts]:
+    facts = StreamFacts()
+    for plain in said:
+        event = from_plain(plain)
+        if not isinstance(event, StreamStarted | StreamStopped):
+            raise TypeError(f"{plain!r} speaks of no stream")
+        facts = facts.after(event)
+        stream_id = event.stream_id
+    return stream_id, facts
+
+
+def _outdating(plain: object) -> Outdating:
+    event = from_plain(plain)
+    if not isinstance(event, SessionListChanged | SettingsChanged):
+        raise TypeError(f"{plain!r} outdates nothing")
+    return event
