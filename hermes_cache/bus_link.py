@@ -47,15 +47,11 @@ class BusLink:
 
     def connect(self) -> None:
         """Have every event applied, and told to subscriptions, from now on."""
-        self._bus.attach(self._apply)
-        for topic in self._bus.published():
-            topic.connect(self._hear)
+        self._bus.attach(self._apply, self._hear)
 
     def disconnect(self) -> None:
         """Have no further event applied or told."""
         self._bus.detach(self._apply)
-        for topic in self._bus.published():
-            topic.disconnect(self._hear)
 
     def announce(self, effect: object) -> None:
         """Tell monitors and subscribers what a `Tell` or a `TellSourceChanged` holds."""
@@ -70,5 +66,5 @@ class BusLink:
                     logger.warning("hermes_cache.build_failed", extra=told)
                 self._bus.tell(notice, self._sender)
 
-    def _hear(self, _sender: object, *, event: AppliedEvent) -> None:
+    def _hear(self, event: AppliedEvent) -> None:
         self._feed.tell(event, self._canonical(getattr(event, "profile", None)))

@@ -1,8 +1,8 @@
 """The bus: where facts are published and caches, receivers and subscriptions hear of them.
 
-The order of one publish is law (rule E5): the event is made, every applier applies it, the recorder takes it, the
-receivers hear of it, its commit is waited for. Several publishers go through this side by side; no lock is held
-while foreign code runs.
+The order of one publish is law (rule E5): the event is made, every applier applies it, the recorder takes it,
+listeners and then receivers hear of it, its commit is waited for. Several publishers go through this side by
+side; no lock is held while foreign code runs.
 """
 
 import logging
@@ -44,6 +44,12 @@ _logger: Final = logging.getLogger(__name__)
 Applier: TypeAlias = Callable[[AppliedEvent], None]
 """Applies an event before any receiver hears of it; it must be quick and never raise."""
 
+Listener: TypeAlias = Callable[[AppliedEvent], None]
+"""Hears of an event once it is applied, before any receiver does; it must be quick and never raise.
+
+With a journal it may come to a listener twice (see `Bus.hear`).
+"""
+
 Recorder: TypeAlias = Callable[[AppliedEvent], Callable[[], bool | None]]
 """Takes an event for a journal; what it gives waits for the commit and says whether it came. Neither raises."""
 
@@ -64,7 +70,7 @@ class Bus:
 
     def __init__(self) -> None:
         outbox = Outbox()
-        self._appliers: tuple[Applier, ...] = ()
+        self._attached: tuple[tuple[Applier, Listener | None], ...] = ()
         self._recorder: Recorder | None = None
         self._last_number = 0
 
@@ -116,15 +122,15 @@ class Bus:
         """Give the topics on which publishers say facts."""
         return (self.session_list_changed, self.stream_started, self.stream_stopped, self.settings_changed)
 
-    def attach(self, applier: Applier) -> None:
-        """Have every event applied by an applier, after those that are attached already."""
+    def attach(self, applier: Applier, listener: Listener | None = None) -> None:
+        """Have every event applied by an applier, then heard by its listener, after those that are attached."""
         with self._lock:
-            self._appliers = (*self._appliers, applier)
+            self._attached = (*self._attached, (applier, listener))
 
     def detach(self, applier: Applier) -> None:
-        """Have no further event applied by an applier; one that is not attached is no error."""
+        """Let an applier and its listener have no further event; one that is not attached is no error."""
         with self._lock:
-            self._appliers = tuple(attached for attached in self._appliers if attached != applier)
+            self._attached = tuple(pair for pair in self._attached if pair[0] != applier)
 
     def record_with(self, recorder: Recorder | None) -> None:
         """Hand what is published here to a recorder from now on, or to none."""
@@ -134,10 +140,23 @@ class Bus:
         """Let the receivers of a topic hear of what was made elsewhere; nothing is applied or recorded."""
         self._topics[type(event)].tell(event, sender)
 
-    def relay(self, event: AppliedEvent, sender: object = None) -> None:
-        """Apply what another process published, and let receivers hear of it; it is not recorded again."""
+    def relay(self, event: AppliedEvent) -> None:
+        """Apply what another process published, and let listeners hear of it; it is not recorded again.
+
+        Receivers are told by `tell`, on a thread that may wait.
+        """
         self._apply(event)
-        self.tell(event, sender)
+        self.hear(event)
+
+    def hear(self, event: AppliedEvent) -> None:
+        """Let listeners hear of an event that is applied.
+
+        A journal may show an event before its publisher came to the listeners: who reads it there lets them hear
+        of it, so that what they heard is never behind the place of the reader.
+        """
+        for _, listener in self._attached:
+            if listener is not None:
+                _run(listener, event, "hermes_cache.listener_failed")
 
     def _publish(
         self,
@@ -151,15 +170,13 @@ class Bus:
         event = kind(id=self.next_id(), at_s=time.time(), **fields)
         self._apply(event)
         wait_for_commit = self._recorder(event) if self._recorder else _unknown
+        self.hear(event)
         heard = topic.tell(event, sender)
         return heard, Ticket.of(event.id, committed=wait_for_commit())
 
     def _apply(self, event: AppliedEvent) -> None:
-        for applier in self._appliers:
-            try:
-                applier(event)
-            except Exception:
-                _logger.exception("hermes_cache.applier_failed", extra={"hermes_cache.event_id": str(event.id)})
+        for applier, _ in self._attached:
+            _run(applier, event, "hermes_cache.applier_failed")
 
     def next_id(self) -> EventId:
         """Number an event that is told here but published by nobody, such as `SourceChanged`."""
@@ -176,6 +193,13 @@ class Bus:
         self._last_number = 0
         for topic in self._topics.values():
             topic.renew_locks()
+
+
+def _run(attached: Applier | Listener, event: AppliedEvent, failure: str) -> None:
+    try:
+        attached(event)
+    except Exception:
+        _logger.exception(failure, extra={"hermes_cache.event_id": str(event.id)})
 
 
 def _unknown() -> None:

@@ -306,7 +306,58 @@ def test_the_journal_takes_an_event_before_receivers_hear_and_is_waited_for_afte
     assert ticket.committed is True
 
 
-def test_a_relayed_event_is_applied_and_heard_but_not_recorded_again() -> None:
+def test_listeners_hear_once_it_is_applied_and_recorded_and_before_any_receiver() -> None:
+    """E5"""
+    bus = Bus()
+    order: list[str] = []
+
+    def record(_event: AppliedEvent) -> Callable[[], None]:
+        order.append("recorded")
+        return lambda: order.append("waited for")
+
+    bus.record_with(record)
+    bus.settings_changed.connect(lambda _sender, event: order.append(f"received {event.id.number}"))
+    bus.attach(lambda _event: order.append("applied"), lambda event: order.append(f"heard {event.id.number}"))
+    bus.attach(lambda _event: order.append("applied too"))
+    bus.settings_changed.send()
+
+    assert order == ["applied", "applied too", "recorded", "heard 1", "received 1", "waited for"]
+
+
+def test_a_listener_that_raises_is_logged_and_keeps_the_event_from_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """E5"""
+    bus = Bus()
+    order: list[str] = []
+
+    def broken(event: AppliedEvent) -> None:
+        raise RuntimeError(str(event.id))
+
+    bus.attach(lambda _event: None, broken)
+    bus.attach(lambda _event: None, lambda _event: order.append("listener"))
+    bus.settings_changed.connect(lambda _sender, event: order.append(f"receiver {event.id.number}"))
+    bus.settings_changed.send()
+
+    assert order == ["listener", "receiver 1"]
+    assert [record.getMessage() for record in caplog.records] == ["hermes_cache.listener_failed"]
+
+
+def test_a_detached_applier_takes_its_listener_along() -> None:
+    """E5"""
+    bus = Bus()
+    applied: list[AppliedEvent] = []
+    heard: list[AppliedEvent] = []
+    bus.attach(applied.append, heard.append)
+    bus.settings_changed.send()
+
+    bus.detach(applied.append)
+    bus.settings_changed.send()
+
+    assert [event.id.number for event in heard] == [1]
+
+
+def test_a_relayed_event_is_applied_and_heard_by_listeners_alone_and_not_recorded_again() -> None:
     """J1, J3"""
     bus = Bus()
     order: list[str] = []
@@ -317,12 +368,25 @@ def test_a_relayed_event_is_applied_and_heard_but_not_recorded_again() -> None:
         return lambda: None
 
     bus.record_with(record)
-    bus.attach(lambda applied: order.append(f"applied {applied.id}"))
-    bus.session_list_changed.connect(lambda _sender, event: order.append(f"heard {event.id}"))
+    bus.attach(
+        lambda applied: order.append(f"applied {applied.id}"), lambda heard: order.append(f"heard {heard.id}")
+    )
+    bus.session_list_changed.connect(lambda _sender, event: order.append(f"received {event.id}"))
     bus.relay(event)
 
     assert order == ["applied another:9", "heard another:9"]
     assert bus.last_number == 0
+
+
+def test_listeners_can_be_told_of_what_is_applied_already() -> None:
+    """E8: a journal may show an event before its publisher came to the listeners."""
+    bus = Bus()
+    order: list[str] = []
+    bus.attach(lambda _event: order.append("applied"), lambda event: order.append(f"heard {event.id}"))
+
+    bus.hear(SessionListChanged(id=_ID, at_s=1.0))
+
+    assert order == [f"heard {_ID}"]
 
 
 @pytest.mark.parametrize(
