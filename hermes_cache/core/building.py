@@ -6,18 +6,23 @@ Source: rules R1, R5, R7, R11, B1 to B7, H2.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from hermes_cache.core import duty
 from hermes_cache.core.answering import answer_failed, answer_instead, standing_failure
 from hermes_cache.core.effects import Abandon, Release, RunBuild, Served, Tell
+from hermes_cache.core.history import PastBuild, PastOutcome
 from hermes_cache.core.messages import Built, Failed
 from hermes_cache.core.notices import BuildDiscarded, BuildFailed, BuildFinished, BuildStarted
 from hermes_cache.core.stamps import Stamp
 from hermes_cache.core.state import Build, Entry, Failure, Reason, Target, Waiter
 from hermes_cache.core.storing import store
-from hermes_cache.core.transitions import Begun, Ended, FailedAgain, Mended, Queued, Returned
+from hermes_cache.core.transitions import Begun, Ended, FailedAgain, Mended, Queued, Remembered, Returned
 from hermes_cache.core.turn import Turn
 from hermes_cache.errors import BuildError, CacheBusyError, HermesCacheError
+
+_LONGEST_WHY: Final = 300
+"""A builder's error may quote all that it read."""
 
 
 def request_build(
@@ -66,7 +71,8 @@ def built(turn: Turn, message: Built) -> None:
         turn.record(Mended(build.target.key))
     turn.do(Tell(BuildFinished(build.target.key, build.id, message.took_s)))
     entry = _entry_of(turn, message)
-    store(turn, entry, message, overtaken_by=build.overtaken_by)
+    why_not = store(turn, entry, message, overtaken_by=build.overtaken_by)
+    _remember(turn, build, "discarded" if why_not else "stored", why_not)
     moved = _answer_waiters(turn, build, entry)
     _build_again(turn, build, wanted=moved)
     start_builds(turn)
@@ -113,6 +119,7 @@ def _hanging(turn: Turn, target: Target) -> BuildError:
 
 def _refuse(turn: Turn, queued: Build) -> None:
     _end(turn, queued)
+    _remember(turn, queued, "failed", str(_hanging(turn, queued.target)))
     waiting = _builds_waiters(turn, queued)
     turn.dismiss(waiting)
     for waiter in waiting:
@@ -141,6 +148,13 @@ def _end(turn: Turn, build: Build, *, hangs: bool = False) -> None:
     turn.record(Ended(build, hangs=hangs))
     if build.refresh:
         duty.leave(turn, build)
+
+
+def _remember(turn: Turn, build: Build, outcome: PastOutcome, why: str | None) -> None:
+    took_s = 0.0 if build.began_s is None else turn.now_s - build.began_s
+    told = why and why[:_LONGEST_WHY]
+    past = PastBuild(build.id, build.reason, build.began_s, took_s, outcome, told, build.overtaken_by)
+    turn.record(Remembered(build.target.key, past))
 
 
 def _discard_late(turn: Turn, message: Built) -> None:
@@ -220,6 +234,7 @@ def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:
     turn.record(FailedAgain(target.key, failure))
     told = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
     turn.do(Tell(BuildFailed(target.key, build.id, told)))
+    _remember(turn, build, "abandoned" if timeout else "failed", told)
     _answer_those_failed(turn, build, failure)
     _build_again(turn, build)
     start_builds(turn)

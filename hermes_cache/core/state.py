@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from hermes_cache.core.content import Content
 from hermes_cache.core.events import EventId
+from hermes_cache.core.history import PastBuilds, Touches
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check, Stamp
 from hermes_cache.core.streams import Marker, Streams
@@ -230,6 +231,9 @@ class State:
         failures: The failures that no success has ended, by key.
         scopes: What is known of each scope.
         told: When subscribers last heard of each profile's rows.
+        changes: The last events that outdated something (J7).
+        moves: The last starts and stops of streams that moved something.
+        past_builds: The last builds that are over.
         wake_at_s: No timer is due before; at times none is due then either.
         stopped: Whether the cache was stopped.
     """
@@ -249,6 +253,9 @@ class State:
     failures: Mapping[SessionListKey, Failure] = field(default_factory=dict)
     scopes: Mapping[Hashable, ScopeState] = field(default_factory=dict)
     told: Mapping[str | None, Told] = field(default_factory=dict)
+    changes: Touches = field(default_factory=Touches)
+    moves: Touches = field(default_factory=Touches)
+    past_builds: PastBuilds = field(default_factory=dict)
     wake_at_s: float = inf
     stopped: bool = False
 

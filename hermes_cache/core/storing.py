@@ -19,14 +19,19 @@ _TOLD_EVERY_S: Final = 2.0
 """Subscribers hear of one profile's rows at most this often (E9)."""
 
 
-def store(turn: Turn, entry: Entry, message: Built, *, overtaken_by: EventId | None) -> None:
-    """Store a payload unless an event overtook its build, or it is too large to be held."""
+def store(turn: Turn, entry: Entry, message: Built, *, overtaken_by: EventId | None) -> str | None:
+    """Store a payload unless an event overtook its build, or it is too large to be held.
+
+    Returns:
+        Why it is not stored, in words; None where it is.
+    """
     key, size_bytes = entry.target.key, entry.content.size_bytes
     turn.record(Measured(message.held_bytes))
-    if entry.version < turn.state.version_of(entry.target) or size_bytes > turn.policy.max_bytes:
+    why_not = _why_not(turn, entry, size_bytes)
+    if why_not:
         turn.do(Tell(BuildDiscarded(key, entry.build_id, overtaken_by)))
         turn.do(Release(entry.content))
-        return
+        return why_not
     replaced = turn.state.entry_of(entry.target)
     turn.record(Stored(entry))
     turn.do(Tell(EntryStored(key, entry.version, size_bytes)))
@@ -36,6 +41,7 @@ def store(turn: Turn, entry: Entry, message: Built, *, overtaken_by: EventId | N
     _evict(turn, message.recency, keep=key)
     for profile in sorted(message.moved, key=str):
         _tell_moved(turn, profile)
+    return None
 
 
 def weighed(turn: Turn, message: Weighed) -> None:
@@ -57,6 +63,13 @@ def tell_again(turn: Turn) -> None:
 def again_at_s(told: Told) -> float | None:
     """Give when subscribers are to hear of a profile once more."""
     return told.at_s + _TOLD_EVERY_S if told.again else None
+
+
+def _why_not(turn: Turn, entry: Entry, size_bytes: int) -> str | None:
+    if entry.version < turn.state.version_of(entry.target):
+        return "an event overtook it"
+    most = turn.policy.max_bytes
+    return f"its {size_bytes} bytes are over Policy.max_bytes, {most}" if size_bytes > most else None
 
 
 def _tell_moved(turn: Turn, profile: str | None) -> None:

@@ -16,6 +16,7 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
+from hermes_cache.core.history import PastBuild, Touch, with_build
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Entry, Failure, ScopeState, State, Target, Told, Waiter
@@ -59,20 +60,38 @@ class EventApplied:
     until_s: float
 
     def apply(self, state: State) -> State:  # noqa: D102 - see Transition
-        position = state.position + 1
         match self.event:
-            case SessionListChanged():
-                touched = replace(state, versions=state.versions.touched(self.profile, position))
-            case SettingsChanged():
-                touched = replace(state, versions=Versions(everything=position), settings=state.settings + 1)
-            case StreamStarted(stream_id=stream_id):
-                streams = state.streams.start(stream_id, self.profile, position=position, until_s=self.until_s)
-                touched = replace(state, streams=streams)
-            case StreamStopped(stream_id=stream_id):
-                streams = state.streams.stop(stream_id, position=position, until_s=self.until_s)
-                touched = replace(state, streams=streams)
+            case SessionListChanged() | SettingsChanged() as event:
+                return self._outdate(state, event)
+            case StreamStarted() | StreamStopped() as event:
+                return self._move(state, event)
+
+    def _outdate(self, state: State, event: SessionListChanged | SettingsChanged) -> State:
+        position = state.position + 1
+        versions = state.versions.touched(self.profile, position)
+        return replace(
+            state,
+            position=position,
+            versions=versions,
+            settings=state.settings + isinstance(event, SettingsChanged),
+            builds=_overtaken(state, versions, event),
+            changes=state.changes.after(Touch.of(versions, position, event, self.profile)),
+        )
+
+    def _move(self, state: State, event: StreamStarted | StreamStopped) -> State:
+        position, before = state.position + 1, state.streams
+        if isinstance(event, StreamStarted):
+            profile = self.profile
+            streams = before.start(event.stream_id, profile, position=position, until_s=self.until_s)
+        else:
+            known = before.active.get(event.stream_id)
+            profile = known.profile if known else None
+            streams = before.stop(event.stream_id, position=position, until_s=self.until_s)
+        # A repeated start is a sign of life, and moves nothing.
+        moved = streams.moves is not before.moves
+        touched = state.moves.after(Touch.of(streams.moves, position, event, profile)) if moved else state.moves
         wake_at_s = min(state.wake_at_s, self.until_s)
-        return replace(touched, position=position, builds=_overtaken(touched, self.event), wake_at_s=wake_at_s)
+        return replace(state, position=position, streams=streams, moves=touched, wake_at_s=wake_at_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,17 @@ class Ended:
         key = self.build.target.key
         queue = tuple([queued for queued in state.queue if queued != key])
         return replace(state, builds=_without(state.builds, key), queue=queue, abandoned=abandoned)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What became of a build is remembered."""
+
+    key: SessionListKey
+    build: PastBuild
+
+    def apply(self, state: State) -> State:  # noqa: D102
+        return replace(state, past_builds=with_build(state.past_builds, self.key, self.build))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +314,11 @@ def newer(check: Check, than: Check | None) -> bool:
     return than is None or check.began_s > than.began_s
 
 
-def _overtaken(state: State, event: AppliedEvent) -> Mapping[SessionListKey, Build]:
+def _overtaken(state: State, versions: Versions, event: AppliedEvent) -> Mapping[SessionListKey, Build]:
     overtaken = {
         key: replace(build, overtaken_by=event.id)
         for key, build in state.builds.items()
-        if build.began_s is not None and not build.overtaken_by and state.version_of(build.target) > build.version
+        if build.began_s is not None and not build.overtaken_by and versions.of(build.target.reach) > build.version
     }
     return {**state.builds, **overtaken} if overtaken else state.builds
 

@@ -1,0 +1,208 @@
+"""Rule J7: what is remembered for `explain`, and how much of it."""
+
+from hermes_cache.core.events import EventId, SessionListChanged, SettingsChanged
+from hermes_cache.core.history import Touch, Touches
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import State
+from hermes_cache.core.transitions import EventApplied
+from hermes_cache.core.versions import ALL_PROFILES, Versions
+from hermes_cache.testing.core_script import CoreScript, content, target_of
+
+HERE = target_of("here")
+
+
+def touch(position: int, profile: str | None) -> Touch:
+    return Touch(position, SessionListChanged(id=EventId("a", position), at_s=0.0, profile=profile), profile)
+
+
+def positions(touches: Touches, reach: str) -> list[int]:
+    return [each.position for each in touches.of(reach)]
+
+
+def outcomes(script: CoreScript) -> list[str]:
+    return [build.outcome for build in script.state.past_builds[HERE.key]]
+
+
+def test_an_event_touches_its_profile_and_the_keys_of_all() -> None:
+    """J7, V1"""
+    touches = Touches().after(touch(1, "here")).after(touch(2, "there")).after(touch(3, None))
+
+    assert positions(touches, "here") == [3, 1]
+    assert positions(touches, "there") == [3, 2]
+    assert positions(touches, ALL_PROFILES) == [3, 2, 1]
+    assert positions(touches, "elsewhere") == [3]
+
+
+def test_sixteen_events_are_remembered_of_each_reach_whatever_the_others_say() -> None:
+    """J7"""
+    touches = Touches().after(touch(1, "quiet"))
+
+    for position in range(2, 102):
+        touches = touches.after(touch(position, "busy"))
+
+    assert positions(touches, "quiet") == [1]
+    assert positions(touches, "busy") == list(range(101, 85, -1))
+    assert positions(touches, ALL_PROFILES) == list(range(101, 85, -1))
+
+
+def test_past_their_bound_the_profile_that_was_quiet_the_longest_is_forgotten() -> None:
+    """J7"""
+    touches = Touches()
+    for position in range(1, 257):
+        touches = touches.after(touch(position, f"profile {position}"))
+
+    touches = touches.after(touch(257, "profile 1")).after(touch(258, "new"))
+
+    assert len(touches.of_profiles) == 256
+    assert positions(touches, "profile 1") == [257, 1]
+    assert positions(touches, "profile 2") == []
+
+
+def test_where_versions_gave_up_on_profiles_one_profiles_event_counts_for_all() -> None:
+    """J7, V2"""
+    event = SessionListChanged(id=EventId("a", 1), at_s=0.0, profile="here")
+
+    told = Touch.of(Versions(everything=7), 7, event, "here")
+
+    assert told.profile is None
+
+
+def test_settings_are_remembered_as_touching_all() -> None:
+    """J7, V1"""
+    event = SettingsChanged(id=EventId("a", 1), at_s=0.0)
+
+    state = EventApplied(event, None, 0.0).apply(State())
+
+    assert [each.event for each in state.changes.of("here")] == [event]
+
+
+def test_streams_are_remembered_beside_changes_so_that_neither_pushes_out_the_other() -> None:
+    """J7, H2"""
+    script = CoreScript()
+    script.invalidate("here")
+
+    for number in range(20):
+        script.start_stream(f"turn {number}", "here")
+
+    assert len(script.state.changes.of("here")) == 1
+    assert len(script.state.moves.of("here")) == 16
+
+
+def test_a_stop_touches_what_its_start_did() -> None:
+    """J7, H5"""
+    script = CoreScript()
+    script.start_stream("turn", "here")
+
+    script.stop_stream("turn")
+    script.stop_stream("unheard of")
+
+    assert [each.profile for each in script.state.moves.of("here")] == [None, "here", "here"]
+    assert positions(script.state.moves, "there") == [3]
+
+
+def test_a_sign_of_life_moves_nothing_and_is_not_remembered() -> None:
+    """J7, H4"""
+    script = CoreScript()
+    script.start_stream("turn", "here")
+
+    script.start_stream("turn", "here")
+
+    assert positions(script.state.moves, "here") == [1]
+
+
+def test_a_build_is_remembered_with_what_became_of_it() -> None:
+    """J7, B3"""
+    script = CoreScript()
+
+    build = script.hold(HERE, took_s=0.5)
+
+    (past,) = script.state.past_builds[HERE.key]
+    assert (past.id, past.reason, past.began_s, past.took_s) == (build.id, "miss", build.began_s, 0.5)
+    assert (past.outcome, past.why, past.overtaken_by) == ("stored", None, None)
+
+
+def test_an_overtaken_build_is_remembered_with_the_event_that_did_it() -> None:
+    """J7, B4"""
+    script = CoreScript()
+    script.read(HERE)
+    build = script.running(HERE)
+    first, _ = script.invalidate("here"), script.invalidate("here")
+
+    script.finish(build)
+
+    (past,) = script.state.past_builds[HERE.key]
+    assert (past.outcome, past.why, past.overtaken_by) == ("discarded", "an event overtook it", first.id)
+
+
+def test_a_payload_that_is_too_large_is_remembered_as_discarded() -> None:
+    """J7, P4"""
+    script = CoreScript(Policy(max_bytes=100))
+    script.read(HERE)
+
+    script.finish(script.running(HERE), content(note="x" * 100))
+
+    (past,) = script.state.past_builds[HERE.key]
+    assert past.outcome == "discarded"
+    assert past.why == "its 111 bytes are over Policy.max_bytes, 100"
+
+
+def test_a_failed_build_is_remembered_with_its_error_in_short() -> None:
+    """J7, R7"""
+    script = CoreScript()
+    script.read(HERE)
+
+    script.fail(script.running(HERE), OSError("locked " * 100))
+
+    (past,) = script.state.past_builds[HERE.key]
+    assert past.outcome == "failed"
+    assert past.why
+    assert past.why.startswith("OSError: locked")
+    assert len(past.why) == 300
+
+
+def test_a_build_that_hangs_is_remembered_as_abandoned() -> None:
+    """J7, B6"""
+    script = CoreScript(Policy(build_timeout=5.0))
+    script.read(HERE)
+
+    script.wait(5.0)
+
+    (past,) = script.state.past_builds[HERE.key]
+    assert (past.outcome, past.took_s) == ("abandoned", 5.0)
+
+
+def test_a_build_that_never_began_is_remembered_as_failed() -> None:
+    """J7, B6"""
+    script = CoreScript(Policy(build_timeout=5.0, pool_size=1, max_abandoned=1))
+    script.read(target_of("there"))
+    script.read(HERE)
+
+    script.wait(5.0)
+
+    (past,) = script.state.past_builds[HERE.key]
+    assert (past.outcome, past.began_s, past.took_s) == ("failed", None, 0.0)
+    assert past.why
+    assert "max_abandoned" in past.why
+
+
+def test_eight_builds_are_remembered_of_each_key() -> None:
+    """J7"""
+    script = CoreScript()
+
+    for _ in range(10):
+        script.hold(HERE)
+        script.invalidate("here")
+
+    assert [build.id for build in script.state.past_builds[HERE.key]] == list(range(3, 11))
+    assert outcomes(script) == ["stored"] * 8
+
+
+def test_past_their_bound_the_key_that_was_built_least_lately_is_forgotten() -> None:
+    """J7"""
+    script = CoreScript(Policy(max_entries=1))
+
+    for number in range(257):
+        script.hold(target_of(f"profile {number}"))
+
+    assert len(script.state.past_builds) == 256
+    assert target_of("profile 0").key not in script.state.past_builds
