@@ -29,7 +29,8 @@ from hermes_cache.core.content import Content
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.core.explanations import Explanation, explain
+from hermes_cache.core.explaining import explain
+from hermes_cache.core.explanations import Explanation, Moment
 from hermes_cache.core.keys import SessionListKey, profile_name
 from hermes_cache.core.lookups import Health, Lookup, Rendered, Stats, health_of, lookup_of, stats_of
 from hermes_cache.core.messages import Publish
@@ -234,8 +235,11 @@ class SessionListCache:
 
     def explain(self, key: SessionListKey) -> Explanation:
         """Say why a key is as it is, from memory alone."""
-        state = self._state()
-        return explain(state, self._targets.find(key, state.settings), self._clock.monotonic_s())
+        life, state = self._life, self._state()
+        target = self._targets.find(key, state.settings)
+        now = Moment(self._clock.monotonic_s(), self._clock.wall_s())
+        served = life.actor.counted_for(target.key) if life else {}
+        return explain(state, target, self._policy, now, incarnation=self._bus.incarnation, served=served)
 
     def stats(self) -> Stats:
         """Give counts and sizes, without a lock or a wait (L4)."""

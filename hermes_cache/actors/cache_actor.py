@@ -17,6 +17,7 @@ from typing import Final
 import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
+from hermes_cache.actors.tallies import Tallies
 from hermes_cache.actors.works import Works
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Answer, Effect, RunBuild, Served
@@ -76,6 +77,7 @@ class CacheActor(MailboxActor):
         super().__init__(clock=clock.monotonic_s)
         self.hits: dict[SessionListKey, Hit] = {}
         self.outcomes: Counter[str] = Counter()
+        self._tallies = Tallies()
         self._policy = policy
         self._works = works
         self._turn_taken = _Turn(None, state, deque())
@@ -92,6 +94,13 @@ class CacheActor(MailboxActor):
         recent = sum(hit.count for hit in list(self.hits.values()))
         outcomes = dict(self.outcomes)
         return {**outcomes, "hit": outcomes.get("hit", 0) + recent} if recent else outcomes
+
+    def counted_for(self, key: SessionListKey) -> dict[str, int]:
+        """Count the reads of a key by outcome, since the payload that it holds was built (J7); from any thread."""
+        counts, hit = self._tallies.of(key, self._held_build(key)), self.hits.get(key)
+        if hit is not None and hit.count:
+            counts["hit"] += hit.count
+        return dict(counts)
 
     def send(self, message: Message) -> None:
         """Take what comes of an effect; once the cache is stopped, nobody wants it any more."""
@@ -181,15 +190,20 @@ class CacheActor(MailboxActor):
 
     def _note(self, effect: Answer) -> None:
         answer = effect.answer
+        outcome = answer.outcome if isinstance(answer, Served) else type(answer).__name__
+        self.outcomes[outcome] += 1
+        self._tallies.add(effect.key, self._held_build(effect.key), outcome)
         if not isinstance(answer, Served):
-            self.outcomes[type(answer).__name__] += 1
             return
         now_s = self._clock()
         target = answer.entry.target
-        self.outcomes[answer.outcome] += 1
         self._used_s[target.key] = now_s
-        if answer.outcome == "hit":
+        if outcome == "hit":
             self.hits[target.key] = Hit(answer, self._hit_until_s(answer), now_s)
+
+    def _held_build(self, key: SessionListKey) -> int:
+        entry = self.state.entries.get(key)
+        return entry.build_id if entry else 0
 
     def _hit_until_s(self, served: Served) -> float:
         """Give the moment up to which nothing but a message can make a hit stale."""
@@ -208,6 +222,7 @@ class CacheActor(MailboxActor):
             if hit.count:
                 self._used_s[key] = hit.used_s
                 self._read_scopes.add(hit.served.entry.target.scope)
+                self._tallies.add(key, hit.served.entry.build_id, "hit", hit.count)
                 # Both in one step each: an interrupt in between counts a few hits twice, and loses none.
                 self.outcomes["hit"] += hit.count
                 hit.count = 0

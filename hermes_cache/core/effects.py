@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from hermes_cache.core.content import Content
 from hermes_cache.core.events import EventId
+from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.notices import Notice
 from hermes_cache.core.state import Build, Entry, Failure, Outcome, Reason, Target
 from hermes_cache.core.streams import Streams
@@ -36,9 +37,16 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer a reader; an error is to be raised there."""
+    """Answer a reader; an error is to be raised there.
+
+    Attributes:
+        reader: Whom.
+        key: What it read, with its canonical profile.
+        answer: With what.
+    """
 
     reader: Hashable
+    key: SessionListKey
     answer: Served | HermesCacheError
 
 

@@ -54,7 +54,7 @@ class Turn:
 
     def answer(self, read: Read, answer: Served | HermesCacheError) -> None:
         """Answer a read that does not wait, or no longer."""
-        self.do(Answer(read.reader, answer))
+        self.do(Answer(read.reader, read.target.key, answer))
 
     def wait(self, waiter: Waiter, *, until_s: float) -> None:
         """Let a read wait, until then or its own bound."""
