@@ -18,6 +18,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Row,
+    Select,
     Table,
     Text,
     bindparam,
@@ -45,6 +46,7 @@ _JOURNAL: Final = Table(
     Column("name", Text, nullable=False),
     Column("last_seq", _BIG, nullable=False),
     Column("last_mark", Text, nullable=False),
+    Column("checksum", _BIG, nullable=False),
 )
 _EVENTS: Final = Table(
     "hermes_cache_events",
@@ -65,8 +67,8 @@ _SNAPSHOT: Final = Table(
 )
 
 # Made once: putting a statement together takes longer than SQLite takes to run it.
-_LOCKED_LAST: Final = select(_JOURNAL.c.last_seq).with_for_update()
-_END: Final = select(_JOURNAL.c.name, _JOURNAL.c.last_seq, _JOURNAL.c.last_mark)
+_END: Final = select(_JOURNAL.c.name, _JOURNAL.c.last_seq, _JOURNAL.c.last_mark, _JOURNAL.c.checksum)
+_LOCKED_END: Final = _END.with_for_update()
 _START: Final = select(_SNAPSHOT.c.seq)
 _KNOWN: Final = select(_EVENTS.c.event_id, _EVENTS.c.seq).where(
     _EVENTS.c.event_id.in_(bindparam("marks", expanding=True))
@@ -98,15 +100,19 @@ def prepare(connection: Connection, where: str) -> None:
 
     Raises:
         JournalSetupError: A later version made them.
+        JournalDamagedError: No version made them.
     """
     _METADATA.create_all(connection, tables=[_JOURNAL])
     version = connection.scalar(select(_JOURNAL.c.schema_version))
     if version is None:
-        first = {"id": 1, "schema_version": 0, "name": uuid4().hex, "last_seq": 0, "last_mark": ""}
-        connection.execute(insert(_JOURNAL).values(first))
-    if (version or 0) > len(_STEPS):
+        first = Place(uuid4().hex)
+        connection.execute(insert(_JOURNAL).values(id=1, schema_version=0, name=first.journal, **_counter(first)))
+        version = 0
+    if not isinstance(version, int) or version < 0:
+        raise JournalDamagedError(None, f"its tables have version {version!r}")
+    if version > len(_STEPS):
         raise JournalSetupError(where, f"its tables have version {version}; upgrade hermes_cache or name another")
-    for step in _STEPS[version or 0 :]:
+    for step in _STEPS[version:]:
         step(connection)
     if version != len(_STEPS):
         connection.execute(update(_JOURNAL).values(schema_version=len(_STEPS)))
@@ -116,23 +122,26 @@ def append_events(connection: Connection, events: Sequence[AppliedEvent]) -> lis
     """Write the events that are not known, and give the numbers of all."""
     bodies = {str(event.id): (event, encode(event)) for event in events}
     # Locked before anything is looked up: a later reader of this row sees all that is below its number.
-    last = connection.execute(_LOCKED_LAST).scalar_one()
+    end = _checked_end(connection, _LOCKED_END)
     seqs = _known(connection, list(bodies))
     rows = []
-    for seq, mark in enumerate((mark for mark in bodies if mark not in seqs), last + 1):
+    for seq, mark in enumerate((mark for mark in bodies if mark not in seqs), end.seq + 1):
         event, body = bodies[mark]
         rows.append((seq, mark, event.at_s, body, checksum(seq, body)))
     if rows:
         connection.execute(_ADD, [dict(zip(_EVENTS.c.keys(), row, strict=True)) for row in rows])
-        connection.execute(_MOVE, {"last_seq": rows[-1][0], "last_mark": rows[-1][1]})
+        connection.execute(_MOVE, _counter(Place(end.journal, rows[-1][0], rows[-1][1])))
     seqs |= {row[1]: row[0] for row in rows}
     return [seqs[str(event.id)] for event in events]
 
 
 def read_end(connection: Connection) -> Place:
-    """Give the place of the last event."""
-    row = connection.execute(_END).one()
-    return Place(row.name, row.last_seq, row.last_mark)
+    """Give the place of the last event.
+
+    Raises:
+        JournalDamagedError: The row that keeps it is damaged, and with it the whole journal.
+    """
+    return _checked_end(connection, _END)
 
 
 def read_after(connection: Connection, after: Place, limit: int) -> list[Recorded]:
@@ -195,7 +204,7 @@ def replace_snapshot(connection: Connection, earlier: Snapshot | None, later: Sn
 
     Nothing is done where another process was quicker.
     """
-    connection.execute(_LOCKED_LAST)
+    _checked_end(connection, _LOCKED_END)
     if connection.scalar(_START) != (earlier.place.seq if earlier else None):
         return 0
     place, body = later.place, later.body
@@ -203,6 +212,25 @@ def replace_snapshot(connection: Connection, earlier: Snapshot | None, later: Sn
     row = {"seq": place.seq, "mark": place.mark, "body": body, "checksum": checksum(place.seq, body)}
     connection.execute(insert(_SNAPSHOT).values(row))
     return connection.execute(delete(_EVENTS).where(_EVENTS.c.seq <= place.seq)).rowcount
+
+
+def _counter(end: Place) -> dict[str, object]:
+    return {"last_seq": end.seq, "last_mark": end.mark, "checksum": _sum(end)}
+
+
+def _sum(end: Place) -> int:
+    return checksum(end.seq, f"{end.journal} {end.mark}".encode())
+
+
+def _checked_end(connection: Connection, query: Select[tuple[str, int, str, int]]) -> Place:
+    rows = connection.execute(query).all()
+    if len(rows) != 1:
+        raise JournalDamagedError(None, f"it has {len(rows)} rows that say where it ends, not one")
+    row = rows[0]
+    end = Place(row.name, row.last_seq, row.last_mark)
+    if not isinstance(end.seq, int) or _sum(end) != row.checksum:
+        raise JournalDamagedError(None, f"the checksum of its end, {end.seq!r}, is wrong")
+    return end
 
 
 def _known(connection: Connection, marks: list[str]) -> dict[str, int]:

@@ -4,6 +4,9 @@ Writers begin with `BEGIN IMMEDIATE`, so appends come one after the other. One c
 transaction: `PRAGMA data_version` on it moves with every commit of every other connection, this process's own
 included. It does not see that the file was replaced, so each call looks at the inode.
 
+SQLite waits for a lock with pauses that grow to 100 ms. Where two others commit one after the other it sleeps over
+every gap between them, for seconds; so here it is asked anew all the while.
+
 Write-ahead logging is used only with an SQLite that is free of the WAL-reset bug, by which two connections that
 write and checkpoint at one moment can corrupt a file; else the rollback journal, which never had it, and whose
 file is kept between commits: without that they take two to four times as long. Commits are synced to the disk in
@@ -11,19 +14,23 @@ both. Source: rules J1, J3, J5, L2; https://sqlite.org/wal.html#walresetbug.
 """
 
 import sqlite3
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Event, Lock
-from time import monotonic
-from typing import Final
+from time import monotonic, sleep
+from types import ModuleType
+from typing import Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
+from hermes_cache.adapters.file_systems import MOUNTS, network_file_system
 from hermes_cache.adapters.journal_tables import prepare
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
 from hermes_cache.forks import after_fork_in_child
@@ -31,6 +38,12 @@ from hermes_cache.ports import Level
 
 _BUSY_TIMEOUT_S: Final = 2.5
 """How long a lock of another process is waited for: commits take milliseconds, somebody's backup longer."""
+
+_STAMP_TIMEOUT_S: Final = 0.05
+"""A reader asks for the stamp, so it is not held up by a lock for longer."""
+
+_RETRY_S: Final = 0.0005
+"""Locks are held for 1 to 2 ms; four processes that append without a pause all get on with this."""
 
 _POLL_S: Final = 0.005
 """A look at the file takes 10 us, so a waiter costs 0.2 % of a core and hears within the 20 ms that count."""
@@ -48,15 +61,23 @@ def wal_is_safe(version: tuple[int, int, int]) -> bool:
     return repaired or version < (3, 7, 0) or version >= (3, 51, 3)
 
 
+_Found = TypeVar("_Found")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Opened:
     engine: Engine
+    holder: Engine
     held: PoolProxiedConnection
-    inode: int
+    inode: tuple[int, int] | None
     epoch: int
+
+    def data_version(self) -> object:
+        return _run(self.held, "PRAGMA data_version")
 
     def close(self) -> None:
         self.held.close()
+        self.holder.dispose()
         self.engine.dispose()
 
 
@@ -65,17 +86,22 @@ class SqliteDatabase:
 
     Args:
         url: Names the file.
+        driver: The module whose SQLite opens it, such as `sqlite3` or `pysqlite3.dbapi2`. A process must not
+            open one file with two: each drops the locks of the other.
+        mounts: The table of what is mounted where; where there is none, every file system is trusted.
 
     Raises:
-        JournalSetupError: It names none.
+        JournalSetupError: The URL names no file.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, driver: ModuleType = sqlite3, mounts: Path = MOUNTS) -> None:
         if not url.database or url.database == ":memory:" or url.query:
             told = "name a file alone, as in sqlite:////path/to/journal.db; in memory there is MemoryJournal"
             raise JournalSetupError(str(url), told)
         self._path = Path(url.database).absolute()
-        self._wal = wal_is_safe(sqlite3.sqlite_version_info)
+        self._driver = driver
+        self._mounts = mounts
+        self._wal = wal_is_safe(driver.sqlite_version_info)
         self._epochs = count(1)
         self._opened: _Opened | None = None
         self._inherited: list[object] = []
@@ -98,15 +124,19 @@ class SqliteDatabase:
     def writing(self) -> Iterator[Connection]:
         """Give a transaction that no other writer shares, committed at its end."""
         with self._translated(), self._current().connect() as connection:
-            writer = connection.execution_options(hermes_cache_begin="BEGIN IMMEDIATE")
+            writer = connection.execution_options(hermes_cache_writes=True)
             with writer.begin():
                 yield writer
 
     def stamp(self) -> Hashable:
         """Give a value that differs once anybody committed, or the file was replaced."""
-        with self._translated(), self._lock:
-            opened = self._look()
-            return opened.epoch, _pragma(opened.held, "data_version")
+        with self._translated():
+            lock = self._locked(_STAMP_TIMEOUT_S)
+            try:
+                opened = self._look(_STAMP_TIMEOUT_S)
+                return opened.epoch, self._at_last(opened.data_version, _STAMP_TIMEOUT_S)
+            finally:
+                lock.release()
 
     def wait(self, seen: Hashable, timeout_s: float) -> None:
         """Wait until the stamp differs from one that was seen."""
@@ -122,10 +152,19 @@ class SqliteDatabase:
         self._forget()
 
     def _current(self) -> Engine:
-        with self._lock:
-            return self._look().engine
+        lock = self._locked(_BUSY_TIMEOUT_S)
+        try:
+            return self._look(_BUSY_TIMEOUT_S).engine
+        finally:
+            lock.release()
 
-    def _look(self) -> _Opened:
+    def _locked(self, timeout_s: float) -> Lock:
+        lock = self._lock
+        if not lock.acquire(timeout=timeout_s):
+            raise JournalUnavailableError(f"the journal {self._path} is still being opened; try again")
+        return lock
+
+    def _look(self, timeout_s: float) -> _Opened:
         if self._closed.is_set():
             raise JournalUnavailableError(f"the journal {self._path} is closed; open another")
         opened = self._opened
@@ -134,42 +173,74 @@ class SqliteDatabase:
         self._opened = None
         if opened is not None:
             opened.close()
-        self._opened = self._open()
+        self._opened = self._open(timeout_s)
         return self._opened
 
-    def _open(self) -> _Opened:
-        engine = self._engine()
+    def _open(self, timeout_s: float) -> _Opened:
+        self._refuse_network()
+        inode = _inode(self._path)
+        holder = self._engine(timeout_s)
         try:
-            held = engine.raw_connection()
-            with engine.connect() as connection:
-                writer = connection.execution_options(hermes_cache_begin="BEGIN IMMEDIATE")
+            with holder.connect() as connection:
+                writer = connection.execution_options(hermes_cache_writes=True)
                 with writer.begin():
                     prepare(writer, str(self._path))
+            held = holder.raw_connection()
+            _run(held, "PRAGMA busy_timeout=0")
         except BaseException:
-            engine.dispose()
+            holder.dispose()
             raise
-        return _Opened(engine, held, _inode(self._path), next(self._epochs))
+        # The inode from before: a file put there meanwhile is found by the next look.
+        return _Opened(
+            self._engine(_BUSY_TIMEOUT_S), holder, held, inode or _inode(self._path), next(self._epochs)
+        )
 
-    def _engine(self) -> Engine:
+    def _refuse_network(self) -> None:
+        with suppress(OSError):
+            kind = network_file_system(self._path.resolve(), self._mounts.read_text(errors="replace"))
+            if kind:
+                told = f"it lies on {kind}, where SQLite's locks cannot be trusted"
+                raise JournalSetupError(str(self._path), f"{told}; name a file on a disk of this machine")
+
+    def _engine(self, timeout_s: float) -> Engine:
         engine = create_engine(
             URL.create("sqlite", database=str(self._path)),
-            connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
+            module=self._driver,
+            # The driver's own transactions begin too late, at the first write.
+            connect_args={"timeout": timeout_s, "check_same_thread": False, "isolation_level": None},
             poolclass=QueuePool,
             max_overflow=-1,
         )
         event.listen(engine, "connect", self._set_up)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", partial(self._begin, timeout_s))
         return engine
 
-    def _set_up(self, connection: sqlite3.Connection, _record: object) -> None:
-        # The driver's own transactions begin too late, at the first write.
-        connection.isolation_level = None
+    def _begin(self, timeout_s: float, connection: Connection) -> None:
+        driver = connection.connection
+        if not connection.get_execution_options().get("hermes_cache_writes"):
+            _run(driver, "BEGIN")
+            return
+        _run(driver, "PRAGMA busy_timeout=0")
+        self._at_last(partial(_run, driver, "BEGIN IMMEDIATE"), timeout_s)
+        _run(driver, f"PRAGMA busy_timeout={timeout_s * 1000:.0f}")
+
+    def _at_last(self, call: Callable[[], _Found], timeout_s: float) -> _Found:
+        ends_at_s = monotonic() + timeout_s
+        while True:
+            try:
+                return call()
+            except self._driver.OperationalError as error:
+                if _code(error) not in _BUSY_CODES or monotonic() > ends_at_s:
+                    raise
+            sleep(_RETRY_S)
+
+    def _set_up(self, connection: DBAPIConnection, _record: object) -> None:
         expected = "wal" if self._wal else "persist"
-        mode = connection.execute(f"PRAGMA journal_mode={expected}").fetchone()[0]
+        mode = _run(connection, f"PRAGMA journal_mode={expected}")
         if mode != expected:
             told = f"its journal mode is {mode} and cannot be made {expected} while others have it open"
             raise JournalSetupError(str(self._path), f"{told}; let all processes use the same SQLite library")
-        connection.execute("PRAGMA synchronous=FULL")
+        _run(connection, "PRAGMA synchronous=FULL")
 
     def _forget(self) -> None:
         with self._lock:
@@ -181,7 +252,7 @@ class SqliteDatabase:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        except (SQLAlchemyError, self._driver.Error, OSError) as error:
             code = _code(error)
             if code not in _BUSY_CODES:
                 # Whatever it was, the next call looks at the file anew.
@@ -204,26 +275,23 @@ class SqliteDatabase:
             self._closed.set()
 
 
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("hermes_cache_begin", "BEGIN"))
-
-
-def _pragma(connection: PoolProxiedConnection, name: str) -> object:
+def _run(connection: DBAPIConnection | PoolProxiedConnection, statement: str) -> object:
     # The driver's own cursor: SQLAlchemy's execution takes several times as long.
     cursor = connection.cursor()
     try:
-        cursor.execute(f"PRAGMA {name}")
+        cursor.execute(statement)
         row = cursor.fetchone()
         return row[0] if row else None
     finally:
         cursor.close()
 
 
-def _inode(path: Path) -> int:
+def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        return path.stat().st_ino
+        found = path.stat()
     except FileNotFoundError:
-        return 0
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _code(error: Exception) -> int | None:

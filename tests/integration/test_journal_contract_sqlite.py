@@ -1,12 +1,14 @@
-"""The journal in an SQLite file keeps the contract (rules J1 to J6)."""
+"""The journal in an SQLite file keeps the contract, with and without write-ahead logging (rules J1 to J6)."""
 
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
+from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
+from hermes_cache.adapters.sqlite_journal import SqliteDatabase, wal_is_safe
 from hermes_cache.ports import Journal
-from hermes_cache.testing.journal_contract import JournalContract
+from hermes_cache.testing.journal_contract import JournalContract, numbered
 
 
 class TestSqliteJournal(JournalContract):
@@ -16,3 +18,35 @@ class TestSqliteJournal(JournalContract):
 
     def open_journal(self) -> Journal:
         return journal_at(self.url)
+
+
+class TestSqliteJournalWithRepairedLibrary(JournalContract):
+    """Another SQLite than Python's own, one without the WAL-reset bug."""
+
+    @pytest.fixture(autouse=True)
+    def _file(self, tmp_path: Path) -> None:
+        self.driver = pytest.importorskip("pysqlite3.dbapi2", reason="not here: pip install pysqlite3")
+        self.file = tmp_path / "journal.db"
+
+    def open_journal(self) -> SqlAlchemyJournal:
+        return SqlAlchemyJournal(SqliteDatabase(make_url(f"sqlite:///{self.file}"), driver=self.driver))
+
+    def test_it_is_written_ahead(self) -> None:
+        """J1"""
+        with self._two() as (journal, other):
+            journal.append(numbered([1]))
+
+            assert wal_is_safe(self.driver.sqlite_version_info)
+            assert self.file.with_name("journal.db-wal").exists()
+            assert other.end().seq == 1
+
+    def test_a_reader_holds_no_writer_up(self) -> None:
+        """J3: a transaction that reads goes on seeing its moment while others append."""
+        with self._two() as (journal, other):
+            start = journal.end()
+            assert isinstance(journal, SqlAlchemyJournal)
+            with journal._database.reading() as connection:
+                connection.exec_driver_sql("SELECT 1 FROM hermes_cache_events").all()
+
+                assert other.append(numbered([1])) == [1]
+            assert len(journal.read(start)) == 1

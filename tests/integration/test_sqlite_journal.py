@@ -43,6 +43,11 @@ def _change(file: Path, statement: str, *values: object) -> None:
         connection.execute(statement, values)
 
 
+def _schema(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return sorted(str(row[0]) for row in connection.execute("SELECT sql FROM sqlite_master"))
+
+
 def _append_in_process(path: str, life: str, last: int) -> None:
     with closing(_at(Path(path))) as journal:
         for event in numbered(range(1, last + 1), life=life):
@@ -257,15 +262,47 @@ def test_tables_of_a_later_version_are_left_alone(file: Path, journal: SqlAlchem
         later.end()
 
 
-def test_tables_of_an_earlier_version_are_brought_up(file: Path, journal: SqlAlchemyJournal) -> None:
-    """J1: version 0 has a name alone."""
-    name = journal.end().journal
-    _change(file, "DROP TABLE hermes_cache_events")
-    _change(file, "UPDATE hermes_cache_journal SET schema_version = 0")
+def test_tables_of_an_earlier_version_are_brought_up(tmp_path: Path, journal: SqlAlchemyJournal) -> None:
+    """J1: version 0 has its name and no events; afterwards it is as one made anew."""
+    journal.end()
+    earlier = tmp_path / "earlier.db"
+    shutil.copy(tmp_path / "a journal#1?.db", earlier)
+    _change(earlier, "DROP TABLE hermes_cache_events")
+    _change(earlier, "DROP TABLE hermes_cache_snapshot")
+    _change(earlier, "UPDATE hermes_cache_journal SET schema_version = 0")
+
+    with closing(_at(earlier)) as later:
+        seqs = later.append(numbered([1]))
+        name = later.end().journal
+
+    assert seqs == [1]
+    assert name == journal.end().journal
+    assert _schema(earlier) == _schema(tmp_path / "a journal#1?.db")
+
+
+@pytest.mark.parametrize("column", ["name", "last_seq", "last_mark", "checksum", "schema_version"])
+def test_a_changed_end_of_the_journal_is_told(file: Path, journal: SqlAlchemyJournal, column: str) -> None:
+    """J5: one byte of the row that says where the journal ends; nothing is appended after a wrong end."""
+    journal.append(numbered([1, 2]))
+    end = journal.end()
+    _change(file, f"UPDATE hermes_cache_journal SET {column} = substr({column}, 1, length({column}) - 1) || '~'")  # noqa: S608  # names of this test
 
     with closing(_at(file)) as later:
-        assert later.append(numbered([1])) == [1]
-        assert later.end().journal == name
+        with pytest.raises(JournalDamagedError, match="put another in its place") as raised:
+            later.read(end)
+        with pytest.raises(JournalDamagedError, match="put another in its place"):
+            later.append(numbered([3]))
+
+    assert raised.value.seq is None
+
+
+def test_an_end_of_the_journal_that_is_gone_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J5"""
+    journal.append(numbered([1]))
+    _change(file, "DELETE FROM hermes_cache_journal")
+
+    with pytest.raises(JournalDamagedError, match="0 rows"):
+        journal.append(numbered([2]))
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/name", "no url"])

@@ -1,0 +1,57 @@
+"""Which file systems are of a network, where SQLite's locks can't be trusted; known on Linux alone.
+
+There the locks of one machine, or of a virtual machine's host, are not always seen by the others, and files that
+several processes write to are damaged. Source: rule J5; https://sqlite.org/howtocorrupt.html.
+"""
+
+from pathlib import Path, PurePath
+from typing import Final
+
+MOUNTS: Final = Path("/proc/self/mounts")
+
+_NETWORK: Final = frozenset(
+    {
+        *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs2", "glusterfs", "gpfs", "lustre"),
+        *("ncpfs", "nfs", "nfs4", "ocfs2", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"),
+        *(
+            "fuse.ceph",
+            "fuse.cifs",
+            "fuse.davfs",
+            "fuse.gcsfuse",
+            "fuse.glusterfs",
+            "fuse.grpcfuse",
+            "fuse.juicefs",
+        ),
+        *(
+            "fuse.mfs",
+            "fuse.mount.davfs",
+            "fuse.nfs",
+            "fuse.rclone",
+            "fuse.s3fs",
+            "fuse.sshfs",
+            "fuse.vmhgfs-fuse",
+        ),
+    }
+)
+
+
+def network_file_system(path: PurePath, mounts: str) -> str | None:
+    """Give the type of the network file system that a path lies on; None where it lies on another.
+
+    Args:
+        path: Absolute, without symbolic links.
+        mounts: What is mounted where, as `/proc/self/mounts` has it; of two on one place the later counts.
+    """
+    kinds = {}
+    for line in mounts.splitlines():
+        fields = line.split(" ")
+        if len(fields) > 2:  # noqa: PLR2004  # what is mounted, where, and its type
+            kinds[PurePath(_unescaped(fields[1]))] = fields[2]
+    kind = next((kinds[place] for place in (path, *path.parents) if place in kinds), None)
+    return kind if kind in _NETWORK else None
+
+
+def _unescaped(place: str) -> str:
+    for escaped, plain in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        place = place.replace(escaped, plain)
+    return place
