@@ -26,8 +26,12 @@ class _Subcommand:
 
 
 _SUBCOMMANDS: Final = (
+    _Subcommand("compact", "Fold the oldest events of a journal into its snapshot."),
+    _Subcommand("publish", "Tell every process that shares a journal what happened."),
+    _Subcommand("replay", "Print what the events of a journal amount to."),
     _Subcommand("sample-home", "Make a realistic Hermes home to try things on."),
     _Subcommand("serve", "Serve the session list of a Hermes home over HTTP."),
+    _Subcommand("tail", "Print the last events of a journal, and those that come."),
 )
 _EXTRA_PACKAGES: Final = frozenset({"flask", "werkzeug", "cheroot"})
 

@@ -1,0 +1,99 @@
+"""`hermes-cache replay`: what a journal's events amount to."""
+
+import json
+import time
+from collections.abc import Iterator
+from math import inf
+
+import click
+
+from hermes_cache.actors import replaying
+from hermes_cache.cli.event_lines import human_line, shown
+from hermes_cache.cli.journals import journal_option, json_option, opened_journal
+from hermes_cache.cli.patience import told_when_long
+from hermes_cache.core.agreed import EVERYTHING, AgreedState
+from hermes_cache.core.codec import to_plain
+from hermes_cache.core.events import StreamStarted
+from hermes_cache.core.policy import Policy
+from hermes_cache.errors import JournalGapError
+from hermes_cache.ports import Journal
+
+
+@click.command()
+@journal_option
+@click.option("--until", type=click.IntRange(0), metavar="SEQ", help="The last event to take in; all without it.")
+@json_option
+def replay(url: str, *, until: int | None, as_json: bool) -> None:
+    """Print what the events of a journal amount to, now or as of any of them.
+
+    That is what all processes which share the journal agree on: how many events were applied, which streams are
+    active, and which event last outdated each profile's lists.
+
+    \b
+    Examples:
+      hermes-cache replay --journal sqlite:////tmp/journal.db
+      hermes-cache replay --journal sqlite:////tmp/journal.db --until 120 --json
+    """  # noqa: D301 -- \b is click's mark for lines to be left as they are
+    with opened_journal(url) as journal, told_when_long("Replaying the journal"):
+        replayed = _replayed(journal, until)
+    now_s = time.time() if until is None else _moment_s(replayed.agreed)
+    streams = replayed.agreed.active_streams(now_s, Policy().stream_lease)
+    for seq in replayed.damaged:
+        click.echo(f"row {seq} is damaged, and passed over", err=True)
+    if as_json:
+        click.echo(_as_json(replayed, streams))
+        return
+    for line in _lines(replayed, streams):
+        click.echo(line)
+
+
+def _replayed(journal: Journal, until: int | None) -> replaying.Replay:
+    if until is None:
+        return replaying.replay(journal)
+    refused = f"the journal cannot be replayed until {until}"
+    try:
+        replayed = replaying.replay(journal, until=until)
+    except JournalGapError as gap:
+        raise click.ClickException(f"{refused}: {gap.reason}") from gap
+    if replayed.place.seq < until:
+        raise click.ClickException(f"{refused}: it ends at {replayed.place.seq}")
+    return replayed
+
+
+def _moment_s(agreed: AgreedState) -> float:
+    """Give the moment of the newest event: what was active then is asked for, not what still is."""
+    streams = (facts.at_s for facts in agreed.streams.values())
+    return max((*streams, *(event.at_s for event in agreed.outdated.values())), default=-inf)
+
+
+def _applied(agreed: AgreedState) -> int:
+    return sum(last - first + 1 for numbers in agreed.applied.values() for first, last in numbers.ranges)
+
+
+def _as_json(replayed: replaying.Replay, streams: dict[str, StreamStarted]) -> str:
+    agreed = replayed.agreed
+    return json.dumps(
+        {
+            "journal": replayed.place.journal,
+            "seq": replayed.place.seq,
+            "applied": _applied(agreed),
+            "streams": [to_plain(streams[name]) for name in sorted(streams)],
+            "outdated": [
+                {"profile": None if name == EVERYTHING else name, "by": to_plain(agreed.outdated[name])}
+                for name in sorted(agreed.outdated)
+            ],
+            "damaged": replayed.damaged,
+        }
+    )
+
+
+def _lines(replayed: replaying.Replay, streams: dict[str, StreamStarted]) -> Iterator[str]:
+    agreed = replayed.agreed
+    yield f"Up to number {replayed.place.seq}, {_applied(agreed)} events were applied."
+    yield "Active streams:" if streams else "No stream is active."
+    for name in sorted(streams):
+        yield f"  {human_line(streams[name])}"
+    yield "Outdated, each with the last event that did it:" if agreed.outdated else "Nothing is outdated."
+    for name in sorted(agreed.outdated):
+        profile = "all profiles" if name == EVERYTHING else f"profile {shown(name)}"
+        yield f"  {profile}: {human_line(agreed.outdated[name])}"

@@ -1,0 +1,135 @@
+"""`hermes-cache tail`: the last events of a journal, and those that come."""
+
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain
+from typing import Final, TypeAlias, TypedDict, Unpack
+
+import click
+
+from hermes_cache.actors.replaying import parts_after
+from hermes_cache.cli.event_lines import human_line, json_line
+from hermes_cache.cli.journals import journal_option, json_option, opened_journal
+from hermes_cache.core.events import AppliedEvent, SessionListChanged, StreamStarted
+from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
+from hermes_cache.ports import Journal, Place, Recorded
+
+_Passed: TypeAlias = Recorded | JournalDamagedError
+"""What a reader comes by: an event, or a row that cannot be read."""
+
+_PART: Final = 1000
+_RETRY_S: Final = 0.5
+
+_WAIT_S: Final = 1.0
+"""A notification of PostgreSQL may be lost; an event is then this late."""
+
+
+class _Options(TypedDict):
+    lines: int
+    profile: str | None
+    as_json: bool
+
+
+@click.command()
+@journal_option
+@click.option("--follow", "-f", is_flag=True, help="Go on with new events as they come, until Ctrl-C.")
+@click.option(
+    "--lines", "-n", type=click.IntRange(0), default=10, show_default=True, help="How many to begin with."
+)
+@click.option("--profile", help="Leave out what is only of other profiles.")
+@json_option
+def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
+    """Print the last events of a journal, oldest first: a line each, or with --json an object in a line.
+
+    \b
+    Examples:
+      hermes-cache tail --journal sqlite:////tmp/journal.db --follow
+      hermes-cache tail --journal sqlite:////tmp/journal.db --lines 100 --json
+    """  # noqa: D301 -- \b is click's mark for lines to be left as they are
+    if follow:
+        # Also where a shell started this in the background, with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    quiet_end = (KeyboardInterrupt,) if follow else ()
+    with suppress(*quiet_end), opened_journal(url) as journal:
+        wanted = _of_profile(options["profile"])
+        end = journal.end()
+        coming = filter(wanted, _followed(journal, end)) if follow else ()
+        for passed in chain(_last(journal, end, options["lines"], wanted), coming):
+            _tell(passed, as_json=options["as_json"])
+
+
+def _tell(passed: _Passed, *, as_json: bool) -> None:
+    if isinstance(passed, JournalDamagedError):
+        click.echo(f"row {passed.seq} is damaged, and passed over: {passed.reason}", err=True)
+        return
+    click.echo(json_line(passed) if as_json else f"{human_line(passed.event)}  seq={passed.place.seq}")
+
+
+def _of_profile(profile: str | None) -> Callable[[_Passed], bool]:
+    def touches(event: AppliedEvent) -> bool:
+        match event:
+            case SessionListChanged() | StreamStarted():
+                return event.profile in (None, profile)
+        return True
+
+    return lambda passed: profile is None or isinstance(passed, JournalDamagedError) or touches(passed.event)
+
+
+def _last(journal: Journal, end: Place, count: int, wanted: Callable[[_Passed], bool]) -> list[_Passed]:
+    start = _start(journal)
+    found: deque[_Passed] = deque()
+    until = end.seq
+    while until > start and len(found) < count:
+        after = max(start, until - max(_PART, count))
+        part = [*filter(wanted, _between(journal, Place(end.journal, after), until))]
+        found.extendleft(reversed(part))
+        until = after
+    return list(found)[max(0, len(found) - count) :]
+
+
+def _between(journal: Journal, after: Place, until: int) -> Iterator[_Passed]:
+    for part in parts_after(journal, after):
+        yield from (recorded for recorded in part.recorded if recorded.place.seq <= until)
+        if part.damaged and part.place.seq <= until:
+            yield part.damaged
+        if part.place.seq >= until:
+            return
+
+
+def _start(journal: Journal) -> int:
+    try:
+        snapshot = journal.snapshot()
+    except JournalDamagedError as error:
+        if error.seq is None:
+            raise
+        return error.seq
+    return snapshot.place.seq if snapshot else 0
+
+
+def _followed(journal: Journal, end: Place) -> Iterator[_Passed]:
+    place: Place | None = end
+    reached = True
+    while True:
+        try:
+            seen = journal.stamp()
+            place = place or journal.end()
+            for part in parts_after(journal, place):
+                place = part.place
+                yield from part.recorded
+                if part.damaged:
+                    yield part.damaged
+            if not reached:
+                click.echo("the journal is back", err=True)
+            reached = True
+            journal.wait(seen, timeout_s=_WAIT_S)
+        except JournalGapError as gap:
+            click.echo(f"events after {gap.seq} are missed: {gap.reason}; going on from the end", err=True)
+            place = None
+        except JournalUnavailableError as error:
+            if reached:
+                click.echo(str(error), err=True)
+            reached = False
+            time.sleep(_RETRY_S)
