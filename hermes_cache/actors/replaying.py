@@ -11,7 +11,7 @@ from typing import Final
 from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.snapshots import from_bytes
 from hermes_cache.errors import JournalDamagedError, JournalGapError
-from hermes_cache.ports import Journal, Place, Recorded, Snapshot
+from hermes_cache.ports import Journal, Place, Recorded
 
 _PART: Final = 1_000
 """Events read at once."""
@@ -39,7 +39,7 @@ class Replay:
     Attributes:
         place: Up to where it was read.
         agreed: What agrees in all processes that applied what is up to there.
-        damaged: The rows that could not be read.
+        damaged: The rows that could not be read; the snapshot counts as the last one that it covers.
     """
 
     place: Place
@@ -71,22 +71,36 @@ def replay(journal: Journal, *, until: float = inf) -> Replay:
         JournalGapError: `until` lies before the snapshot.
         JournalError: The journal cannot be read.
     """
-    snapshot = journal.snapshot()
-    if snapshot is not None and until < snapshot.place.seq:
-        raise JournalGapError(int(until), f"it is compacted up to {snapshot.place.seq}; replay from there on")
+    start = _start_of(journal)
+    if until < start.place.seq:
+        raise JournalGapError(int(until), f"it is compacted up to {start.place.seq}; replay from there on")
     try:
-        return _replay(journal, snapshot, until)
+        return _continued(journal, start, until)
     except JournalGapError:
-        if journal.snapshot() == snapshot:
+        if _start_of(journal).place == start.place:
             raise
         # Compacted between the two reads: the newer snapshot covers what was missed.
         return replay(journal, until=until)
 
 
-def _replay(journal: Journal, snapshot: Snapshot | None, until: float) -> Replay:
-    agreed = from_bytes(snapshot.body) if snapshot else AgreedState()
-    place = snapshot.place if snapshot else Place(journal.end().journal)
-    damaged: list[int] = []
+def _start_of(journal: Journal) -> Replay:
+    """Give what the snapshot amounts to: nothing, where it is damaged or there is none."""
+    try:
+        snapshot = journal.snapshot()
+    except JournalDamagedError as damaged:
+        if damaged.seq is None:
+            raise
+        return Replay(Place(journal.end().journal, damaged.seq), AgreedState(), (damaged.seq,))
+    if snapshot is None:
+        return Replay(Place(journal.end().journal), AgreedState())
+    try:
+        return Replay(snapshot.place, from_bytes(snapshot.body))
+    except JournalDamagedError:
+        return Replay(snapshot.place, AgreedState(), (snapshot.place.seq,))
+
+
+def _continued(journal: Journal, start: Replay, until: float) -> Replay:
+    place, agreed, damaged = start.place, start.agreed, list(start.damaged)
     for part in parts_after(journal, place):
         wanted = [each for each in part.recorded if each.place.seq <= until]
         agreed = agreed.after(each.event for each in wanted)

@@ -132,9 +132,13 @@ class Bus:
         with self._lock:
             self._attached = tuple(pair for pair in self._attached if pair[0] != applier)
 
-    def record_with(self, recorder: Recorder | None) -> None:
-        """Hand what is published here to a recorder from now on, or to none."""
-        self._recorder = recorder
+    def record_with(self, choose: Callable[[Recorder | None], Recorder | None]) -> None:
+        """Hand what is published here to the recorder that is chosen, from the one until now; or to none.
+
+        One choice at a time; what it raises leaves all as it is.
+        """
+        with self._lock:
+            self._recorder = choose(self._recorder)
 
     def tell(self, event: Event | Notice, sender: object = None) -> None:
         """Let the receivers of a topic hear of what was made elsewhere; nothing is applied or recorded."""

@@ -295,7 +295,7 @@ def test_the_journal_takes_an_event_before_receivers_hear_and_is_waited_for_afte
 
         return wait
 
-    bus.record_with(record)
+    bus.record_with(lambda _: record)
     bus.attach(lambda _event: order.append("applied"))
     bus.settings_changed.connect(lambda _sender, event: order.append(f"heard {event.id.number}"))
     bus.settings_changed.send()
@@ -315,7 +315,7 @@ def test_listeners_hear_once_it_is_applied_and_recorded_and_before_any_receiver(
         order.append("recorded")
         return lambda: order.append("waited for")
 
-    bus.record_with(record)
+    bus.record_with(lambda _: record)
     bus.settings_changed.connect(lambda _sender, event: order.append(f"received {event.id.number}"))
     bus.attach(lambda _event: order.append("applied"), lambda event: order.append(f"heard {event.id.number}"))
     bus.attach(lambda _event: order.append("applied too"))
@@ -367,7 +367,7 @@ def test_a_relayed_event_is_applied_and_heard_by_listeners_alone_and_not_recorde
         order.append("recorded")
         return lambda: None
 
-    bus.record_with(record)
+    bus.record_with(lambda _: record)
     bus.attach(
         lambda applied: order.append(f"applied {applied.id}"), lambda heard: order.append(f"heard {heard.id}")
     )

@@ -1,0 +1,61 @@
+"""What this process applied, in the form that agrees with all others; and the wait for an event of theirs.
+
+Noting an event must cost a publisher next to nothing, so it is folded when somebody asks. The lock is re-entrant:
+a signal handler may publish and ask while its thread holds it. Source: rules J1, J2, J8.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from threading import Condition
+from typing import Final
+
+from hermes_cache.core.agreed import AgreedState
+from hermes_cache.core.events import AppliedEvent, EventId
+
+_MAX_UNFOLDED: Final = 1_000
+"""Past so many the next one folds them: 2 us each."""
+
+
+class Applied:
+    """The agreed state of a process. Any thread may call."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._agreed = AgreedState()
+        self._unfolded: deque[AppliedEvent] = deque()
+
+    @property
+    def agreed(self) -> AgreedState:
+        """The agreed state now."""
+        with self._changed:
+            events = [self._unfolded.popleft() for _ in range(len(self._unfolded))]
+            if events:
+                self._agreed = self._agreed.after(events)
+            return self._agreed
+
+    def note(self, event: AppliedEvent) -> None:
+        """Note an event; who waits for one is woken by `tell`."""
+        self._unfolded.append(event)
+        if len(self._unfolded) > _MAX_UNFOLDED:
+            self.agreed  # noqa: B018 - folds
+
+    def restart(self, agreed: AgreedState) -> None:
+        """Take over what a journal amounts to; what was noted and is not folded comes on top."""
+        with self._changed:
+            self._agreed = agreed
+            self._changed.notify_all()
+
+    def tell(self) -> None:
+        """Wake who waits, to look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def has(self, event_id: EventId) -> bool:
+        """Say whether an event was applied."""
+        return self.agreed.has(event_id)
+
+    def wait_for(self, event_id: EventId, timeout_s: float, *, unless: Callable[[], bool]) -> bool:
+        """Wait until an event was applied; end early where that cannot be waited for any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.has(event_id) or unless(), timeout_s)
+            return self.has(event_id)

@@ -1,0 +1,173 @@
+"""One life of a process's part in a journal: its writer, its relay and its tail, from a start to a stop.
+
+Source: rules J1, J3, J5, J8, L1.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, cast
+
+import pykka
+
+from hermes_cache.actors.applied import Applied
+from hermes_cache.actors.journal_writer import Flush, JournalWriter
+from hermes_cache.actors.mailbox import MailboxActor, MailboxRef
+from hermes_cache.actors.relay import CatchUp, Hearers, Relay
+from hermes_cache.actors.tail import Tail
+from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.core.journal_status import JournalStatus
+from hermes_cache.core.policy import Policy
+from hermes_cache.errors import JournalUnavailableError, MailboxReentryError
+from hermes_cache.ports import Clock, Journal
+
+logger = logging.getLogger(__name__)
+
+_JOIN_WAIT_S: Final = 1.0
+"""How long the first reads wait for the process to join; it takes milliseconds where the journal is there."""
+
+_LAST_CHECK_S: Final = 0.5
+"""How long a read that would be refused waits for one more check: a process that was suspended is not cut off."""
+
+
+class JournalLife:
+    """The running parts.
+
+    Args:
+        journal: Which.
+        policy: The bounds and spans.
+        clock: The time.
+        applied: What this process applied.
+        hearers: Who hears of what others said.
+        on_loss: As in `JournalWriter`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        policy: Policy,
+        clock: Clock,
+        applied: Applied,
+        hearers: Hearers,
+        on_loss: Callable[[bool], None],
+    ) -> None:
+        self.journal = journal
+        self._policy = policy
+        self._clock = clock
+        self._applied = applied
+        self._writer = JournalWriter(journal, clock=clock, wait_s=policy.journal_wait, on_loss=on_loss)
+        self._relay = Relay(journal, clock=clock, applied=applied, hearers=hearers)
+        self._tail = Tail(journal, self._relay, clock, policy)
+        for actor in (self._writer, self._relay):
+            actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
+        self._checks_at_reads = journal.level == "host"
+
+    def start(self) -> None:
+        """Begin to follow the journal."""
+        self._tail.start()
+
+    @property
+    def status(self) -> JournalStatus:
+        """How the process stands to the journal."""
+        status, writer = self._relay.status, self._writer
+        return replace(status, failure=status.failure or writer.failure, pending=writer.pending)
+
+    def uncommitted(self) -> list[AppliedEvent]:
+        """Give this process's events that are not committed, oldest first."""
+        return self._writer.uncommitted()
+
+    def put(self, event: AppliedEvent) -> Callable[[], bool | None]:
+        """Hand an event of this process to the journal, as `JournalWriter.put` does."""
+        self._applied.note(event)
+        return self._writer.put(event)
+
+    def is_current(self) -> bool:
+        """Say whether a read that begins now needs no check; a look into memory, no more (J3)."""
+        now_s = self._clock.monotonic_s()
+        self._tail.read_s = now_s
+        relay = self._relay
+        if not self._checks_at_reads or relay.status.failure is not None:
+            return relay.joined.is_set()
+        return relay.status.checked_s > now_s - self._policy.journal_interval and not relay.is_applying
+
+    def catch_up(self) -> None:
+        """Apply what others said before now, where that can be known at a read (J3)."""
+        if self._checks_at_reads:
+            if self._relay.status.failure is None:
+                self._check(self._clock.monotonic_s() - self._policy.journal_interval)
+        elif self._relay.status.failure is None:
+            self._relay.joined.wait(_JOIN_WAIT_S)
+        if not self._relay.joined.is_set():
+            self._relay.miss("lists were served before the journal could be read")
+
+    def insist(self) -> None:
+        """See that a read which insists on freshness may be served (J5).
+
+        Raises:
+            JournalUnavailableError: Nothing was heard of the journal for `Policy.journal_lease`.
+        """
+        now_s = self._clock.monotonic_s()
+        if self._checks_at_reads and self._relay.status.failure is None:
+            self._check(now_s)
+        if self._is_cut_off() and self._relay.status.failure is None:
+            self._check(now_s, timeout_s=_LAST_CHECK_S)
+        if self._is_cut_off():
+            raise self._cut_off()
+
+    def await_event(self, event_id: EventId, timeout_s: float) -> bool:
+        """Wait until another process's event is applied here; false where it was not in time (J8).
+
+        Raises:
+            JournalUnavailableError: It cannot come: the journal is away for longer than its lease.
+        """
+        if self._applied.has(event_id):
+            return True
+        self.insist()
+        found = self._applied.wait_for(event_id, timeout_s, unless=self._is_cut_off)
+        if not found and self._is_cut_off():
+            raise self._cut_off()
+        return found
+
+    def flush(self, timeout_s: float) -> bool:
+        """Write what is not written; say whether all was in time."""
+        with contextlib.suppress(pykka.ActorDeadError, pykka.Timeout, MailboxReentryError):
+            self._writer.actor_ref.ask(Flush(now=True), timeout=timeout_s)
+        return not self._writer.pending
+
+    def stop(self, timeout_s: float, *, close: bool) -> bool:
+        """Write what is not written, and end all threads; say whether they ended in time.
+
+        Args:
+            timeout_s: Seconds, in all.
+            close: Whether the journal is to be closed too.
+        """
+        ends_at_s = self._clock.monotonic_s() + timeout_s
+
+        def left_s() -> float:
+            return max(0.0, ends_at_s - self._clock.monotonic_s())
+
+        if not self.flush(left_s()):
+            logger.error("hermes_cache.events_not_written", extra={"hermes_cache.pending": self._writer.pending})
+        self._tail.end()
+        if close:
+            self.journal.close()
+        refs = [cast("MailboxRef[MailboxActor]", actor.actor_ref) for actor in (self._writer, self._relay)]
+        for ref in refs:
+            ref.stop(block=False)
+        return all([self._tail.join(left_s()), *[ref.join(left_s()) for ref in refs]])
+
+    def _check(self, since_s: float, *, timeout_s: float | None = None) -> None:
+        # Inside a check already: a receiver, or an alias callable, that reads.
+        with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout):
+            self._relay.actor_ref.ask(CatchUp(since_s), timeout=timeout_s)
+
+    def _is_cut_off(self) -> bool:
+        return self._relay.status.is_cut_off(self._clock.monotonic_s(), self._policy.journal_lease)
+
+    def _cut_off(self) -> JournalUnavailableError:
+        status = self._relay.status
+        silent_s = self._clock.monotonic_s() - status.checked_s
+        told = f"nothing was heard of the journal for {silent_s:.1f} s ({status.failure or 'it does not answer'})"
+        return JournalUnavailableError(f"{told}; read with freshness='default' or try again once it is back")

@@ -1,0 +1,185 @@
+"""The journal's writer: commits what was published, in groups, on a thread of its own.
+
+A publisher puts its event in and may wait until it is committed; whoever put theirs in meanwhile is committed in
+the same transaction. A journal that cannot be reached makes nobody wait: events stay in a bounded buffer and are
+written when it is back. What did not fit is told as lost, once, by who owns the writer. An append whose outcome
+is not known is done again, since a journal keeps each event once. Source: rules J3, J5.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from math import inf
+from threading import Condition
+from typing import Final, Literal, TypeAlias
+
+from hermes_cache.actors.mailbox import MailboxActor
+from hermes_cache.core.events import AppliedEvent, SettingsChanged, StreamStarted, StreamStopped
+from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
+from hermes_cache.ports import Clock, Journal
+
+logger = logging.getLogger(__name__)
+
+_GROUP: Final = 500
+"""Events in one transaction: past it there is nothing more to gain, and the others wait."""
+
+_MAX_BUFFERED: Final = 10_000
+_MAX_BUFFERED_STREAMS: Final = 20_000
+"""Events that wait for a journal that is away. One unscoped event stands for lost ones later, but for no stop."""
+
+_FIRST_PAUSE_S: Final = 0.05
+_MAX_PAUSE_S: Final = 1.0
+"""After a failure: who waits for the journal's return hears of it soon, and it is not hammered meanwhile."""
+
+
+class Commit:
+    """What became of one event: true, false, or None while that is not known."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self) -> None:
+        self.outcome: bool | None = None
+
+
+_Buffered: TypeAlias = tuple[AppliedEvent, Commit]
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Write what is in the buffer; `now`: also where a failure says to pause."""
+
+    now: bool = False
+
+
+class JournalWriter(MailboxActor):
+    """Writes events to a journal.
+
+    Args:
+        journal: Where.
+        clock: For the pauses after failures.
+        wait_s: How long a publisher waits for its commit at most.
+        on_loss: Called on the writer's thread once the journal is back, where events did not fit meanwhile; told
+            whether settings changed among them.
+
+    Attributes:
+        failure: Why the last append failed; None where it did not.
+        pending: How many events are not committed.
+    """
+
+    def __init__(self, journal: Journal, *, clock: Clock, wait_s: float, on_loss: Callable[[bool], None]) -> None:
+        super().__init__(clock=clock.monotonic_s)
+        self.failure: str | None = None
+        self._journal = journal
+        self._wait_s = wait_s
+        self._on_loss = on_loss
+        self._buffer: deque[_Buffered] = deque()
+        self._lost: Literal["nothing", "events", "settings"] = "nothing"
+        self._told = False
+        self._pause_s = 0.0
+        self._settled = Condition()
+
+    @property
+    def pending(self) -> int:
+        """How many events wait to be committed."""
+        return len(self._buffer)
+
+    def uncommitted(self) -> list[AppliedEvent]:
+        """Give the events that wait to be committed, oldest first."""
+        return [event for event, _ in self._buffer.copy()]
+
+    def put(self, event: AppliedEvent) -> Callable[[], bool | None]:
+        """Take an event; what this gives waits for its commit and says whether it came. Neither raises."""
+        commit = Commit()
+        is_stream = isinstance(event, StreamStarted | StreamStopped)
+        if len(self._buffer) >= (_MAX_BUFFERED_STREAMS if is_stream else _MAX_BUFFERED):
+            self._lose(event, commit)
+            return lambda: False
+        self._buffer.append((event, commit))
+        if not self._told:
+            self._told = True
+            self.actor_ref.tell(_FLUSH)
+        if is_stream or not self._wait_s:
+            return lambda: commit.outcome
+        return lambda: self._wait(commit)
+
+    def on_receive(self, message: object) -> None:
+        """Write, unless a failure says to pause."""
+        if isinstance(message, Flush) and (message.now or self.failure is None):
+            self._flush()
+
+    def on_wake(self) -> None:
+        """Try again."""
+        self._flush()
+
+    def _wait(self, commit: Commit) -> bool | None:
+        with self._settled:
+            self._settled.wait_for(lambda: commit.outcome is not None or self.failure is not None, self._wait_s)
+        return commit.outcome
+
+    def _flush(self) -> None:
+        self._told = False
+        while self._buffer:
+            group = list(islice(self._buffer, _GROUP))
+            if not self._append(group):
+                return
+            for _ in group:
+                self._buffer.popleft()
+        if self._lost != "nothing":
+            lost, self._lost = self._lost, "nothing"
+            self._on_loss(lost == "settings")
+
+    def _append(self, group: list[_Buffered]) -> bool:
+        """Write a group; false where the journal cannot be reached now."""
+        try:
+            self._journal.append([event for event, _ in group])
+        except (JournalUnavailableError, JournalDamagedError, JournalSetupError) as failure:
+            self._fail(failure)
+            return False
+        except JournalError as refusal:
+            if len(group) > 1:
+                return all(self._append([one]) for one in group)
+            self._refuse(*group[0], refusal)
+            return True
+        except Exception as failure:  # noqa: BLE001 - a user's journal; logged by `_fail`
+            self._fail(failure)
+            return False
+        self._succeed(group)
+        return True
+
+    def _succeed(self, group: list[_Buffered]) -> None:
+        if self.failure is not None:
+            logger.info("hermes_cache.journal_written_again", extra={"hermes_cache.pending": self.pending})
+        self.failure, self._pause_s = None, 0.0
+        self.wake_at_s = inf
+        with self._settled:
+            for _, commit in group:
+                commit.outcome = True
+            self._settled.notify_all()
+
+    def _fail(self, failure: Exception) -> None:
+        if self.failure is None:
+            logger.warning("hermes_cache.journal_not_written", exc_info=failure)
+        self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MAX_PAUSE_S)
+        self.wake_at_s = self._clock() + self._pause_s
+        with self._settled:
+            self.failure = str(failure)
+            self._settled.notify_all()
+
+    def _refuse(self, event: AppliedEvent, commit: Commit, refusal: JournalError) -> None:
+        extra = {"hermes_cache.event_id": str(event.id)}
+        logger.error("hermes_cache.event_not_kept", exc_info=refusal, extra=extra)
+        with self._settled:
+            self._lose(event, commit)
+            self._settled.notify_all()
+
+    def _lose(self, event: AppliedEvent, commit: Commit) -> None:
+        commit.outcome = False
+        if isinstance(event, SettingsChanged):
+            self._lost = "settings"
+        elif self._lost == "nothing":
+            self._lost = "events"
+
+
+_FLUSH: Final = Flush()

@@ -1,0 +1,114 @@
+"""The tail: a thread that waits for news of the journal, and asks the relay to catch up.
+
+While the journal is read through densely it checks often enough that no reader has to; else it sleeps until the
+journal wakes it. Now and then it compacts. Source: rules J3, J6.
+"""
+
+import contextlib
+import logging
+from threading import Event, Thread
+from typing import Final, cast
+
+import pykka
+
+from hermes_cache.actors.mailbox import MailboxRef
+from hermes_cache.actors.relay import CatchUp, Relay
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.snapshots import fold_snapshot
+from hermes_cache.ports import Clock, Journal
+
+logger = logging.getLogger(__name__)
+
+_POLL_S: Final = 0.25
+"""How long a lost notification may stay unnoticed, and how long a stop may have to wait."""
+
+_FIRST_PAUSE_S: Final = 0.05
+_MAX_PAUSE_S: Final = 1.0
+"""The pauses while the journal cannot be reached."""
+
+_DENSE_S: Final = 1.0
+"""Who read within it will read again."""
+
+_COMPACT_EVERY_S: Final = 600.0
+_SURPLUS: Final = 10
+"""A journal over its bound is compacted once it grew by a tenth of it, not at each event."""
+
+
+class Tail:
+    """Follows a journal from its start to its stop.
+
+    Args:
+        journal: Which.
+        relay: Who reads it.
+        clock: The time.
+        policy: How often, and what is compacted.
+
+    Attributes:
+        read_s: When the journal was last read through; whoever does notes it.
+    """
+
+    def __init__(self, journal: Journal, relay: Relay, clock: Clock, policy: Policy) -> None:
+        self.read_s = clock.monotonic_s()
+        self._journal = journal
+        self._relay = relay
+        self._clock = clock
+        self._policy = policy
+        self._stopping = Event()
+        self._pause_s = 0.0
+        self._compacted_s = self.read_s
+        self._compacted_seq: int | None = None
+        self._thread = Thread(target=self._run, name="hermes_cache.tail", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Follow no longer than the journal makes it wait."""
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread to end; say whether it did in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        ref = cast("MailboxRef[Relay]", self._relay.actor_ref)
+        with contextlib.suppress(pykka.ActorDeadError):
+            while not self._stopping.is_set():
+                ref.ask(CatchUp(self._clock.monotonic_s()))
+                if self._relay.status.failure is not None or not self._go_on():
+                    self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MAX_PAUSE_S)
+                    self._stopping.wait(self._pause_s)
+
+    def _go_on(self) -> bool:
+        """Wait for news; false where the journal does not let us."""
+        try:
+            self._compact_when_due()
+            self._journal.wait(self._relay.seen, timeout_s=self._patience_s())
+        except Exception:
+            logger.warning("hermes_cache.journal_not_followed", exc_info=True)
+            return False
+        self._pause_s = 0.0
+        return True
+
+    def _patience_s(self) -> float:
+        """Give the time to wait: while it is read densely, so short that no reader has to check (J3)."""
+        dense = self._clock.monotonic_s() - self.read_s < _DENSE_S
+        interval_s = self._policy.journal_interval
+        return min(interval_s / 2, _POLL_S) if dense and interval_s else _POLL_S
+
+    def _compact_when_due(self) -> None:
+        now_s, seq = self._clock.monotonic_s(), self._relay.status.seq or 0
+        if self._compacted_seq is None:
+            self._compacted_seq = seq
+        grown = (seq - self._compacted_seq) * _SURPLUS > self._policy.journal_max_events
+        if not grown and now_s - self._compacted_s < _COMPACT_EVERY_S:
+            return
+        self._compacted_s, self._compacted_seq = now_s, seq
+        before_s = self._clock.wall_s() - self._policy.journal_max_age
+        dropped = self._journal.compact(
+            fold_snapshot, before_s=before_s, max_events=self._policy.journal_max_events
+        )
+        if dropped:
+            logger.info("hermes_cache.journal_compacted", extra={"hermes_cache.dropped": dropped})

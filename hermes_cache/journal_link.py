@@ -1,0 +1,234 @@
+"""The link between a bus and its journal: what is published here is kept, what others said is told here.
+
+A bus has one journal, and one link to it, which the caches on the bus share. Source: rules J1, J3, J5, L2.
+"""
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Final, TypeAlias, cast
+
+from sqlalchemy import URL, make_url
+
+from hermes_cache.actors.applied import Applied
+from hermes_cache.actors.journal_life import JournalLife
+from hermes_cache.actors.notifier import Notifier
+from hermes_cache.actors.replaying import parts_after
+from hermes_cache.adapters.blinker_bus import Bus, Recorder
+from hermes_cache.adapters.sqlalchemy_journal import journal_at
+from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
+from hermes_cache.core.journal_status import JournalStatus
+from hermes_cache.core.policy import Policy
+from hermes_cache.forks import after_fork_in_child, before_exit
+from hermes_cache.ports import Clock, Journal, Place
+
+logger = logging.getLogger(__name__)
+
+Named: TypeAlias = str | URL | Journal
+"""A journal by its URL, or itself."""
+
+HearPlace: TypeAlias = Callable[[str, int], None]
+"""Told a journal's name and a sequence number up to which everything was told."""
+
+_MAX_UNHEARD: Final = 10_000
+"""Events of others that a slow receiver may be behind; past them the oldest go untold, never unapplied."""
+
+_MAX_MISSED: Final = 10_000
+"""A subscriber that missed more refreshes everything rather than have all of it read."""
+
+_EXIT_FLUSH_S: Final = 2.0
+"""How long the end of the interpreter waits for what nobody waited to have committed."""
+
+
+class JournalLink:
+    """Ties a bus to its journal while caches on the bus use it; it is the bus's recorder.
+
+    Args:
+        bus: Which.
+        journal: Its URL, or itself.
+        policy: The bounds and spans.
+        clock: The time.
+    """
+
+    _life: JournalLife | None
+    _journal: Journal
+
+    def __init__(self, bus: Bus, journal: Named, policy: Policy, clock: Clock) -> None:
+        self._bus = bus
+        self._named = journal
+        self._policy = policy
+        self._clock = clock
+        self._users: weakref.WeakKeyDictionary[object, HearPlace] = weakref.WeakKeyDictionary()
+        self._inherited: tuple[object, ...] = ()
+        self._begin()
+        after_fork_in_child(self._begin_in_child)
+        before_exit(self._flush_at_exit)
+
+    @classmethod
+    def of(
+        cls, bus: Bus, journal: Named, policy: Policy, clock: Clock, *, user: object, hear_place: HearPlace
+    ) -> "JournalLink":
+        """Give a bus's link to a journal, which is made where there is none, to one more user.
+
+        Args:
+            user: Which; it has the link until it leaves it or is gone.
+            hear_place: Told whenever everything up to a place was told on the bus.
+
+        Raises:
+            JournalSetupError: The URL names no journal.
+            ValueError: The bus has another journal.
+        """
+        linked: list[JournalLink] = []
+
+        def choose(recorder: Recorder | None) -> Recorder:
+            link = recorder if isinstance(recorder, JournalLink) and recorder.is_used else None
+            if link is None:
+                link = cls(bus, journal, policy, clock)
+            elif _name(journal) != _name(link._named):
+                raise ValueError(f"the bus has the journal {link}; a cache with another needs a bus of its own")
+            link._users[user] = hear_place
+            linked.append(link)
+            return link
+
+        bus.record_with(choose)
+        return linked[0]
+
+    def __str__(self) -> str:
+        return (
+            make_url(self._named).render_as_string() if isinstance(self._named, str | URL) else repr(self._named)
+        )
+
+    def __call__(self, event: AppliedEvent) -> Callable[[], bool | None]:
+        """Take what is published on the bus."""
+        return self.life().put(event)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a cache uses it."""
+        return bool(self._users)
+
+    def life(self) -> JournalLife:
+        """Give this process's part in the journal, which is started where it is not."""
+        if self._life is None:
+            with self._lock:
+                if self._life is None:
+                    life = JournalLife(
+                        self._journal,
+                        policy=self._policy,
+                        clock=self._clock,
+                        applied=self._applied,
+                        hearers=self,
+                        on_loss=self._hear_of_loss,
+                    )
+                    self._notifier = Notifier(self._tell_receivers, size=_MAX_UNHEARD)
+                    self._life = life
+                    life.start()
+        return self._life
+
+    @property
+    def status(self) -> JournalStatus | None:
+        """How the process stands to the journal; None while it is not started."""
+        life = self._life
+        return life.status if life else None
+
+    def leave(self, user: object, timeout_s: float) -> bool:
+        """Let a user go; with the last one, write what is not written and end all threads.
+
+        Returns:
+            Whether they ended in time.
+        """
+        with self._lock:
+            self._users.pop(user, None)
+            self._bus.record_with(lambda recorder: recorder if recorder is not self or self._users else None)
+            life, self._life = (None, self._life) if self._users else (self._life, None)
+            if life is None:
+                return True
+            ended = life.stop(timeout_s, close=life.journal is not self._named)
+            self._notifier.stop(0)
+            self._journal = _opened(self._named)
+            return ended
+
+    def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
+        """Apply to a cache that starts what is known of streams (J2)."""
+        for event in self._applied.agreed.stream_events():
+            apply(event)
+
+    def missed_since(self, journal: str, seq: int) -> list[AppliedEvent] | None:
+        """Give the events after a number of the journal of that name, and this process's that are on their way.
+
+        None where they are too many, or damaged.
+
+        Raises:
+            JournalError: They are gone, or the journal cannot be read.
+        """
+        life = self.life()
+        on_their_way, missed = life.uncommitted(), []
+        for part in parts_after(life.journal, Place(journal, seq)):
+            missed += [recorded.event for recorded in part.recorded]
+            if part.damaged is not None or len(missed) > _MAX_MISSED:
+                return None
+        return missed + on_their_way
+
+    def hear(self, event: AppliedEvent, *, applied: bool) -> None:
+        """Tell of what another process said; of this process's own let those hear who have not yet."""
+        if applied or event.id.incarnation == self._bus.incarnation:
+            self._bus.hear(event)
+            return
+        self._tell(event)
+
+    def hear_of_gap(self, reason: str) -> None:
+        """Outdate everything, here and in the others: events were missed."""
+        logger.warning("hermes_cache.journal_gap", extra={"hermes_cache.reason": reason})
+        self._say(self._unscoped("journal_gap"))
+
+    def hear_place(self, place: Place) -> None:
+        """Let the users know that everything up to a place was told."""
+        for hear_place in list(self._users.values()):
+            hear_place(place.journal, place.seq)
+
+    def _hear_of_loss(self, settings: bool) -> None:  # noqa: FBT001 - told by the writer
+        event = SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s())
+        self._say(event if settings else self._unscoped("journal_overrun"))
+
+    def _unscoped(self, reason: str) -> SessionListChanged:
+        return SessionListChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), reason=reason)
+
+    def _say(self, event: AppliedEvent) -> None:
+        """Publish without waiting, and without running receivers on this thread."""
+        self._tell(event)
+        life = self._life
+        if life is not None:
+            life.put(event)
+
+    def _tell(self, event: AppliedEvent) -> None:
+        self._bus.relay(event)
+        self._notifier.put(event)
+
+    def _tell_receivers(self, event: object) -> None:
+        self._bus.tell(cast("AppliedEvent", event))
+
+    def _flush_at_exit(self) -> None:
+        life = self._life
+        if life is not None and not life.flush(_EXIT_FLUSH_S):
+            logger.error("hermes_cache.events_not_written", extra={"hermes_cache.pending": life.status.pending})
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._applied = Applied()
+        self._life = None
+        self._journal = _opened(self._named)
+
+    def _begin_in_child(self) -> None:
+        """Begin anew after a fork: what was inherited is neither used nor freed (L2)."""
+        self._inherited = (*self._inherited, self._life, self._journal)
+        self._begin()
+
+
+def _opened(journal: Named) -> Journal:
+    return journal_at(journal) if isinstance(journal, str | URL) else journal
+
+
+def _name(journal: Named) -> Hashable:
+    """Name a journal: two URLs that say the same are one."""
+    return make_url(journal) if isinstance(journal, str | URL) else id(journal)
