@@ -29,8 +29,8 @@ from hermes_cache.core.content import Content
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.core.explaining import explain
-from hermes_cache.core.explanations import Explanation, Moment
+from hermes_cache.core.explaining import Moment, explain
+from hermes_cache.core.explanations import Explanation
 from hermes_cache.core.keys import SessionListKey, profile_name
 from hermes_cache.core.lookups import Health, Lookup, Rendered, Stats, health_of, lookup_of, stats_of
 from hermes_cache.core.messages import Publish

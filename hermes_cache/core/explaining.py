@@ -4,15 +4,33 @@ Source: rule J7.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import inf
 
 from hermes_cache.core.answering import retry_at_s
-from hermes_cache.core.explanations import BuiltBy, Condition, Explanation, Moment, TouchedBy
+from hermes_cache.core.explanations import BuiltBy, Condition, Explanation, TouchedBy
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.history import PastBuild, Touch
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import moved_parts
 from hermes_cache.core.state import Build, Read, State, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment on both clocks.
+
+    Attributes:
+        monotonic_s: Monotonic seconds, as the state counts them.
+        at_s: Epoch seconds, as events and readers count them.
+    """
+
+    monotonic_s: float
+    at_s: float
+
+    def epoch_s(self, monotonic_s: float) -> float:
+        """Give the epoch seconds of another moment."""
+        return self.at_s - (self.monotonic_s - monotonic_s)
 
 
 def explain(

@@ -1,35 +1,33 @@
-"""Explanations: what is told of a key, as values.
+"""Explanations: what is told of a key, as values, and in words for a person: `str` tells the story.
 
 Source: rule J7.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
+from hermes_cache.core.codec import to_plain
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.history import PastOutcome
 from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.streams import Marker
+from hermes_cache.core.wording import clock_time, one_line, short_id, span
 
 Condition: TypeAlias = Literal["missing", "fresh", "aged", "moved", "unchecked", "outdated"]
 BuildOutcome: TypeAlias = Literal["queued", "running"] | PastOutcome
 
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One moment on both clocks.
-
-    Attributes:
-        monotonic_s: Monotonic seconds, as the state counts them.
-        at_s: Epoch seconds, as events and readers count them.
-    """
-
-    monotonic_s: float
-    at_s: float
-
-    def epoch_s(self, monotonic_s: float) -> float:
-        """Give the epoch seconds of another moment."""
-        return self.at_s - (self.monotonic_s - monotonic_s)
+_CONDITIONS: Final[Mapping[Condition, str]] = MappingProxyType(
+    {
+        "missing": "Nothing is held.",
+        "fresh": "What is held may be served.",
+        "aged": "What is held is over its age.",
+        "moved": "What is held is behind its sources.",
+        "unchecked": "Nobody has looked at the sources for so long that they count as moved.",
+        "outdated": "An event outdated what is held.",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +124,75 @@ class Explanation:
     events: tuple[TouchedBy, ...] = ()
     builds: tuple[BuiltBy, ...] = ()
     served: Mapping[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Tell it in plain lines, the newest first where there is an order."""
+        return "\n".join(_lines(self))
+
+
+def _lines(told: Explanation) -> Iterator[str]:
+    yield f"{told.key} at {clock_time(told.at_s)}"
+    yield _CONDITIONS[told.condition]
+    yield from _held(told)
+    yield from _in_the_way(told)
+    if told.served:
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(told.served.items()))
+        yield f"Reads {'since it was built' if told.build_id else 'since nothing is held'}: {counts}."
+    yield from _under("Builds", [_build(build, told.at_s) for build in told.builds])
+    yield from _under(
+        "Events (* came after the build of what is held)", [_event(e, told.at_s) for e in told.events]
+    )
+    yield from _under("Built from", [f"{name}: {_part(value)}" for name, value in sorted(told.stamp.items())])
+
+
+def _held(told: Explanation) -> Iterator[str]:
+    if told.built_at_s is not None and told.age_s is not None:
+        built = f"Built by build {told.build_id} at {clock_time(told.built_at_s)}, {span(told.age_s)} ago"
+        yield f"{built}, in {span(told.build_s or 0.0)}."
+    if told.check_age_s is not None:
+        yield f"Its sources were last looked at {span(told.check_age_s)} ago."
+    if told.moved_parts:
+        yield f"Moved since it was built: {', '.join(told.moved_parts)}."
+
+
+def _in_the_way(told: Explanation) -> Iterator[str]:
+    if told.waiting:
+        yield f"Reads that wait: {told.waiting}."
+    if told.failure is not None:
+        yield f"Builds that failed in a row: {told.failures}; the last of them: {one_line(told.failure)}."
+        yield f"Tried again by a read in {span(told.retry_in_s or 0.0)}, or sooner where something changes."
+    if told.held_back_for_s is not None:
+        yield f"A refresh is held back for {span(told.held_back_for_s)}, since the last one was costly."
+
+
+def _build(build: BuiltBy, now_s: float) -> str:
+    told = f"{build.id}: {build.outcome}, asked for by {build.reason}"
+    if build.began_at_s is not None:
+        began = f"began at {clock_time(build.began_at_s)}, {span(now_s - build.began_at_s)} ago"
+        told += f", {began}, {'runs' if build.outcome == 'running' else 'ran'} {span(build.took_s)}"
+    if build.overtaken_by is not None:
+        told += f", overtaken by {short_id(build.overtaken_by)}"
+    return told if build.why is None else f"{told}: {one_line(build.why)}"
+
+
+def _event(touched: TouchedBy, now_s: float) -> str:
+    event = touched.event
+    plain = to_plain(event)
+    fields = [f"{name} {plain[name]}" for name in ("reason", "session_id", "stream_id") if name in plain]
+    whose = "all profiles" if touched.profile is None else f"profile {touched.profile}"
+    said = f"{'another process' if touched.is_foreign else 'here'}, {short_id(event.id)}"
+    when = f"{clock_time(event.at_s)}, {span(now_s - event.at_s)} ago"
+    told = ", ".join(map(one_line, [plain["kind"], whose, *fields]))
+    return f"{'*' if touched.is_unseen else ' '} {when}: {told} ({said})"
+
+
+def _part(value: Hashable) -> str:
+    if isinstance(value, Marker):
+        return one_line(", ".join(value.stream_ids) or "none")
+    return one_line(value)
+
+
+def _under(head: str, lines: list[str]) -> Iterator[str]:
+    if lines:
+        yield f"{head}:"
+        yield from (f"  {line}" for line in lines)

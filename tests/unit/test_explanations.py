@@ -2,8 +2,9 @@
 
 import pytest
 
-from hermes_cache.core.explaining import explain
-from hermes_cache.core.explanations import Explanation, Moment
+from hermes_cache.core.events import EventId, SessionListChanged
+from hermes_cache.core.explaining import Moment, explain
+from hermes_cache.core.explanations import Explanation
 from hermes_cache.core.messages import Checked
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
@@ -248,3 +249,64 @@ def test_what_is_counted_beside_the_state_is_told() -> None:
     told = explain(script.state, HERE, script.policy, Moment(0.0, 0.0), served={"hit": 3})
 
     assert told.served == {"hit": 3}
+
+
+def test_a_story_tells_it_all_in_plain_lines() -> None:
+    """J7"""
+    script = CoreScript()
+    script.start_stream("turn")
+    script.hold(HERE, PARTS, took_s=0.5)
+    renamed = SessionListChanged(
+        id=EventId("0123456789abcdef", 7),
+        at_s=AT_S - 0.5,
+        reason="session_rename",
+        profile="Here",
+        session_id="s1",
+    )
+    script.publish(renamed, "here")
+    script.read(HERE)
+    script.invalidate()
+    script.fail(script.running(HERE), OSError("locked\nby another"))
+    script.now_s += 1.0
+
+    told = explain(script.state, HERE, script.policy, Moment(script.now_s, AT_S), served={"hit": 3, "built": 1})
+
+    assert str(told).splitlines() == [
+        "SessionListKey('here') at 22:13:20.000Z",
+        "An event outdated what is held.",
+        "Built by build 1 at 22:13:19.000Z, 1 s ago, in 0.5 s.",
+        "Its sources were last looked at 1.5 s ago.",
+        "Builds that failed in a row: 1; the last of them: locked by another.",
+        "Tried again by a read in 0 s, or sooner where something changes.",
+        "Reads since it was built: 1 built, 3 hit.",
+        "Builds:",
+        (
+            "  2: failed, asked for by event, began at 22:13:19.000Z, 1 s ago, ran 0 s, overtaken by script:2:"
+            " OSError: locked by another"
+        ),
+        "  1: stored, asked for by miss, began at 22:13:18.500Z, 1.5 s ago, ran 0.5 s",
+        "Events (* came after the build of what is held):",
+        (
+            "  * 00:00:00.000Z, 19700 days ago: session_list_changed, all profiles, reason session_changed"
+            " (another process, script:2)"
+        ),
+        (
+            "  * 22:13:19.500Z, 0.5 s ago: session_list_changed, profile here, reason session_rename,"
+            " session_id s1 (another process, 01234567:7)"
+        ),
+        (
+            "    00:00:00.000Z, 19700 days ago: stream_started, all profiles, stream_id turn"
+            " (another process, script:1)"
+        ),
+        "Built from:",
+        "  content: 1",
+        "  settings: 1",
+        "  streams: turn",
+    ]
+
+
+def test_a_story_of_what_nobody_read_is_short() -> None:
+    """J7"""
+    told = told_of(CoreScript())
+
+    assert str(told) == "SessionListKey('here') at 22:13:20.000Z\nNothing is held."
