@@ -7,7 +7,9 @@ from math import ceil
 import orjson
 from flask import Response
 
+from hermes_cache.core.explanations import Explanation
 from hermes_cache.core.lookups import Health
+from hermes_cache.core.plain_explanations import plain_explanation
 from hermes_cache.errors import (
     BuildError,
     CacheBusyError,
@@ -42,6 +44,14 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
         "journal_lag_s": health.journal_lag_s,
     }
     return _json_answer(told, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def explanation_answer(told: Explanation) -> Response:
+    """Give an explanation by its fields, and as `story` in words.
+
+    Source: rules J7, W1.
+    """
+    return _json_answer({**plain_explanation(told), "story": _clean(str(told))}, HTTPStatus.OK)
 
 
 def failure_answer(error: HermesCacheError) -> Response:

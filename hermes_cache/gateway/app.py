@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 from hermes_cache.cache import SessionListCache
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.gateway.access import Access, parameters_of
-from hermes_cache.gateway.answers import error_answer, failure_answer, health_answer
+from hermes_cache.gateway.answers import error_answer, explanation_answer, failure_answer, health_answer
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
@@ -36,7 +36,9 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
     app.extensions[STREAMS_EXTENSION] = streams
     _guard(app, Access(settings))
     _answer_failures(app)
-    _route_lists(app, cache, ViewDefaults(home.view_settings), settings)
+    defaults = ViewDefaults(home.view_settings)
+    _route_lists(app, cache, defaults, settings)
+    _route_explanations(app, cache, defaults)
     _route_events(app, streams)
     _route_health(app, cache)
     app.add_url_rule("/", "page", lambda: app.send_static_file("index.html"))
@@ -74,6 +76,13 @@ def _route_lists(app: Flask, cache: SessionListCache, defaults: ViewDefaults, se
         return lists.answer(key_of(parameters_of(request), defaults.view()), request)
 
     app.add_url_rule("/api/sessions", "sessions", sessions)
+
+
+def _route_explanations(app: Flask, cache: SessionListCache, defaults: ViewDefaults) -> None:
+    def explain() -> Response:
+        return explanation_answer(cache.explain(key_of(parameters_of(request), defaults.view())))
+
+    app.add_url_rule("/api/explain", "explain", explain)
 
 
 def _route_events(app: Flask, streams: EventStreams) -> None:

@@ -183,6 +183,7 @@ def test_a_head_request_gets_the_headers_alone(site: Site) -> None:
         ("/api/sessions?colour=red", "colour"),
         ("/api/sessions/events?profile=%00", "profile"),
         ("/api/sessions/events?colour=red", "colour"),
+        ("/api/explain?colour=red", "colour"),
     ],
 )
 def test_a_bad_parameter_is_refused_with_its_name(site: Site, path: str, field: str) -> None:
@@ -263,6 +264,31 @@ def test_health_is_told_as_json(site: Site) -> None:
 
     assert answer.status == 200
     assert answer.told
+
+
+def test_a_view_is_explained_by_the_parameters_that_it_is_read_with(site: Site) -> None:
+    # Proves J7, W1.
+    nothing = site.get("/api/explain?show_cli=1")
+    site.get("/api/sessions?show_cli=1")
+    site.get("/api/sessions?show_cli=1")
+    site.cache.invalidate("default", reason="session_rename")
+
+    answer = site.get("/api/explain?show_cli=1")
+
+    assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+    assert (nothing.told["condition"], answer.told["condition"]) == ("missing", "outdated")
+    assert answer.told["served"] == {"built": 1, "hit": 1}
+    assert str(answer.told["story"]).startswith("SessionListKey('default', show_cli=True")
+    assert "reason session_rename" in str(answer.told["story"])
+
+
+def test_an_explanation_needs_the_token_too(serve: Callable[..., Site]) -> None:
+    # Proves W5.
+    site = serve(GatewaySettings(token=TOKEN))
+
+    answers = [site.get("/api/explain"), site.get("/api/explain", Authorization=f"Bearer {TOKEN}")]
+
+    assert [answer.status for answer in answers] == [401, 200]
 
 
 def test_a_home_that_breaks_leaves_the_last_good_list_with_the_reason(site: Site) -> None:
