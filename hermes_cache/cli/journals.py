@@ -45,6 +45,11 @@ def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
         raise click.ClickException(_told(error, url)) from error
 
 
+def without_password(told: str) -> str:
+    """Give what an error says, without the password that the journal's URL may have among its options."""
+    return re.sub(r"(password=)[^&\s]*", r"\1***", told)
+
+
 def _named(url: str) -> SqlAlchemyJournal:
     try:
         return journal_at(url)
@@ -58,5 +63,4 @@ def _named(url: str) -> SqlAlchemyJournal:
 def _told(error: JournalError, url: str) -> str:
     if isinstance(error, JournalGapError):
         return f"the journal was compacted or replaced meanwhile: {error.reason}; try again"
-    told = str(error).replace(repr(url), "the URL given")
-    return re.sub(r"(password=)[^&\s]*", r"\1***", told)
+    return without_password(str(error).replace(repr(url), "the URL given"))

@@ -12,7 +12,8 @@ import click
 
 from hermes_cache.actors.replaying import parts_after
 from hermes_cache.cli.event_lines import human_line, json_line
-from hermes_cache.cli.journals import journal_option, json_option, opened_journal
+from hermes_cache.cli.journals import journal_option, json_option, opened_journal, without_password
+from hermes_cache.cli.patience import told_when_long
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, StreamStarted
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
 from hermes_cache.ports import Journal, Place, Recorded
@@ -56,8 +57,10 @@ def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
     with suppress(*quiet_end), opened_journal(url) as journal:
         wanted = _of_profile(options["profile"])
         end = journal.end()
+        with told_when_long("Reading the journal"):
+            last = _last(journal, end, options["lines"], wanted)
         coming = filter(wanted, _followed(journal, end)) if follow else ()
-        for passed in chain(_last(journal, end, options["lines"], wanted), coming):
+        for passed in chain(last, coming):
             _tell(passed, as_json=options["as_json"])
 
 
@@ -80,6 +83,7 @@ def _of_profile(profile: str | None) -> Callable[[_Passed], bool]:
 
 def _last(journal: Journal, end: Place, count: int, wanted: Callable[[_Passed], bool]) -> list[_Passed]:
     start = _start(journal)
+    # Backwards, a part at a time: the last ones of a profile are seldom far from the end.
     found: deque[_Passed] = deque()
     until = end.seq
     while until > start and len(found) < count:
@@ -130,6 +134,6 @@ def _followed(journal: Journal, end: Place) -> Iterator[_Passed]:
             place = None
         except JournalUnavailableError as error:
             if reached:
-                click.echo(str(error), err=True)
+                click.echo(without_password(str(error)), err=True)
             reached = False
             time.sleep(_RETRY_S)
