@@ -6,8 +6,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from itertools import count
-from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event, Thread
 
@@ -52,38 +50,6 @@ def _append_in_process(path: str, life: str, last: int) -> None:
     with closing(_at(Path(path))) as journal:
         for event in numbered(range(1, last + 1), life=life):
             journal.append([event])
-
-
-def _append_for_ever(path: str, life: str, acked: Connection) -> None:
-    with closing(_at(Path(path))) as journal:
-        for first in count(1, 3):
-            journal.append(numbered(range(first, first + 3), life=life))
-            acked.send(first + 2)
-
-
-def test_what_was_acknowledged_outlives_a_kill(file: Path, journal: SqlAlchemyJournal) -> None:
-    """J1, J4: every group is there whole or not at all, and all that the writer was told of is there."""
-    start = journal.end()
-    acked = {}
-    spawn = multiprocessing.get_context("spawn")
-    for kill, acks in enumerate([1, 2, 5, 9]):
-        receiving, sending = spawn.Pipe(duplex=False)
-        writer = spawn.Process(target=_append_for_ever, args=(str(file), f"life{kill}", sending))
-        writer.start()
-        sending.close()
-        for _ in range(acks):
-            acked[f"life{kill}"] = receiving.recv()
-        writer.kill()
-        writer.join(_WAIT_S)
-        receiving.close()
-
-    marks = [recorded.place.mark for recorded in journal.read(start)]
-
-    for life, last in acked.items():
-        kept = [mark for mark in marks if mark.startswith(f"{life}:")]
-        assert kept == [f"{life}:{number}" for number in range(1, len(kept) + 1)]
-        assert len(kept) >= last
-        assert len(kept) % 3 == 0
 
 
 def test_two_processes_share_one_order(file: Path, journal: SqlAlchemyJournal) -> None:
