@@ -28,7 +28,7 @@ from hermes_cache.bus_link import BusLink
 from hermes_cache.core.content import Content
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
-from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.explaining import Moment, explain
 from hermes_cache.core.explanations import Explanation
 from hermes_cache.core.keys import SessionListKey, profile_name
@@ -38,13 +38,15 @@ from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State
 from hermes_cache.core.tickets import Ticket
-from hermes_cache.errors import CacheStoppedError, JournalUnavailableError
+from hermes_cache.errors import CacheStoppedError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.membership import Membership
 from hermes_cache.ports import (
     ActiveStreamIds,
     Builder,
     Clock,
     IsRootProfile,
+    Journal,
     LiveSessions,
     SettingsVersion,
     Sources,
@@ -62,7 +64,8 @@ class SessionListCache:
         sources: Say whether what was built still holds; None where only events, streams and age outdate.
         policy: The bounds and spans; None for the defaults.
         bus: Where events come from; None for the process-wide one.
-        journal: None: no journal is built yet.
+        journal: Keeps the events, for other processes and for later: a URL such as "sqlite:////path/to/journal.db",
+            a journal, or None. A bus has one.
         executor: Where builders run: "threads", or "processes" that never hold this one's interpreter lock.
         is_root_profile: Says which names are aliases of the root profile.
         active_stream_ids: Lists streams that the bus may not know.
@@ -71,9 +74,9 @@ class SessionListCache:
         clock: The time; None for the machine's.
 
     Raises:
-        JournalUnavailableError: A journal is asked for.
-        TypeError: The builder cannot be called, or cannot be pickled and must be.
-        ValueError: There is no such executor, or no builder of that name.
+        JournalSetupError: The URL names no journal.
+        TypeError: The builder cannot be called, or cannot be pickled and must be; or the journal is none.
+        ValueError: There is no such executor, no builder of that name, or the bus has another journal.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
@@ -83,7 +86,7 @@ class SessionListCache:
         sources: Sources | None = None,
         policy: Policy | None = None,
         bus: Bus | None = None,
-        journal: object = None,
+        journal: str | Journal | None = None,
         executor: Literal["threads", "processes"] = "threads",
         is_root_profile: IsRootProfile | None = None,
         active_stream_ids: ActiveStreamIds | None = None,
@@ -91,8 +94,6 @@ class SessionListCache:
         settings_version: SettingsVersion | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if journal is not None:
-            raise JournalUnavailableError(f"journal is {journal!r}; no journal is built yet: leave it None")
         self._builder = builder
         self._policy = policy or Policy()
         self._new_executor = executors(executor, builder, self._policy.pool_size)
@@ -107,7 +108,14 @@ class SessionListCache:
         )
         self._new_targets = partial(Targets, sources, is_root_profile, watched=self._new_stamper().watches)
         self._renderer = Renderer(live_sessions, self._policy.max_entries)
-        self._feed = Feed(uuid4().hex, size=self._policy.subscription_size)
+        self._membership = Membership(self._bus, journal, self._policy, self._clock)
+        self._feed = Feed(
+            uuid4().hex,
+            size=self._policy.subscription_size,
+            missed_since=self._membership.missed_since,
+            canonical=self._canonical,
+        )
+        self._membership.hear_place = self._feed.note_place
         self._inherited: tuple[Life | None, ...] = ()
         self._life: Life | None = None
         self._stopped = False
@@ -126,6 +134,7 @@ class SessionListCache:
             if self._stopped:
                 self._stopped = False
                 self._link.connect()
+            self._membership.enter()
             self._life = Life(
                 policy=self._policy,
                 clock=self._clock,
@@ -135,6 +144,7 @@ class SessionListCache:
                 notifier=Notifier(self._link.announce),
                 state=self._prior,
             )
+            self._membership.learn_streams(self._apply)
 
     def stop(self) -> None:
         """Let waiting readers go with `CacheStoppedError`, and end all threads but those of abandoned builds.
@@ -147,11 +157,13 @@ class SessionListCache:
             # All of it under the lock: a start that comes next finds a stop that is over.
             self._link.disconnect()
             self._feed.close()
-            if life is None:
-                return
-            last = life.state
-            self._prior = State(position=last.position, versions=last.versions, settings=last.settings)
-        if not life.stop(self._policy.stop_timeout):
+            if life is not None:
+                last = life.state
+                self._prior = State(position=last.position, versions=last.versions, settings=last.settings)
+        ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
+        in_time = life is None or life.stop(self._policy.stop_timeout)
+        left_s = max(0.0, ends_at_s - self._clock.monotonic_s())
+        if not (self._membership.leave(left_s) and in_time):
             logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
 
     def __enter__(self) -> Self:
@@ -172,7 +184,7 @@ class SessionListCache:
             LookupTimeoutError: This read waited its `timeout`.
             CacheBusyError: Too many wait already.
             CacheStoppedError: The cache was stopped.
-            JournalUnavailableError: The ticket is another process's, and there is no journal.
+            JournalUnavailableError: The read insists on what a journal tells, and it is away, or there is none.
             TypeError: There is no builder, or an option is of a wrong type.
             ValueError: An option has a value that cannot be.
 
@@ -206,12 +218,12 @@ class SessionListCache:
         """Give the response body with what is live laid over it, and its tag (O6). Raises what `get` raises."""
         served = self._serve(key, options)
         entry = served.entry
-        made = self._renderer.render(entry.target.key, entry.content, self._active_stream_ids())
+        made = self._renderer.render(entry.target.key, entry.content, self._state().active_stream_ids())
         return Rendered(made.body, made.etag, self._told(served))
 
     def overlay(self, rows: Sequence[object]) -> list[object]:
         """Give rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
-        return self._renderer.overlay(rows, self._active_stream_ids())
+        return self._renderer.overlay(rows, self._state().active_stream_ids())
 
     def invalidate(
         self, profile: str | None = None, reason: str = "invalidated", session_id: str | None = None
@@ -245,7 +257,8 @@ class SessionListCache:
         """Give counts and sizes, without a lock or a wait (L4)."""
         life = self._life
         outcomes, dropped = (life.actor.counted(), life.notifier.dropped) if life else ({}, 0)
-        return stats_of(self._state(), outcomes, dropped)
+        now_s = self._clock.monotonic_s()
+        return stats_of(self._state(), outcomes, dropped, self._membership.status, now_s)
 
     def health(self) -> Health:
         """Say whether the cache does its work, without a lock or a wait (L4, X8)."""
@@ -253,10 +266,13 @@ class SessionListCache:
         failing: frozenset[str] = life.stamper.failing if life else frozenset()
         if self._renderer.is_failing:
             failing |= {"live_sessions"}
-        return health_of(self._state(), self._policy, failing, running=life is not None)
+        journal, now_s = self._membership.status, self._clock.monotonic_s()
+        return health_of(self._state(), self._policy, failing, journal, now_s, running=life is not None)
 
     def _serve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life or self._living()
+        if not self._membership.is_current():
+            self._membership.catch_up()
         if not options:
             target = life.targets.known(key, life.state.settings)
             served = life.hit(target) if target else None
@@ -266,29 +282,23 @@ class SessionListCache:
 
     async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life or self._living()
-        return await aserve(life, *self._asked(life, key, options))
+        if not self._membership.is_current():
+            await asyncio.to_thread(self._membership.catch_up)
+        if not (options and self._membership.is_journaled):
+            return await aserve(life, *self._asked(life, key, options))
+        return await aserve(life, *await asyncio.to_thread(self._asked, life, key, options))
 
     def _asked(self, life: Life, key: SessionListKey, options: ReadOptions) -> tuple[SessionListKey, Wish]:
-        """Check what a caller asks for."""
+        """Check what a caller asks for; may wait for what it insists on."""
         wish = Wish.of(options)
-        if wish.at_least is not None:
-            self._await_event(wish.at_least)
         if self._builder is None and wish.builder is None:
             raise TypeError("there is no builder; give one to SessionListCache, or to the read")
         if wish.builder is not None:
             life.works.check(wish.builder)
-        return key, wish
-
-    def _await_event(self, ticket: str) -> None:
-        """See that a ticket's event is applied here: this process's own are when `send` returned (J8)."""
-        event_id = EventId.parse(ticket)
-        if event_id.incarnation != self._bus.incarnation:
-            raise JournalUnavailableError(f"{ticket} is another process's event, and there is no journal")
-        if event_id.number > self._bus.last_number:
-            raise ValueError(f"{ticket} names an event that was never published")
+        return key, self._membership.admit(key, wish)
 
     def _told(self, served: Served) -> Lookup:
-        return lookup_of(served, self._clock.monotonic_s(), self._decoded)
+        return lookup_of(served, self._clock.monotonic_s(), self._decoded, self._membership.status)
 
     def _decoded(self, content: Content) -> Payload:
         life = self._life
@@ -306,13 +316,6 @@ class SessionListCache:
     def _state(self) -> State:
         life = self._life
         return life.state if life else self._prior
-
-    def _active_stream_ids(self) -> frozenset[str]:
-        state = self._state()
-        # The newest check alone: a scope that is read no more would keep a turn that ended.
-        checks = [scope.check for scope in state.scopes.values() if scope.check]
-        latest = max(checks, key=lambda check: check.began_s, default=None)
-        return state.streams.all_ids(latest.listed if latest else ())
 
     def _canonical(self, profile: str | None) -> str | None:
         if profile is None or not profile.strip():

@@ -7,16 +7,14 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Final, TypeAlias, cast
-
-from sqlalchemy import URL, make_url
+from typing import Final, Protocol, TypeAlias, cast
 
 from hermes_cache.actors.applied import Applied
 from hermes_cache.actors.journal_life import JournalLife
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.actors.replaying import parts_after
 from hermes_cache.adapters.blinker_bus import Bus, Recorder
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
+from hermes_cache.adapters.sqlalchemy_journal import journal_at, without_password
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
@@ -25,11 +23,17 @@ from hermes_cache.ports import Clock, Journal, Place
 
 logger = logging.getLogger(__name__)
 
-Named: TypeAlias = str | URL | Journal
+Named: TypeAlias = str | Journal
 """A journal by its URL, or itself."""
 
-HearPlace: TypeAlias = Callable[[str, int], None]
-"""Told a journal's name and a sequence number up to which everything was told."""
+
+class User(Protocol):
+    """Who uses a link."""
+
+    @property
+    def hear_place(self) -> Callable[[str, int], None]:
+        """Told a journal's name and a number up to which everything was told on the bus; it never raises."""
+
 
 _MAX_UNHEARD: Final = 10_000
 """Events of others that a slow receiver may be behind; past them the oldest go untold, never unapplied."""
@@ -59,24 +63,22 @@ class JournalLink:
         self._named = journal
         self._policy = policy
         self._clock = clock
-        self._users: weakref.WeakKeyDictionary[object, HearPlace] = weakref.WeakKeyDictionary()
+        self._users: weakref.WeakSet[User] = weakref.WeakSet()
         self._inherited: tuple[object, ...] = ()
         self._begin()
         after_fork_in_child(self._begin_in_child)
         before_exit(self._flush_at_exit)
 
     @classmethod
-    def of(
-        cls, bus: Bus, journal: Named, policy: Policy, clock: Clock, *, user: object, hear_place: HearPlace
-    ) -> "JournalLink":
+    def of(cls, bus: Bus, journal: Named, policy: Policy, clock: Clock, *, user: User) -> "JournalLink":
         """Give a bus's link to a journal, which is made where there is none, to one more user.
 
         Args:
             user: Which; it has the link until it leaves it or is gone.
-            hear_place: Told whenever everything up to a place was told on the bus.
 
         Raises:
             JournalSetupError: The URL names no journal.
+            TypeError: It is no journal.
             ValueError: The bus has another journal.
         """
         linked: list[JournalLink] = []
@@ -87,7 +89,7 @@ class JournalLink:
                 link = cls(bus, journal, policy, clock)
             elif _name(journal) != _name(link._named):
                 raise ValueError(f"the bus has the journal {link}; a cache with another needs a bus of its own")
-            link._users[user] = hear_place
+            link._users.add(user)
             linked.append(link)
             return link
 
@@ -95,9 +97,7 @@ class JournalLink:
         return linked[0]
 
     def __str__(self) -> str:
-        return (
-            make_url(self._named).render_as_string() if isinstance(self._named, str | URL) else repr(self._named)
-        )
+        return without_password(self._named) if isinstance(self._named, str) else repr(self._named)
 
     def __call__(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Take what is published on the bus."""
@@ -132,14 +132,14 @@ class JournalLink:
         life = self._life
         return life.status if life else None
 
-    def leave(self, user: object, timeout_s: float) -> bool:
+    def leave(self, user: User, timeout_s: float) -> bool:
         """Let a user go; with the last one, write what is not written and end all threads.
 
         Returns:
             Whether they ended in time.
         """
         with self._lock:
-            self._users.pop(user, None)
+            self._users.discard(user)
             self._bus.record_with(lambda recorder: recorder if recorder is not self or self._users else None)
             life, self._life = (None, self._life) if self._users else (self._life, None)
             if life is None:
@@ -184,8 +184,8 @@ class JournalLink:
 
     def hear_place(self, place: Place) -> None:
         """Let the users know that everything up to a place was told."""
-        for hear_place in list(self._users.values()):
-            hear_place(place.journal, place.seq)
+        for user in self._users.copy():
+            user.hear_place(place.journal, place.seq)
 
     def _hear_of_loss(self, settings: bool) -> None:  # noqa: FBT001 - told by the writer
         event = SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s())
@@ -226,9 +226,12 @@ class JournalLink:
 
 
 def _opened(journal: Named) -> Journal:
-    return journal_at(journal) if isinstance(journal, str | URL) else journal
+    if isinstance(journal, str):
+        return journal_at(journal)
+    if not callable(getattr(journal, "append", None)):
+        raise TypeError(f"journal is {journal!r}; it must be a URL, a journal, or None")
+    return journal
 
 
 def _name(journal: Named) -> Hashable:
-    """Name a journal: two URLs that say the same are one."""
-    return make_url(journal) if isinstance(journal, str | URL) else id(journal)
+    return journal if isinstance(journal, str) else id(journal)

@@ -123,6 +123,11 @@ def journal_at(url: str | URL) -> SqlAlchemyJournal:
     raise JournalSetupError(parsed.render_as_string(), "only SQLite and PostgreSQL are known")
 
 
+def without_password(url: str) -> str:
+    """Give a database URL as it may be shown."""
+    return make_url(url).render_as_string()
+
+
 def _postgres(url: URL) -> JournalDatabase:
     try:
         from hermes_cache.adapters.postgres_journal import PostgresDatabase  # noqa: PLC0415  # an extra

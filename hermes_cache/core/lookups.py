@@ -10,6 +10,7 @@ from hermes_cache.core.answering import failure_error
 from hermes_cache.core.content import Content
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
+from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
@@ -32,6 +33,8 @@ class Lookup:
         overtaken_by: The event that overtook a build which this read waited for.
         error: What stands in the way of a newer payload; None where nothing does.
         retry_in_s: Seconds until a read may try again; None without an error.
+        journal_lag_s: Seconds for which nothing was heard of the journal: events of other processes since then are
+            not in it. 0 while it can be reached, and without one.
         content: The payload in the form in which it came.
         decode: Gives the payload of a content.
     """
@@ -45,6 +48,7 @@ class Lookup:
     overtaken_by: EventId | None = None
     error: BuildError | None = None
     retry_in_s: float | None = None
+    journal_lag_s: float = 0.0
     content: Content = field(kw_only=True, repr=False)
     decode: Callable[[Content], Payload] = field(kw_only=True, repr=False, compare=False)
 
@@ -86,6 +90,9 @@ class Stats:
         events: Events applied.
         slowest_build_s: Of the payloads held, the longest build; 0 where none is held.
         dropped_notices: Announcements that monitors were too slow for.
+        journal_seq: The journal's last event that is applied here; None without a journal, or before joining it.
+        journal_pending: Events of this process that are not committed.
+        journal_lag_s: As in `Health`.
     """
 
     outcomes: Mapping[str, int]
@@ -100,6 +107,9 @@ class Stats:
     events: int
     slowest_build_s: float
     dropped_notices: int
+    journal_seq: int | None = None
+    journal_pending: int = 0
+    journal_lag_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +118,13 @@ class Health:
 
     Attributes:
         running: It was started and not stopped.
-        healthy: It runs, no build fails, no callable fails, and builds may start.
+        healthy: It runs, no build fails, no callable fails, builds may start, and the journal can be reached.
         failing: Why the last build of a key failed, for the keys whose last build did, of profiles that are there.
         failing_callables: The callables given to the cache that failed when they were last called.
         abandoned: Builds that hang.
-        journal_lag_s: Seconds behind the journal; None without one.
+        journal_lag_s: Seconds for which nothing was heard of the journal; 0 while it can be reached, None without
+            one.
+        journal_failure: Why it cannot be read or written now; None where it can.
     """
 
     running: bool
@@ -121,9 +133,12 @@ class Health:
     failing_callables: frozenset[str]
     abandoned: int
     journal_lag_s: float | None = None
+    journal_failure: str | None = None
 
 
-def lookup_of(served: Served, now_s: float, decode: Callable[[Content], Payload]) -> Lookup:
+def lookup_of(
+    served: Served, now_s: float, decode: Callable[[Content], Payload], journal: JournalStatus | None
+) -> Lookup:
     """Tell of an answer."""
     entry, failure = served.entry, served.failure
     error = failure_error(entry.target, failure, now_s) if failure else None
@@ -137,12 +152,15 @@ def lookup_of(served: Served, now_s: float, decode: Callable[[Content], Payload]
         overtaken_by=served.overtaken_by,
         error=error,
         retry_in_s=error.retry_in_s if error else None,
+        journal_lag_s=journal.lag_s(now_s) if journal else 0.0,
         content=entry.content,
         decode=decode,
     )
 
 
-def stats_of(state: State, outcomes: Mapping[str, int], dropped_notices: int) -> Stats:
+def stats_of(
+    state: State, outcomes: Mapping[str, int], dropped_notices: int, journal: JournalStatus | None, now_s: float
+) -> Stats:
     """Tell of a state, and of what is counted beside it."""
     return Stats(
         outcomes=outcomes,
@@ -157,13 +175,32 @@ def stats_of(state: State, outcomes: Mapping[str, int], dropped_notices: int) ->
         events=state.position,
         slowest_build_s=max((entry.build_s for entry in state.entries.values()), default=0.0),
         dropped_notices=dropped_notices,
+        journal_seq=journal.seq if journal else None,
+        journal_pending=journal.pending if journal else 0,
+        journal_lag_s=journal.lag_s(now_s) if journal else None,
     )
 
 
-def health_of(state: State, policy: Policy, failing_callables: frozenset[str], *, running: bool) -> Health:
+def health_of(
+    state: State,
+    policy: Policy,
+    failing_callables: frozenset[str],
+    journal: JournalStatus | None,
+    now_s: float,
+    *,
+    running: bool,
+) -> Health:
     """Say whether all is well; to be asked for a profile that is not there is no failure."""
     failures = ((key, failure.cause) for key, failure in state.failures.items())
     failing = {key: str(cause) for key, cause in failures if not isinstance(cause, ProfileNotFoundError)}
     may_build = len(state.abandoned) < policy.max_abandoned
-    healthy = running and may_build and not failing and not failing_callables
-    return Health(running, healthy, failing, failing_callables, len(state.abandoned))
+    journal_failure = journal.failure if journal else None
+    return Health(
+        running=running,
+        healthy=running and may_build and not (failing or failing_callables or journal_failure),
+        failing=failing,
+        failing_callables=failing_callables,
+        abandoned=len(state.abandoned),
+        journal_lag_s=journal.lag_s(now_s) if journal else None,
+        journal_failure=journal_failure,
+    )

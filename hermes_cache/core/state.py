@@ -280,3 +280,10 @@ class State:
     def running(self) -> int:
         """Count the builds that are out of the queue."""
         return len(self.builds) - len(self.queue)
+
+    def active_stream_ids(self) -> frozenset[str]:
+        """Give the ids of the active streams: those of the bus, and those that the newest check of all listed."""
+        # The newest alone: a scope that is read no more would keep a turn that ended.
+        checks = [scope.check for scope in self.scopes.values() if scope.check]
+        latest = max(checks, key=lambda check: check.began_s, default=None)
+        return self.streams.all_ids(latest.listed if latest else ())

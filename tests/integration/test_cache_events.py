@@ -739,13 +739,6 @@ def test_an_event_of_the_bus_is_what_its_ticket_names() -> None:
     ]
 
 
-@pytest.mark.parametrize("journal", ["sqlite:///events.db", object()])
-def test_a_journal_is_refused_while_there_is_none(journal: object) -> None:
-    """J1"""
-    with pytest.raises(JournalUnavailableError, match="journal"):
-        SessionListCache(GatedBuilder(), bus=Bus(), journal=journal)
-
-
 def test_an_executor_that_is_not_there_is_refused() -> None:
     """B8"""
     with pytest.raises(ValueError, match="executor"):

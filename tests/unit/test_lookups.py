@@ -17,7 +17,7 @@ def test_a_lookup_tells_of_the_payload_and_its_build() -> None:
     script.hold(HERE, took_s=0.5)
     script.now_s += 1.0
 
-    lookup = lookup_of(script.served(script.read(HERE)), script.now_s, Content.decoded)
+    lookup = lookup_of(script.served(script.read(HERE)), script.now_s, Content.decoded, None)
 
     assert (lookup.outcome, lookup.reason, lookup.age_s, lookup.build_s) == ("hit", None, 1.0, 0.5)
     assert (lookup.error, lookup.retry_in_s) == (None, None)
@@ -33,7 +33,7 @@ def test_a_lookup_tells_the_error_in_the_way_and_when_it_is_tried_again() -> Non
         script.read(HERE)
         script.fail(script.running(HERE))
 
-    lookup = lookup_of(script.served(script.read(HERE)), script.now_s, Content.decoded)
+    lookup = lookup_of(script.served(script.read(HERE)), script.now_s, Content.decoded, None)
 
     assert (lookup.outcome, lookup.reason) == ("stale", "age")
     assert isinstance(lookup.error, BuildError)
@@ -46,7 +46,7 @@ def test_the_age_is_never_negative() -> None:
     script.hold(HERE)
     served = Served(script.state.entries[HERE.key], "hit")
 
-    assert lookup_of(served, script.now_s - 1.0, Content.decoded).age_s == 0.0
+    assert lookup_of(served, script.now_s - 1.0, Content.decoded, None).age_s == 0.0
 
 
 def test_stats_count_what_the_state_holds() -> None:
@@ -56,7 +56,7 @@ def test_stats_count_what_the_state_holds() -> None:
     script.start_stream("turn", "work")
     script.read(target_of("home"))
 
-    stats = stats_of(script.state, {"built": 1}, 3)
+    stats = stats_of(script.state, {"built": 1}, 3, None, script.now_s)
 
     assert (stats.builds, stats.entries, stats.building, stats.queued, stats.waiting) == (2, 1, 1, 0, 1)
     assert (stats.streams, stats.events, stats.slowest_build_s, stats.dropped_notices) == (1, 1, 0.5, 3)
@@ -69,7 +69,7 @@ def test_health_names_the_keys_whose_last_build_failed() -> None:
     script.read(HERE)
     script.fail(script.running(HERE))
 
-    health = health_of(script.state, script.policy, frozenset(), running=True)
+    health = health_of(script.state, script.policy, frozenset(), None, script.now_s, running=True)
 
     assert not health.healthy
     assert health.failing == {HERE.key: "locked"}
@@ -81,13 +81,15 @@ def test_a_question_for_a_profile_that_is_not_there_is_no_failure() -> None:
     script.read(HERE)
     script.fail(script.running(HERE), ProfileNotFoundError("/home/profiles/nobody", "nobody"))
 
-    assert health_of(script.state, script.policy, frozenset(), running=True).healthy
+    assert health_of(script.state, script.policy, frozenset(), None, script.now_s, running=True).healthy
 
 
 def test_a_running_cache_with_nothing_in_its_way_is_healthy() -> None:
     """L4"""
     script = CoreScript()
 
-    assert health_of(script.state, script.policy, frozenset(), running=True).healthy
-    assert not health_of(script.state, script.policy, frozenset({"sources"}), running=True).healthy
-    assert not health_of(script.state, script.policy, frozenset(), running=False).healthy
+    assert health_of(script.state, script.policy, frozenset(), None, script.now_s, running=True).healthy
+    assert not health_of(
+        script.state, script.policy, frozenset({"sources"}), None, script.now_s, running=True
+    ).healthy
+    assert not health_of(script.state, script.policy, frozenset(), None, script.now_s, running=False).healthy

@@ -1,0 +1,125 @@
+"""A cache's part in the journal of its bus, or in none.
+
+It makes reads as fresh as the journal lets them be: on one host by a look at the journal before the read, across
+hosts by tickets; and it refuses those that insist where nothing can be known. Source: rules J1, J3, J5, J8.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hermes_cache.actors.reads import Wish
+from hermes_cache.adapters.blinker_bus import Bus
+from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.core.journal_status import JournalStatus
+from hermes_cache.core.keys import SessionListKey
+from hermes_cache.core.policy import Policy
+from hermes_cache.errors import JournalUnavailableError, LookupTimeoutError
+from hermes_cache.journal_link import JournalLink
+from hermes_cache.ports import Clock, Journal
+
+
+class Membership:
+    """What a cache asks of the journal; without one everything is known.
+
+    Args:
+        bus: Whose journal.
+        journal: Its URL, itself, or None.
+        policy: The bounds and spans.
+        clock: The time.
+
+    Attributes:
+        hear_place: Told a journal's name and a number up to which everything was told on the bus.
+
+    Raises:
+        JournalSetupError: The URL names no journal.
+        TypeError: It is no journal.
+        ValueError: The bus has another journal.
+    """
+
+    def __init__(self, bus: Bus, journal: str | Journal | None, policy: Policy, clock: Clock) -> None:
+        self.hear_place: Callable[[str, int], None] = _pass_over
+        self._bus = bus
+        self._journal = journal
+        self._policy = policy
+        self._clock = clock
+        self._link = self._claim()
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether there is a journal."""
+        return self._link is not None
+
+    @property
+    def status(self) -> JournalStatus | None:
+        """How the process stands to the journal; None without one, and while it is not started."""
+        return self._link.status if self._link else None
+
+    def enter(self) -> None:
+        """Begin to follow the journal."""
+        self._link = self._claim()
+        if self._link is not None:
+            self._link.life()
+
+    def leave(self, timeout_s: float) -> bool:
+        """Follow it no more; say whether all threads ended in time, where no other cache needs them."""
+        return self._link is None or self._link.leave(self, timeout_s)
+
+    def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
+        """Apply what is known of streams (J2)."""
+        if self._link is not None:
+            self._link.learn_streams(apply)
+
+    def missed_since(self, journal: str, seq: int) -> list[AppliedEvent] | None:
+        """Give the events after a place in the journal of that name; None where that is not known.
+
+        Raises:
+            JournalError: They are gone, or the journal cannot be read.
+        """
+        return self._link.missed_since(journal, seq) if self._link else None
+
+    def is_current(self) -> bool:
+        """Say whether a read that begins now needs no check; a look into memory, no more."""
+        return self._link is None or self._link.life().is_current()
+
+    def catch_up(self) -> None:
+        """Apply what others said before now, as far as that can be known at a read; may wait."""
+        if self._link is not None:
+            self._link.life().catch_up()
+
+    def admit(self, key: SessionListKey, wish: Wish) -> Wish:
+        """Let a read in, once the event that it insists on is applied; it then has so much less time.
+
+        Raises:
+            JournalUnavailableError: It insists on what cannot be known now.
+            LookupTimeoutError: Its event did not come within its timeout, or `Policy.build_timeout`.
+            ValueError: Its ticket is none.
+        """
+        if wish.freshness == "fresh" and self._link is not None:
+            self._link.life().insist()
+        if wish.at_least is None:
+            return wish
+        event_id = EventId.parse(wish.at_least)
+        if event_id.incarnation == self._bus.incarnation:
+            # This process's own are applied when `send` returned.
+            if event_id.number > self._bus.last_number:
+                raise ValueError(f"{wish.at_least} names an event that was never published")
+            return wish
+        if self._link is None:
+            raise JournalUnavailableError(f"{wish.at_least} is another process's event, and there is no journal")
+        return self._await_event(self._link, key, wish, event_id)
+
+    def _await_event(self, link: JournalLink, key: SessionListKey, wish: Wish, event_id: EventId) -> Wish:
+        began_s = self._clock.monotonic_s()
+        patience_s = min(wish.timeout_s, self._policy.build_timeout)
+        if not link.life().await_event(event_id, patience_s):
+            raise LookupTimeoutError(key, patience_s, f"the event {event_id}")
+        return replace(wish, timeout_s=max(0.0, wish.timeout_s - (self._clock.monotonic_s() - began_s)))
+
+    def _claim(self) -> JournalLink | None:
+        if self._journal is None:
+            return None
+        return JournalLink.of(self._bus, self._journal, self._policy, self._clock, user=self)
+
+
+def _pass_over(_journal: str, _seq: int) -> None:
+    """Take no note of a place."""
