@@ -1,12 +1,18 @@
-"""What holds for every test: it leaves no thread and no actor behind."""
+"""What holds for every test: it leaves no thread and no actor behind; and the servers that tests share."""
 
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import pykka
 import pytest
 from hypothesis import settings
+from sqlalchemy import URL
+
+from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries
 
 _GRACE_S = 2.0
 
@@ -32,6 +38,30 @@ def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     ]
     if left:
         pytest.fail(f"the test left alive: {', '.join(left)}; stop what it started", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server that runs; a test that stops it starts it again."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(MISSING)
+    with TemporaryDirectory(prefix="hermes_pg_", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(binaries, Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> URL:
+    """A schema of the test's own, empty."""
+    schema = f"t{uuid4().hex}"
+    with postgres.connect() as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    return postgres.url(schema)
 
 
 def _actors_left(actors: set[pykka.ActorRef[pykka.Actor]], ends_at_s: float) -> list[str]:

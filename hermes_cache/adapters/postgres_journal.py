@@ -1,17 +1,17 @@
 """A journal's PostgreSQL database: its transactions, and a notification as the wake-up.
 
-A notification is a hint: it is lost while nobody listens, so who waits listens first and then looks at the table.
-Needs the extra `postgres`. Source: rules J1, J3, L2.
+A notification is a hint: it is lost while nobody listens, so who waits listens first and then looks at the table,
+and looks again now and then. Needs the extra `postgres`. Source: rules J1, J3, J5, L2.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hermes_cache.adapters.journal_tables import prepare, read_end
@@ -27,10 +27,26 @@ _PREPARING: Final = 0x6865726D
 _SLICE_S: Final = 0.1
 """How long `close` may go unnoticed by a waiter."""
 
+_POLL_S: Final = 2.0
+"""How late a waiter hears whose notification was lost: a query of 1 ms each time."""
+
 # A server that fell silent, and a lock that nobody lets go, end in an error instead of a hang.
 _CONNECT_TIMEOUT_S: Final = 5
-_SILENCE_TIMEOUT_MS: Final = 5000
 _STATEMENT_TIMEOUTS: Final = "-c lock_timeout=2500 -c statement_timeout=5000"
+_SILENCE_S: Final = 6.0
+"""Past what the server itself allows a statement: it is gone, or what stands between keeps the answer."""
+
+_KEEPALIVE: Final = {"keepalives_idle": 2, "keepalives_interval": 1, "tcp_user_timeout": 5000}
+"""So that the listener, which never sends, is told too. In seconds, but for the last, in milliseconds."""
+
+_Result = TypeVar("_Result")
+
+
+class _Connection(psycopg.Connection[Any]):
+    """One that gives up where no byte arrives for long, which no setting of the driver's does."""
+
+    def wait(self, gen: Generator[Any, Any, _Result], *args: Any, **options: Any) -> _Result:
+        return super().wait(_answered(gen, self.close), *args, **options)
 
 
 class PostgresDatabase:
@@ -79,10 +95,14 @@ class PostgresDatabase:
         ends_at_s = monotonic() + timeout_s
         with self._waiting, self._translated():
             listener = self._listening()
-            if self.stamp() != seen:
+            if self._moved(seen):
                 return
-            while not self._closed.is_set() and (left_s := ends_at_s - monotonic()) > 0:
-                for _ in listener.notifies(timeout=min(left_s, _SLICE_S), stop_after=1):
+            while not self._notified(listener, min(ends_at_s, monotonic() + _POLL_S)):
+                if self._closed.is_set() or monotonic() >= ends_at_s:
+                    return
+                if self._moved(seen):
+                    # It was not told, so it may have gone deaf.
+                    self._hang_up()
                     return
 
     def close(self) -> None:
@@ -93,7 +113,10 @@ class PostgresDatabase:
         self._engine.dispose()
 
     def _ready(self) -> Engine:
-        with self._preparing:
+        preparing = self._preparing
+        if not preparing.acquire(timeout=_CONNECT_TIMEOUT_S):
+            raise JournalUnavailableError(f"the journal {self._where} is still being connected to; try again")
+        try:
             if self._closed.is_set():
                 raise JournalUnavailableError(f"the journal {self._where} is closed; open another")
             if not self._prepared:
@@ -102,6 +125,21 @@ class PostgresDatabase:
                     prepare(connection, self._where)
                 self._prepared = True
             return self._engine
+        finally:
+            preparing.release()
+
+    def _moved(self, seen: Hashable) -> bool:
+        try:
+            return self.stamp() != seen
+        except JournalUnavailableError:
+            self._hang_up()
+            raise
+
+    def _notified(self, listener: psycopg.Connection[Any], until_s: float) -> bool:
+        while not self._closed.is_set() and (left_s := until_s - monotonic()) > 0:
+            for _ in listener.notifies(timeout=min(left_s, _SLICE_S), stop_after=1):
+                return True
+        return False
 
     def _listening(self) -> psycopg.Connection[Any]:
         if self._listener is None:
@@ -140,11 +178,13 @@ class PostgresDatabase:
     def _make_engine(self) -> Engine:
         given = self._url.normalized_query.get("options", ())
         patience = {
+            **_KEEPALIVE,
             "connect_timeout": _CONNECT_TIMEOUT_S,
-            "tcp_user_timeout": _SILENCE_TIMEOUT_MS,
             "options": " ".join([_STATEMENT_TIMEOUTS, *given]),
         }
-        return create_engine(self._url, connect_args=patience, max_overflow=-1)
+        engine = create_engine(self._url, connect_args=patience, max_overflow=-1)
+        event.listen(engine, "do_connect", _connect)
+        return engine
 
     def _renew_locks(self) -> None:
         self._preparing = Lock()
@@ -160,3 +200,25 @@ class PostgresDatabase:
         self._renew_locks()
         if was_closed:
             self._closed.set()
+
+
+def _connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> _Connection:
+    return _Connection.connect(*arguments, **options)
+
+
+def _answered(asking: Generator[Any, Any, _Result], give_up: Callable[[], None]) -> Generator[Any, Any, _Result]:
+    # The driver sends what the socket is ready for, and 0 ten times a second where it is ready for nothing.
+    ends_at_s = monotonic() + _SILENCE_S
+    try:
+        wanted = next(asking)
+        while True:
+            ready = yield wanted
+            if ready:
+                ends_at_s = monotonic() + _SILENCE_S
+            elif monotonic() > ends_at_s:
+                give_up()
+                raise psycopg.OperationalError(f"the server said nothing for {_SILENCE_S:g} s")
+            wanted = asking.send(ready)
+    except StopIteration as done:
+        answer: _Result = done.value
+        return answer
