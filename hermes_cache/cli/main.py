@@ -27,6 +27,7 @@ class _Subcommand:
 
 _SUBCOMMANDS: Final = (
     _Subcommand("compact", "Fold the oldest events of a journal into its snapshot."),
+    _Subcommand("explain", "Say why a list is as it is."),
     _Subcommand("publish", "Tell every process that shares a journal what happened."),
     _Subcommand("replay", "Print what the events of a journal amount to."),
     _Subcommand("sample-home", "Make a realistic Hermes home to try things on."),
