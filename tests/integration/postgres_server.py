@@ -47,7 +47,9 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         if self._user is not None:
             os.chown(folder, self._user, self._user)
-        self._started("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "hermes", "-N").wait(_WAIT_S)
+        made = self._started("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "hermes", "-N")
+        if made.wait(_WAIT_S) != 0:
+            raise RuntimeError((folder / "log").read_text())
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -127,5 +129,8 @@ def _children(parent: int) -> list[int]:
 
 
 def _reachable(binaries: Path, folder: Path) -> Path:
-    # The folders above a wheel may be closed to the user that the server runs as.
-    return Path(shutil.copytree(binaries.parent, folder / "installed", symlinks=True)) / binaries.name
+    # The folders above a wheel may be closed to the user that the server runs as. Libraries are found beside it.
+    installed, package = binaries.parent, binaries.parent.parent
+    for source in (installed, *package.parent.glob(f"{package.name}.libs")):
+        shutil.copytree(source, folder / "wheel" / source.relative_to(package.parent), symlinks=True)
+    return folder / "wheel" / binaries.relative_to(package.parent)
