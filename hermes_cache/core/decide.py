@@ -132,11 +132,14 @@ def _release(turn: Turn, name: object) -> None:
 
 
 def _publish(turn: Turn, message: Publish) -> None:
-    event = message.event
-    valid = [e for e in turn.state.entries.values() if e.version >= turn.state.version_of(e.target)]
+    event, before = message.event, turn.state.versions
     turn.record(EventApplied(event, message.profile, _lease_end_s(turn, event, message.age_s)))
-    for entry in valid:
-        if entry.version < turn.state.version_of(entry.target):
+    after, position = turn.state.versions, turn.state.position
+    if after is before:
+        return
+    for entry in turn.state.entries.values():
+        reach = entry.target.reach
+        if after.of(reach) == position and entry.version >= before.of(reach):
             turn.do(Tell(EntryInvalidated(entry.target.key, event.id)))
 
 

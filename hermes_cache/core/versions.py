@@ -36,7 +36,7 @@ class Versions:
 
     def of(self, reach: str) -> int:
         """Give the version of a reach."""
-        return max(self.everything, self.reaches.get(reach, 0))
+        return self.reaches.get(reach, self.everything)
 
     def touched(self, profile: str | None, position: int) -> "Versions":
         """Give the versions after an event at `position` that touched a profile, or all (None)."""
