@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal, Self, Unpack
 from uuid import uuid4
 
+from hermes_cache import ports
 from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.life import Life
 from hermes_cache.actors.notifier import Notifier
@@ -41,16 +42,6 @@ from hermes_cache.core.tickets import Ticket
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.membership import Membership
-from hermes_cache.ports import (
-    ActiveStreamIds,
-    Builder,
-    Clock,
-    IsRootProfile,
-    Journal,
-    LiveSessions,
-    SettingsVersion,
-    Sources,
-)
 
 logger = logging.getLogger(__name__)
 
@@ -81,23 +72,23 @@ class SessionListCache:
 
     def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
         self,
-        builder: Builder | str | None = None,
+        builder: ports.Builder | str | None = None,
         *,
-        sources: Sources | None = None,
+        sources: ports.Sources | None = None,
         policy: Policy | None = None,
         bus: Bus | None = None,
-        journal: str | Journal | None = None,
+        journal: str | ports.Journal | None = None,
         executor: Literal["threads", "processes"] = "threads",
-        is_root_profile: IsRootProfile | None = None,
-        active_stream_ids: ActiveStreamIds | None = None,
-        live_sessions: LiveSessions | None = None,
-        settings_version: SettingsVersion | None = None,
-        clock: Clock | None = None,
+        is_root_profile: ports.IsRootProfile | None = None,
+        active_stream_ids: ports.ActiveStreamIds | None = None,
+        live_sessions: ports.LiveSessions | None = None,
+        settings_version: ports.SettingsVersion | None = None,
+        clock: ports.Clock | None = None,
     ) -> None:
         self._builder = builder
         self._policy = policy or Policy()
         self._new_executor = executors(executor, builder, self._policy.pool_size)
-        self._clock: Clock = clock or SystemClock()
+        self._clock: ports.Clock = clock or SystemClock()
         self._bus = bus or default_bus
         self._new_stamper = partial(
             Stamper,
@@ -243,6 +234,7 @@ class SessionListCache:
             profile: Hear of this profile, and of what concerns all; None for every profile.
             since: The last version seen; what was missed since comes first, merged.
         """
+        self._catch_up()
         return self._feed.subscribe(self._canonical(profile), since)
 
     def explain(self, key: SessionListKey) -> Explanation:
@@ -271,14 +263,18 @@ class SessionListCache:
 
     def _serve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life or self._living()
-        if not self._membership.is_current():
-            self._membership.catch_up()
+        self._catch_up()
         if not options:
             target = life.targets.known(key, life.state.settings)
             served = life.hit(target) if target else None
             if served is not None:
                 return served
         return serve(life, *self._asked(life, key, options))
+
+    def _catch_up(self) -> None:
+        """See that what begins now knows what others said before, as far as that can be known (J3)."""
+        if not self._membership.is_current():
+            self._membership.catch_up()
 
     async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life or self._living()

@@ -15,6 +15,7 @@ from hermes_cache.actors.mailbox import MailboxRef
 from hermes_cache.actors.relay import CatchUp, Relay
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.snapshots import fold_snapshot
+from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.ports import Clock, Journal
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,9 @@ class Tail:
         try:
             self._compact_when_due()
             self._journal.wait(self._relay.seen, timeout_s=self._patience_s())
+        except JournalUnavailableError:
+            # The check that comes next tells of it, or finds the journal back.
+            return False
         except Exception:
             logger.warning("hermes_cache.journal_not_followed", exc_info=True)
             return False

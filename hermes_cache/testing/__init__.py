@@ -3,6 +3,7 @@
 from hermes_cache.testing.gated_builder import GatedBuilder
 from hermes_cache.testing.listener import Listener
 from hermes_cache.testing.manual_clock import ManualClock
+from hermes_cache.testing.unpluggable_journal import UnpluggableJournal
 from hermes_cache.testing.versioned_sources import VersionedSources
 
-__all__ = ["GatedBuilder", "Listener", "ManualClock", "VersionedSources"]
+__all__ = ["GatedBuilder", "Listener", "ManualClock", "UnpluggableJournal", "VersionedSources"]
