@@ -150,7 +150,7 @@ class JournalContract:
 
     def test_no_reader_skips_an_event_of_writers_side_by_side(self) -> None:
         """J4: one who reads all the while sees each number once, in order."""
-        lives = ["a", "b", "c", "d"]
+        lives = "abcdefgh"
         together = Barrier(len(lives))
         with self._two() as (reader, _):
             threads = [_started(partial(self._append_pairs, life, together)) for life in lives]
