@@ -1,6 +1,6 @@
 """The tests that every journal must pass: a class of tests to subclass.
 
-A subclass says how its journal is opened; pytest finds the tests in it. They start threads, but no processes.
+They start threads, but no processes.
 """
 # ruff: noqa: S101, PLR2004  # these are tests: they assert, and expected values stand where they are compared
 
@@ -35,7 +35,22 @@ def numbered(numbers: Sequence[int], *, life: str = "life") -> list[AppliedEvent
 
 
 class JournalContract:
-    """What holds for every journal; `open_journal` is to be overridden."""
+    """What holds for every journal; a subclass in a test file says how its journal is opened.
+
+    Example:
+        ```python
+        class TestMyJournal(JournalContract):
+            @pytest.fixture(autouse=True)
+            def _storage(self, tmp_path: Path) -> None:
+                self.folder = tmp_path  # each test has a new object of this class, and an empty journal
+
+            def open_journal(self) -> Journal:
+                return MyJournal(self.folder)
+        ```
+
+    The journals that a test opens are closed by it. Called with this module's name in a `conftest.py`, before the
+    first import, `pytest.register_assert_rewrite` has pytest tell the values where an assertion fails.
+    """
 
     def open_journal(self) -> Journal:
         """Open the journal of this test once more; within a test always the same one, empty at first."""

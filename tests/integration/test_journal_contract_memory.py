@@ -4,7 +4,7 @@ import pytest
 
 from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.ports import Journal
-from hermes_cache.testing.journal_contract import JournalContract
+from hermes_cache.testing import JournalContract
 
 
 class TestMemoryJournal(JournalContract):
