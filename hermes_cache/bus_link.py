@@ -9,7 +9,7 @@ from collections.abc import Callable
 from hermes_cache.actors.feed import Feed
 from hermes_cache.adapters.blinker_bus import Bus
 from hermes_cache.core.effects import Tell, TellSourceChanged
-from hermes_cache.core.events import AppliedEvent, SourceChanged
+from hermes_cache.core.events import AppliedEvent, SessionListChanged, SourceChanged
 from hermes_cache.core.notices import BuildFailed
 from hermes_cache.ports import Clock
 
@@ -44,13 +44,21 @@ class BusLink:
         self._apply = apply
         self._canonical = canonical
         self._sender = sender
+        self._left_at: int | None = None
 
     def connect(self) -> None:
         """Have every event applied, and told to subscriptions, from now on."""
         self._bus.attach(self._apply, self._hear)
+        if self._left_at is None:
+            return
+        # Subscribers that resume must not miss what went by: published here, or in processes nobody listened to.
+        if self._feed.journaled or self._bus.last_number != self._left_at:
+            event = SessionListChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), reason="restarted")
+            self._feed.tell(event, None)
 
     def disconnect(self) -> None:
         """Have no further event applied or told."""
+        self._left_at = self._bus.last_number
         self._bus.detach(self._apply)
 
     def announce(self, effect: object) -> None:

@@ -7,37 +7,82 @@ Source: rules E7, E8.
 
 import weakref
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from threading import RLock
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 from uuid import uuid4
 
+from hermes_cache.actors.places import Places
 from hermes_cache.actors.subscription import Subscription
 from hermes_cache.core.changes import Change, change_of, merge_all
-from hermes_cache.core.events import Event, EventId, StreamStarted, StreamStopped
+from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted, StreamStopped
+from hermes_cache.core.feed_versions import FeedVersion
+from hermes_cache.errors import JournalError
 from hermes_cache.forks import after_fork_in_child
+
+MissedSince: TypeAlias = Callable[[str, int], Iterable[AppliedEvent] | None]
+"""Gives the events after a sequence number of the journal of that name, oldest first.
+
+Behind them it gives what this process handed to the journal before the call and what is not yet committed. None
+where that is not known, or too much. It may wait, and raise `JournalError`.
+"""
+
+Canonical: TypeAlias = Callable[[str | None], str | None]
+"""Gives a profile as the cache knows it; None for all."""
 
 _REFRESH: Final = "resumed"
 """The reason of the change that tells a subscriber to refresh since nobody knows what it missed."""
 
 
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a subscription begins: behind a number of the feed, with what was missed that is not in its history.
+
+    Attributes:
+        restarted: The version is another feed's, or forgotten: rows may have moved that no event tells of.
+    """
+
+    number: int
+    missed: tuple[Change, ...] = ()
+    restarted: bool = False
+
+
 class Feed:
     """Gives every subscription the changes that concern it, and what a resumed one missed.
 
-    A version is the feed's name and a number. Subscriptions are held weakly; the references to those that are gone
-    or closed are dropped at the next `subscribe`. A forked child's copy closes them and is another feed, with a
-    name of its own.
+    A version is the feed's name and a number; with a journal, before it the journal's name and a sequence number.
+    Subscriptions are held weakly; the references to those that are gone or closed are dropped at the next
+    `subscribe`. A forked child's copy closes them and is another feed, with a name of its own.
 
     Args:
         name: Names this incarnation in versions.
         size: Changes that a subscription holds before it merges.
-        remembered: Changes, and starts of streams, that are kept for those who resume.
+        remembered: Changes, ids of events, and starts of streams, that are kept for those who resume.
+        missed_since: Reads the journal for those who resume beyond that; called on their thread, without the lock.
+        canonical: For the profiles of what that gives; called so, too.
     """
 
-    def __init__(self, name: str, *, size: int, remembered: int = 1024) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        size: int,
+        remembered: int = 1024,
+        missed_since: MissedSince = lambda _journal, _seq: None,
+        canonical: Canonical = lambda profile: profile,
+    ) -> None:
         self._name = name
         self._size = size
         self._remembered = remembered
+        self._missed_since = missed_since
+        self._canonical = canonical
         self._subscriptions: tuple[weakref.ref[Subscription], ...] = ()
         self._last_number = 0
         self._begin()
@@ -46,22 +91,36 @@ class Feed:
     @property
     def version(self) -> str:
         """The version of who has seen all so far."""
-        return f"{self._name}:{self._last_number}"
+        with self._lock:
+            return self._version_of(self._last_number)
+
+    @property
+    def journaled(self) -> bool:
+        """Whether its place in a journal is known."""
+        return self._places.known
 
     def tell(self, event: Event, profile: str | None) -> None:
-        """Hand an event to the subscriptions that it concerns.
+        """Hand an event to the subscriptions that it concerns; one that was told already is passed over.
 
         Args:
             profile: The event's, as the cache knows it (rule K3); ignored for a stop, which has its start's.
         """
         with self._lock:
+            if event.id in self._told:
+                return
+            self._keep(self._told, event.id, None)
             number = next(self._numbers)
-            change = change_of(event, number, self._profile_of(event, profile))
+            change = change_of(event, number, self._profile_of(event, profile, self._profiles))
             self._last_number = max(self._last_number, number)
             self._history.append(change)
             for reference in self._subscriptions:
                 if subscription := reference():
                     subscription.offer(change)
+
+    def note_place(self, journal: str, seq: int) -> None:
+        """Remember that every event of a journal up to a sequence number was told, this process's own too."""
+        with self._lock:
+            self._places.note(journal, seq, self._last_number)
 
     def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
         """Open a subscription.
@@ -69,15 +128,22 @@ class Feed:
         Args:
             profile: Hear of this profile and of what concerns every profile; None for all.
             since: The last version that the subscriber saw: it gets what it missed as one change, or 'refresh
-                everything' where that is not known. None for only what comes from now on.
+                everything' where that is not known. None for only what comes from now on. Where the journal tells
+                what was missed, one more change says that rows moved (rule E9).
         """
+        version = _parsed(since)
+        journaled = self._journaled(version, profile) if version else None
         with self._lock:
-            seen = self._last_number if since is None else self._number_of(since)
-            version = "" if seen is None else f"{self._name}:{seen}"
+            start = self._start(version, journaled) if since is not None else _Start(self._last_number)
             subscription = Subscription(
-                self._lock, name=self._name, profile=profile, size=self._size, version=version
+                self._lock,
+                version_of=self._version_of,
+                profile=profile,
+                size=self._size,
+                version=self._version_of(start.number) if since is None else since,
+                number=start.number,
             )
-            if missed := self._missed(seen, profile):
+            for missed in self._missed(start, profile):
                 subscription.offer(missed)
             living = [held for held in self._subscriptions if (each := held()) and not each.closed]
             self._subscriptions = (*living, weakref.ref(subscription))
@@ -91,39 +157,75 @@ class Feed:
                 if subscription := reference():
                     subscription.close()
 
-    def _profile_of(self, event: Event, profile: str | None) -> str | None:
+    def _version_of(self, number: int) -> str:
+        return str(self._places.version(self._name, number))
+
+    def _journaled(self, version: FeedVersion, profile: str | None) -> _Start | None:
+        """Read what was missed up to the feed's last place; None where the feed knows it, or nobody."""
+        with self._lock:
+            number = self._places.number_behind(version)
+            if number is None or self._knows(version):
+                return None
+            starts = self._profiles.copy()
+        # What cannot be read is not known; the journal's other readers tell why.
+        with suppress(JournalError):
+            events = self._missed_since(version.journal, version.seq)
+            if events is not None:
+                missed = merge_all(self._changes(events, number, profile, starts))
+                return _Start(number, (missed,) if missed else (), restarted=True)
+        return None
+
+    def _changes(
+        self, events: Iterable[AppliedEvent], number: int, profile: str | None, starts: OrderedDict[str, str]
+    ) -> Iterator[Change]:
+        for event in events:
+            canonical = self._canonical(getattr(event, "profile", None))
+            change = change_of(event, number, self._profile_of(event, canonical, starts))
+            if change.concerns(profile):
+                yield change
+
+    def _start(self, version: FeedVersion | None, journaled: _Start | None) -> _Start:
+        if version and self._knows(version):
+            return _Start(version.number)
+        if journaled and journaled.number >= self._forgotten():
+            return journaled
+        return _Start(self._last_number, (Change(self._last_number, _REFRESH),))
+
+    def _missed(self, start: _Start, profile: str | None) -> Iterator[Change]:
+        later = (each for each in self._history if each.number > start.number and each.concerns(profile))
+        if missed := merge_all((*start.missed, *later)):
+            yield missed
+        if start.restarted:
+            yield Change(self._last_number, "source_changed", profile, oldest_number=start.number)
+
+    def _profile_of(self, event: Event, profile: str | None, starts: OrderedDict[str, str]) -> str | None:
         match event:
             case StreamStarted() if profile is not None:
-                self._profiles[event.stream_id] = profile
-                self._profiles.move_to_end(event.stream_id)
-                if len(self._profiles) > self._remembered:
-                    self._profiles.popitem(last=False)
+                self._keep(starts, event.stream_id, profile)
             case StreamStopped():
-                return self._profiles.get(event.stream_id)
+                return starts.get(event.stream_id)
         return profile
 
-    def _number_of(self, version: str) -> int | None:
-        try:
-            seen = EventId.parse(version)
-        except ValueError:
-            return None
-        known = seen.incarnation == self._name and self._forgotten() <= seen.number <= self._last_number
-        return seen.number if known else None
+    def _keep(self, kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+        kept[key] = value
+        kept.move_to_end(key)
+        if len(kept) > self._remembered:
+            kept.popitem(last=False)
+
+    def _knows(self, version: FeedVersion) -> bool:
+        return version.feed == self._name and self._forgotten() <= version.number <= self._last_number
 
     def _forgotten(self) -> int:
         return self._history[0].number - 1 if self._history else 0
-
-    def _missed(self, seen: int | None, profile: str | None) -> Change | None:
-        if seen is None:
-            return Change(self._last_number, _REFRESH)
-        return merge_all(change for change in self._history if change.number > seen and change.concerns(profile))
 
     def _begin(self) -> None:
         self._lock = RLock()
         self._numbers = count(1)
         self._last_number = 0
         self._history: deque[Change] = deque(maxlen=self._remembered)
+        self._told: OrderedDict[EventId, None] = OrderedDict()
         self._profiles: OrderedDict[str, str] = OrderedDict()
+        self._places = Places(self._remembered)
 
     def _begin_in_child(self) -> None:
         self._name = uuid4().hex
@@ -132,3 +234,10 @@ class Feed:
         for reference in references:
             if subscription := reference():
                 subscription.close_in_child(self._lock)
+
+
+def _parsed(version: str | None) -> FeedVersion | None:
+    try:
+        return FeedVersion.parse(version) if version else None
+    except ValueError:
+        return None

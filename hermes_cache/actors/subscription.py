@@ -3,7 +3,7 @@
 Who never reads it delays nobody and lets nothing grow: past its size, changes merge. Source: rules E7, E8.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from threading import Condition, RLock
 from types import TracebackType
@@ -19,15 +19,27 @@ class Subscription:
 
     Args:
         lock: The feed's; it is held for microseconds, and by no one who waits.
+        version_of: Gives the version of who has seen all up to a number of the feed; called with the lock held.
         version: Where a subscriber resumes that has taken nothing yet.
+        number: The feed's number that this version amounts to, once what is offered first was taken.
     """
 
-    def __init__(self, lock: RLock, *, name: str, profile: str | None, size: int, version: str) -> None:
+    def __init__(
+        self,
+        lock: RLock,
+        *,
+        version_of: Callable[[int], str],
+        profile: str | None,
+        size: int,
+        version: str,
+        number: int,
+    ) -> None:
         self._changed = Condition(lock)
-        self._name = name
+        self._version_of = version_of
         self._profile = profile
         self._size = size
         self._version = version
+        self._first_number = number
         self._waiting: tuple[Change, ...] = ()
         self._closed = False
 
@@ -38,7 +50,7 @@ class Subscription:
 
     @property
     def version(self) -> str:
-        """The version of the change that was taken last; empty where there is none to resume from."""
+        """The version of the change that was taken last; before that, the one that was resumed from."""
         return self._version
 
     def get(self, timeout: float | None = None) -> Change | None:
@@ -77,7 +89,10 @@ class Subscription:
 
     def _take(self) -> Change:
         taken, self._waiting = self._waiting[0], self._waiting[1:]
-        self._version = f"{self._name}:{resume_number(taken, self._waiting)}"
+        number = resume_number(taken, self._waiting)
+        # Below it, something waits that was missed before: who leaves now has come no further than it was.
+        if number >= self._first_number:
+            self._version = self._version_of(number)
         return replace(taken, version=self._version)
 
     def __iter__(self) -> Iterator[Change]:

@@ -32,7 +32,7 @@ class Change:
         reason: The reason of its newest part.
         profile: Whose list; None means 'refresh everything'.
         session_id: Which session, where it is exactly one.
-        oldest_number: The place of its oldest part; 0 where it has only one part.
+        oldest_number: The place of its oldest part; None where it has only one part.
         version: With this a subscriber that has handled the change resumes; empty until it is handed out.
     """
 
@@ -40,7 +40,7 @@ class Change:
     reason: str
     profile: str | None = None
     session_id: str | None = None
-    oldest_number: int = 0
+    oldest_number: int | None = None
     version: str = ""
 
     @property
@@ -51,7 +51,7 @@ class Change:
     @property
     def first_number(self) -> int:
         """The oldest number that it covers."""
-        return self.oldest_number or self.number
+        return self.number if self.oldest_number is None else self.oldest_number
 
     def concerns(self, profile: str | None) -> bool:
         """Say whether a subscriber of a profile, or of all where it is None, is told."""

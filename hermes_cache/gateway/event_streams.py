@@ -58,7 +58,7 @@ class EventStreams:
         subscription = self._subscribe(query.profile(), since)
         if subscription is None:
             return _refusal(self.limit)
-        response = Response(self._events(subscription, since), content_type="text/event-stream; charset=utf-8")
+        response = Response(self._events(subscription), content_type="text/event-stream; charset=utf-8")
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Accel-Buffering"] = "no"
         # Not in the generator: one that was never started has no `finally`.
@@ -86,8 +86,8 @@ class EventStreams:
         with self._lock:
             self._open.discard(subscription)
 
-    def _events(self, subscription: Subscription, since: str | None) -> Iterator[bytes]:
-        yield _hello(since or subscription.version)
+    def _events(self, subscription: Subscription) -> Iterator[bytes]:
+        yield _hello(subscription.version)
         while not subscription.closed:
             change = subscription.get(self._heartbeat_s)
             yield _HEARTBEAT if change is None else _message(change)

@@ -21,11 +21,15 @@ from hermes_cache.core.events import (
 )
 
 _WAIT_S = 10.0
-_ID = EventId("life", 1)
+_NUMBERS = count(1)
+
+
+def _id() -> EventId:
+    return EventId("life", next(_NUMBERS))
 
 
 def _tell(feed: Feed, profile: str | None, session_id: str | None = None) -> None:
-    feed.tell(SessionListChanged(id=_ID, at_s=1.0, profile=profile, session_id=session_id), profile)
+    feed.tell(SessionListChanged(id=_id(), at_s=1.0, profile=profile, session_id=session_id), profile)
 
 
 def _drain(subscription: Subscription) -> list[Change]:
@@ -55,7 +59,7 @@ def test_the_profile_is_the_one_that_the_cache_knows() -> None:
     feed = Feed("life", size=64)
     subscription = feed.subscribe("default")
 
-    feed.tell(SessionListChanged(id=_ID, at_s=1.0, profile="alias"), "default")
+    feed.tell(SessionListChanged(id=_id(), at_s=1.0, profile="alias"), "default")
 
     assert _scopes(subscription) == [("default", None)]
 
@@ -76,7 +80,7 @@ def test_settings_mean_everything() -> None:
     feed = Feed("life", size=64)
     subscription = feed.subscribe("p")
 
-    feed.tell(SettingsChanged(id=_ID, at_s=1.0), None)
+    feed.tell(SettingsChanged(id=_id(), at_s=1.0), None)
 
     [change] = _drain(subscription)
     assert change.everything
@@ -88,7 +92,7 @@ def test_moved_rows_are_told_like_changes() -> None:
     feed = Feed("life", size=64)
     subscription = feed.subscribe("p")
 
-    feed.tell(SourceChanged(id=_ID, at_s=1.0, profile="p"), "p")
+    feed.tell(SourceChanged(id=_id(), at_s=1.0, profile="p"), "p")
 
     assert [(change.reason, change.profile) for change in _drain(subscription)] == [("source_changed", "p")]
 
@@ -98,8 +102,8 @@ def test_a_stop_goes_to_the_subscribers_of_its_start() -> None:
     feed = Feed("life", size=64)
     one, other = feed.subscribe("p"), feed.subscribe("q")
 
-    feed.tell(StreamStarted(id=_ID, at_s=1.0, stream_id="t", profile="p", session_id="s"), "p")
-    feed.tell(StreamStopped(id=_ID, at_s=2.0, stream_id="t"), None)
+    feed.tell(StreamStarted(id=_id(), at_s=1.0, stream_id="t", profile="p", session_id="s"), "p")
+    feed.tell(StreamStopped(id=_id(), at_s=2.0, stream_id="t"), None)
 
     assert [change.reason for change in _drain(one)] == ["stream_started", "stream_stopped"]
     assert _drain(other) == []
@@ -110,7 +114,7 @@ def test_a_stop_whose_start_is_not_known_goes_to_all() -> None:
     feed = Feed("life", size=64)
     one, other = feed.subscribe("p"), feed.subscribe("q")
 
-    feed.tell(StreamStopped(id=_ID, at_s=2.0, stream_id="t"), None)
+    feed.tell(StreamStopped(id=_id(), at_s=2.0, stream_id="t"), None)
 
     assert _scopes(one) == [(None, None)]
     assert _scopes(other) == [(None, None)]
@@ -120,11 +124,11 @@ def test_starts_are_remembered_up_to_a_bound_the_oldest_go() -> None:
     """E7"""
     feed = Feed("life", size=64, remembered=2)
     for stream_id in ("first", "second", "third"):
-        feed.tell(StreamStarted(id=_ID, at_s=1.0, stream_id=stream_id, profile="p"), "p")
+        feed.tell(StreamStarted(id=_id(), at_s=1.0, stream_id=stream_id, profile="p"), "p")
     subscription = feed.subscribe("q")
 
-    feed.tell(StreamStopped(id=_ID, at_s=2.0, stream_id="third"), None)
-    feed.tell(StreamStopped(id=_ID, at_s=2.0, stream_id="first"), None)
+    feed.tell(StreamStopped(id=_id(), at_s=2.0, stream_id="third"), None)
+    feed.tell(StreamStopped(id=_id(), at_s=2.0, stream_id="first"), None)
 
     assert _scopes(subscription) == [(None, None)]
 
@@ -210,7 +214,7 @@ def test_an_unknown_version_means_refresh_everything_at_once(since: str) -> None
 
     resumed = feed.subscribe("p", since=since)
 
-    assert resumed.version == ""
+    assert resumed.version == since
     [change] = _drain(resumed)
     assert change.everything
     assert resumed.version == change.version == "life:1"
