@@ -12,7 +12,9 @@ import click
 from hermes_cache.adapters.blinker_bus import Bus
 from hermes_cache.cache import SessionListCache
 from hermes_cache.cli.demo import demo_home
+from hermes_cache.cli.journals import opened_journal, without_password
 from hermes_cache.core.policy import Policy
+from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.gateway.app import create_app
 from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
@@ -30,6 +32,7 @@ class _Options(TypedDict):
     port: int
     allowed_hosts: tuple[str, ...]
     token: str | None
+    journal: str | None
 
 
 @click.command()
@@ -44,6 +47,9 @@ class _Options(TypedDict):
               help="A further name that browsers may call this host by; can be given again.")  # fmt: skip
 @click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True,
               help="What requests must show; needed where --host is reached from other machines.")  # fmt: skip
+@click.option("--journal", envvar="HERMES_CACHE_JOURNAL", show_envvar=True, metavar="URL",
+              help="Share events with other gateways and commands: sqlite:////path/to/journal.db, or "
+                   "postgresql://...")  # fmt: skip
 def serve(**options: Unpack[_Options]) -> None:
     """Serve the session list of a Hermes home over HTTP, until Ctrl-C.
 
@@ -51,6 +57,7 @@ def serve(**options: Unpack[_Options]) -> None:
     Examples:
       hermes-cache serve --demo
       hermes-cache serve --home ~/.hermes --port 8787
+      hermes-cache serve --journal sqlite:////tmp/journal.db
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     settings = _settings(options)
     if options["demo"] and options["home"]:
@@ -65,14 +72,29 @@ def serve(**options: Unpack[_Options]) -> None:
             home = life.enter_context(demo_home(options["sessions"]))
         else:
             home = options["home"] or _default_home()
-        _serve_home(home, settings, options["port"], life)
+        _serve_home(home, settings, options, life)
         threading.Event().wait()
 
 
-def _serve_home(path: Path, settings: GatewaySettings, port: int, life: ExitStack) -> None:
+def _try_journal(url: str) -> None:
+    """End the command where the journal cannot work; a server that is down may come back, and is waited for."""
+    with opened_journal(url, make=True) as journal:
+        try:
+            journal.end()
+        except JournalUnavailableError as error:
+            if journal.level != "cluster":
+                raise
+            told = "until it is back, nothing is heard of other processes"
+            click.echo(f"{without_password(str(error))}; {told}", err=True)
+
+
+def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: ExitStack) -> None:
+    journal, port = options["journal"], options["port"]
+    if journal is not None:
+        _try_journal(journal)
     home = HermesHome(path)
     life.callback(home.close)
-    cache = life.enter_context(_cache(home))
+    cache = life.enter_context(_cache(home, journal))
     server = GatewayServer(create_app(cache, home, settings=settings), settings.host, port)
     try:
         life.enter_context(server)
@@ -83,10 +105,15 @@ def _serve_home(path: Path, settings: GatewaySettings, port: int, life: ExitStac
     click.echo(f"Serving {click.format_filename(path)} at {server.url} (Ctrl-C ends it)")
 
 
-def _cache(home: HermesHome) -> SessionListCache:
+def _cache(home: HermesHome, journal: str | None) -> SessionListCache:
     try:
         return SessionListCache(
-            home.builder, sources=home.sources, bus=Bus(), policy=_POLICY, executor="processes"
+            home.builder,
+            sources=home.sources,
+            bus=Bus(),
+            policy=_POLICY,
+            journal=journal,
+            executor="processes",
         )
     except ImportError as error:
         raise click.ClickException(str(error)) from error

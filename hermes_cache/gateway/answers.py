@@ -42,6 +42,7 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
         "failing_callables": sorted(health.failing_callables),
         "abandoned": health.abandoned,
         "journal_lag_s": health.journal_lag_s,
+        "journal_failure": None if health.journal_failure is None else _clean(health.journal_failure),
     }
     return _json_answer(told, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
 

@@ -2,24 +2,18 @@
 
 import json
 import os
-import re
 import select
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from hermes_cache.hermes.sample import make_sample_home
-
-COMMAND = [sys.executable, "-m", "hermes_cache.cli", "serve"]
+from tests.e2e.gateway_process import COMMAND, connect, served
 
 
 @pytest.fixture
@@ -27,26 +21,6 @@ def home(tmp_path: Path) -> Path:
     path = tmp_path / "home"
     make_sample_home(path, sessions=30, seed=5)
     return path
-
-
-@contextmanager
-def served(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """Run the command; gives the process and its address, once it is ready."""
-    command = [*COMMAND, "--port", "0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 -- ours
-        try:
-            yield process, _address(process)
-        finally:
-            process.kill()
-
-
-def _address(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout
-    ready, _, _ = select.select([process.stdout], [], [], 40)
-    line = process.stdout.readline() if ready else ""
-    found = re.search(r"http://\S+", line)
-    assert found, f"no address in {line!r}"
-    return found[0]
 
 
 def refused(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -58,11 +32,6 @@ def refused(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
         check=False,
         env=os.environ | environment,
     )
-
-
-def connect(url: str) -> HTTPConnection:
-    where = urlsplit(url)
-    return HTTPConnection(where.hostname or "", where.port, timeout=20)
 
 
 def titles(url: str) -> list[str]:

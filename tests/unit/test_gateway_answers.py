@@ -92,4 +92,24 @@ def test_health_is_bad_where_no_list_can_be_given(
         "failing_callables": ["live_sessions"],
         "abandoned": 1,
         "journal_lag_s": None,
+        "journal_failure": None,
     }
+
+
+def test_health_tells_of_a_journal_that_is_away_while_lists_are_served() -> None:
+    # Proves J5, L4, W1.
+    health = Health(
+        running=True,
+        healthy=False,
+        failing={},
+        failing_callables=frozenset(),
+        abandoned=0,
+        journal_lag_s=2.5,
+        journal_failure="caf\udce9.db: disk I/O error",
+    )
+
+    answer = health_answer(health, holds_lists=False)
+
+    told = orjson.loads(answer.data)
+    assert answer.status_code == 200
+    assert (told["journal_lag_s"], told["journal_failure"]) == (2.5, "caf?.db: disk I/O error")

@@ -1,0 +1,37 @@
+"""`hermes-cache serve` as a process, for the tests that ask it something."""
+
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+COMMAND = [sys.executable, "-m", "hermes_cache.cli", "serve"]
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run the command; gives the process and its address, once it is ready."""
+    command = [*COMMAND, "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 -- ours
+        try:
+            yield process, _address(process)
+        finally:
+            process.kill()
+
+
+def _address(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    ready, _, _ = select.select([process.stdout], [], [], 40)
+    line = process.stdout.readline() if ready else ""
+    found = re.search(r"http://\S+", line)
+    assert found, f"no address in {line!r}"
+    return found[0]
+
+
+def connect(url: str) -> HTTPConnection:
+    where = urlsplit(url)
+    return HTTPConnection(where.hostname or "", where.port, timeout=20)
