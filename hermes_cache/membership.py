@@ -55,10 +55,10 @@ class Membership:
         return self._link.status if self._link else None
 
     def enter(self) -> None:
-        """Begin to follow the journal."""
+        """Begin to follow the journal; what others say from now on is heard, where it can be reached."""
         self._link = self._claim()
         if self._link is not None:
-            self._link.life()
+            self._link.life().join()
 
     def leave(self, timeout_s: float) -> bool:
         """Follow it no more; say whether all threads ended in time, where no other cache needs them."""

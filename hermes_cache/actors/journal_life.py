@@ -88,19 +88,25 @@ class JournalLife:
         now_s = self._clock.monotonic_s()
         self._tail.read_s = now_s
         relay = self._relay
+        if not relay.joined.is_set():
+            # What is built before the process has its place is missed by all that others say meanwhile.
+            return False
         if not self._checks_at_reads or relay.status.failure is not None:
-            return relay.joined.is_set()
+            return True
         return relay.status.checked_s > now_s - self._policy.journal_interval and not relay.is_applying
+
+    def join(self) -> bool:
+        """Wait for the process to have its place in the journal; false where it goes on without, for now."""
+        return self._relay.joined.wait(_JOIN_WAIT_S)
 
     def catch_up(self) -> None:
         """Apply what others said before now, where that can be known at a read (J3)."""
-        if self._checks_at_reads:
-            if self._relay.status.failure is None:
-                self._check(self._clock.monotonic_s() - self._policy.journal_interval)
-        elif self._relay.status.failure is None:
-            self._relay.joined.wait(_JOIN_WAIT_S)
-        if not self._relay.joined.is_set():
+        failing = self._relay.status.failure is not None
+        if not self._relay.joined.is_set() and (failing or not self.join()):
             self._relay.miss("lists were served before the journal could be read")
+            return
+        if self._checks_at_reads and not failing:
+            self._check(self._clock.monotonic_s() - self._policy.journal_interval)
 
     def insist(self) -> None:
         """See that a read which insists on freshness may be served (J5).
