@@ -4,16 +4,21 @@ A law is a pair: whether it holds, and what to say where it does not.
 """
 
 from collections import Counter
+from typing import Final
 
 from hermes_cache.core.effects import RunBuild, Tell
+from hermes_cache.core.events import StreamStarted, StreamStopped
+from hermes_cache.core.explaining import Moment, explain
 from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.messages import Built, Message, Weighed
+from hermes_cache.core.messages import Built, Message, Publish, Weighed
 from hermes_cache.core.notices import EntryEvicted
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Build, Entry, State
 from hermes_cache.core.turn import Decision
 from hermes_cache.testing.simulated_reads import Laws, Made
 from hermes_cache.testing.simulated_world import World, weigh
+
+_TOLD_EVENTS: Final = 16
 
 
 class StepLaws:
@@ -42,6 +47,9 @@ class StepLaws:
             yield from self._of_evictions(before, message, decision)
         if after.waiters is not before.waiters or after.builds is not before.builds:
             yield from _of_waiters(after, now_s)
+        # A stopped cache has no timer, so its streams do not expire any more.
+        if isinstance(message, Publish) and not after.stopped:
+            yield from self._of_history(after, now_s)
         for effect in decision.effects:
             if isinstance(effect, RunBuild):
                 yield from self._of_start(effect.build, before, after)
@@ -99,6 +107,18 @@ class StepLaws:
         yield all(last <= place.get(key, -1) for key in kept), "P4: one more recently used was evicted"
         needless = "bytes" not in evicted.values() and len(after.entries) < self._policy.max_entries
         yield not needless, "P4: more was evicted than needed"
+
+    def _of_history(self, state: State, now_s: float) -> Laws:
+        for entry in state.entries.values():
+            noted, seen = self.made[entry.build_id].noted, self._world.seen(entry.target.reach)
+            told = explain(state, entry.target, self._policy, Moment(now_s, 0.0))
+            kinds = [
+                isinstance(each.event, StreamStarted | StreamStopped) for each in told.events if each.is_unseen
+            ]
+            outdated, moved = seen.invalidations - noted.invalidations, seen.moves - noted.moves
+            yield kinds.count(False) == min(outdated, _TOLD_EVENTS), "J7: what outdated an entry is not told"
+            yield kinds.count(True) == min(moved, _TOLD_EVENTS), "J7: a stream that moved an entry is not told"
+            yield (told.condition == "outdated") == (outdated > 0), "J7: an entry is told as what it is not"
 
     def _of_start(self, build: Build, before: State, after: State) -> Laws:
         key = build.target.key

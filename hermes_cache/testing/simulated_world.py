@@ -96,9 +96,11 @@ class World:
             self._active[stream_id] = (profile, until_s)
             return
         known_profile, known_until_s = known
-        if known_profile is None and profile is not None:
+        # Of two names that were said of one turn, the lesser stands, whichever came first.
+        settled = min((name for name in (known_profile, profile) if name is not None), default=None)
+        if settled != known_profile:
             self._moves.update(_reaches(None))
-        self._active[stream_id] = (known_profile or profile, max(known_until_s, until_s))
+        self._active[stream_id] = (settled, max(known_until_s, until_s))
 
     def stop_stream(self, stream_id: str, *, until_s: float) -> None:
         """Count a stop, unless the turn was stopped before."""

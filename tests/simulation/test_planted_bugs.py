@@ -6,13 +6,16 @@ A bug that no schedule finds would mean that a law is missing, not that the core
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import inf
+from types import SimpleNamespace
 from typing import TypeAlias
 
 import pytest
 
 from hermes_cache.core import building, checking, decide, duty, freshness, reading, storing, transitions
 from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
+from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import Verdict, judge
+from hermes_cache.core.history import Touch, Touches
 from hermes_cache.core.messages import Built
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
@@ -169,6 +172,17 @@ def _all_profiles_are_not_outdated(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Versions, "touched", planted)
 
 
+def _history_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Touches, "after", lambda touches, _touch: touches)
+
+
+def _every_event_touches_all(patch: pytest.MonkeyPatch) -> None:
+    def planted(_versions: Versions, position: int, event: AppliedEvent, _profile: str | None) -> Touch:
+        return Touch(position, event, None)
+
+    patch.setattr(transitions, "Touch", SimpleNamespace(of=planted))
+
+
 def _nothing_ages(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(freshness, "ttl_s", _always(inf))
 
@@ -282,7 +296,8 @@ _PLANTS: tuple[Plant, ...] = (
     _late_result_is_stored, _older_check_replaces_a_newer,
     _moved_sources_pass, _old_check_is_trusted, _fresh_read_trusts_an_old_check, _unread_check_verifies,
     _expired_streams_stay, _stop_is_not_final, _streams_move_no_marker, _reads_forget_streams_that_moved,
-    _all_profiles_are_not_outdated, _nothing_ages, _retry_delay_is_ignored, _duty_pause_is_ignored,
+    _all_profiles_are_not_outdated, _history_is_forgotten, _every_event_touches_all,
+    _nothing_ages, _retry_delay_is_ignored, _duty_pause_is_ignored,
     _duty_pause_is_cut_short, _held_back_is_never_released, _scope_is_checked_all_the_time,
     _most_recently_used_goes_first, _bytes_are_not_bounded, _replaced_content_is_kept, _own_timeout_is_ignored,
     _those_who_leave_are_kept, _stop_lets_nobody_go, _reader_without_room_waits, _refreshes_go_first,
