@@ -343,6 +343,7 @@ def test_a_reader_that_fell_behind_the_compaction_invalidates_everything_once_te
         journal.unplug()
         journal.wait_for_refusals(1)
         ahead.cache.invalidate("work", "missed")
+        ahead.cache.get(_KEY)
         MemoryJournal(store).compact(fold_snapshot, before_s=2e10, max_events=0)
         journal.plug()
 
