@@ -2,9 +2,12 @@
 
 import logging
 
+from hermes_cache.actors.replaying import Replay, replay
 from hermes_cache.actors.subscription import Subscription
 from hermes_cache.adapters.blinker_bus import Bus, default_bus
+from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.cache import SessionListCache
+from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.changes import Change
 from hermes_cache.core.events import (
     EventId,
@@ -38,6 +41,7 @@ from hermes_cache.errors import (
 from hermes_cache.hermes.home import HermesHome
 
 __all__ = [
+    "AgreedState",
     "BuildError",
     "BuildTimeoutError",
     "Bus",
@@ -60,6 +64,7 @@ __all__ = [
     "PolicyError",
     "ProfileNotFoundError",
     "Rendered",
+    "Replay",
     "SessionListCache",
     "SessionListChanged",
     "SessionListKey",
@@ -73,6 +78,8 @@ __all__ = [
     "Ticket",
     "default_bus",
     "freeze",
+    "journal_at",
+    "replay",
     "thaw",
 ]
 

@@ -15,7 +15,7 @@ MOST_LINES = 60
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_prints_what_stands_beside_it(example: Path) -> None:
-    # Proves W4 with the gateway on http.server; the others show R2, P1, V1, H1, H2, E7, E8 and E5.
+    # Proves W4 with the gateway on http.server; the others show R2, P1, V1, H1, H2, E7, E8, E5, J1 to J3 and J8.
     expected = example.with_suffix(".out").read_text()
 
     result = subprocess.run(  # noqa: S603 -- ours

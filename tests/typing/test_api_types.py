@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Hashable, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Literal, assert_type
 
 import hermes_cache
 from hermes_cache import (
+    AgreedState,
     Bus,
     Change,
     EventId,
@@ -17,6 +20,7 @@ from hermes_cache import (
     Payload,
     Policy,
     Rendered,
+    Replay,
     SessionListCache,
     SessionListKey,
     Stats,
@@ -24,9 +28,12 @@ from hermes_cache import (
     Ticket,
     default_bus,
     freeze,
+    journal_at,
+    replay,
     thaw,
 )
 from hermes_cache.errors import BuildError
+from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
 
 KEY = SessionListKey(profile="work")
@@ -122,6 +129,16 @@ def test_a_home_gives_a_builder_and_sources() -> None:
     assert_type(home.profiles(), tuple[str, ...])
     assert_type(cache.stats(), Stats)
     home.close()
+
+
+def test_a_journal_can_be_opened_and_replayed(tmp_path: Path) -> None:
+    # Proves J2.
+    with closing(journal_at(f"sqlite:///{tmp_path / 'journal.db'}")) as journal:
+        port: Journal = journal
+        replayed = assert_type(replay(port, until=0), Replay)
+
+    assert_type(replayed.agreed, AgreedState)
+    assert replayed.place.seq == 0
 
 
 def test_every_public_name_is_there() -> None:
