@@ -253,4 +253,7 @@ def _check_place(connection: Connection, place: Place) -> None:
 def _recorded(journal: str, expected: int, row: Row[tuple[int, str, float, bytes, int]]) -> Recorded:
     if row.seq != expected:
         raise JournalDamagedError(expected, f"it is gone; the next one is {row.seq}")
-    return Recorded(Place(journal, row.seq, row.event_id), decode(row.seq, row.body, row.checksum))
+    event = decode(row.seq, row.body, row.checksum)
+    if str(event.id) != row.event_id:
+        raise JournalDamagedError(expected, f"it is {event.id} and stands under the id {row.event_id!r}")
+    return Recorded(Place(journal, row.seq, row.event_id), event)

@@ -130,18 +130,12 @@ class SqliteDatabase:
 
     def stamp(self) -> Hashable:
         """Give a value that differs once anybody committed, or the file was replaced."""
-        with self._translated():
-            lock = self._locked(_STAMP_TIMEOUT_S)
-            try:
-                opened = self._look(_STAMP_TIMEOUT_S)
-                return opened.epoch, self._at_last(opened.data_version, _STAMP_TIMEOUT_S)
-            finally:
-                lock.release()
+        return self._stamp(_STAMP_TIMEOUT_S)
 
     def wait(self, seen: Hashable, timeout_s: float) -> None:
         """Wait until the stamp differs from one that was seen."""
         ends_at_s = monotonic() + timeout_s
-        while self.stamp() == seen:
+        while self._stamp(_BUSY_TIMEOUT_S) == seen:
             left_s = ends_at_s - monotonic()
             if left_s <= 0 or self._closed.wait(min(left_s, _POLL_S)):
                 return
@@ -150,6 +144,15 @@ class SqliteDatabase:
         """Close all connections."""
         self._closed.set()
         self._forget()
+
+    def _stamp(self, timeout_s: float) -> tuple[int, object]:
+        with self._translated():
+            lock = self._locked(timeout_s)
+            try:
+                opened = self._look(timeout_s)
+                return opened.epoch, self._at_last(opened.data_version, timeout_s)
+            finally:
+                lock.release()
 
     def _current(self) -> Engine:
         lock = self._locked(_BUSY_TIMEOUT_S)
@@ -161,7 +164,7 @@ class SqliteDatabase:
     def _locked(self, timeout_s: float) -> Lock:
         lock = self._lock
         if not lock.acquire(timeout=timeout_s):
-            raise JournalUnavailableError(f"the journal {self._path} is still being opened; try again")
+            raise JournalUnavailableError(f"another thread waits for the journal {self._path}; try again")
         return lock
 
     def _look(self, timeout_s: float) -> _Opened:
@@ -230,7 +233,7 @@ class SqliteDatabase:
             try:
                 return call()
             except self._driver.OperationalError as error:
-                if _code(error) not in _BUSY_CODES or monotonic() > ends_at_s:
+                if _code(error) not in _BUSY_CODES or monotonic() > ends_at_s or self._closed.is_set():
                     raise
             sleep(_RETRY_S)
 

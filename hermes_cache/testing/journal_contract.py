@@ -5,7 +5,7 @@ They start threads, but no processes.
 # ruff: noqa: S101, PLR2004  # these are tests: they assert, and expected values stand where they are compared
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from threading import Barrier, Event, Thread
@@ -170,7 +170,7 @@ class JournalContract:
         with self._two() as (reader, _):
             threads = [_started(partial(self._append_pairs, life, together)) for life in lives]
 
-            seen = _follow(reader, len(lives) * 2 * _PAIRS)
+            seen = follow(reader, len(lives) * 2 * _PAIRS)
             for thread in threads:
                 thread.join(_WAIT_S)
 
@@ -287,24 +287,31 @@ def fold_ids(earlier: bytes | None, events: Sequence[AppliedEvent]) -> bytes:
     return " ".join([*marks, *(str(event.id) for event in events)]).encode()
 
 
+def follow(journal: Journal, count: int, *, limit: int = 7, timeout_s: float = _WAIT_S) -> list[Recorded]:
+    """Read a journal from its start while others append; give up on the rest after a time.
+
+    Args:
+        count: How many events are awaited.
+        limit: How many are read at once.
+    """
+    seen: list[Recorded] = []
+    place, ends_at_s = Place(journal.end().journal), monotonic() + timeout_s
+    while len(seen) < count and monotonic() < ends_at_s:
+        # A stamp may give up on a lock that the writers hand to each other.
+        with suppress(JournalUnavailableError):
+            stamp = journal.stamp()
+            part = journal.read(place, limit=limit)
+            seen += part
+            place = part[-1].place if part else place
+            if not part:
+                journal.wait(stamp, timeout_s=1.0)
+    return seen
+
+
 def _started(run: Callable[[], None]) -> Thread:
     thread = Thread(target=run, daemon=True)
     thread.start()
     return thread
-
-
-def _follow(journal: Journal, until: int) -> list[Recorded]:
-    seen: list[Recorded] = []
-    place, ends_at_s = Place(journal.end().journal), monotonic() + _WAIT_S
-    while len(seen) < until and monotonic() < ends_at_s:
-        stamp = journal.stamp()
-        part = journal.read(place, limit=7)
-        if not part:
-            journal.wait(stamp, timeout_s=1.0)
-            continue
-        seen += part
-        place = part[-1].place
-    return seen
 
 
 def _wait_past(journal: Journal, seen: object) -> None:

@@ -17,8 +17,8 @@ from sqlalchemy import URL
 
 from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.errors import JournalUnavailableError
-from hermes_cache.ports import Place, Recorded
-from hermes_cache.testing.journal_contract import numbered
+from hermes_cache.ports import Place
+from hermes_cache.testing.journal_contract import follow, numbered
 from tests.integration.postgres_server import PostgresServer
 from tests.integration.silent_proxy import SilentProxy
 
@@ -91,7 +91,7 @@ def _marks(url: URL) -> list[str]:
 def _kill_backend(server: PostgresServer) -> None:
     with server.connect() as connection:
         found = connection.execute(
-            "SELECT pid FROM pg_stat_activity WHERE query LIKE '%hermes_cache%' AND pid <> pg_backend_pid()"
+            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         ).fetchall()
     os.kill(int(str(random.choice(found)[0])), signal.SIGKILL)
 
@@ -241,20 +241,11 @@ def test_no_reader_skips_an_event_of_many_processes(postgres_url: URL, record_te
     """J4: eight processes append side by side; one who reads all the while sees each number once, in order."""
     many = 100_000 // _WRITERS
     spawn = multiprocessing.get_context("spawn")
-    seen: list[Recorded] = []
-    with ExitStack() as stack:
-        journal = stack.enter_context(closing(journal_at(postgres_url)))
-        place = journal.end()
+    with closing(journal_at(postgres_url)) as journal:
         writers = [spawn.Process(target=_append_many, args=(postgres_url, f"w{n}", many)) for n in range(_WRITERS)]
         for writer in writers:
             writer.start()
-        while len(seen) < many * _WRITERS and (any(each.is_alive() for each in writers) or journal.end() != place):
-            stamp = journal.stamp()
-            part = journal.read(place)
-            seen += part
-            place = part[-1].place if part else place
-            if not part:
-                journal.wait(stamp, timeout_s=0.5)
+        seen = follow(journal, many * _WRITERS, limit=1000, timeout_s=800.0)
         for writer in writers:
             writer.join(_WAIT_S)
 

@@ -15,8 +15,8 @@ from hermes_cache.adapters.journal_tables import append_events
 from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.adapters.sqlite_journal import wal_is_safe
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError, JournalUnavailableError
-from hermes_cache.ports import Place, Recorded
-from hermes_cache.testing.journal_contract import fold_ids, numbered
+from hermes_cache.ports import Place
+from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
 
 _WAIT_S = 20.0
 
@@ -54,21 +54,12 @@ def _append_in_process(path: str, life: str, last: int) -> None:
 
 def test_two_processes_share_one_order(file: Path, journal: SqlAlchemyJournal) -> None:
     """J3, J4"""
-    start = journal.end()
     spawn = multiprocessing.get_context("spawn")
     writers = [spawn.Process(target=_append_in_process, args=(str(file), life, 40)) for life in ("a", "b")]
     for writer in writers:
         writer.start()
 
-    seen: list[Recorded] = []
-    place = start
-    while len(seen) < 80 and (any(writer.is_alive() for writer in writers) or journal.end() != place):
-        stamp = journal.stamp()
-        part = journal.read(place, limit=9)
-        seen += part
-        place = part[-1].place if part else place
-        if not part:
-            journal.wait(stamp, timeout_s=0.5)
+    seen = follow(journal, 80)
     for writer in writers:
         writer.join(_WAIT_S)
 
@@ -97,6 +88,15 @@ def test_a_transaction_held_open_lets_no_later_one_pass(file: Path, journal: Sql
 
     assert not overtook
     assert [recorded.event for recorded in journal.read(start)] == [first, second]
+
+
+def test_a_row_under_a_wrong_id_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J5"""
+    journal.append(numbered([1]))
+    _change(file, "UPDATE hermes_cache_events SET event_id = 'life:9'")
+
+    with pytest.raises(JournalDamagedError, match=r"row 1.*'life:9'"):
+        journal.read(Place(journal.end().journal))
 
 
 def test_a_changed_row_is_named_and_can_be_passed_over(file: Path, journal: SqlAlchemyJournal) -> None:

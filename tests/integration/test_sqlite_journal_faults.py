@@ -6,6 +6,7 @@ import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -82,7 +83,7 @@ def test_a_reader_is_not_held_up_by_a_lock_that_stays(
     after = journal.stamp()
     journal.close()
 
-    assert took_s < 1.5
+    assert took_s < 3.0
     assert (after == before) is opened
 
 
@@ -114,6 +115,29 @@ def test_a_reader_is_not_held_up_by_a_thread_that_waits_for_the_lock(
 
     assert overtook
     assert failed.is_set()
+
+
+def test_a_waiter_sits_out_a_lock_that_is_let_go(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J3: a backup, or a large compaction, does not make the journal unreachable."""
+    journal.append(numbered([1]))
+    seen, ended = journal.stamp(), Event()
+
+    def wait() -> None:
+        journal.wait(seen, timeout_s=_WAIT_S)
+        ended.set()
+
+    with closing(sqlite3.connect(file, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        waiter = Thread(target=wait)
+        waiter.start()
+        gave_up = ended.wait(0.3) or not waiter.is_alive()
+        holder.execute("CREATE TABLE other (id)")
+        holder.execute("COMMIT")
+        heard = ended.wait(_WAIT_S / 2)
+    waiter.join(_WAIT_S)
+
+    assert not gave_up
+    assert heard
 
 
 @pytest.mark.parametrize(
@@ -155,17 +179,19 @@ def test_without_a_table_of_mounts_every_file_system_is_trusted(tmp_path: Path) 
         assert journal.append(numbered([1])) == [1]
 
 
-def _fill(folder: str, limits: range, told: Connection) -> None:
+def _fill(folder: str, driver: str, limits: range, told: Connection) -> None:
+    module = import_module(driver)
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     for limit in limits:
         file = Path(folder) / f"{limit}.db"
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
-        with closing(journal_at(f"sqlite:///{file}")) as journal:
+        database = SqliteDatabase(make_url(f"sqlite:///{file}"), driver=module)
+        with closing(SqlAlchemyJournal(database)) as journal:
             acked = _append_until_refused(journal)
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
             healed = journal.append(_group(99))
             kept = [each.event.id.number for each in journal.read(Place(journal.end().journal))]
-        with closing(sqlite3.connect(file)) as connection:
+        with closing(module.connect(file)) as connection:
             sound = connection.execute("PRAGMA integrity_check").fetchone()[0]
         told.send((limit, acked, healed, kept, sound))
 
@@ -183,11 +209,14 @@ def _group(number: int) -> list[AppliedEvent]:
     return numbered(range(1 + _GROUP * number, 1 + _GROUP * (number + 1)))
 
 
-def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("driver", "limits"), [("sqlite3", range(0, 64_000, 1_300)), ("pysqlite3.dbapi2", range(0, 256_000, 5_100))]
+)
+def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path, driver: str, limits: range) -> None:
     """J1, J5: whichever write finds no room, whole or in part, and it goes on once there is room."""
-    limits = range(0, 64_000, 1_300)
+    pytest.importorskip(driver)
     here, there = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("spawn").Process(target=_fill, args=(str(tmp_path), limits, there))
+    child = multiprocessing.get_context("spawn").Process(target=_fill, args=(str(tmp_path), driver, limits, there))
     child.start()
     there.close()
 
