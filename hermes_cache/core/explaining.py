@@ -6,6 +6,8 @@ Source: rule J7.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
+from types import MappingProxyType
+from typing import Final
 
 from hermes_cache.core.answering import retry_at_s
 from hermes_cache.core.explanations import BuiltBy, Condition, Explanation, TouchedBy
@@ -14,6 +16,16 @@ from hermes_cache.core.history import PastBuild, Touch
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import moved_parts
 from hermes_cache.core.state import Build, Read, State, Target
+
+
+_CONDITIONS: Final[Mapping[Verdict, Condition]] = MappingProxyType(
+    {
+        Verdict.MISSING: "missing",
+        Verdict.OUTDATED: "outdated",
+        Verdict.AGED: "aged",
+        Verdict.FRESH: "fresh",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +96,9 @@ def explain(
 
 def _condition(state: State, target: Target, policy: Policy, now_s: float, moved: tuple[str, ...]) -> Condition:
     verdict = judge(state, policy, Read(None, target, now_s), now_s, check_by_s=-inf)
-    match verdict:
-        case Verdict.MISSING:
-            return "missing"
-        case Verdict.OUTDATED:
-            return "outdated"
-        case Verdict.AGED:
-            return "aged"
-        case Verdict.FRESH:
-            return "fresh"
-        case Verdict.MOVED | Verdict.UNCHECKED:
-            return "moved" if moved else "unchecked"
+    if verdict in _CONDITIONS:
+        return _CONDITIONS[verdict]
+    return "moved" if moved else "unchecked"
 
 
 def _moved(state: State, target: Target) -> tuple[str, ...]:

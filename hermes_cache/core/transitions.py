@@ -60,11 +60,9 @@ class EventApplied:
     until_s: float
 
     def apply(self, state: State) -> State:  # noqa: D102 - see Transition
-        match self.event:
-            case SessionListChanged() | SettingsChanged() as event:
-                return self._outdate(state, event)
-            case StreamStarted() | StreamStopped() as event:
-                return self._move(state, event)
+        if isinstance(self.event, SessionListChanged | SettingsChanged):
+            return self._outdate(state, self.event)
+        return self._move(state, self.event)
 
     def _outdate(self, state: State, event: SessionListChanged | SettingsChanged) -> State:
         position = state.position + 1

@@ -70,6 +70,7 @@ def test_the_parts_that_moved_are_named() -> None:
     assert (told.condition, told.moved_parts) == ("moved", ("content", "streams"))
     assert told.stamp["content"] == 1
     assert told.age_s == 1.0
+    assert "\nMoved since it was built: content, streams.\n" in str(told)
 
 
 def test_a_check_from_before_the_entrys_own_moves_no_part() -> None:
@@ -116,6 +117,7 @@ def test_a_build_under_way_is_told_with_what_overtook_it() -> None:
 
     assert (told.building_for_s, told.overtaken_by, told.waiting) == (0.25, event.id, 1)
     assert told.current_version == 1
+    assert "\nReads that wait: 1.\n" in str(told)
     (build,) = told.builds
     assert (build.outcome, build.began_at_s, build.took_s, build.overtaken_by) == (
         "running",
@@ -240,6 +242,7 @@ def test_a_refresh_that_is_held_back_is_told_with_when_it_may_begin() -> None:
     told = told_of(script)
     assert told.condition == "aged"
     assert told.held_back_for_s == pytest.approx(3.0)
+    assert "\nA refresh is held back for 3 s, since the last one was costly.\n" in str(told)
 
 
 def test_what_is_counted_beside_the_state_is_told() -> None:
