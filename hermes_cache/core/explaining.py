@@ -17,7 +17,6 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import moved_parts
 from hermes_cache.core.state import Build, Read, State, Target
 
-
 _CONDITIONS: Final[Mapping[Verdict, Condition]] = MappingProxyType(
     {
         Verdict.MISSING: "missing",

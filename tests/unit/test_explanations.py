@@ -134,7 +134,9 @@ def test_a_build_that_waits_for_its_turn_is_told_as_queued() -> None:
 
     script.read(HERE)
 
-    (build,) = told_of(script).builds
+    told = told_of(script)
+    assert "\n  2: queued, asked for by miss" in str(told)
+    (build,) = told.builds
     assert (build.outcome, build.reason, build.began_at_s, build.took_s) == ("queued", "miss", None, 0.0)
 
 
