@@ -46,7 +46,7 @@ class Membership:
 
     @property
     def is_journaled(self) -> bool:
-        """Whether there is a journal."""
+        """Whether a journal is followed."""
         return self._link is not None
 
     @property
@@ -62,7 +62,8 @@ class Membership:
 
     def leave(self, timeout_s: float) -> bool:
         """Follow it no more; say whether all threads ended in time, where no other cache needs them."""
-        return self._link is None or self._link.leave(self, timeout_s)
+        link, self._link = self._link, None
+        return link is None or link.leave(self, timeout_s)
 
     def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
         """Apply what is known of streams (J2)."""

@@ -349,9 +349,9 @@ def test_a_reader_that_fell_behind_the_compaction_invalidates_everything_once_te
 
         assert behind.reasons(1) == ["journal_gap"]
         assert behind.cache.lookup(_KEY).reason == "event"
+        assert ahead.reasons(2) == ["missed", "journal_gap"]
         ahead.cache.invalidate("work", "read again")
         assert behind.reasons(2) == ["journal_gap", "read again"]
-        assert ahead.reasons(3) == ["missed", "journal_gap", "read again"]
 
 
 def test_the_journal_is_compacted_as_it_grows_and_nothing_is_lost_by_it(url: str) -> None:
@@ -533,6 +533,18 @@ def test_a_subscriber_from_another_journal_refreshes_everything(url: str, tmp_pa
 
     assert change is not None
     assert change.everything
+
+
+def test_a_stopped_cache_starts_nothing_when_somebody_subscribes_or_asks(url: str) -> None:
+    """L1: what the suite checks of every test, that no thread is left, is the proof."""
+    with _processes(process := _Process(url)):
+        process.cache.get(_KEY)
+
+    subscription = process.cache.subscribe(since="elsewhere:7:feed:3")
+
+    assert subscription.get(0) is not None
+    assert process.cache.health().journal_lag_s is None
+    assert process.cache.invalidate().committed is None
 
 
 def test_events_that_did_not_fit_while_the_journal_was_away_are_told_as_one(
