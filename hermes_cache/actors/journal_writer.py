@@ -77,6 +77,7 @@ class JournalWriter(MailboxActor):
         self._buffer: deque[_Buffered] = deque()
         self._lost: Literal["nothing", "events", "settings"] = "nothing"
         self._told = False
+        self._late = False
         self._pause_s = 0.0
         self._settled = Condition()
 
@@ -100,7 +101,8 @@ class JournalWriter(MailboxActor):
         if not self._told:
             self._told = True
             self.actor_ref.tell(_FLUSH)
-        if is_stream or not self._wait_s:
+        # Once somebody waited in vain, a journal that hangs is known to be away before it says so.
+        if is_stream or not self._wait_s or self._late:
             return lambda: commit.outcome
         return lambda: self._wait(commit)
 
@@ -115,7 +117,9 @@ class JournalWriter(MailboxActor):
 
     def _wait(self, commit: Commit) -> bool | None:
         with self._settled:
-            self._settled.wait_for(lambda: commit.outcome is not None or self.failure is not None, self._wait_s)
+            self._late = not self._settled.wait_for(
+                lambda: commit.outcome is not None or self.failure is not None, self._wait_s
+            )
         return commit.outcome
 
     def _flush(self) -> None:
@@ -154,6 +158,7 @@ class JournalWriter(MailboxActor):
         self.failure, self._pause_s = None, 0.0
         self.wake_at_s = inf
         with self._settled:
+            self._late = False
             for _, commit in group:
                 commit.outcome = True
             self._settled.notify_all()

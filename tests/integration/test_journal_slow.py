@@ -1,0 +1,74 @@
+"""A journal that takes its time: nobody misses anything for it, and no publisher waits twice (rules J2, J3, J5)."""
+
+import threading
+import time
+from collections.abc import Hashable, Sequence
+
+from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
+from hermes_cache.core.events import AppliedEvent
+
+_KEY = SessionListKey("work")
+_WAIT_S = 10.0
+
+
+class _SlowJournal(MemoryJournal):
+    """One that answers nobody before it may."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.may_answer = threading.Event()
+
+    def stamp(self) -> Hashable:
+        self.may_answer.wait(_WAIT_S)
+        return super().stamp()
+
+
+class _SlowToKeep(MemoryJournal):
+    """One that keeps nothing before it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_keep = threading.Event()
+
+    def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
+        self.may_keep.wait(_WAIT_S)
+        return super().append(events)
+
+
+def test_what_others_say_while_a_process_joins_is_not_missed() -> None:
+    """J3: the first list may be built before the journal was read; then the next read builds another."""
+    store = MemoryStore()
+    journal, bus = _SlowJournal(store), Bus()
+    truth = ["old"]
+    policy = Policy(ttl=600.0, journal_interval=60.0)
+    newcomer = SessionListCache(lambda _key: {"sessions": truth.copy()}, bus=Bus(), journal=journal, policy=policy)
+    with newcomer, SessionListCache(bus=bus, journal=MemoryJournal(store), policy=policy):
+        first = threading.Thread(target=newcomer.get, args=(_KEY,))
+        first.start()
+        first.join(0.2)
+        truth[0] = "new"
+        bus.session_list_changed.send(profile="work")
+        journal.may_answer.set()
+        first.join(_WAIT_S)
+
+        assert newcomer.get(_KEY)["sessions"] == ["new"]
+
+
+def test_once_a_publisher_waited_in_vain_nobody_waits_until_the_journal_keeps_something() -> None:
+    """J3, J5: and then who publishes waits for the commit again."""
+    journal = _SlowToKeep()
+    policy = Policy(journal_wait=1.0)
+    spans_s = []
+    with SessionListCache(bus=Bus(), journal=journal, policy=policy) as cache:
+        for _ in range(3):
+            began_s = time.monotonic()
+            cache.invalidate("work")
+            spans_s.append(time.monotonic() - began_s)
+        journal.may_keep.set()
+        while cache.stats().journal_pending:
+            threading.Event().wait(0.001)
+
+        assert spans_s[0] >= policy.journal_wait
+        assert max(spans_s[1:]) < policy.journal_wait / 2
+        assert cache.invalidate("work").committed
