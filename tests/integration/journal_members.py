@@ -10,7 +10,8 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -18,7 +19,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.adapters.sqlalchemy_journal import journal_at
@@ -58,6 +59,16 @@ class Truth:
         return {"sessions": [], "number": self.number(key.profile or WORK)}
 
 
+class _Steady:
+    """Sources that never say that anything moved: only events do."""
+
+    def scope(self, key: SessionListKey) -> str | None:
+        return key.profile
+
+    def stamp(self, _key: SessionListKey, *, held: bool) -> dict[str, Hashable]:
+        return {} if held else {"steady": 0}
+
+
 class Inside:
     """What a process has.
 
@@ -72,7 +83,9 @@ class Inside:
         self.bus = Bus()
         self.truth = Truth(folder)
         self.applied: list[tuple[AppliedEvent, float]] = []
-        self.cache = SessionListCache(self.truth.build, bus=self.bus, journal=url, policy=policy)
+        self.cache = SessionListCache(
+            self.truth.build, sources=_Steady(), bus=self.bus, journal=url, policy=policy
+        )
         self.bus.attach(lambda event: self.applied.append((event, time.monotonic())))
         self.cache.start()
         self.cache.get(KEY)
@@ -139,6 +152,8 @@ class Member:
         os.kill(self.process.pid or 0, signal.SIGCONT)
 
     def __enter__(self) -> Self:
+        """Wait until it has its place in the journal."""
+        self.ask(read)
         return self
 
     def __exit__(
@@ -198,6 +213,14 @@ def publish(here: Inside, session_ids: list[str]) -> list[tuple[str, bool | None
 def applied(here: Inside) -> list[AppliedEvent]:
     """Give what was applied here."""
     return [event for event, _ in here.applied]
+
+
+def await_file(file: Path) -> None:
+    """Wait until another process made a file."""
+    ends_at_s = time.monotonic() + WAIT_S
+    while not file.exists():
+        assert time.monotonic() < ends_at_s, f"{file} was never made"
+        threading.Event().wait(0.005)
 
 
 def await_applied(here: Inside, ids: set[str], wait_s: float = WAIT_S) -> float:
@@ -305,6 +328,16 @@ class Endured:
     failure: str | None = None
     lag_s: float = 0.0
 
+    def told(self) -> str:
+        """Give the figures."""
+        later = self.sends_s[1:]
+        return (
+            f"first send {self.sends_s[0]:.3f} s, later p50 {percentile(later, 0.5):.5f} s, "
+            f"worst {max(later):.3f} s; {len(self.hits_s)} hits p50 {percentile(self.hits_s, 0.5):.6f} s, "
+            f"p99 {percentile(self.hits_s, 0.99):.6f} s, worst {max(self.hits_s):.4f} s; "
+            f"{self.outdated_reads} reads outdated; lag {self.lag_s:.1f} s; {self.failure}"
+        )
+
 
 def endure(here: Inside, seconds: float) -> Endured:
     """Publish ten times a second, and read all the while: own events must take effect at once."""
@@ -326,12 +359,33 @@ def endure(here: Inside, seconds: float) -> Endured:
     return lived
 
 
-def hold_lock(_here: Inside, file: Path, seconds: float) -> None:
-    """Lock an SQLite file for a while, so that nobody reads it."""
+def hold_lock(_here: Inside, file: Path, locked: Path) -> None:
+    """Lock an SQLite file, so that nobody reads it, from when another file is made here until that is gone."""
     with closing(sqlite3.connect(file, isolation_level=None, timeout=WAIT_S)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        threading.Event().wait(seconds)
+        locked.touch()
+        while locked.exists():
+            threading.Event().wait(0.005)
         connection.execute("ROLLBACK")
+
+
+def read_until(here: Inside, stop: Path, freshness: Literal["default", "fresh"]) -> list[tuple[float, int | None]]:
+    """Read until a file is there; give when each read began, and its number, or None where it was refused."""
+    reads: list[tuple[float, int | None]] = []
+    while not stop.exists():
+        began_s = time.monotonic()
+        try:
+            reads.append((began_s, _number(here.cache.get(KEY, freshness=freshness))))
+        except JournalUnavailableError:
+            reads.append((began_s, None))
+    return reads
+
+
+def outdated(reads: list[tuple[float, int | None]], said: list[tuple[float, int]]) -> int:
+    """Count the reads that got a number older than one that had been said, with its moment, when they began."""
+    moments = [at_s for at_s, _ in said]
+    due = ((number, bisect_left(moments, began_s)) for began_s, number in reads if number is not None)
+    return sum(behind > 0 and number < said[behind - 1][1] for number, behind in due)
 
 
 def journaled(url: str) -> list[AppliedEvent]:

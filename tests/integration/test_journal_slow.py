@@ -1,4 +1,4 @@
-"""A journal that takes its time: nobody misses anything for it, and no publisher waits twice (rules J2, J3, J5)."""
+"""A journal that takes its time: nobody misses anything, and no publisher waits in vain twice (J2, J3, J5)."""
 
 import threading
 import time
