@@ -99,14 +99,9 @@ class SessionListCache:
         )
         self._new_targets = partial(Targets, sources, is_root_profile, watched=self._new_stamper().watches)
         self._renderer = Renderer(live_sessions, self._policy.max_entries)
-        self._membership = Membership(self._bus, journal, self._policy, self._clock)
-        self._feed = Feed(
-            uuid4().hex,
-            size=self._policy.subscription_size,
-            missed_since=self._membership.missed_since,
-            canonical=self._canonical,
-        )
-        self._membership.hear_place = self._feed.note_place
+        self._feed = Feed(uuid4().hex, size=self._policy.subscription_size, canonical=self._canonical)
+        self._new_membership = partial(Membership, self._bus, journal, self._policy, self._clock, self._feed)
+        self._membership = self._new_membership()
         self._inherited: tuple[Life | None, ...] = ()
         self._life: Life | None = None
         self._stopped = False
@@ -123,6 +118,7 @@ class SessionListCache:
             if self._life is not None:
                 return
             if self._stopped:
+                self._membership = self._new_membership()
                 self._stopped = False
                 self._link.connect()
             self._membership.enter()
@@ -144,7 +140,7 @@ class SessionListCache:
         """
         with self._lock:
             life, self._life = self._life, None
-            self._stopped = True
+            membership, self._stopped = self._membership, True
             # All of it under the lock: a start that comes next finds a stop that is over.
             self._link.disconnect()
             self._feed.close()
@@ -154,7 +150,7 @@ class SessionListCache:
         ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
         in_time = life is None or life.stop(self._policy.stop_timeout)
         left_s = max(0.0, ends_at_s - self._clock.monotonic_s())
-        if not (self._membership.leave(left_s) and in_time):
+        if not (membership.leave(left_s) and in_time):
             logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
 
     def __enter__(self) -> Self:
@@ -249,8 +245,7 @@ class SessionListCache:
         """Give counts and sizes, without a lock or a wait (L4)."""
         life = self._life
         outcomes, dropped = (life.actor.counted(), life.notifier.dropped) if life else ({}, 0)
-        now_s = self._clock.monotonic_s()
-        return stats_of(self._state(), outcomes, dropped, self._membership.status, now_s)
+        return stats_of(self._state(), outcomes, dropped, self._membership.status)
 
     def health(self) -> Health:
         """Say whether the cache does its work, without a lock or a wait (L4, X8)."""
@@ -258,8 +253,8 @@ class SessionListCache:
         failing: frozenset[str] = life.stamper.failing if life else frozenset()
         if self._renderer.is_failing:
             failing |= {"live_sessions"}
-        journal, now_s = self._membership.status, self._clock.monotonic_s()
-        return health_of(self._state(), self._policy, failing, journal, now_s, running=life is not None)
+        journal = self._membership.status
+        return health_of(self._state(), self._policy, failing, journal, running=life is not None)
 
     def _serve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life or self._living()

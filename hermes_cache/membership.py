@@ -7,6 +7,7 @@ hosts by tickets; and it refuses those that insist where nothing can be known. S
 from collections.abc import Callable
 from dataclasses import replace
 
+from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.reads import Wish
 from hermes_cache.adapters.blinker_bus import Bus
 from hermes_cache.core.events import AppliedEvent, EventId
@@ -19,16 +20,14 @@ from hermes_cache.ports import Clock, Journal
 
 
 class Membership:
-    """What a cache asks of the journal; without one everything is known.
+    """What a cache asks of the journal, from a start to a stop; without a journal everything is known.
 
     Args:
         bus: Whose journal.
         journal: Its URL, itself, or None.
         policy: The bounds and spans.
         clock: The time.
-
-    Attributes:
-        hear_place: Told a journal's name and a number up to which everything was told on the bus.
+        feed: Hears up to which place everything was told, and reads what its subscribers missed.
 
     Raises:
         JournalSetupError: The URL names no journal.
@@ -36,13 +35,13 @@ class Membership:
         ValueError: The bus has another journal.
     """
 
-    def __init__(self, bus: Bus, journal: str | Journal | None, policy: Policy, clock: Clock) -> None:
-        self.hear_place: Callable[[str, int], None] = _pass_over
+    def __init__(self, bus: Bus, journal: str | Journal | None, policy: Policy, clock: Clock, feed: Feed) -> None:
+        self.hear_place = feed.note_place
+        feed.missed_since = self.missed_since
         self._bus = bus
-        self._journal = journal
         self._policy = policy
         self._clock = clock
-        self._link = self._claim()
+        self._link = JournalLink.of(bus, journal, policy, clock, user=self) if journal is not None else None
 
     @property
     def is_journaled(self) -> bool:
@@ -56,7 +55,6 @@ class Membership:
 
     def enter(self) -> None:
         """Begin to follow the journal; what others say from now on is heard, where it can be reached."""
-        self._link = self._claim()
         if self._link is not None:
             self._link.life().join()
 
@@ -115,12 +113,3 @@ class Membership:
         if not link.life().await_event(event_id, patience_s):
             raise LookupTimeoutError(key, patience_s, f"the event {event_id}")
         return replace(wish, timeout_s=max(0.0, wish.timeout_s - (self._clock.monotonic_s() - began_s)))
-
-    def _claim(self) -> JournalLink | None:
-        if self._journal is None:
-            return None
-        return JournalLink.of(self._bus, self._journal, self._policy, self._clock, user=self)
-
-
-def _pass_over(_journal: str, _seq: int) -> None:
-    """Take no note of a place."""

@@ -81,7 +81,7 @@ class Feed:
         self._name = name
         self._size = size
         self._remembered = remembered
-        self._missed_since = missed_since
+        self.missed_since = missed_since
         self._canonical = canonical
         self._subscriptions: tuple[weakref.ref[Subscription], ...] = ()
         self._last_number = 0
@@ -169,7 +169,7 @@ class Feed:
             starts = self._profiles.copy()
         # What cannot be read is not known; the journal's other readers tell why.
         with suppress(JournalError):
-            events = self._missed_since(version.journal, version.seq)
+            events = self.missed_since(version.journal, version.seq)
             if events is not None:
                 missed = merge_all(self._changes(events, number, profile, starts))
                 return _Start(number, (missed,) if missed else (), restarted=True)

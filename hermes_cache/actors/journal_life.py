@@ -6,7 +6,6 @@ Source: rules J1, J3, J5, J8, L1.
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final, cast
 
 import pykka
@@ -71,8 +70,9 @@ class JournalLife:
     @property
     def status(self) -> JournalStatus:
         """How the process stands to the journal."""
-        status, writer = self._relay.status, self._writer
-        return replace(status, failure=status.failure or writer.failure, pending=writer.pending)
+        progress, writer = self._relay.progress, self._writer
+        failure = progress.failure or writer.failure
+        return JournalStatus(progress.seq, self._silent_s() if failure else 0.0, failure, writer.pending)
 
     def uncommitted(self) -> list[AppliedEvent]:
         """Give this process's events that are not committed, oldest first."""
@@ -91,9 +91,9 @@ class JournalLife:
         if not relay.joined.is_set():
             # What is built before the process has its place is missed by all that others say meanwhile.
             return False
-        if not self._checks_at_reads or relay.status.failure is not None:
+        if not self._checks_at_reads or relay.progress.failure is not None:
             return True
-        return relay.status.checked_s > now_s - self._policy.journal_interval and not relay.is_applying
+        return relay.progress.checked_s > now_s - self._policy.journal_interval and not relay.is_applying
 
     def join(self) -> bool:
         """Wait for the process to have its place in the journal; false where it goes on without, for now."""
@@ -101,7 +101,7 @@ class JournalLife:
 
     def catch_up(self) -> None:
         """Apply what others said before now, where that can be known at a read (J3)."""
-        failing = self._relay.status.failure is not None
+        failing = self._relay.progress.failure is not None
         if not self._relay.joined.is_set() and (failing or not self.join()):
             self._relay.miss("lists were served before the journal could be read")
             return
@@ -115,9 +115,9 @@ class JournalLife:
             JournalUnavailableError: Nothing was heard of the journal for `Policy.journal_lease`.
         """
         now_s = self._clock.monotonic_s()
-        if self._checks_at_reads and self._relay.status.failure is None:
+        if self._checks_at_reads and self._relay.progress.failure is None:
             self._check(now_s)
-        if self._is_cut_off() and self._relay.status.failure is None:
+        if self._is_cut_off() and self._relay.progress.failure is None:
             self._check(now_s, timeout_s=_LAST_CHECK_S)
         if self._is_cut_off():
             raise self._cut_off()
@@ -169,11 +169,13 @@ class JournalLife:
         with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout):
             self._relay.actor_ref.ask(CatchUp(since_s), timeout=timeout_s)
 
+    def _silent_s(self) -> float:
+        return max(0.0, self._clock.monotonic_s() - self._relay.progress.checked_s)
+
     def _is_cut_off(self) -> bool:
-        return self._relay.status.is_cut_off(self._clock.monotonic_s(), self._policy.journal_lease)
+        return self._silent_s() > self._policy.journal_lease
 
     def _cut_off(self) -> JournalUnavailableError:
-        status = self._relay.status
-        silent_s = self._clock.monotonic_s() - status.checked_s
-        told = f"nothing was heard of the journal for {silent_s:.1f} s ({status.failure or 'it does not answer'})"
+        failure = self._relay.progress.failure or "it does not answer"
+        told = f"nothing was heard of the journal for {self._silent_s():.1f} s ({failure})"
         return JournalUnavailableError(f"{told}; read with freshness='default' or try again once it is back")

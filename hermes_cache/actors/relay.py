@@ -16,7 +16,6 @@ from hermes_cache.actors.applied import Applied
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.actors.replaying import Part, parts_after, replay
 from hermes_cache.core.events import AppliedEvent
-from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.errors import JournalGapError
 from hermes_cache.ports import Clock, Journal, Place
 
@@ -36,6 +35,21 @@ class Hearers(Protocol):
 
     def hear_place(self, place: Place) -> None:
         """Know that everything up to a place was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the last checks came to.
+
+    Attributes:
+        checked_s: When the last that succeeded began, in monotonic seconds; before it, when the relay was made.
+        seq: The last sequence number that is applied here; None before the process joined.
+        failure: Why the last one failed; None where it did not.
+    """
+
+    checked_s: float
+    seq: int | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ class Relay(MailboxActor):
         hearers: Who hears of it.
 
     Attributes:
-        status: How the process stands to the journal; its writer's part is not in it.
+        progress: What the last checks came to; it may be looked at from any thread.
         seen: The journal's stamp as of the last check.
         joined: Set once the process has its place in the journal.
         is_applying: Whether a check found something, and applies it now.
@@ -67,7 +81,7 @@ class Relay(MailboxActor):
 
     def __init__(self, journal: Journal, *, clock: Clock, applied: Applied, hearers: Hearers) -> None:
         super().__init__(clock=clock.monotonic_s)
-        self.status = JournalStatus(clock.monotonic_s())
+        self.progress = Progress(clock.monotonic_s())
         self.seen: Hashable = _NEVER_SEEN
         self.joined = Event()
         self.is_applying = False
@@ -79,7 +93,7 @@ class Relay(MailboxActor):
 
     def on_receive(self, message: object) -> None:
         """Check the journal, unless somebody did meanwhile."""
-        if not isinstance(message, CatchUp) or self.status.checked_s >= message.since_s:
+        if not isinstance(message, CatchUp) or self.progress.checked_s >= message.since_s:
             return
         began_s = self._clock()
         try:
@@ -144,13 +158,13 @@ class Relay(MailboxActor):
         self.joined.set()
 
     def _succeed(self, began_s: float) -> None:
-        if self.status.failure is not None:
+        if self.progress.failure is not None:
             logger.info("hermes_cache.journal_read_again")
-        self.status = JournalStatus(began_s, self._place.seq if self._place else None)
+        self.progress = Progress(began_s, self._place.seq if self._place else None)
 
     def _fail(self, failure: Exception) -> None:
-        if self.status.failure is None:
+        if self.progress.failure is None:
             logger.warning("hermes_cache.journal_not_read", exc_info=failure)
         # Whatever was seen, the next check looks again.
         self.seen = _NEVER_SEEN
-        self.status = replace(self.status, failure=str(failure))
+        self.progress = replace(self.progress, failure=str(failure))

@@ -78,7 +78,7 @@ class Tail:
         with contextlib.suppress(pykka.ActorDeadError):
             while not self._stopping.is_set():
                 ref.ask(CatchUp(self._clock.monotonic_s()))
-                if self._relay.status.failure is not None or not self._go_on():
+                if self._relay.progress.failure is not None or not self._go_on():
                     self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MAX_PAUSE_S)
                     self._stopping.wait(self._pause_s)
 
@@ -103,7 +103,7 @@ class Tail:
         return min(interval_s / 2, _POLL_S) if dense and interval_s else _POLL_S
 
     def _compact_when_due(self) -> None:
-        now_s, seq = self._clock.monotonic_s(), self._relay.status.seq or 0
+        now_s, seq = self._clock.monotonic_s(), self._relay.progress.seq or 0
         if self._compacted_seq is None:
             self._compacted_seq = seq
         grown = (seq - self._compacted_seq) * _SURPLUS > self._policy.journal_max_events

@@ -152,14 +152,14 @@ def lookup_of(
         overtaken_by=served.overtaken_by,
         error=error,
         retry_in_s=error.retry_in_s if error else None,
-        journal_lag_s=journal.lag_s(now_s) if journal else 0.0,
+        journal_lag_s=journal.lag_s if journal else 0.0,
         content=entry.content,
         decode=decode,
     )
 
 
 def stats_of(
-    state: State, outcomes: Mapping[str, int], dropped_notices: int, journal: JournalStatus | None, now_s: float
+    state: State, outcomes: Mapping[str, int], dropped_notices: int, journal: JournalStatus | None
 ) -> Stats:
     """Tell of a state, and of what is counted beside it."""
     return Stats(
@@ -177,7 +177,7 @@ def stats_of(
         dropped_notices=dropped_notices,
         journal_seq=journal.seq if journal else None,
         journal_pending=journal.pending if journal else 0,
-        journal_lag_s=journal.lag_s(now_s) if journal else None,
+        journal_lag_s=journal.lag_s if journal else None,
     )
 
 
@@ -186,7 +186,6 @@ def health_of(
     policy: Policy,
     failing_callables: frozenset[str],
     journal: JournalStatus | None,
-    now_s: float,
     *,
     running: bool,
 ) -> Health:
@@ -201,6 +200,6 @@ def health_of(
         failing=failing,
         failing_callables=failing_callables,
         abandoned=len(state.abandoned),
-        journal_lag_s=journal.lag_s(now_s) if journal else None,
+        journal_lag_s=journal.lag_s if journal else None,
         journal_failure=journal_failure,
     )

@@ -56,7 +56,7 @@ def test_stats_count_what_the_state_holds() -> None:
     script.start_stream("turn", "work")
     script.read(target_of("home"))
 
-    stats = stats_of(script.state, {"built": 1}, 3, None, script.now_s)
+    stats = stats_of(script.state, {"built": 1}, 3, None)
 
     assert (stats.builds, stats.entries, stats.building, stats.queued, stats.waiting) == (2, 1, 1, 0, 1)
     assert (stats.streams, stats.events, stats.slowest_build_s, stats.dropped_notices) == (1, 1, 0.5, 3)
@@ -69,7 +69,7 @@ def test_health_names_the_keys_whose_last_build_failed() -> None:
     script.read(HERE)
     script.fail(script.running(HERE))
 
-    health = health_of(script.state, script.policy, frozenset(), None, script.now_s, running=True)
+    health = health_of(script.state, script.policy, frozenset(), None, running=True)
 
     assert not health.healthy
     assert health.failing == {HERE.key: "locked"}
@@ -81,15 +81,13 @@ def test_a_question_for_a_profile_that_is_not_there_is_no_failure() -> None:
     script.read(HERE)
     script.fail(script.running(HERE), ProfileNotFoundError("/home/profiles/nobody", "nobody"))
 
-    assert health_of(script.state, script.policy, frozenset(), None, script.now_s, running=True).healthy
+    assert health_of(script.state, script.policy, frozenset(), None, running=True).healthy
 
 
 def test_a_running_cache_with_nothing_in_its_way_is_healthy() -> None:
     """L4"""
     script = CoreScript()
 
-    assert health_of(script.state, script.policy, frozenset(), None, script.now_s, running=True).healthy
-    assert not health_of(
-        script.state, script.policy, frozenset({"sources"}), None, script.now_s, running=True
-    ).healthy
-    assert not health_of(script.state, script.policy, frozenset(), None, script.now_s, running=False).healthy
+    assert health_of(script.state, script.policy, frozenset(), None, running=True).healthy
+    assert not health_of(script.state, script.policy, frozenset({"sources"}), None, running=True).healthy
+    assert not health_of(script.state, script.policy, frozenset(), None, running=False).healthy
