@@ -19,6 +19,8 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 DEMO_ADDRESS = "http://127.0.0.1:8787/"
 CURL_TIMED_OUT = 28
+OUR_COMMAND = ".venv/bin/hermes-cache"
+JOURNAL = "sqlite:////tmp/journal.db"
 
 
 def blocks(language: str) -> list[str]:
@@ -66,7 +68,8 @@ def test_every_block_is_of_a_kind_that_is_run_here() -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
 
     assert set(kinds) == {"text", "sh", "python"}
-    assert sorted(lines) == sorted(["make demo", "make test", *shell_lines("curl")])
+    run_here = ["make demo", "make test", *shell_lines("curl"), *shell_lines(OUR_COMMAND)]
+    assert sorted(lines) == sorted(run_here)
 
 
 @pytest.mark.parametrize("line", shell_lines("curl"))
@@ -101,6 +104,23 @@ def test_the_demo_serves_its_page(demo: str) -> None:
     assert "<html" in result.stdout
 
 
+def test_the_commands_for_a_journal_tell_of_each_other(tmp_path: Path) -> None:
+    # Proves W3, J3: run one after the other, as they stand but for the place of the journal.
+    lines = shell_lines(OUR_COMMAND)
+    assert all(JOURNAL in line for line in lines)
+    commands = [shlex.split(line.replace(JOURNAL, f"sqlite:///{tmp_path / 'journal.db'}"))[1:] for line in lines]
+
+    results = [
+        subprocess.run(  # noqa: S603 -- ours
+            [sys.executable, "-m", "hermes_cache.cli", *arguments],
+            env=environment(), capture_output=True, text=True, timeout=30, check=True,
+        )
+        for arguments in commands
+    ]  # fmt: skip
+
+    assert "reason=nightly_import" in results[-1].stdout
+
+
 def test_make_test_runs_the_suite() -> None:
     # Proves W3: the very command, on one file of the suite.
     program, *arguments = made_by("test")
@@ -115,9 +135,22 @@ def test_make_test_runs_the_suite() -> None:
     assert " passed" in result.stdout
 
 
+def with_journal(snippet: str, journal: Path) -> str:
+    """Give a snippet with the one argument more that the README speaks of."""
+    argument = re.search(r'`journal="(.+?)"`', README)
+    assert argument
+    place = argument[0].strip("`").replace(argument[1], f"sqlite:///{journal}")
+    changed = snippet.replace("sources=home.sources)", f"sources=home.sources, {place})")
+    assert changed != snippet
+    return changed
+
+
+@pytest.mark.parametrize("journaled", [False, True])
 @pytest.mark.parametrize("snippet", blocks("python"))
-def test_a_snippet_runs_as_it_stands(snippet: str, tmp_path: Path) -> None:
-    # Proves R1, O6, X1.
+def test_a_snippet_runs_as_it_stands(snippet: str, tmp_path: Path, *, journaled: bool) -> None:
+    # Proves R1, O6, X1, J1.
+    if journaled:
+        snippet = with_journal(snippet, tmp_path / "journal.db")
     home = tmp_path / "home"
     make_sample_home(home, sessions=20, seed=1)
 
