@@ -146,7 +146,7 @@ class SessionListCache:
             self._feed.close()
             if life is not None:
                 last = life.state
-                self._prior = State(position=last.position, versions=last.versions, settings=last.settings)
+                self._prior = last.before_a_start()
         ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
         in_time = life is None or life.stop(self._policy.stop_timeout)
         left_s = max(0.0, ends_at_s - self._clock.monotonic_s())

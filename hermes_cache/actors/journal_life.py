@@ -30,6 +30,12 @@ _LAST_CHECK_S: Final = 0.5
 """How long a read that would be refused waits for one more check: a process that was suspended is not cut off."""
 
 
+_HUNG_S: Final = 2.0
+"""Checks follow one another in a quarter of a second: who hears nothing for so long waits for one that hangs."""
+
+_SILENT: Final = "it does not answer"
+
+
 class JournalLife:
     """The running parts.
 
@@ -71,8 +77,9 @@ class JournalLife:
     def status(self) -> JournalStatus:
         """How the process stands to the journal."""
         progress, writer = self._relay.progress, self._writer
-        failure = progress.failure or writer.failure
-        return JournalStatus(progress.seq, self._silent_s() if failure else 0.0, failure, writer.pending)
+        silent_s = self._silent_s()
+        failure = progress.failure or writer.failure or (_SILENT if silent_s > _HUNG_S else None)
+        return JournalStatus(progress.seq, silent_s if failure else 0.0, failure, writer.pending)
 
     def uncommitted(self) -> list[AppliedEvent]:
         """Give this process's events that are not committed, oldest first."""
@@ -176,6 +183,6 @@ class JournalLife:
         return self._silent_s() > self._policy.journal_lease
 
     def _cut_off(self) -> JournalUnavailableError:
-        failure = self._relay.progress.failure or "it does not answer"
+        failure = self._relay.progress.failure or _SILENT
         told = f"nothing was heard of the journal for {self._silent_s():.1f} s ({failure})"
         return JournalUnavailableError(f"{told}; read with freshness='default' or try again once it is back")

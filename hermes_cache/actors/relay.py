@@ -131,9 +131,11 @@ class Relay(MailboxActor):
             self._join()
 
     def _take(self, part: Part) -> None:
+        # A journal keeps each event once, so one look at what was known will do for all of them.
+        known = self._applied.agreed
         for recorded in part.recorded:
             event = recorded.event
-            self._hearers.hear(event, applied=self._applied.has(event.id))
+            self._hearers.hear(event, applied=known.has(event.id))
             self._applied.note(event)
             self._place = recorded.place
         if part.damaged is not None:

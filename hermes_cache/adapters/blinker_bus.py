@@ -173,7 +173,7 @@ class Bus:
         fields = fields_of(**given)
         event = kind(id=self.next_id(), at_s=time.time(), **fields)
         self._apply(event)
-        wait_for_commit = self._recorder(event) if self._recorder else _unknown
+        wait_for_commit = self._record(event)
         self.hear(event)
         heard = topic.tell(event, sender)
         return heard, Ticket.of(event.id, committed=wait_for_commit())
@@ -181,6 +181,14 @@ class Bus:
     def _apply(self, event: AppliedEvent) -> None:
         for applier, _ in self._attached:
             _run(applier, event, "hermes_cache.applier_failed")
+
+    def _record(self, event: AppliedEvent) -> Callable[[], bool | None]:
+        try:
+            return self._recorder(event) if self._recorder else _unknown
+        except Exception:
+            # The interpreter ends, or no thread is left: nobody's publishing may fail for that.
+            _logger.exception("hermes_cache.recorder_failed", extra={"hermes_cache.event_id": str(event.id)})
+            return _unknown
 
     def next_id(self) -> EventId:
         """Number an event that is told here but published by nobody, such as `SourceChanged`."""

@@ -281,6 +281,16 @@ class State:
         """Count the builds that are out of the queue."""
         return len(self.builds) - len(self.queue)
 
+    def before_a_start(self) -> "State":
+        """Give what is known of events alone: with it the next life of a cache starts."""
+        return State(
+            position=self.position,
+            versions=self.versions,
+            settings=self.settings,
+            changes=self.changes,
+            moves=self.moves,
+        )
+
     def active_stream_ids(self) -> frozenset[str]:
         """Give the ids of the active streams: those of the bus, and those that the newest check of all listed."""
         # The newest alone: a scope that is read no more would keep a turn that ended.

@@ -33,6 +33,7 @@ from hermes_cache.core.notices import (
     Notice,
 )
 from hermes_cache.errors import EventError
+from hermes_cache.testing import Listener
 
 _WAIT_S = 10.0
 _KEY = SessionListKey("p")
@@ -304,6 +305,24 @@ def test_the_journal_takes_an_event_before_receivers_hear_and_is_waited_for_afte
     assert order == ["applied", "handed over", "heard 1", "waited for"]
     assert ticket is not None
     assert ticket.committed is True
+
+
+def test_publishing_goes_on_where_nobody_can_record(caplog: pytest.LogCaptureFixture) -> None:
+    """J5"""
+    bus = Bus()
+    heard = Listener(bus.settings_changed)
+
+    def record(_event: AppliedEvent) -> Callable[[], None]:
+        raise RuntimeError("can't start new thread")
+
+    bus.record_with(lambda _: record)
+    bus.settings_changed.send()
+
+    ticket = bus.settings_changed.ticket()
+    assert len(heard.heard) == 1
+    assert ticket is not None
+    assert ticket.committed is None
+    assert [each.getMessage() for each in caplog.records] == ["hermes_cache.recorder_failed"]
 
 
 def test_listeners_hear_once_it_is_applied_and_recorded_and_before_any_receiver() -> None:

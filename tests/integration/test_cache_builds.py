@@ -429,6 +429,7 @@ def test_the_cost_of_a_refresh_bounds_when_the_next_one_starts(bus: Bus) -> None
         scope.takes_s = 1.0
         _move(sources, clock, 1)
         first = cache.lookup(_KEY)
+        stored.wait_for(3)
         _move(sources, clock, 2)
 
         held_back = [cache.lookup(key) for key in (_KEY, shown, _KEY, shown)]

@@ -277,6 +277,22 @@ def test_past_the_lease_reads_that_insist_on_freshness_are_refused_and_others_te
         assert (told.outcome, told.journal_lag_s, process.cache.health().journal_lag_s) == ("hit", 16.0, 16.0)
 
 
+def test_health_tells_of_a_journal_that_hangs() -> None:
+    """J5, L4"""
+    clock = ManualClock()
+    process = _Process(MemoryJournal(), Policy(ttl=3_600.0), clock)
+    with _processes(process):
+        process.cache.get(_KEY)
+        # No check began since, as far as this clock goes: what a check that hangs looks like.
+        checked = process.cache.health().healthy
+        clock.advance(2.5)
+        while (health := process.cache.health()).healthy:
+            clock.advance(2.5)
+
+    assert checked
+    assert (health.journal_failure, health.journal_lag_s) == ("it does not answer", 2.5)
+
+
 def test_a_ticket_is_refused_where_the_journal_goes_away_over_the_wait() -> None:
     """J5, J8"""
     clock = ManualClock()
