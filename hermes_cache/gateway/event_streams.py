@@ -39,6 +39,7 @@ class EventStreams:
         self._heartbeat_s = heartbeat_s
         self._lock = threading.Lock()
         self._open: set[Subscription] = set()
+        self._places_taken = 0
         self._closed = False
 
     def answer(self, parameters: Mapping[str, Sequence[str]], last_seen: str | None) -> Response:
@@ -75,16 +76,31 @@ class EventStreams:
 
     def _subscribe(self, profile: str | None, since: str | None) -> Subscription | None:
         with self._lock:
-            if self._closed or len(self._open) >= self.limit:
+            if self._closed or self._places_taken >= self.limit:
                 return None
+            self._places_taken += 1
+        try:
+            # Without the lock: what was missed may stand in a journal that is slow.
             subscription = self._cache.subscribe(profile, since=since)
+        except BaseException:
+            self._leave_place()
+            raise
+        with self._lock:
             self._open.add(subscription)
-            return subscription
+            is_late = self._closed
+        if is_late:
+            subscription.close()
+        return subscription
 
     def _drop(self, subscription: Subscription) -> None:
         subscription.close()
         with self._lock:
             self._open.discard(subscription)
+        self._leave_place()
+
+    def _leave_place(self) -> None:
+        with self._lock:
+            self._places_taken -= 1
 
     def _events(self, subscription: Subscription) -> Iterator[bytes]:
         yield _hello(subscription.version)

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,13 @@ def health(url: str) -> dict[str, object]:
         answer = json.loads(connection.getresponse().read())
     assert isinstance(answer, dict)
     return answer
+
+
+def greeted(url: str, last_event_id: str) -> bool:
+    """Come back as a browser does; says whether the gateway answered."""
+    with suppress(HTTPException, OSError), Client(url, last_event_id=last_event_id) as client:
+        return client.next() is not None
+    return False
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str, float]:
@@ -222,6 +231,30 @@ def test_lists_are_served_and_it_ends_while_the_journal_is_locked(home: Path, fi
         code, _, took_s = ended(process)
 
     assert answered is not None
+    assert code == 0
+    assert took_s < 5
+
+
+def test_it_ends_within_5_s_while_clients_wait_for_what_a_locked_journal_holds(
+    home: Path, file: Path, journal: str
+) -> None:
+    # Proves E8, L1: one that waits keeps neither the others nor the end.
+    publish(journal, "--profile", "default")
+    with (
+        served("--home", str(home), "--journal", journal) as (process, url),
+        closing(sqlite3.connect(file, isolation_level=None)) as holder,
+        ThreadPoolExecutor(4) as tabs,
+    ):
+        with Client(url) as client:
+            hello = client.next()
+        assert hello is not None
+        name, seq, _, _ = hello.id.split(":")
+        holder.execute("BEGIN EXCLUSIVE")
+
+        waiting = [tabs.submit(greeted, url, f"{name}:{seq}:an_earlier_gateway:1") for _ in range(4)]
+        wait(waiting, timeout=0.5)
+        code, _, took_s = ended(process)
+
     assert code == 0
     assert took_s < 5
 
