@@ -231,7 +231,9 @@ class SessionListCache:
             since: The last version seen; what was missed since comes first, merged.
         """
         self._catch_up()
-        return self._feed.subscribe(self._canonical(profile), since)
+        subscription = self._feed.subscribe(self._canonical(profile), since)
+        self._membership.listen()
+        return subscription
 
     def explain(self, key: SessionListKey) -> Explanation:
         """Say why a key is as it is, from memory alone."""

@@ -30,9 +30,11 @@ Named: TypeAlias = str | Journal
 class User(Protocol):
     """Who uses a link."""
 
-    @property
-    def hear_place(self) -> Callable[[str, int], None]:
-        """Told a journal's name and a number up to which everything was told on the bus; it never raises."""
+    def is_listening(self) -> bool:
+        """Say whether somebody waits for what others say."""
+
+    def hear_place(self, journal: str, seq: int) -> None:
+        """Know that everything up to a number of the journal of that name was told on the bus; never raise."""
 
 
 _MAX_UNHEARD: Final = 10_000
@@ -169,6 +171,10 @@ class JournalLink:
             if part.damaged is not None or len(missed) > _MAX_MISSED:
                 return None
         return missed + on_their_way
+
+    def is_listening(self) -> bool:
+        """Say whether somebody waits for what others say."""
+        return self._bus.has_receivers or any(user.is_listening() for user in self._users.copy())
 
     def hear(self, event: AppliedEvent, *, applied: bool) -> None:
         """Tell of what another process said; of this process's own let those hear who have not yet."""

@@ -36,7 +36,7 @@ class Membership:
     """
 
     def __init__(self, bus: Bus, journal: str | Journal | None, policy: Policy, clock: Clock, feed: Feed) -> None:
-        self.hear_place = feed.note_place
+        self._feed = feed
         feed.missed_since = self.missed_since
         self._bus = bus
         self._policy = policy
@@ -62,6 +62,19 @@ class Membership:
         """Follow it no more; say whether all threads ended in time, where no other cache needs them."""
         link, self._link = self._link, None
         return link is None or link.leave(self, timeout_s)
+
+    def is_listening(self) -> bool:
+        """Say whether a subscriber waits for what others say."""
+        return self._feed.has_subscribers
+
+    def hear_place(self, journal: str, seq: int) -> None:
+        """Know that everything up to a place was told on the bus."""
+        self._feed.note_place(journal, seq)
+
+    def listen(self) -> None:
+        """Follow the journal closely: somebody began to wait for what others say."""
+        if self._link is not None:
+            self._link.life().follow_closely()
 
     def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
         """Apply what is known of streams (J2)."""

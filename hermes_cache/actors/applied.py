@@ -23,6 +23,7 @@ class Applied:
         self._changed = Condition()
         self._agreed = AgreedState()
         self._unfolded: deque[AppliedEvent] = deque()
+        self._waiting = 0
 
     @property
     def agreed(self) -> AgreedState:
@@ -32,6 +33,11 @@ class Applied:
             if events:
                 self._agreed = self._agreed.after(events)
             return self._agreed
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for an event."""
+        return self._waiting > 0
 
     def note(self, event: AppliedEvent) -> None:
         """Note an event; who waits for one is woken by `tell`."""
@@ -54,8 +60,22 @@ class Applied:
         """Say whether an event was applied."""
         return self.agreed.has(event_id)
 
-    def wait_for(self, event_id: EventId, timeout_s: float, *, unless: Callable[[], bool]) -> bool:
-        """Wait until an event was applied; end early where that cannot be waited for any more."""
+    def wait_for(
+        self, event_id: EventId, timeout_s: float, *, unless: Callable[[], bool], began: Callable[[], None]
+    ) -> bool:
+        """Wait until an event was applied.
+
+        Args:
+            event_id: Which.
+            timeout_s: Seconds that it may take.
+            unless: Ends the wait early: it cannot come any more.
+            began: Called once `is_awaited` tells of this wait.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self.has(event_id) or unless(), timeout_s)
+            self._waiting += 1
+            try:
+                began()
+                self._changed.wait_for(lambda: self.has(event_id) or unless(), timeout_s)
+            finally:
+                self._waiting -= 1
             return self.has(event_id)

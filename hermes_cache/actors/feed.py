@@ -95,6 +95,11 @@ class Feed:
             return self._version_of(self._last_number)
 
     @property
+    def has_subscribers(self) -> bool:
+        """Whether a subscription is open."""
+        return any((each := held()) is not None and not each.closed for held in self._subscriptions)
+
+    @property
     def journaled(self) -> bool:
         """Whether its place in a journal is known."""
         return self._places.known

@@ -62,9 +62,10 @@ class JournalLife:
         self._policy = policy
         self._clock = clock
         self._applied = applied
+        self._hearers = hearers
         self._writer = JournalWriter(journal, clock=clock, wait_s=policy.journal_wait, on_loss=on_loss)
         self._relay = Relay(journal, clock=clock, applied=applied, hearers=hearers)
-        self._tail = Tail(journal, self._relay, clock, policy)
+        self._tail = Tail(journal, self._relay, clock, policy, is_listening=self._is_listening)
         for actor in (self._writer, self._relay):
             actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._checks_at_reads = journal.level == "host"
@@ -89,6 +90,10 @@ class JournalLife:
         """Hand an event of this process to the journal, as `JournalWriter.put` does."""
         self._applied.note(event)
         return self._writer.put(event)
+
+    def follow_closely(self) -> None:
+        """Wait for news rather than look now and then: somebody began to listen."""
+        self._tail.wake()
 
     def is_current(self) -> bool:
         """Say whether a read that begins now needs no check; a look into memory, no more (J3)."""
@@ -138,7 +143,7 @@ class JournalLife:
         if self._applied.has(event_id):
             return True
         self.insist()
-        found = self._applied.wait_for(event_id, timeout_s, unless=self._is_cut_off)
+        found = self._applied.wait_for(event_id, timeout_s, unless=self._is_cut_off, began=self._tail.wake)
         if not found and self._is_cut_off():
             raise self._cut_off()
         return found
@@ -175,6 +180,9 @@ class JournalLife:
         # Inside a check already: a receiver, or an alias callable, that reads.
         with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout):
             self._relay.actor_ref.ask(CatchUp(since_s), timeout=timeout_s)
+
+    def _is_listening(self) -> bool:
+        return self._applied.is_awaited or self._hearers.is_listening()
 
     def _silent_s(self) -> float:
         return max(0.0, self._clock.monotonic_s() - self._relay.progress.checked_s)

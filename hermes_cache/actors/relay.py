@@ -27,6 +27,9 @@ _NEVER_SEEN: Final = object()
 class Hearers(Protocol):
     """Who hears of what the relay finds; each is called on the thread of a check and never raises."""
 
+    def is_listening(self) -> bool:
+        """Say whether somebody waits for what others say."""
+
     def hear(self, event: AppliedEvent, *, applied: bool) -> None:
         """Tell of an event, and apply it first where this process has not."""
 

@@ -1,11 +1,13 @@
 """The tail: a thread that waits for news of the journal, and asks the relay to catch up.
 
-While the journal is read through densely it checks often enough that no reader has to; else it sleeps until the
-journal wakes it. Now and then it compacts. Source: rules J3, J6.
+While somebody listens it waits for the journal to wake it, which with some journals means to look very often. Else
+it looks now and then; while reads are dense often enough that no reader has to. Now and then it compacts.
+Source: rules J3, J6.
 """
 
 import contextlib
 import logging
+from collections.abc import Callable
 from threading import Event, Thread
 from typing import Final, cast
 
@@ -43,18 +45,23 @@ class Tail:
         relay: Who reads it.
         clock: The time.
         policy: How often, and what is compacted.
+        is_listening: Says whether somebody waits for news now.
 
     Attributes:
         read_s: When the journal was last read through; whoever does notes it.
     """
 
-    def __init__(self, journal: Journal, relay: Relay, clock: Clock, policy: Policy) -> None:
+    def __init__(
+        self, journal: Journal, relay: Relay, clock: Clock, policy: Policy, *, is_listening: Callable[[], bool]
+    ) -> None:
         self.read_s = clock.monotonic_s()
         self._journal = journal
         self._relay = relay
         self._clock = clock
         self._policy = policy
+        self._is_listening = is_listening
         self._stopping = Event()
+        self._woken = Event()
         self._pause_s = 0.0
         self._compacted_s = self.read_s
         self._compacted_seq: int | None = None
@@ -67,6 +74,11 @@ class Tail:
     def end(self) -> None:
         """Follow no longer than the journal makes it wait."""
         self._stopping.set()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Look now, and see whether somebody listens."""
+        self._woken.set()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end; say whether it did in time."""
@@ -86,7 +98,7 @@ class Tail:
         """Wait for news; false where the journal does not let us."""
         try:
             self._compact_when_due()
-            self._journal.wait(self._relay.seen, timeout_s=self._patience_s())
+            self._wait()
         except JournalUnavailableError:
             # The check that comes next tells of it, or finds the journal back.
             return False
@@ -95,6 +107,14 @@ class Tail:
             return False
         self._pause_s = 0.0
         return True
+
+    def _wait(self) -> None:
+        patience_s = self._patience_s()
+        if self._journal.level == "host" and not self._is_listening():
+            self._woken.wait(patience_s)
+        else:
+            self._journal.wait(self._relay.seen, timeout_s=patience_s)
+        self._woken.clear()
 
     def _patience_s(self) -> float:
         """Give the time to wait: while it is read densely, so short that no reader has to check (J3)."""

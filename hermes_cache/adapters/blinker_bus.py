@@ -118,6 +118,11 @@ class Bus:
         """The highest number that an event of this incarnation has; 0 where there is none yet."""
         return self._last_number
 
+    @property
+    def has_receivers(self) -> bool:
+        """Whether anybody receives what publishers say."""
+        return any(topic.has_receivers for topic in self.published())
+
     def published(self) -> tuple[PublishedTopic, ...]:
         """Give the topics on which publishers say facts."""
         return (self.session_list_changed, self.stream_started, self.stream_stopped, self.settings_changed)

@@ -35,6 +35,11 @@ class Topic:
         self._signal.connect(_nobody, weak=False)
         self._signal.disconnect(_nobody)
 
+    @property
+    def has_receivers(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._signal.receivers)
+
     def renew_locks(self) -> None:
         """Take fresh locks: in a forked child one may be held by a thread that does not exist."""
         # blinker's bookkeeping is not safe for two threads. Re-entrant, for finalizers and signal handlers.
