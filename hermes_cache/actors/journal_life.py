@@ -6,6 +6,7 @@ Source: rules J1, J3, J5, J8, L1.
 import contextlib
 import logging
 from collections.abc import Callable
+from time import sleep
 from typing import Final, cast
 
 import pykka
@@ -25,6 +26,13 @@ logger = logging.getLogger(__name__)
 
 _JOIN_WAIT_S: Final = 1.0
 """How long the first reads wait for the process to join; it takes milliseconds where the journal is there."""
+
+_LOCKED_S: Final = 1.0
+"""How long reads wait for a journal that fails: a lock is let go before that, and then it is simply away."""
+
+_RETRY_S: Final = 0.005
+_MAX_LOOKS: Final = 200
+"""So that a clock that stands still holds no reader up for ever."""
 
 _LAST_CHECK_S: Final = 0.5
 """How long a read that would be refused waits for one more check: a process that was suspended is not cut off."""
@@ -69,6 +77,7 @@ class JournalLife:
         for actor in (self._writer, self._relay):
             actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._checks_at_reads = journal.level == "host"
+        self._given_up_s: float | None = None
 
     def start(self) -> None:
         """Begin to follow the journal."""
@@ -103,7 +112,7 @@ class JournalLife:
         if not relay.joined.is_set():
             # What is built before the process has its place is missed by all that others say meanwhile.
             return False
-        if not self._checks_at_reads or relay.progress.failure is not None:
+        if not self._checks_at_reads or self._is_away():
             return True
         return relay.progress.checked_s > now_s - self._policy.journal_interval and not relay.is_applying
 
@@ -117,8 +126,8 @@ class JournalLife:
         if not self._relay.joined.is_set() and (failing or not self.join()):
             self._relay.miss("lists were served before the journal could be read")
             return
-        if self._checks_at_reads and not failing:
-            self._check(self._clock.monotonic_s() - self._policy.journal_interval)
+        if self._checks_at_reads:
+            self._look(self._clock.monotonic_s() - self._policy.journal_interval)
 
     def insist(self) -> None:
         """See that a read which insists on freshness may be served (J5).
@@ -127,8 +136,8 @@ class JournalLife:
             JournalUnavailableError: Nothing was heard of the journal for `Policy.journal_lease`.
         """
         now_s = self._clock.monotonic_s()
-        if self._checks_at_reads and self._relay.progress.failure is None:
-            self._check(now_s)
+        if self._checks_at_reads:
+            self._look(now_s)
         if self._is_cut_off() and self._relay.progress.failure is None:
             self._check(now_s, timeout_s=_LAST_CHECK_S)
         if self._is_cut_off():
@@ -176,10 +185,24 @@ class JournalLife:
             ref.stop(block=False)
         return all([self._tail.join(left_s()), *[ref.join(left_s()) for ref in refs]])
 
-    def _check(self, since_s: float, *, timeout_s: float | None = None) -> None:
-        # Inside a check already: a receiver, or an alias callable, that reads.
+    def _look(self, since_s: float) -> None:
+        """Check, and again until it succeeds or the journal is away: others may commit between two locks."""
+        for _ in range(_MAX_LOOKS):
+            if self._is_away() or not self._check(since_s) or self._relay.progress.failure is None:
+                return
+            sleep(_RETRY_S)
+        self._given_up_s = self._relay.progress.failing_since_s
+
+    def _is_away(self) -> bool:
+        failing_since_s = self._relay.progress.failing_since_s
+        return self._clock.monotonic_s() - failing_since_s > _LOCKED_S or failing_since_s == self._given_up_s
+
+    def _check(self, since_s: float, *, timeout_s: float | None = None) -> bool:
+        """Say whether a check is over; there is none inside a check: in a receiver that reads, for one."""
         with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout):
             self._relay.actor_ref.ask(CatchUp(since_s), timeout=timeout_s)
+            return True
+        return False
 
     def _is_listening(self) -> bool:
         return self._applied.is_awaited or self._hearers.is_listening()

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.events import AppliedEvent
+from hermes_cache.errors import JournalUnavailableError
 
 _KEY = SessionListKey("work")
 _WAIT_S = 10.0
@@ -21,6 +22,19 @@ class _SlowJournal(MemoryJournal):
 
     def stamp(self) -> Hashable:
         self.may_answer.wait(_WAIT_S)
+        return super().stamp()
+
+
+class _LockedJournal(MemoryJournal):
+    """One that can be locked."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.locked = threading.Event()
+
+    def stamp(self) -> Hashable:
+        if self.locked.is_set():
+            raise JournalUnavailableError("the journal is locked; try again")
         return super().stamp()
 
 
@@ -72,3 +86,40 @@ def test_once_a_publisher_waited_in_vain_nobody_waits_until_the_journal_keeps_so
         assert spans_s[0] >= policy.journal_wait
         assert max(spans_s[1:]) < policy.journal_wait / 2
         assert cache.invalidate("work").committed
+
+
+def test_a_read_after_a_commit_sees_it_although_the_check_before_it_failed() -> None:
+    """J3: a journal that is locked for a moment is not away; each read looks for itself."""
+    store = MemoryStore()
+    journal, bus = _LockedJournal(store), Bus()
+    truth = ["old"]
+    policy = Policy(ttl=600.0, journal_interval=0.0)
+    reader = SessionListCache(lambda _key: {"sessions": truth.copy()}, bus=Bus(), journal=journal, policy=policy)
+    with reader, SessionListCache(bus=bus, journal=MemoryJournal(store), policy=policy):
+        reader.get(_KEY)
+        journal.locked.set()
+        while reader.health().healthy:
+            threading.Event().wait(0.001)
+        truth[0] = "new"
+        bus.session_list_changed.send(profile="work")
+        journal.locked.clear()
+
+        assert reader.get(_KEY)["sessions"] == ["new"]
+
+
+def test_reads_wait_for_a_locked_journal_once_then_they_go_on() -> None:
+    """J5: past a second it is away, and only its own thread looks whether it is back."""
+    journal = _LockedJournal(MemoryStore())
+    spans_s = []
+    policy = Policy(ttl=600.0, journal_interval=0.0)
+    cache = SessionListCache(lambda _key: {"sessions": []}, bus=Bus(), journal=journal, policy=policy)
+    with cache:
+        cache.get(_KEY)
+        journal.locked.set()
+        for _ in range(20):
+            began_s = time.monotonic()
+            cache.get(_KEY)
+            spans_s.append(time.monotonic() - began_s)
+
+    assert spans_s[0] < 1.5
+    assert sum(spans_s[1:]) < 0.5
