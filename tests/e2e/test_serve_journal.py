@@ -13,6 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
 from hermes_cache.adapters.blinker_bus import Bus
 from hermes_cache.cache import SessionListCache
@@ -105,6 +106,24 @@ def test_a_read_right_after_a_publish_never_sees_the_list_from_before(gateway: s
         outcomes.append(outcome(gateway))
 
     assert outcomes == ["built"] * 3
+
+
+def test_a_postgresql_journal_tells_a_gateway_the_same(home: Path, postgres_url: URL) -> None:
+    # Proves J3, W1, W3: the event comes by notification.
+    journal = postgres_url.render_as_string(hide_password=False)
+    with served("--home", str(home), "--journal", journal) as (process, url), Client(url) as client:
+        client.next()
+        outcome(url)
+
+        publish(journal, "--profile", "default", "--reason", "cron")
+        event, after = client.next(), outcome(url)
+        code, complaints, took_s = ended(process)
+
+    assert event is not None
+    assert (event.told["profile"], event.told["reason"]) == ("default", "cron")
+    assert after == "built"
+    assert (code, complaints) == (0, "")
+    assert took_s < 5
 
 
 def test_a_client_that_comes_back_after_a_restart_gets_what_it_missed_merged(home: Path, journal: str) -> None:
