@@ -73,7 +73,7 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a transaction that sees one moment."""
-        with self._translated(), self._ready().connect() as connection:
+        with self._connected() as connection:
             reader = connection.execution_options(isolation_level="REPEATABLE READ")
             with reader.begin():
                 yield reader
@@ -81,7 +81,7 @@ class PostgresDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a transaction that is committed at its end, and wakes who listens."""
-        with self._translated(), self._ready().begin() as connection:
+        with self._connected() as connection, connection.begin():
             yield connection
             connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": _CHANNEL})
 
@@ -110,7 +110,18 @@ class PostgresDatabase:
         self._closed.set()
         with self._waiting:
             self._hang_up()
-        self._engine.dispose()
+        self._engine.pool.dispose()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with self._translated():
+            try:
+                with self._ready().connect() as connection:
+                    yield connection
+            finally:
+                if self._closed.is_set():
+                    # This connection came back to the pool after `close` had emptied it.
+                    self._engine.pool.dispose()
 
     def _ready(self) -> Engine:
         preparing = self._preparing

@@ -77,8 +77,12 @@ class _Opened:
 
     def close(self) -> None:
         self.held.close()
-        self.holder.dispose()
-        self.engine.dispose()
+        self.holder.pool.dispose()
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        # Not the engine's own dispose, which puts a new pool in the place of the one that others still return to.
+        self.engine.pool.dispose()
 
 
 class SqliteDatabase:
@@ -117,13 +121,13 @@ class SqliteDatabase:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a transaction that sees one moment."""
-        with self._translated(), self._current().connect() as connection, connection.begin():
+        with self._connected() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a transaction that no other writer shares, committed at its end."""
-        with self._translated(), self._current().connect() as connection:
+        with self._connected() as connection:
             writer = connection.execution_options(hermes_cache_writes=True)
             with writer.begin():
                 yield writer
@@ -154,10 +158,21 @@ class SqliteDatabase:
             finally:
                 lock.release()
 
-    def _current(self) -> Engine:
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with self._translated():
+            opened = self._current()
+            try:
+                with opened.engine.connect() as connection:
+                    yield connection
+            finally:
+                if opened is not self._opened:
+                    opened.close_idle()
+
+    def _current(self) -> _Opened:
         lock = self._locked(_BUSY_TIMEOUT_S)
         try:
-            return self._look(_BUSY_TIMEOUT_S).engine
+            return self._look(_BUSY_TIMEOUT_S)
         finally:
             lock.release()
 
@@ -214,7 +229,7 @@ class SqliteDatabase:
             poolclass=QueuePool,
             max_overflow=-1,
         )
-        event.listen(engine, "connect", self._set_up)
+        event.listen(engine, "connect", partial(self._set_up, timeout_s))
         event.listen(engine, "begin", partial(self._begin, timeout_s))
         return engine
 
@@ -237,9 +252,18 @@ class SqliteDatabase:
                     raise
             sleep(_RETRY_S)
 
-    def _set_up(self, connection: DBAPIConnection, _record: object) -> None:
+    def _set_up(self, timeout_s: float, connection: DBAPIConnection, _record: object) -> None:
+        try:
+            self._set_modes(connection, timeout_s)
+        except BaseException:
+            # The pool forgets a connection that was refused, and leaves it open.
+            connection.close()
+            raise
+
+    def _set_modes(self, connection: DBAPIConnection, timeout_s: float) -> None:
         expected = "wal" if self._wal else "persist"
-        mode = _run(connection, f"PRAGMA journal_mode={expected}")
+        # Where several make a file and change its mode at once, SQLite fails without having waited.
+        mode = self._at_last(partial(_run, connection, f"PRAGMA journal_mode={expected}"), timeout_s)
         if mode != expected:
             told = f"its journal mode is {mode} and cannot be made {expected} while others have it open"
             raise JournalSetupError(str(self._path), f"{told}; let all processes use the same SQLite library")

@@ -1,11 +1,12 @@
 """What is peculiar to a journal in an SQLite file: processes, forks, damage, replacement (rules J1 to J6, L2)."""
 
+import gc
 import multiprocessing
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -39,6 +40,14 @@ def _at(file: Path) -> SqlAlchemyJournal:
 def _change(file: Path, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(statement, values)
+
+
+def _files_open() -> set[str]:
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(str(link.readlink()))
+    return found
 
 
 def _schema(file: Path) -> list[str]:
@@ -199,6 +208,25 @@ def test_a_journal_restored_from_an_older_copy_is_told(file: Path, journal: SqlA
 
     with pytest.raises(JournalGapError, match="differently"):
         journal.read(place)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not list open files")
+def test_a_journal_closed_beside_a_transaction_leaves_no_file_open(file: Path, journal: SqlAlchemyJournal) -> None:
+    """L1: another thread closes it; nothing waits for the garbage collector."""
+    journal.append(numbered([1]))
+    gc.disable()
+    try:
+        with journal._database.reading() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM hermes_cache_events").all()
+            closer = Thread(target=journal.close)
+            closer.start()
+            closer.join(_WAIT_S)
+            open_meanwhile = _files_open()
+
+        assert str(file) in open_meanwhile
+        assert str(file) not in _files_open()
+    finally:
+        gc.enable()
 
 
 def test_what_is_no_database_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
