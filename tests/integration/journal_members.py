@@ -234,6 +234,14 @@ def await_applied(here: Inside, ids: set[str], wait_s: float = WAIT_S) -> float:
     raise TimeoutError(f"{len(ids - moments.keys())} of {len(ids)} events did not come within {wait_s} s")
 
 
+def await_written(here: Inside) -> None:
+    """Wait until all that was published here is committed."""
+    ends_at_s = time.monotonic() + WAIT_S
+    while pending := here.cache.stats().journal_pending:
+        assert time.monotonic() < ends_at_s, f"{pending} events are not committed"
+        threading.Event().wait(0.005)
+
+
 def await_stale_reads(here: Inside, number: int) -> float:
     """Read until the number is there; give the moment at which the last read began that got an older one."""
     last_s = -1.0
@@ -258,19 +266,20 @@ def hear(here: Inside, changes: int, *, busy: bool) -> dict[str, float]:
     return heard
 
 
-def publish_until(here: Inside, stop: Path, acked: Path, *, threads: int = 1, most: int = 10**9) -> None:
+def publish_until(here: Inside, stop: Path, acked: Path, *, threads: int = 1, pause_s: float = 0.0) -> None:
     """Publish on some threads until a file is there; keep the ids of what was committed in another file.
 
     Each line is in the system's hands before the next event is published, so it outlives this process.
     """
-    numbers = iter(range(most))
     with acked.open("ab", buffering=0) as notes:
 
         def publish_on() -> None:
-            while not stop.exists() and next(numbers, None) is not None:
+            while not stop.exists():
                 ticket, committed = here.publish()
                 if committed:
                     notes.write(f"{ticket}\n".encode())
+                if pause_s:
+                    threading.Event().wait(pause_s)
 
         running = [threading.Thread(target=publish_on) for _ in range(threads)]
         for thread in running:
