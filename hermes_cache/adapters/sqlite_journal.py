@@ -7,6 +7,9 @@ included. It does not see that the file was replaced, so each call looks at the 
 SQLite waits for a lock with pauses that grow to 100 ms. Where two others commit one after the other it sleeps over
 every gap between them, for seconds; so here it is asked anew all the while.
 
+SQLite keeps the locks of a process in its memory, where a forked child finds those that other threads held: it
+could never lock the file itself, or would read without a lock. So a fork waits for the calls that run.
+
 Write-ahead logging is used only with an SQLite that is free of the WAL-reset bug, by which two connections that
 write and checkpoint at one moment can corrupt a file; else the rollback journal, which never had it, and whose
 file is kept between commits: without that they take two to four times as long. Commits are synced to the disk in
@@ -33,7 +36,7 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from hermes_cache.adapters.file_systems import MOUNTS, network_file_system
 from hermes_cache.adapters.journal_tables import prepare
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
-from hermes_cache.forks import after_fork_in_child
+from hermes_cache.forks import ForkGate, after_fork_in_child
 from hermes_cache.ports import Level
 
 _BUSY_TIMEOUT_S: Final = 2.5
@@ -111,6 +114,7 @@ class SqliteDatabase:
         self._inherited: list[object] = []
         self._lock = Lock()
         self._closed = Event()
+        self._unforked = ForkGate()
         after_fork_in_child(self._start_anew)
 
     @property
@@ -150,7 +154,7 @@ class SqliteDatabase:
         self._forget()
 
     def _stamp(self, timeout_s: float) -> tuple[int, object]:
-        with self._translated():
+        with self._unforked, self._translated():
             lock = self._locked(timeout_s)
             try:
                 opened = self._look(timeout_s)
@@ -160,7 +164,7 @@ class SqliteDatabase:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        with self._translated():
+        with self._unforked, self._translated():
             opened = self._current()
             try:
                 with opened.engine.connect() as connection:
