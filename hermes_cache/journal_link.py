@@ -159,12 +159,14 @@ class JournalLink:
     def missed_since(self, journal: str, seq: int) -> list[AppliedEvent] | None:
         """Give the events after a number of the journal of that name, and this process's that are on their way.
 
-        None where they are too many, or damaged.
+        None where they are too many, or damaged, or the journal is known to be away.
 
         Raises:
             JournalError: They are gone, or the journal cannot be read.
         """
         life = self.life()
+        if life.status.failure is not None:
+            return None
         on_their_way, missed = life.uncommitted(), []
         for part in parts_after(life.journal, Place(journal, seq)):
             missed += [recorded.event for recorded in part.recorded]

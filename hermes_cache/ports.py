@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from hermes_cache.core.content import Content
-from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.overlay import LiveSession
 from hermes_cache.core.stamps import SETTINGS_PART
@@ -245,6 +245,9 @@ class Journal(Protocol):
             JournalGapError: The events after the place are compacted, or the place is none of this journal.
             JournalDamagedError: The next event is damaged; those before it were given by earlier calls.
         """
+
+    def seq_of(self, event_id: EventId, /) -> int | None:
+        """Give an event's sequence number; None where it is not kept: compacted, or never appended."""
 
     def end(self) -> Place:
         """Give the place of one who has read everything."""

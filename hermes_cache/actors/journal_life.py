@@ -19,7 +19,7 @@ from hermes_cache.actors.tail import Tail
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import JournalUnavailableError, MailboxReentryError
+from hermes_cache.errors import JournalError, JournalUnavailableError, MailboxReentryError
 from hermes_cache.ports import Clock, Journal
 
 logger = logging.getLogger(__name__)
@@ -152,6 +152,8 @@ class JournalLife:
         if self._applied.has(event_id):
             return True
         self.insist()
+        if self._is_behind(event_id):
+            return True
         found = self._applied.wait_for(event_id, timeout_s, unless=self._is_cut_off, began=self._tail.wake)
         if not found and self._is_cut_off():
             raise self._cut_off()
@@ -203,6 +205,15 @@ class JournalLife:
             self._relay.actor_ref.ask(CatchUp(since_s), timeout=timeout_s)
             return True
         return False
+
+    def _is_behind(self, event_id: EventId) -> bool:
+        """Say whether an event's place is one that this process has passed; it remembers so many ids alone."""
+        passed = self._relay.progress.seq
+        try:
+            seq = self.journal.seq_of(event_id)
+        except JournalError:
+            return False
+        return seq is not None and passed is not None and seq <= passed
 
     def _is_listening(self) -> bool:
         return self._applied.is_awaited or self._hearers.is_listening()

@@ -118,9 +118,11 @@ class Tail:
 
     def _patience_s(self) -> float:
         """Give the time to wait: while it is read densely, so short that no reader has to check (J3)."""
-        dense = self._clock.monotonic_s() - self.read_s < _DENSE_S
         interval_s = self._policy.journal_interval
-        return min(interval_s / 2, _POLL_S) if dense and interval_s else _POLL_S
+        if self._journal.level != "host" or not interval_s:
+            return _POLL_S
+        dense = self._clock.monotonic_s() - self.read_s < _DENSE_S
+        return min(interval_s / 2, _POLL_S) if dense else _POLL_S
 
     def _compact_when_due(self) -> None:
         now_s, seq = self._clock.monotonic_s(), self._relay.progress.seq or 0

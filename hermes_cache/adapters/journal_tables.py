@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from hermes_cache.core.codec import checksum, decode, encode, verified
-from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError
 from hermes_cache.ports import Place, Recorded, Snapshot
 
@@ -142,6 +142,12 @@ def read_end(connection: Connection) -> Place:
         JournalDamagedError: The row that keeps it is damaged, and with it the whole journal.
     """
     return _checked_end(connection, _END)
+
+
+def read_seq(connection: Connection, event_id: EventId) -> int | None:
+    """Give the number of an event; None where it is not kept."""
+    mark = str(event_id)
+    return _known(connection, [mark]).get(mark)
 
 
 def read_after(connection: Connection, after: Place, limit: int) -> list[Recorded]:

@@ -9,7 +9,7 @@ from itertools import islice
 from threading import Condition
 from uuid import uuid4
 
-from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalGapError, JournalUnavailableError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
@@ -96,6 +96,12 @@ class MemoryJournal:
             if after.mark and after.seq and after.mark != store.mark(after.seq):
                 raise JournalGapError(after.seq, "the journal went on differently from there")
             return list(islice(store.after(after.seq), limit))
+
+    def seq_of(self, event_id: EventId, /) -> int | None:
+        """Give an event's sequence number."""
+        with self._opened() as store:
+            recorded = store.events.get(str(event_id))
+            return recorded.place.seq if recorded else None
 
     def end(self) -> Place:
         """Give the place of one who has read everything."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from hermes_cache.adapters import journal_tables as tables
 from hermes_cache.adapters.sqlite_journal import SqliteDatabase
-from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalSetupError
 from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
 
@@ -67,6 +67,11 @@ class SqlAlchemyJournal:
         """Give the events after a place, oldest first."""
         with self._database.reading() as connection:
             return tables.read_after(connection, after, limit)
+
+    def seq_of(self, event_id: EventId, /) -> int | None:
+        """Give an event's sequence number."""
+        with self._database.reading() as connection:
+            return tables.read_seq(connection, event_id)
 
     def end(self) -> Place:
         """Give the place of one who has read everything."""

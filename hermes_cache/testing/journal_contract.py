@@ -62,6 +62,16 @@ class JournalContract:
             assert one.level in get_args(Level)
             assert one.level == other.level
 
+    def test_an_event_is_found_by_its_id_while_it_is_kept(self) -> None:
+        """J8: and one that is compacted, or was never appended, is not."""
+        with self._two() as (writer, reader):
+            writer.append(numbered([7, 9]))
+            writer.compact(fold_ids, before_s=0.0, max_events=1)
+
+            found = [reader.seq_of(EventId("life", number)) for number in (7, 9, 11)]
+
+        assert found == [None, 2, None]
+
     def test_events_come_back_in_order_and_as_they_went(self) -> None:
         """J1: every kind of event, with its profile as it was published."""
         events: list[AppliedEvent] = [

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from threading import Condition
 
-from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.ports import FoldSnapshot, Journal, Level, Place, Recorded, Snapshot
 
@@ -59,6 +59,11 @@ class UnpluggableJournal:
         """Give the events after a place."""
         self._pass()
         return self._journal.read(after, limit=limit)
+
+    def seq_of(self, event_id: EventId, /) -> int | None:
+        """Give an event's sequence number."""
+        self._pass()
+        return self._journal.seq_of(event_id)
 
     def end(self) -> Place:
         """Give the place of one who has read everything."""

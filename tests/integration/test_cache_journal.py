@@ -194,6 +194,17 @@ def test_an_event_from_before_a_process_joined_counts_as_applied(url: str) -> No
         assert there.cache.lookup(_KEY, at_least=ticket, timeout=5.0).outcome == "built"
 
 
+def test_an_event_of_a_forgotten_incarnation_counts_as_applied_while_the_journal_keeps_it() -> None:
+    """J8: as many short-lived publishers came since as are remembered."""
+    journal = MemoryJournal()
+    process = _Process(journal)
+    said = [SessionListChanged(id=EventId(f"life{life}", 1), at_s=1.0) for life in range(4_200)]
+    journal.append(said)
+
+    with _processes(process):
+        assert process.cache.lookup(_KEY, at_least="life0:1", timeout=5.0).outcome == "built"
+
+
 def test_a_ticket_that_nobody_wrote_is_waited_for_no_longer_than_the_read_may(url: str) -> None:
     """J8, R6"""
     process = _Process(url)
