@@ -18,6 +18,7 @@ from hermes_cache.adapters.sqlalchemy_journal import journal_at, without_passwor
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
+from hermes_cache.errors import CacheStoppedError
 from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.ports import Clock, Journal, Place
 
@@ -103,7 +104,11 @@ class JournalLink:
 
     def __call__(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Take what is published on the bus."""
-        return self.life().put(event)
+        try:
+            return self.life().put(event)
+        except CacheStoppedError:
+            # The last user left meanwhile: from now on nobody asks for it to be kept.
+            return _unknown
 
     @property
     def is_used(self) -> bool:
@@ -111,22 +116,16 @@ class JournalLink:
         return bool(self._users)
 
     def life(self) -> JournalLife:
-        """Give this process's part in the journal, which is started where it is not."""
-        if self._life is None:
+        """Give this process's part in the journal, which is started where it is not.
+
+        Raises:
+            CacheStoppedError: Nobody uses it any more.
+        """
+        life = self._life
+        if life is None:
             with self._lock:
-                if self._life is None:
-                    life = JournalLife(
-                        self._journal,
-                        policy=self._policy,
-                        clock=self._clock,
-                        applied=self._applied,
-                        hearers=self,
-                        on_loss=self._hear_of_loss,
-                    )
-                    self._notifier = Notifier(self._tell_receivers, size=_MAX_UNHEARD)
-                    self._life = life
-                    life.start()
-        return self._life
+                life = self._life or self._started()
+        return life
 
     @property
     def status(self) -> JournalStatus | None:
@@ -148,7 +147,6 @@ class JournalLink:
                 return True
             ended = life.stop(timeout_s, close=life.journal is not self._named)
             self._notifier.stop(0)
-            self._journal = _opened(self._named)
             return ended
 
     def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
@@ -195,6 +193,22 @@ class JournalLink:
         for user in self._users.copy():
             user.hear_place(place.journal, place.seq)
 
+    def _started(self) -> JournalLife:
+        if not self._users:
+            raise CacheStoppedError
+        life = JournalLife(
+            self._journal,
+            policy=self._policy,
+            clock=self._clock,
+            applied=self._applied,
+            hearers=self,
+            on_loss=self._hear_of_loss,
+        )
+        self._notifier = Notifier(self._tell_receivers, size=_MAX_UNHEARD)
+        self._life = life
+        life.start()
+        return life
+
     def _hear_of_loss(self, settings: bool) -> None:  # noqa: FBT001 - told by the writer
         event = SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s())
         self._say(event if settings else self._unscoped("journal_overrun"))
@@ -231,6 +245,10 @@ class JournalLink:
         """Begin anew after a fork: what was inherited is neither used nor freed (L2)."""
         self._inherited = (*self._inherited, self._life, self._journal)
         self._begin()
+
+
+def _unknown() -> None:
+    """Say that nothing is known of a commit."""
 
 
 def _opened(journal: Named) -> Journal:
