@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
@@ -97,10 +98,12 @@ class PostgresServer:
         self._process.send_signal(number)
         self._process.wait(_WAIT_S)
         for other in others:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(other, number)
-            except ProcessLookupError:
-                continue
+        # A server refuses to start while one of an earlier one's processes still holds its memory.
+        ends_at_s = monotonic() + _WAIT_S
+        while any(_lives(other) for other in others) and monotonic() < ends_at_s:
+            sleep(0.01)
 
     def _started(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
@@ -117,15 +120,20 @@ class PostgresServer:
 
 
 def _children(parent: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            found.append(int(stat.parent.name))
-    return found
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return [pid for pid in pids if _state_and_parent(pid)[1] == str(parent)]
+
+
+def _lives(pid: int) -> bool:
+    return _state_and_parent(pid)[0] not in {"Z", "X"}
+
+
+def _state_and_parent(pid: int) -> tuple[str, str]:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "X", ""
+    return fields[0], fields[1]
 
 
 def _reachable(binaries: Path, folder: Path) -> Path:
