@@ -42,8 +42,8 @@ from hermes_cache.ports import Level
 _BUSY_TIMEOUT_S: Final = 2.5
 """How long a lock of another process is waited for: commits take milliseconds, somebody's backup longer."""
 
-_STAMP_TIMEOUT_S: Final = 0.05
-"""A reader asks for the stamp, so it is not held up by a lock for longer."""
+_STAMP_TIMEOUT_S: Final = 0.5
+"""A reader asks for the stamp. Past it the journal counts as away; commits that follow one another took 50 ms."""
 
 _RETRY_S: Final = 0.0005
 """Locks are held for 1 to 2 ms; four processes that append without a pause all get on with this."""

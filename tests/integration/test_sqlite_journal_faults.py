@@ -62,7 +62,7 @@ def _hold(path: str, told: Connection) -> None:
 def test_a_reader_is_not_held_up_by_a_lock_that_stays(
     file: Path, journal: SqlAlchemyJournal, *, opened: bool
 ) -> None:
-    """J3: the stamp waits 50 ms, whether or not the journal was opened before."""
+    """J3: the stamp waits half a second, whether or not the journal was opened before."""
     journal.append(numbered([1]))
     before = journal.stamp()
     if not opened:
