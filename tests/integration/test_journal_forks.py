@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import URL
 
 from hermes_cache import Policy
-from tests.integration import journal_members as acts
+from tests.integration import journal_acts as acts
 from tests.integration.journal_members import KEY, Inside, Member, inside
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -17,8 +17,9 @@ from hermes_cache import Policy
 from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.testing.journal_contract import numbered
-from tests.integration import journal_members as acts
-from tests.integration.journal_members import Inside, Member, inside, percentile
+from tests.integration import journal_acts as acts
+from tests.integration.journal_acts import percentile
+from tests.integration.journal_members import WAIT_S, Inside, Member, inside, members
 
 Record = Callable[[str, object], None]
 
@@ -126,7 +127,7 @@ def test_a_subscriber_elsewhere_hears_of_every_event(
 
 
 def _await_publication(here: Inside, session_id: str) -> None:
-    ends_at_s = time.monotonic() + acts.WAIT_S
+    ends_at_s = time.monotonic() + WAIT_S
     while session_id not in {getattr(event, "session_id", None) for event in acts.applied(here)}:
         assert time.monotonic() < ends_at_s
         Event().wait(0.005)
@@ -169,7 +170,7 @@ def _writer(url: str, truth: Path, acked: Path, stop: Path) -> Member:
 
 
 def _await_line(file: Path) -> None:
-    ends_at_s = time.monotonic() + acts.WAIT_S
+    ends_at_s = time.monotonic() + WAIT_S
     while not (file.exists() and file.stat().st_size):
         assert time.monotonic() < ends_at_s, "the writer never got through"
         Event().wait(0.005)
@@ -336,7 +337,7 @@ def test_reads_and_own_events_go_on_while_the_journal_is_away(
     folder, locked = _file(url).parent, truth.parent / "locked"
 
     with ExitStack() as stack:
-        there, locker = acts.members(stack, url, truth, policy, number=2)
+        there, locker = members(stack, url, truth, policy, number=2)
         here = stack.enter_context(inside(url, truth, policy))
         _await_all([here], [there, locker], {here.publish()[0]})
         if away == "locked":
@@ -346,7 +347,7 @@ def test_reads_and_own_events_go_on_while_the_journal_is_away(
             folder.rename(truth.parent / "elsewhere")
         there.begin(acts.endure, seconds)
         own = [here.publish() for _ in range(5)]
-        lived = there.end(acts.endure, seconds + acts.WAIT_S)
+        lived = there.end(acts.endure, seconds + WAIT_S)
         refused = (there.ask(acts.read_fresh), there.ask(acts.read_at_least, own[0][0]))
         if away == "locked":
             locked.unlink()
