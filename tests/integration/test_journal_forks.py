@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import URL
 
 from hermes_cache import Policy
+from hermes_cache.forks import ForkGate
 from tests.integration import journal_acts as acts
 from tests.integration.journal_members import KEY, Inside, Member, inside
 
@@ -176,3 +177,30 @@ def _is_sound(url: str) -> bool:
         return True
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         return bool(connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_waits_for_who_is_inside_a_gate_and_lets_nobody_in_meanwhile() -> None:
+    """L2"""
+    gate, entered, order = ForkGate(), threading.Event(), []
+
+    def stay() -> None:
+        with gate:
+            entered.set()
+            threading.Event().wait(0.2)
+            order.append("out")
+
+    staying = threading.Thread(target=stay)
+    staying.start()
+    entered.wait(_CHILD_S)
+    pid = os.fork()
+    if pid == 0:
+        with gate:
+            os._exit(len(order))
+    order.append("forked")
+    staying.join()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    with gate:
+        assert order == ["out", "forked"]
+    assert status == 1
