@@ -23,6 +23,7 @@ class Applied:
         self._changed = Condition()
         self._agreed = AgreedState()
         self._unfolded: deque[AppliedEvent] = deque()
+        self._since_prepared: deque[AppliedEvent] = deque(maxlen=0)
         self._waiting = 0
 
     @property
@@ -41,14 +42,21 @@ class Applied:
 
     def note(self, event: AppliedEvent) -> None:
         """Note an event; who waits for one is woken by `tell`."""
+        # In this order: a restart between the two must find it in one of them.
+        self._since_prepared.append(event)
         self._unfolded.append(event)
         if len(self._unfolded) > _MAX_UNFOLDED:
             self.agreed  # noqa: B018 - folds
 
+    def prepare_restart(self) -> None:
+        """Remember what is noted from now on, for `restart`: it may be said while the journal is read."""
+        self._since_prepared = deque(maxlen=_MAX_UNFOLDED)
+
     def restart(self, agreed: AgreedState) -> None:
-        """Take over what a journal amounts to; what was noted and is not folded comes on top."""
+        """Take over what a journal amounts to; what was noted since `prepare_restart` comes on top."""
         with self._changed:
-            self._agreed = agreed
+            self._agreed = agreed.after(self._since_prepared.copy())
+            self._since_prepared = deque(maxlen=0)
             self._changed.notify_all()
 
     def tell(self) -> None:

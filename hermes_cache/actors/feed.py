@@ -5,10 +5,10 @@ lock is re-entrant: a finalizer or a signal handler may publish or close a subsc
 Source: rules E7, E8.
 """
 
+import logging
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from threading import RLock
@@ -22,6 +22,8 @@ from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted
 from hermes_cache.core.feed_versions import FeedVersion
 from hermes_cache.errors import JournalError
 from hermes_cache.forks import after_fork_in_child
+
+logger = logging.getLogger(__name__)
 
 MissedSince: TypeAlias = Callable[[str, int], Iterable[AppliedEvent] | None]
 """Gives the events after a sequence number of the journal of that name, oldest first.
@@ -172,13 +174,22 @@ class Feed:
             if number is None or self._knows(version):
                 return None
             starts = self._profiles.copy()
-        # What cannot be read is not known; the journal's other readers tell why.
-        with suppress(JournalError):
-            events = self.missed_since(version.journal, version.seq)
-            if events is not None:
-                missed = merge_all(self._changes(events, number, profile, starts))
-                return _Start(number, (missed,) if missed else (), restarted=True)
+        events = self._read_missed(version)
+        if events is not None:
+            missed = merge_all(self._changes(events, number, profile, starts))
+            return _Start(number, (missed,) if missed else (), restarted=True)
         return None
+
+    def _read_missed(self, version: FeedVersion) -> Iterable[AppliedEvent] | None:
+        """Give what was said after a version's place; what cannot be read is not known."""
+        try:
+            return self.missed_since(version.journal, version.seq)
+        except JournalError:
+            # The journal's other readers tell why.
+            return None
+        except Exception:
+            logger.warning("hermes_cache.missed_not_read", exc_info=True)
+            return None
 
     def _changes(
         self, events: Iterable[AppliedEvent], number: int, profile: str | None, starts: OrderedDict[str, str]

@@ -72,7 +72,9 @@ class JournalLife:
         self._applied = applied
         self._hearers = hearers
         self._writer = JournalWriter(journal, clock=clock, wait_s=policy.journal_wait, on_loss=on_loss)
-        self._relay = Relay(journal, clock=clock, applied=applied, hearers=hearers)
+        self._relay = Relay(
+            journal, clock=clock, applied=applied, hearers=hearers, uncommitted=self._writer.uncommitted
+        )
         self._tail = Tail(journal, self._relay, clock, policy, is_listening=self._is_listening)
         for actor in (self._writer, self._relay):
             actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
@@ -97,8 +99,10 @@ class JournalLife:
 
     def put(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Hand an event of this process to the journal, as `JournalWriter.put` does."""
+        # In this order: a join must find it in the buffer, if it does not see it noted.
+        committed = self._writer.put(event)
         self._applied.note(event)
-        return self._writer.put(event)
+        return committed
 
     def follow_closely(self) -> None:
         """Wait for news rather than look now and then: somebody began to listen."""

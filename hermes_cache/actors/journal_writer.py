@@ -145,6 +145,8 @@ class JournalWriter(MailboxActor):
             if len(group) > 1:
                 return all(self._append([one]) for one in group)
             self._refuse(*group[0], refusal)
+            # It answered, so it is there: what comes next is written at once.
+            self._succeed([])
             return True
         except Exception as failure:  # noqa: BLE001 - a user's journal; logged by `_fail`
             self._fail(failure)

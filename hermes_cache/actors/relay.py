@@ -7,7 +7,7 @@ without everything being outdated. Source: rules J1 to J5.
 """
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from math import inf
 from threading import Event
@@ -77,6 +77,7 @@ class Relay(MailboxActor):
         clock: The time.
         applied: What this process applied.
         hearers: Who hears of it.
+        uncommitted: Gives what this process said and the journal may not have yet.
 
     Attributes:
         progress: What the last checks came to; it may be looked at from any thread.
@@ -85,7 +86,15 @@ class Relay(MailboxActor):
         is_applying: Whether a check found something, and applies it now.
     """
 
-    def __init__(self, journal: Journal, *, clock: Clock, applied: Applied, hearers: Hearers) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        clock: Clock,
+        applied: Applied,
+        hearers: Hearers,
+        uncommitted: Callable[[], list[AppliedEvent]],
+    ) -> None:
         super().__init__(clock=clock.monotonic_s)
         self.progress = Progress(clock.monotonic_s())
         self.seen: Hashable = _NEVER_SEEN
@@ -94,6 +103,7 @@ class Relay(MailboxActor):
         self._journal = journal
         self._applied = applied
         self._hearers = hearers
+        self._uncommitted = uncommitted
         self._place: Place | None = None
         self._missed: str | None = None
 
@@ -150,14 +160,16 @@ class Relay(MailboxActor):
         self._hearers.hear_place(part.place)
 
     def _join(self) -> None:
-        """Take a place at the end, with the agreed state as of it (J2)."""
+        """Take a place at the end, with the agreed state as of it (J2), and what is on its way there."""
+        self._applied.prepare_restart()
+        on_their_way = self._uncommitted()
         replayed = replay(self._journal)
         if replayed.damaged:
             logger.warning("hermes_cache.journal_damaged", extra={"hermes_cache.seqs": replayed.damaged})
         known = self._applied.agreed
         for event in replayed.agreed.stream_events():
             self._hearers.hear(event, applied=known.has(event.id))
-        self._applied.restart(replayed.agreed)
+        self._applied.restart(replayed.agreed.after(on_their_way))
         if self._missed is not None:
             self._hearers.hear_of_gap(self._missed)
             self._missed = None

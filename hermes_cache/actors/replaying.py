@@ -90,7 +90,7 @@ def _start_of(journal: Journal) -> Replay:
     except JournalDamagedError as damaged:
         if damaged.seq is None:
             raise
-        return Replay(Place(journal.end().journal, damaged.seq), AgreedState(), (damaged.seq,))
+        return Replay(_passed(journal, journal.end().journal, damaged.seq), AgreedState(), (damaged.seq,))
     if snapshot is None:
         return Replay(Place(journal.end().journal), AgreedState())
     try:
@@ -118,5 +118,11 @@ def _part_after(journal: Journal, place: Place) -> Part:
     except JournalDamagedError as damaged:
         if damaged.seq is None:
             raise
-        return Part((), Place(place.journal, damaged.seq), damaged)
+        return Part((), _passed(journal, place.journal, damaged.seq), damaged)
     return Part(recorded, recorded[-1].place if recorded else place)
+
+
+def _passed(journal: Journal, name: str, seq: int) -> Place:
+    """Give the place behind what is damaged; at the end with its mark, or a restored journal would not be told."""
+    end = journal.end()
+    return end if (end.journal, end.seq) == (name, seq) else Place(name, seq)

@@ -1,0 +1,182 @@
+"""What a journal's writer and relay remember when the journal was away, damaged or replaced."""
+
+from collections.abc import Iterable, Sequence
+
+from hermes_cache.actors.applied import Applied
+from hermes_cache.actors.feed import Feed
+from hermes_cache.actors.journal_writer import Flush, JournalWriter
+from hermes_cache.actors.relay import CatchUp, Relay
+from hermes_cache.actors.replaying import parts_after, replay
+from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
+from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged, StreamStarted
+from hermes_cache.errors import JournalDamagedError, JournalError, JournalUnavailableError
+from hermes_cache.ports import Place, Recorded, Snapshot
+from hermes_cache.testing import ManualClock
+
+
+class _Hearers:
+    """Hear nothing, but publish at the same time."""
+
+    def __init__(self, applied: Applied) -> None:
+        self._applied = applied
+
+    def is_listening(self) -> bool:
+        return False
+
+    def hear(self, event: AppliedEvent, *, applied: bool) -> None:
+        pass
+
+    def hear_of_gap(self, reason: str) -> None:
+        pass
+
+    def hear_place(self, place: Place) -> None:
+        pass
+
+
+class _PublishedMeanwhile(MemoryJournal):
+    """A journal whose process says one more event just when it is read."""
+
+    def __init__(self, applied: Applied, event: AppliedEvent) -> None:
+        super().__init__()
+        self._applied_here = applied
+        self._event = event
+
+    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+        recorded = super().read(after, limit=limit)
+        self._applied_here.note(self._event)
+        assert self._applied_here.has(self._event.id)
+        return recorded
+
+
+class _Choosy(MemoryJournal):
+    """A journal that does as it is told: it is away, or refuses an event for good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: JournalError | None = None
+
+    def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
+        if self.failure is not None:
+            raise self.failure
+        return super().append(events)
+
+
+class _Damaged(MemoryJournal):
+    """A journal of which one row, or the snapshot, cannot be read."""
+
+    def __init__(self, store: MemoryStore, seq: int, *, snapshot: bool = False) -> None:
+        super().__init__(store)
+        self._seq = seq
+        self._snapshot_too = snapshot
+
+    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+        recorded = super().read(after, limit=min(limit, max(1, self._seq - 1 - after.seq)))
+        if recorded and recorded[0].place.seq == self._seq:
+            raise JournalDamagedError(self._seq, "its checksum is wrong")
+        return recorded
+
+    def snapshot(self) -> Snapshot | None:
+        if self._snapshot_too:
+            raise JournalDamagedError(self._seq, "its checksum is wrong")
+        return super().snapshot()
+
+
+def _changed(number: int, profile: str | None = None) -> SessionListChanged:
+    return SessionListChanged(id=EventId("life", number), at_s=float(number), profile=profile)
+
+
+def _started(number: int) -> StreamStarted:
+    return StreamStarted(id=EventId("life", number), at_s=float(number), stream_id=f"turn {number}")
+
+
+def _relay(journal: MemoryJournal, applied: Applied, uncommitted: Iterable[AppliedEvent] = ()) -> Relay:
+    return Relay(
+        journal,
+        clock=ManualClock(),
+        applied=applied,
+        hearers=_Hearers(applied),
+        uncommitted=lambda: list(uncommitted),
+    )
+
+
+def test_a_process_that_joins_remembers_what_it_said_and_the_journal_has_not() -> None:
+    """J1, J2"""
+    applied = Applied()
+    waiting = _started(1)
+    applied.note(waiting)
+    assert applied.has(waiting.id)
+
+    _relay(MemoryJournal(), applied, [waiting]).on_receive(CatchUp(since_s=2_000.0))
+
+    assert applied.has(waiting.id)
+    assert list(applied.agreed.streams) == ["turn 1"]
+
+
+def test_what_a_process_says_while_it_joins_is_remembered() -> None:
+    """J1, J2"""
+    applied = Applied()
+    event = _started(1)
+
+    _relay(_PublishedMeanwhile(applied, event), applied).on_receive(CatchUp(since_s=2_000.0))
+
+    assert applied.agreed.streams["turn 1"].started == event
+
+
+def test_an_event_that_is_refused_after_an_outage_holds_no_later_one_up() -> None:
+    """J5"""
+    journal = _Choosy()
+    writer = JournalWriter(journal, clock=ManualClock(), wait_s=0.0, on_loss=lambda _settings: None)
+    journal.failure = JournalUnavailableError("it is away")
+    refused = writer.put(_changed(1))
+    writer.on_receive(Flush())
+    journal.failure = JournalError("the event is too large")
+    writer.on_wake()
+    journal.failure = None
+
+    committed = writer.put(_changed(2))
+    writer.on_receive(Flush())
+
+    assert (refused(), committed(), writer.failure) == (False, True, None)
+
+
+def test_a_place_behind_a_damaged_row_at_the_end_tells_a_restored_journal() -> None:
+    """J5, I7"""
+    store = MemoryStore()
+    journal = _Damaged(store, 2)
+    journal.append([_changed(1), _changed(2)])
+
+    parts = list(parts_after(journal, Place(store.name)))
+    joined = replay(journal)
+
+    assert [(part.place, part.damaged is not None) for part in parts] == [
+        (Place(store.name, 1, "life:1"), False),
+        (Place(store.name, 2, "life:2"), True),
+    ]
+    assert joined.place == store.end
+
+
+def test_a_place_behind_a_damaged_snapshot_at_the_end_tells_a_restored_journal() -> None:
+    """J5, I7"""
+    store = MemoryStore()
+    journal = _Damaged(store, 2, snapshot=True)
+    journal.append([_changed(1), _changed(2)])
+    journal.compact(lambda _body, _events: b"", before_s=100.0, max_events=0)
+
+    joined = replay(journal)
+
+    assert (joined.place, joined.damaged) == (store.end, (2,))
+
+
+def test_a_journal_that_fails_as_it_should_not_makes_who_resumes_refresh_everything() -> None:
+    """E8"""
+
+    def fail(_journal: str, _seq: int) -> None:
+        raise RuntimeError("a journal of the user's own")
+
+    feed = Feed("feed", size=4, missed_since=fail)
+    feed.note_place("journal", 5)
+
+    change = feed.subscribe(since="journal:3:another:9").get(timeout=0)
+
+    assert change is not None
+    assert change.everything
