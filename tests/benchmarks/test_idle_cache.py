@@ -1,7 +1,8 @@
-"""A cache that nobody reads: no readers, no watch, no journal.
+"""A cache that nobody reads.
 
 One key held, read once with real stamps, then nothing for 5 s; counted are the wake-ups of all threads of this
-process but the one that counts. Linux alone tells them by thread.
+process but the one that counts. Linux alone tells them by thread. Then with an SQLite journal in which nothing
+happens, for 30 s: wake-ups, and the processor time of the process, without and with a subscriber.
 """
 
 import os
@@ -19,6 +20,10 @@ from tests.benchmarks.timing import Benchmark, run_once
 
 _SPAN_S = 5.0
 _MOST_UNTIL_IDLE_S = 20.0
+_JOURNAL_SPAN_S = 30.0
+_SETTLED_S = 2.0
+"""Past it a journal is not looked at for a read any more."""
+
 _TASKS = Path("/proc/self/task")
 
 
@@ -39,6 +44,36 @@ def test_an_idle_cache(benchmark: Benchmark, record: Callable[[Figure], None], t
 
     told = f"idle {idle_after_s:.0f} s after the last read"
     record(Figure("idle cache, wake-ups in 5 s", str(counted[0]), told, "", "0", counted[0] == 0))
+
+
+@pytest.mark.skipif(not _TASKS.is_dir(), reason="only Linux counts wake-ups by thread")
+@pytest.mark.parametrize("listens", [False, True])
+def test_an_idle_cache_with_a_journal(
+    benchmark: Benchmark, record: Callable[[Figure], None], tmp_path: Path, *, listens: bool
+) -> None:
+    """J3"""
+    bus = Bus()
+    journal = f"sqlite:///{tmp_path}/journal.db"
+    spent: list[tuple[int, float]] = []
+
+    with SessionListCache(lambda _key: {"sessions": []}, bus=bus, journal=journal) as cache:
+        subscription = cache.subscribe() if listens else None
+        cache.get(SessionListKey())
+        _wake_ups_in(_SETTLED_S)
+        run_once(benchmark, lambda: spent.append(_spent_in(_JOURNAL_SPAN_S)))
+        if subscription:
+            subscription.close()
+
+    wake_ups, busy_s = spent[0]
+    what = f"idle cache with a journal, {'one subscriber' if listens else 'no subscriber'}"
+    told = f"{wake_ups / _JOURNAL_SPAN_S:.0f} wake-ups a second"
+    record(Figure(f"{what}: of a core", f"{busy_s / _JOURNAL_SPAN_S:.2%}", told, ""))
+
+
+def _spent_in(span_s: float) -> tuple[int, float]:
+    began_s = time.process_time()
+    wake_ups = _wake_ups_in(span_s)
+    return wake_ups, time.process_time() - began_s
 
 
 def _await_idleness(until_s: float) -> None:

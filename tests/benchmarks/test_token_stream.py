@@ -1,50 +1,34 @@
 """A turn that streams beside a sidebar that is polled.
 
-One thread makes tokens: for each it waits 1 ms, as for the model, then computes for 0.1 ms and writes, as to the
-browser; so it gives the interpreter lock away twice a token and must get it back. Beside it 10 tabs poll one key
-twice a second each, a process commits 50 times a second to a home of 5,000 sessions with 125,000 messages, and the
-bus knows of the stream. Compared is the rate with the writer alone, in turns. The lock cache has a TTL of 2.5 s
-and builds in full.
+One thread makes tokens. Beside it 10 tabs poll one key twice a second each, a process commits 50 times a second
+to a home of 5,000 sessions with 125,000 messages, and the bus knows of the stream. Compared is the rate with the
+writer alone, in turns. The lock cache has a TTL of 2.5 s and builds in full.
 """
 
-import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Literal
 
 import pytest
 
 from hermes_cache import Bus, HermesHome, SessionListCache, SessionListKey
 from hermes_cache.hermes.sample import make_sample_home
-from tests.benchmarks.figures import Figure, in_units
+from tests.benchmarks.figures import Figure
 from tests.benchmarks.lock_cache import LockCache, stamp_of_home
-from tests.benchmarks.timing import Benchmark, run_once
+from tests.benchmarks.timing import Benchmark
+from tests.benchmarks.tokens import compared, record_streams
 
 _KEY = SessionListKey(show_cli=True, show_cron=True, show_previous_messaging=True)
 _TABS = 10
 _POLL_S = 0.5
-_MODEL_S = 0.001
+_ROUNDS = 2
 _SPAN_S = 12.0
 """Longer than the streaming TTL, so that a refresh by age falls into it."""
-
-_ROUNDS = 2
-_LEAST = 0.97
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """How tokens came: so many a second, and the longest pause between two."""
-
-    rate_per_s: float
-    longest_gap_s: float
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +63,10 @@ def test_a_stream_beside_the_cache(
                 yield
             bus.stream_stopped.send(None, stream_id="turn")
 
-        streams = _measured(benchmark, beside)
+        streams = compared(benchmark, beside, rounds=_ROUNDS, span_s=_SPAN_S)
     hermes.close()
 
-    _record(record, what, streams, ">= 97 %" if executor == "processes" else "")
+    record_streams(record, what, streams, ">= 97 %" if executor == "processes" else "")
 
 
 @pytest.mark.timeout(300)
@@ -90,62 +74,9 @@ def test_a_stream_beside_the_lock_cache(
     benchmark: Benchmark, record: Callable[[Figure], None], home: Path
 ) -> None:
     locked = LockCache(lambda _key: _read_in_full(home), partial(stamp_of_home, home), ttl_s=2.5)
-    streams = _measured(benchmark, lambda: _tabs(lambda: locked.get(_KEY)))
+    streams = compared(benchmark, lambda: _tabs(lambda: locked.get(_KEY)), rounds=_ROUNDS, span_s=_SPAN_S)
 
-    _record(record, "tokens beside 10 tabs, lock cache", streams, "")
-
-
-def _measured(
-    benchmark: Benchmark, beside: Callable[[], AbstractContextManager[None]]
-) -> tuple[list[_Stream], list[_Stream]]:
-    """Stream beside the cache and without it, in turns."""
-    burdened: list[_Stream] = []
-    free: list[_Stream] = []
-
-    def measure() -> None:
-        for _ in range(_ROUNDS):
-            free.append(_stream())
-            with beside():
-                burdened.append(_stream())
-
-    run_once(benchmark, measure)
-    return burdened, free
-
-
-def _record(
-    record: Callable[[Figure], None], what: str, streams: tuple[list[_Stream], list[_Stream]], budget: str
-) -> None:
-    rates = [median(each.rate_per_s for each in kind) for kind in streams]
-    gaps = [max(each.longest_gap_s for each in kind) for kind in streams]
-    share = rates[0] / rates[1]
-    met = share >= _LEAST if budget else None
-    told = [f"{rate:,.0f}/s" for rate in rates]
-    record(Figure(what, told[0], f"without {told[1]}", f"{share:.1%}", budget, met))
-    ratio = f"{gaps[0] / gaps[1]:.1f} x"
-    record(Figure(f"{what}: longest gap", in_units(gaps[0]), f"without {in_units(gaps[1])}", ratio))
-
-
-def _stream() -> _Stream:
-    """Make tokens for a while on a thread of their own."""
-    streams: list[_Stream] = []
-    thread = threading.Thread(target=lambda: streams.append(_made_tokens()))
-    thread.start()
-    thread.join()
-    return streams[0]
-
-
-def _made_tokens() -> _Stream:
-    tokens, longest_gap_s = 0, 0.0
-    with Path(os.devnull).open("wb", buffering=0) as browser:
-        began_s = last_s = time.perf_counter()
-        while last_s < began_s + _SPAN_S:
-            time.sleep(_MODEL_S)
-            browser.write(b"%d" % sum(range(5_000)))
-            tokens += 1
-            now_s = time.perf_counter()
-            longest_gap_s = max(longest_gap_s, now_s - last_s)
-            last_s = now_s
-    return _Stream(tokens / (last_s - began_s), longest_gap_s)
+    record_streams(record, "tokens beside 10 tabs, lock cache", streams, "")
 
 
 @contextmanager
