@@ -1,0 +1,113 @@
+"""A client of a simulated process: it shows lists, and looks at one again where a subscription tells it to.
+
+It leaves at any moment and comes back with any version that it ever saw, at any member, and then shows what it
+showed as of that version. Its law: once it has taken all that is told, nothing that the member knows is missing.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+from hermes_cache.actors.subscription import Subscription
+from tests.simulation.journal_world import PROFILES, World
+from tests.simulation.simulated_member import Member
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a client had when it saw a version.
+
+    Attributes:
+        version: Which.
+        shown: By profile, the moment as of which its list is.
+    """
+
+    version: str
+    shown: dict[str, int]
+
+
+class Client:
+    """Somebody who subscribes.
+
+    Args:
+        world: What was said.
+        random: Draws whom and what.
+        profile: Whose list it shows; None for all.
+    """
+
+    def __init__(self, world: World, random: Random, profile: str | None) -> None:
+        self._world = world
+        self._random = random
+        self._profile = profile
+        self._profiles = PROFILES if profile is None else (profile,)
+        self._shown: dict[str, int] = {}
+        self._versions: list[Seen] = []
+        self._subscription: Subscription | None = None
+        self._member: Member | None = None
+        self._floor = dict.fromkeys(PROFILES, 0)
+        self._is_busy = False
+
+    def act(self, alive: list[Member]) -> None:
+        """Come, or take a change, or leave."""
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            self._act(alive)
+        finally:
+            self._is_busy = False
+
+    def _act(self, alive: list[Member]) -> None:
+        if self._subscription is None or self._member not in alive or self._random.random() < 0.2:
+            joined = [member for member in alive if member.joined]
+            if joined:
+                self._come(self._random.choice(joined))
+        elif self._member is not None:
+            self._take(self._member, self._subscription)
+
+    def take_all(self) -> None:
+        """Take what is there."""
+        if self._member is not None and self._subscription is not None:
+            while self._take(self._member, self._subscription):
+                pass
+
+    def _come(self, member: Member) -> None:
+        self._member = member
+        resumes = self._versions and self._random.random() < 0.9
+        seen = self._random.choice(self._versions[-self._random.choice((1, 3, 12)) :]) if resumes else None
+        if "check" not in member.busy:
+            # Otherwise it came, and waited, before that check began.
+            member.catch_up()
+        place, file = member.relay._place, member.file
+        self._subscription = member.feed.subscribe(self._profile, seen.version if seen else None)
+        self._floor = dict.fromkeys(PROFILES, 0)
+        if seen is None:
+            self._shown = {profile: member.serve(profile) for profile in self._profiles}
+        else:
+            self._world.note("resumed")
+            self._shown = seen.shown
+            if file is not None and place is not None:
+                # What the member's journal had before it began is news for whoever saw less of it.
+                told = file.history[: place.seq]
+                self._floor = {profile: self._world.last_said(profile, told) for profile in PROFILES}
+        self._see(self._subscription.version)
+
+    def _take(self, member: Member, subscription: Subscription) -> bool:
+        heard = member.heard.copy()
+        change = subscription.get(timeout=0)
+        if change is None:
+            self._world.note("all taken")
+            for profile in self._profiles:
+                shown, last = self._shown[profile], max(heard[profile], self._floor[profile])
+                told = f"E8: {profile} is shown as of {shown} at {member.name}, and nobody told of {last}"
+                self._world.demand(shown >= last, told)
+            return False
+        self._world.note("told of all" if change.everything else "told of one")
+        for profile in self._profiles:
+            # That rows moved at the source is told to all who resume: it must not stand for what they missed.
+            if change.reason != "source_changed" and change.profile in (None, profile):
+                self._shown = {**self._shown, profile: member.serve(profile)}
+        self._see(subscription.version)
+        return True
+
+    def _see(self, version: str) -> None:
+        self._versions.append(Seen(version, self._shown))

@@ -1,0 +1,275 @@
+"""A simulated process that shares a journal: the real bus, membership, link, writer, relay and feed, on no thread.
+
+A mailbox runs on the thread that asks, so it is enough never to start the threads of their own: what they would do
+is done at a step of the schedule. In the place of the cache there is the moment at which it built each list.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from random import Random
+from unittest.mock import patch
+
+from hermes_cache.actors.feed import Feed
+from hermes_cache.actors.journal_life import JournalLife
+from hermes_cache.actors.journal_writer import JournalWriter
+from hermes_cache.actors.mailbox import MailboxActor
+from hermes_cache.actors.relay import CatchUp, Relay
+from hermes_cache.actors.tail import Tail
+from hermes_cache.adapters.blinker_bus import Bus
+from hermes_cache.bus_link import BusLink
+from hermes_cache.core.agreed import AgreedState
+from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged, SettingsChanged, StreamStopped
+from hermes_cache.core.policy import Policy
+from hermes_cache.membership import Membership
+from tests.simulation.journal_world import PROFILES, JournalFile, World
+from tests.simulation.simulated_journal import Mishaps, SimulatedJournal
+
+Made = Callable[..., AppliedEvent]
+
+
+class MemberClock:
+    """The virtual time, as a machine's clocks tell it."""
+
+    def __init__(self, world: World, skew_s: float) -> None:
+        self._world = world
+        self._skew_s = skew_s
+
+    def monotonic_s(self) -> float:
+        """Seconds, as last moved."""
+        return self._world.now_s
+
+    def wall_s(self) -> float:
+        """Epoch seconds, off by so much."""
+        return 1_700_000_000.0 + self._world.now_s + self._skew_s
+
+
+class Publishing:
+    """One `send` under way: applied, then recorded, then heard of; others may act in between.
+
+    Attributes:
+        event: What is published.
+        committed: Says what is known of its commit.
+    """
+
+    def __init__(self, member: "Member", event: AppliedEvent) -> None:
+        self.event = event
+        self.committed: Callable[[], bool | None] = lambda: None
+        self._steps = self._publish(member)
+
+    def go_on(self) -> bool:
+        """Take the next step; false where there is none."""
+        return next(self._steps, False)
+
+    def _publish(self, member: "Member") -> Iterator[bool]:
+        member.bus._apply(self.event)
+        yield True
+        self.committed = member.bus._record(self.event)
+        member.unanswered.append(self)
+        yield True
+        member.bus.hear(self.event)
+
+
+class _Heard:
+    """Takes what receivers are to be told."""
+
+    def __init__(self, member: "Member") -> None:
+        self._member = member
+
+    def put(self, event: object) -> None:
+        """Count it."""
+        self._member.world.note("receivers told")
+
+
+class Member:
+    """One life of one process.
+
+    Args:
+        world: The journal's files, and what was said.
+        name: Of this life.
+        policy: The bounds and spans.
+        clock: The time there.
+        journal: Its handle.
+        feed: How many changes it remembers.
+
+    Attributes:
+        publishing: What is being published.
+        unanswered: What was published, and may be committed yet.
+        acknowledged: The ids of those that are.
+        applied: The ids of all events that were applied.
+        started: Ids of streams that began.
+        stopped: Ids of streams that ended.
+        heard: By profile, the moment of the last event of it that the feed was told.
+        outdated: The moment of the last event that outdates everything, as it was applied here.
+        busy: What is at work here: a check, the writer.
+        paused_until_s: When it goes on.
+        file: The file up to whose place all is known here; None before, and while that is not sure.
+    """
+
+    def __init__(
+        self, world: World, name: str, policy: Policy, clock: MemberClock, journal: SimulatedJournal, *, feed: int
+    ) -> None:
+        self.world = world
+        self.name = name
+        self.clock = clock
+        self.journal = journal
+        self.publishing: list[Publishing] = []
+        self.unanswered: list[Publishing] = []
+        self.acknowledged: set[str] = set()
+        self.applied: set[str] = set()
+        self.started: set[str] = set()
+        self.stopped: set[str] = set()
+        self.heard = dict.fromkeys(PROFILES, 0)
+        self.outdated = 0
+        self.gaps = 0
+        self.busy: set[str] = set()
+        self.paused_until_s = 0.0
+        self.file: JournalFile | None = None
+        self._last_file = journal.file
+        self._built: dict[str, int] = {}
+        self._moved = dict.fromkeys(PROFILES, 1)
+        with _threadless():
+            self._connect(policy, feed)
+
+    @property
+    def agreed(self) -> AgreedState:
+        """What it agrees to."""
+        return self.link._applied.agreed
+
+    @property
+    def joined(self) -> bool:
+        """Whether it has its place in the journal."""
+        return self.relay.joined.is_set()
+
+    def make(self, kind: Made, **fields: object) -> AppliedEvent:
+        """Make an event of its own."""
+        return kind(id=self.bus.next_id(), at_s=self.clock.wall_s(), **fields)
+
+    def publish(self, event: AppliedEvent) -> Publishing:
+        """Begin to publish an event."""
+        publishing = Publishing(self, event)
+        self.publishing.append(publishing)
+        return publishing
+
+    def go_on(self, publishing: Publishing) -> None:
+        """Take the next step of a `send`."""
+        self.publishing.remove(publishing)
+        if publishing.go_on():
+            self.publishing.append(publishing)
+
+    def check(self) -> None:
+        """Do what the tail does, over and over."""
+        self.world.tick()
+        with self.at_work("check"):
+            self.relay.actor_ref.ask(CatchUp(self.clock.monotonic_s()))
+
+    def write(self) -> None:
+        """Do what the writer's own thread does when it is woken, or its timer is due."""
+        with self.at_work("writer"):
+            self.writer._run_in_mailbox("_turn")
+
+    def catch_up(self) -> None:
+        """Do what a read does before it is served."""
+        with self.at_work("check"):
+            if not self.membership.is_current():
+                self.membership.catch_up()
+
+    def serve(self, profile: str) -> int:
+        """Give the moment as of which a list is served, and build it where it is outdated."""
+        if self._built.get(profile, 0) < self._moved[profile]:
+            self._built[profile] = self.world.tick()
+        return self._built[profile]
+
+    def held(self, profile: str) -> int | None:
+        """Give the moment as of which a list is served without a build; None where it must be built."""
+        built = self._built.get(profile, 0)
+        return built if built >= self._moved[profile] else None
+
+    @contextmanager
+    def at_work(self, part: str) -> Iterator[None]:
+        """Mark a part of it as busy; nobody else can be at it."""
+        self.busy.add(part)
+        if part == "check":
+            self.journal.file = self._last_file
+        try:
+            yield
+        finally:
+            self.busy.discard(part)
+            if part == "check":
+                self._note_file()
+
+    def _connect(self, policy: Policy, feed: int) -> None:
+        self.bus = Bus()
+        self.bus._incarnation = self.name
+        self.feed = Feed(f"feed-of-{self.name}", size=4, remembered=feed)
+        self.membership = Membership(self.bus, self.journal, policy, self.clock, self.feed)
+        link = self.membership._link
+        assert link is not None
+        self.link = link
+        self.bus_link = BusLink(
+            self.bus, self.feed, self.clock, apply=self._apply, canonical=lambda profile: profile, sender=self
+        )
+        self.bus_link.connect()
+        # Behind the feed: what is heard here was told there.
+        self.bus.attach(lambda _event: None, self._hear)
+        self.life: JournalLife = link.life()
+        self.writer: JournalWriter = self.life._writer
+        self.relay: Relay = self.life._relay
+        link._notifier = _Heard(self)  # type: ignore[assignment]  # in its place, without a thread
+
+    def _apply(self, event: AppliedEvent) -> None:
+        world, mark = self.world, str(event.id)
+        world.interrupt()
+        world.say(event)
+        again = mark in self.applied and (own_mark(self, event.id) or self.link._applied.has(event.id))
+        world.demand(not again, f"J4: {self.name} applied {mark} once more")
+        self.applied.add(mark)
+        for profile in world.touched(event):
+            self._moved[profile] = world.tick()
+        match event:
+            case SessionListChanged(profile=None) | SettingsChanged():
+                self.outdated = world.moment
+                self.gaps += getattr(event, "reason", "") == "journal_gap" and event.id.incarnation == self.name
+            case StreamStopped(stream_id=stream_id):
+                self.stopped.add(stream_id)
+            case _:
+                self.started.add(getattr(event, "stream_id", ""))
+        world.interrupt()
+
+    def _hear(self, event: AppliedEvent) -> None:
+        for profile in self.world.touched(event):
+            self.heard[profile] = max(self.heard[profile], self.world.said[str(event.id)])
+        self.world.interrupt()
+
+    def _note_file(self) -> None:
+        self._last_file = self.journal.file
+        if self.relay.progress.failure is None and self.joined:
+            self.file = self.journal.file
+        elif self.file is not self.journal.file:
+            # What it read last is another one than that in which it has its place.
+            self.file = None
+
+
+def own_mark(member: Member, event_id: EventId) -> bool:
+    """Say whether a member's life said an event."""
+    return event_id.incarnation == member.name
+
+
+@contextmanager
+def _threadless() -> Iterator[None]:
+    """Let what is made meanwhile start no thread; and know nothing of forks, of which there are none."""
+    with ExitStack() as held:
+        held.enter_context(patch.object(MailboxActor, "_start_actor_loop", _rest))
+        held.enter_context(patch.object(Tail, "start", _rest))
+        held.enter_context(patch("os.register_at_fork", _rest))
+        held.enter_context(patch("threading._register_atexit", _rest))
+        yield
+
+
+def _rest(*_given: object, **_options: object) -> None:
+    """Start nothing."""
+
+
+def new_member(world: World, name: str, policy: Policy, random: Random, mishaps: Mishaps, *, feed: int) -> Member:
+    """Let a process begin."""
+    clock = MemberClock(world, random.choice((0.0, 0.0, -30.0, 30.0)))
+    return Member(world, name, policy, clock, SimulatedJournal(world, random, mishaps), feed=feed)
