@@ -242,7 +242,7 @@ def test_a_journal_that_is_written_over_outdates_everything(
         _say(here, 1)
         copy = _copy_of(url, tmp_path / "copy.db")
         _say(here, 2)
-        there.ask(acts.read)
+        before = (there.ask(acts.read), here.number())
 
         here.truth.move(3)
         commands = {"cp": ["cp", str(copy), str(_file(url))], "truncate": ["truncate", "-s", "0", str(_file(url))]}
@@ -251,6 +251,7 @@ def test_a_journal_that_is_written_over_outdates_everything(
         acts.await_stale_reads(here, 3)
         _say(here, 4)
 
+        assert before == (2, 2)
         assert there.ask(acts.read) == 4
         assert 1 <= acts.gaps(acts.applied(here)) <= 2
 
