@@ -183,6 +183,20 @@ def read_snapshot(connection: Connection) -> Snapshot | None:
     return Snapshot(place, verified(row.seq, row.body, row.checksum))
 
 
+def read_foldable(connection: Connection) -> tuple[int | None, Snapshot | None]:
+    """Give the number that a snapshot stands under, and the snapshot; None for each that is not there.
+
+    A damaged one is not there: who waited for it to be mended would let the journal grow for ever.
+    """
+    stands_under = connection.scalar(_START)
+    try:
+        return stands_under, read_snapshot(connection)
+    except JournalDamagedError as damaged:
+        if damaged.seq is None:
+            raise
+        return stands_under, None
+
+
 def read_cut(connection: Connection, before_s: float, max_events: int) -> int:
     """Give the number of the last event that is to be compacted; 0 or an older one where none is."""
     last = read_end(connection).seq
@@ -205,13 +219,16 @@ def sound_events(connection: Connection, after: Place, until: int) -> tuple[list
     return events, place
 
 
-def replace_snapshot(connection: Connection, earlier: Snapshot | None, later: Snapshot) -> int:
+def replace_snapshot(connection: Connection, stands_under: int | None, later: Snapshot) -> int:
     """Put a snapshot in the place of an earlier one, and drop what it covers; give how many were dropped.
 
     Nothing is done where another process was quicker.
+
+    Args:
+        stands_under: The number of the earlier one; None where there was none.
     """
     _checked_end(connection, _LOCKED_END)
-    if connection.scalar(_START) != (earlier.place.seq if earlier else None):
+    if connection.scalar(_START) != stands_under:
         return 0
     place, body = later.place, later.body
     connection.execute(delete(_SNAPSHOT))

@@ -92,9 +92,9 @@ class SqlAlchemyJournal:
             return tables.read_snapshot(connection)
 
     def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
-        """Fold the oldest events into the snapshot and drop them."""
+        """Fold the oldest events into the snapshot and drop them; a damaged one counts as empty."""
         with self._database.reading() as connection:
-            earlier = tables.read_snapshot(connection)
+            stands_under, earlier = tables.read_foldable(connection)
             start = earlier.place if earlier else Place(tables.read_end(connection).journal)
             events, place = tables.sound_events(
                 connection, start, tables.read_cut(connection, before_s, max_events)
@@ -103,7 +103,7 @@ class SqlAlchemyJournal:
             return 0
         body = fold(earlier.body if earlier else None, events)
         with self._database.writing() as connection:
-            return tables.replace_snapshot(connection, earlier, Snapshot(place, body))
+            return tables.replace_snapshot(connection, stands_under, Snapshot(place, body))
 
     def close(self) -> None:
         """Let go of all connections; a later call raises `JournalUnavailableError`."""

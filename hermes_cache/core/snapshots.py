@@ -49,9 +49,20 @@ def from_bytes(body: bytes) -> AgreedState:
 
 
 def fold_snapshot(body: bytes | None, events: Sequence[AppliedEvent]) -> bytes:
-    """Fold the events after a snapshot into it; None for the start."""
-    state = from_bytes(body) if body is not None else AgreedState()
-    return to_bytes(state.after(events))
+    """Fold the events after a snapshot into it.
+
+    Args:
+        body: The snapshot; None for the start. One that cannot be read counts as empty, as it does for who joins:
+            otherwise the journal would not be compacted any more.
+    """
+    return to_bytes(_readable_state(body).after(events))
+
+
+def _readable_state(body: bytes | None) -> AgreedState:
+    try:
+        return from_bytes(body) if body is not None else AgreedState()
+    except JournalDamagedError:
+        return AgreedState()
 
 
 def _state(plain: object) -> AgreedState:

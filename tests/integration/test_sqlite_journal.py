@@ -15,8 +15,9 @@ import pytest
 from hermes_cache.adapters.journal_tables import append_events
 from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.adapters.sqlite_journal import wal_is_safe
+from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError, JournalUnavailableError
-from hermes_cache.ports import Place
+from hermes_cache.ports import Place, Snapshot
 from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
 
 _WAIT_S = 20.0
@@ -166,6 +167,39 @@ def test_a_damaged_snapshot_is_told(file: Path, journal: SqlAlchemyJournal) -> N
 
     with pytest.raises(JournalDamagedError, match="row 1"):
         journal.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("body", b"\0"), ("checksum", 0), ("seq", 0), ("seq", 2), ("seq", 99)]
+)
+def test_a_damaged_snapshot_does_not_hinder_compaction(
+    file: Path, journal: SqlAlchemyJournal, column: str, value: object
+) -> None:
+    """J6: it counts as empty, and the next one takes its place."""
+    journal.append(numbered([1, 2, 3]))
+    journal.compact(fold_ids, before_s=0.0, max_events=2)
+    _change(file, f"UPDATE hermes_cache_snapshot SET {column} = ?", value)  # noqa: S608  # the columns above
+
+    untouched = journal.compact(fold_ids, before_s=0.0, max_events=2)
+    dropped = journal.compact(fold_ids, before_s=0.0, max_events=1)
+    snapshot = journal.snapshot()
+
+    assert (untouched, dropped) == (0, 1)
+    assert snapshot == Snapshot(Place(journal.end().journal, 2, "life:2"), b"life:2")
+    assert [recorded.event for recorded in journal.read(snapshot.place)] == numbered([3])
+
+
+def test_a_snapshot_that_nobody_can_read_does_not_hinder_compaction(journal: SqlAlchemyJournal) -> None:
+    """J6: it is what was written, but not what a snapshot looks like here."""
+    journal.append(numbered([1, 2, 3]))
+    journal.compact(lambda _body, _events: b"of another form", before_s=0.0, max_events=2)
+
+    dropped = journal.compact(fold_snapshot, before_s=0.0, max_events=1)
+    snapshot = journal.snapshot()
+
+    assert dropped == 1
+    assert snapshot is not None
+    assert (snapshot.place.seq, snapshot.body) == (2, fold_snapshot(None, numbered([2])))
 
 
 @pytest.mark.parametrize("make", ["delete", "replace", "empty"])
