@@ -118,10 +118,12 @@ class SessionListCache:
             if self._life is not None:
                 return
             if self._stopped:
+                # Another process may have said that settings changed: aliases are asked for anew.
+                self._targets = self._new_targets()
                 self._membership = self._new_membership()
                 self._stopped = False
                 self._link.connect()
-            self._membership.enter()
+            membership = self._membership
             self._life = Life(
                 policy=self._policy,
                 clock=self._clock,
@@ -131,7 +133,9 @@ class SessionListCache:
                 notifier=Notifier(self._link.announce),
                 state=self._prior,
             )
-            self._membership.learn_streams(self._apply)
+        # Without the lock: what others said is applied meanwhile.
+        membership.enter()
+        membership.learn_streams(self._apply)
 
     def stop(self) -> None:
         """Let waiting readers go with `CacheStoppedError`, and end all threads but those of abandoned builds.
@@ -230,7 +234,8 @@ class SessionListCache:
             profile: Hear of this profile, and of what concerns all; None for every profile.
             since: The last version seen; what was missed since comes first, merged.
         """
-        self._catch_up()
+        if not self._membership.is_current():
+            self._membership.catch_up()
         subscription = self._feed.subscribe(self._canonical(profile), since)
         self._membership.listen()
         return subscription
@@ -260,35 +265,32 @@ class SessionListCache:
 
     def _serve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life or self._living()
-        self._catch_up()
         if not options:
+            if not (self._membership.is_current() or life.works.is_building()):
+                self._membership.catch_up()
             target = life.targets.known(key, life.state.settings)
             served = life.hit(target) if target else None
-            if served is not None:
-                return served
-        return serve(life, *self._asked(life, key, options))
-
-    def _catch_up(self) -> None:
-        """See that what begins now knows what others said before, as far as that can be known (J3)."""
-        if not self._membership.is_current():
-            self._membership.catch_up()
+            return served if served is not None else serve(life, key, self._wish(life, options))
+        wish = self._wish(life, options)
+        return serve(life, key, wish if life.works.is_building() else self._membership.admit(key, wish))
 
     async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
-        life = self._life or self._living()
-        if not self._membership.is_current():
-            await asyncio.to_thread(self._membership.catch_up)
-        if not (options and self._membership.is_journaled):
-            return await aserve(life, *self._asked(life, key, options))
-        return await aserve(life, *await asyncio.to_thread(self._asked, life, key, options))
+        life = self._life
+        if life is None:
+            life = await asyncio.to_thread(self._living)
+        wish = self._wish(life, options)
+        if not life.works.is_building():
+            wish = await self._membership.aadmit(key, wish)
+        return await aserve(life, key, wish)
 
-    def _asked(self, life: Life, key: SessionListKey, options: ReadOptions) -> tuple[SessionListKey, Wish]:
-        """Check what a caller asks for; may wait for what it insists on."""
+    def _wish(self, life: Life, options: ReadOptions) -> Wish:
+        """Check what a caller asks for."""
         wish = Wish.of(options)
         if self._builder is None and wish.builder is None:
             raise TypeError("there is no builder; give one to SessionListCache, or to the read")
         if wish.builder is not None:
             life.works.check(wish.builder)
-        return key, self._membership.admit(key, wish)
+        return wish
 
     def _told(self, served: Served) -> Lookup:
         return lookup_of(served, self._clock.monotonic_s(), self._decoded, self._membership.status)
@@ -330,7 +332,8 @@ class SessionListCache:
         """Apply an event to what a start begins with; where one came first, give its life instead."""
         with self._lock:
             if self._life is None:
-                message = Publish(event, self._canonical(getattr(event, "profile", None)))
+                profile = self._canonical(getattr(event, "profile", None))
+                message = Publish.at(event, profile, self._clock.wall_s())
                 self._prior = decide(self._prior, message, self._clock.monotonic_s(), self._policy).state
             return self._life
 

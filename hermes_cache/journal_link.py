@@ -6,7 +6,7 @@ A bus has one journal, and one link to it, which the caches on the bus share. So
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final, Protocol, TypeAlias, cast
 
 from hermes_cache.actors.applied import Applied
@@ -15,6 +15,7 @@ from hermes_cache.actors.notifier import Notifier
 from hermes_cache.actors.replaying import parts_after
 from hermes_cache.adapters.blinker_bus import Bus, Recorder
 from hermes_cache.adapters.sqlalchemy_journal import journal_at, without_password
+from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
@@ -48,6 +49,34 @@ _EXIT_FLUSH_S: Final = 2.0
 """How long the end of the interpreter waits for what nobody waited to have committed."""
 
 
+class _Users:
+    """Users of a link, held weakly; they may be walked over while others come and go."""
+
+    def __init__(self) -> None:
+        self.renew_lock()
+        self._references: tuple[weakref.ref[User], ...] = ()
+
+    def renew_lock(self) -> None:
+        self._lock = threading.Lock()
+
+    def add(self, user: User) -> None:
+        with self._lock:
+            self._references = (*self._living(), weakref.ref(user))
+
+    def discard(self, user: User) -> None:
+        with self._lock:
+            self._references = tuple(each for each in self._living() if each() is not user)
+
+    def __iter__(self) -> Iterator[User]:
+        return (user for each in self._references if (user := each()) is not None)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
+    def _living(self) -> Iterator[weakref.ref[User]]:
+        return (each for each in self._references if each() is not None)
+
+
 class JournalLink:
     """Ties a bus to its journal while caches on the bus use it; it is the bus's recorder.
 
@@ -66,7 +95,7 @@ class JournalLink:
         self._named = journal
         self._policy = policy
         self._clock = clock
-        self._users: weakref.WeakSet[User] = weakref.WeakSet()
+        self._users = _Users()
         self._inherited: tuple[object, ...] = ()
         self._begin()
         after_fork_in_child(self._begin_in_child)
@@ -142,16 +171,17 @@ class JournalLink:
         with self._lock:
             self._users.discard(user)
             self._bus.record_with(lambda recorder: recorder if recorder is not self or self._users else None)
-            life, self._life = (None, self._life) if self._users else (self._life, None)
-            if life is None:
+            life = self._life
+            if life is None or self._users:
                 return True
             ended = life.stop(timeout_s, close=life.journal is not self._named)
+            self._life = None
             self._notifier.stop(0)
             return ended
 
     def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
         """Apply to a cache that starts what is known of streams (J2)."""
-        for event in self._applied.agreed.stream_events():
+        for event in self._applied.agreed.stream_events(self._leased_s()):
             apply(event)
 
     def missed_since(self, journal: str, seq: int) -> list[AppliedEvent] | None:
@@ -174,23 +204,35 @@ class JournalLink:
 
     def is_listening(self) -> bool:
         """Say whether somebody waits for what others say."""
-        return self._bus.has_receivers or any(user.is_listening() for user in self._users.copy())
+        return self._bus.has_receivers or any(user.is_listening() for user in self._users)
 
-    def hear(self, event: AppliedEvent, *, applied: bool) -> None:
+    def hear(self, event: AppliedEvent) -> None:
         """Tell of what another process said; of this process's own let those hear who have not yet."""
-        if applied or event.id.incarnation == self._bus.incarnation:
+        if event.id.incarnation == self._bus.incarnation:
             self._bus.hear(event)
             return
         self._tell(event)
 
-    def hear_of_gap(self, reason: str) -> None:
-        """Outdate everything, here and in the others: events were missed."""
+    def learn(self, agreed: AgreedState) -> None:
+        """Know the streams of other processes; to receivers what was said before is no news."""
+        for event in agreed.stream_events(self._leased_s()):
+            if event.id.incarnation != self._bus.incarnation:
+                self._bus.relay(event)
+
+    def hear_of_gap(self, reason: str, *, alone: bool) -> None:
+        """Outdate everything here, and in the others too unless this process alone missed something."""
         logger.warning("hermes_cache.journal_gap", extra={"hermes_cache.reason": reason})
-        self._say(self._unscoped("journal_gap"))
+        # Settings may be among what was missed, and with them the aliases of profiles.
+        self._bus.relay(SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s()))
+        gap = self._unscoped("journal_gap")
+        if alone:
+            self._tell(gap)
+            return
+        self._say(gap)
 
     def hear_place(self, place: Place) -> None:
         """Let the users know that everything up to a place was told."""
-        for user in self._users.copy():
+        for user in self._users:
             user.hear_place(place.journal, place.seq)
 
     def _started(self) -> JournalLife:
@@ -212,6 +254,10 @@ class JournalLink:
     def _hear_of_loss(self, settings: bool) -> None:  # noqa: FBT001 - told by the writer
         event = SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s())
         self._say(event if settings else self._unscoped("journal_overrun"))
+
+    def _leased_s(self) -> float:
+        """Give the moment before which a last sign of life counts no more (H4)."""
+        return self._clock.wall_s() - self._policy.stream_lease
 
     def _unscoped(self, reason: str) -> SessionListChanged:
         return SessionListChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), reason=reason)
@@ -244,6 +290,7 @@ class JournalLink:
     def _begin_in_child(self) -> None:
         """Begin anew after a fork: what was inherited is neither used nor freed (L2)."""
         self._inherited = (*self._inherited, self._life, self._journal)
+        self._users.renew_lock()
         self._begin()
 
 

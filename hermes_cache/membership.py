@@ -4,8 +4,10 @@ It makes reads as fresh as the journal lets them be: on one host by a look at th
 hosts by tickets; and it refuses those that insist where nothing can be known. Source: rules J1, J3, J5, J8.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.reads import Wish
@@ -42,11 +44,6 @@ class Membership:
         self._policy = policy
         self._clock = clock
         self._link = JournalLink.of(bus, journal, policy, clock, user=self) if journal is not None else None
-
-    @property
-    def is_journaled(self) -> bool:
-        """Whether a journal is followed."""
-        return self._link is not None
 
     @property
     def status(self) -> JournalStatus | None:
@@ -91,38 +88,75 @@ class Membership:
 
     def is_current(self) -> bool:
         """Say whether a read that begins now needs no check; a look into memory, no more."""
-        return self._link is None or self._link.life().is_current()
+        return self._link is None or self._link.life().is_current(self._policy.journal_interval)
 
-    def catch_up(self) -> None:
-        """Apply what others said before now, as far as that can be known at a read; may wait."""
+    def catch_up(self, patience_s: float = inf) -> None:
+        """Apply what others said before now, as far as that can be known at a read; may wait, a second at most."""
         if self._link is not None:
-            self._link.life().catch_up()
+            self._link.life().catch_up(self._policy.journal_interval, patience_s)
 
     def admit(self, key: SessionListKey, wish: Wish) -> Wish:
-        """Let a read in, once the event that it insists on is applied; it then has so much less time.
+        """Let a read in, once what it insists on is known; it then has so much less time.
 
         Raises:
             JournalUnavailableError: It insists on what cannot be known now.
             LookupTimeoutError: Its event did not come within its timeout, or `Policy.build_timeout`.
             ValueError: Its ticket is none.
         """
-        if wish.freshness == "fresh" and self._link is not None:
-            self._link.life().insist()
-        if wish.at_least is None:
-            return wish
-        event_id = EventId.parse(wish.at_least)
-        if event_id.incarnation == self._bus.incarnation:
-            # This process's own are applied when `send` returned.
-            if event_id.number > self._bus.last_number:
-                raise ValueError(f"{wish.at_least} names an event that was never published")
-            return wish
-        if self._link is None:
-            raise JournalUnavailableError(f"{wish.at_least} is another process's event, and there is no journal")
-        return self._await_event(self._link, key, wish, event_id)
-
-    def _await_event(self, link: JournalLink, key: SessionListKey, wish: Wish, event_id: EventId) -> Wish:
         began_s = self._clock.monotonic_s()
-        patience_s = min(wish.timeout_s, self._policy.build_timeout)
-        if not link.life().await_event(event_id, patience_s):
-            raise LookupTimeoutError(key, patience_s, f"the event {event_id}")
+        event_id = self._prepare(wish)
+        if event_id is not None and self._link is not None:
+            patience_s = self._patience_s(wish, began_s)
+            if not self._link.life().await_event(event_id, self._policy.journal_lease, patience_s):
+                raise self._too_late(key, wish, event_id)
+        return self._admitted(wish, began_s)
+
+    async def aadmit(self, key: SessionListKey, wish: Wish) -> Wish:
+        """Do what `admit` does without blocking the event loop."""
+        if self._link is None or (wish.insists_on_nothing and self.is_current()):
+            return self.admit(key, wish)
+        began_s = self._clock.monotonic_s()
+        event_id = await asyncio.to_thread(self._prepare, wish)
+        if event_id is not None:
+            patience_s = self._patience_s(wish, began_s)
+            if not await self._link.life().aawait_event(event_id, self._policy.journal_lease, patience_s):
+                raise self._too_late(key, wish, event_id)
+        return self._admitted(wish, began_s)
+
+    def _prepare(self, wish: Wish) -> EventId | None:
+        """Check what a read asks for, and the journal; give the event that is still to be waited for."""
+        event_id = self._foreign_event(wish)
+        if self._link is None:
+            return None
+        life = self._link.life()
+        if wish.freshness != "any" and not self.is_current():
+            self.catch_up(wish.timeout_s)
+        if wish.freshness == "fresh" or event_id is not None:
+            life.insist(self._policy.journal_lease, wish.timeout_s)
+        return event_id if event_id is not None and not life.has(event_id) else None
+
+    def _foreign_event(self, wish: Wish) -> EventId | None:
+        """Give the event of a read's ticket where another process said it."""
+        if wish.at_least is None:
+            return None
+        event_id = EventId.parse(wish.at_least)
+        if event_id.incarnation != self._bus.incarnation:
+            if self._link is None:
+                raise JournalUnavailableError(
+                    f"{wish.at_least} is another process's event, and there is no journal"
+                )
+            return event_id
+        # This process's own are applied when `send` returned.
+        if event_id.number > self._bus.last_number:
+            raise ValueError(f"{wish.at_least} names an event that was never published")
+        return None
+
+    def _patience_s(self, wish: Wish, began_s: float) -> float:
+        return min(wish.timeout_s, self._policy.build_timeout) - (self._clock.monotonic_s() - began_s)
+
+    def _admitted(self, wish: Wish, began_s: float) -> Wish:
         return replace(wish, timeout_s=max(0.0, wish.timeout_s - (self._clock.monotonic_s() - began_s)))
+
+    def _too_late(self, key: SessionListKey, wish: Wish, event_id: EventId) -> LookupTimeoutError:
+        patience_s = min(wish.timeout_s, self._policy.build_timeout)
+        return LookupTimeoutError(key, patience_s, f"the event {event_id}")

@@ -5,8 +5,10 @@ a signal handler may publish and ask while its thread holds it. Source: rules J1
 """
 
 from collections import deque
-from collections.abc import Callable
-from threading import Condition
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from threading import RLock
 from typing import Final
 
 from hermes_cache.core.agreed import AgreedState
@@ -20,16 +22,16 @@ class Applied:
     """The agreed state of a process. Any thread may call."""
 
     def __init__(self) -> None:
-        self._changed = Condition()
+        self._lock = RLock()
         self._agreed = AgreedState()
         self._unfolded: deque[AppliedEvent] = deque()
         self._since_prepared: deque[AppliedEvent] = deque(maxlen=0)
-        self._waiting = 0
+        self._wakers: tuple[Callable[[], None], ...] = ()
 
     @property
     def agreed(self) -> AgreedState:
         """The agreed state now."""
-        with self._changed:
+        with self._lock:
             events = [self._unfolded.popleft() for _ in range(len(self._unfolded))]
             if events:
                 self._agreed = self._agreed.after(events)
@@ -38,7 +40,7 @@ class Applied:
     @property
     def is_awaited(self) -> bool:
         """Whether somebody waits for an event."""
-        return self._waiting > 0
+        return bool(self._wakers)
 
     def note(self, event: AppliedEvent) -> None:
         """Note an event; who waits for one is woken by `tell`."""
@@ -54,36 +56,27 @@ class Applied:
 
     def restart(self, agreed: AgreedState) -> None:
         """Take over what a journal amounts to; what was noted since `prepare_restart` comes on top."""
-        with self._changed:
+        with self._lock:
             self._agreed = agreed.after(self._since_prepared.copy())
             self._since_prepared = deque(maxlen=0)
-            self._changed.notify_all()
 
     def tell(self) -> None:
         """Wake who waits, to look again."""
-        with self._changed:
-            self._changed.notify_all()
+        for wake in self._wakers:
+            wake()
 
     def has(self, event_id: EventId) -> bool:
         """Say whether an event was applied."""
         return self.agreed.has(event_id)
 
-    def wait_for(
-        self, event_id: EventId, timeout_s: float, *, unless: Callable[[], bool], began: Callable[[], None]
-    ) -> bool:
-        """Wait until an event was applied.
-
-        Args:
-            event_id: Which.
-            timeout_s: Seconds that it may take.
-            unless: Ends the wait early: it cannot come any more.
-            began: Called once `is_awaited` tells of this wait.
-        """
-        with self._changed:
-            self._waiting += 1
-            try:
-                began()
-                self._changed.wait_for(lambda: self.has(event_id) or unless(), timeout_s)
-            finally:
-                self._waiting -= 1
-            return self.has(event_id)
+    @contextmanager
+    def awaited(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Have who waits for an event woken whenever it should look again; it is called from any thread."""
+        waker = partial(wake)
+        with self._lock:
+            self._wakers = (*self._wakers, waker)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._wakers = tuple([each for each in self._wakers if each is not waker])

@@ -3,10 +3,12 @@
 Source: rules J1, J3, J5, J8, L1.
 """
 
+import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Callable
-from time import sleep
+from time import monotonic
 from typing import Final, cast
 
 import pykka
@@ -24,19 +26,14 @@ from hermes_cache.ports import Clock, Journal
 
 logger = logging.getLogger(__name__)
 
-_JOIN_WAIT_S: Final = 1.0
-"""How long the first reads wait for the process to join; it takes milliseconds where the journal is there."""
+_PATIENCE_S: Final = 1.0
+"""How long a read waits for the journal at most: a check takes milliseconds, and a lock is let go before."""
 
-_LOCKED_S: Final = 1.0
-"""How long reads wait for a journal that fails: a lock is let go before that, and then it is simply away."""
+_OWN_CHECK_S: Final = 0.5
+"""Who has so much time left checks on its own thread: where nothing is wrong, that takes microseconds."""
 
-_RETRY_S: Final = 0.005
-_MAX_LOOKS: Final = 200
-"""So that a clock that stands still holds no reader up for ever."""
-
-_LAST_CHECK_S: Final = 0.5
-"""How long a read that would be refused waits for one more check: a process that was suspended is not cut off."""
-
+_LOOK_AGAIN_S: Final = 0.25
+"""A journal that hangs tells nobody, so who waits for an event looks now and then whether it may still come."""
 
 _HUNG_S: Final = 2.0
 """Checks follow one another in a quarter of a second: who hears nothing for so long waits for one that hangs."""
@@ -79,7 +76,6 @@ class JournalLife:
         for actor in (self._writer, self._relay):
             actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._checks_at_reads = journal.level == "host"
-        self._given_up_s: float | None = None
 
     def start(self) -> None:
         """Begin to follow the journal."""
@@ -108,60 +104,106 @@ class JournalLife:
         """Wait for news rather than look now and then: somebody began to listen."""
         self._tail.wake()
 
-    def is_current(self) -> bool:
-        """Say whether a read that begins now needs no check; a look into memory, no more (J3)."""
+    def is_current(self, interval_s: float) -> bool:
+        """Say whether a read that begins now needs no check; a look into memory, no more (J3).
+
+        Args:
+            interval_s: How old the last check may be.
+        """
         now_s = self._clock.monotonic_s()
         self._tail.read_s = now_s
         relay = self._relay
         if not relay.joined.is_set():
             # What is built before the process has its place is missed by all that others say meanwhile.
             return False
-        if not self._checks_at_reads or self._is_away():
+        if not self._checks_at_reads or relay.progress.failure is not None:
             return True
-        return relay.progress.checked_s > now_s - self._policy.journal_interval and not relay.is_applying
+        return relay.progress.checked_s > now_s - interval_s and not relay.is_applying
 
-    def join(self) -> bool:
+    def join(self, patience_s: float = _PATIENCE_S) -> bool:
         """Wait for the process to have its place in the journal; false where it goes on without, for now."""
-        return self._relay.joined.wait(_JOIN_WAIT_S)
+        return self._relay.joined.wait(min(patience_s, _PATIENCE_S))
 
-    def catch_up(self) -> None:
-        """Apply what others said before now, where that can be known at a read (J3)."""
+    def catch_up(self, interval_s: float, patience_s: float) -> None:
+        """Apply what others said before now, where that can be known at a read (J3).
+
+        Args:
+            interval_s: How old the last check may be.
+            patience_s: How long the read can wait for it.
+        """
         failing = self._relay.progress.failure is not None
-        if not self._relay.joined.is_set() and (failing or not self.join()):
+        if not self._relay.joined.is_set() and (failing or not self.join(patience_s)):
             self._relay.miss("lists were served before the journal could be read")
             return
-        if self._checks_at_reads:
-            self._look(self._clock.monotonic_s() - self._policy.journal_interval)
+        if self._checks_at_reads and not failing:
+            self._check(self._clock.monotonic_s() - interval_s, patience_s)
 
-    def insist(self) -> None:
+    def insist(self, lease_s: float, patience_s: float) -> None:
         """See that a read which insists on freshness may be served (J5).
 
-        Raises:
-            JournalUnavailableError: Nothing was heard of the journal for `Policy.journal_lease`.
-        """
-        now_s = self._clock.monotonic_s()
-        if self._checks_at_reads:
-            self._look(now_s)
-        if self._is_cut_off() and self._relay.progress.failure is None:
-            self._check(now_s, timeout_s=_LAST_CHECK_S)
-        if self._is_cut_off():
-            raise self._cut_off()
+        Args:
+            lease_s: For how long nothing may have been heard of the journal.
+            patience_s: How long the read can wait.
 
-    def await_event(self, event_id: EventId, timeout_s: float) -> bool:
+        Raises:
+            JournalUnavailableError: Nothing was heard for longer.
+        """
+        # A process that was suspended is not cut off before it has looked.
+        if self._relay.progress.failure is None and (self._checks_at_reads or self._silent_s() > lease_s):
+            self._check(self._clock.monotonic_s(), patience_s)
+        self._see_to_lease(lease_s)
+
+    def has(self, event_id: EventId) -> bool:
+        """Say whether another process's event is applied here; it may ask the journal (J8)."""
+        if self._applied.has(event_id):
+            return True
+        passed = self._relay.progress.seq
+        if passed is None or self._relay.progress.failure is not None:
+            return False
+        with contextlib.suppress(JournalError):
+            # So many ids are remembered; the journal knows the place of all that it keeps.
+            seq = self.journal.seq_of(event_id)
+            return seq is not None and seq <= passed
+        return False
+
+    def await_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:
         """Wait until another process's event is applied here; false where it was not in time (J8).
 
         Raises:
-            JournalUnavailableError: It cannot come: the journal is away for longer than its lease.
+            JournalUnavailableError: It cannot come: nothing was heard of the journal for longer than the lease.
         """
-        if self._applied.has(event_id):
-            return True
-        self.insist()
-        if self._is_behind(event_id):
-            return True
-        found = self._applied.wait_for(event_id, timeout_s, unless=self._is_cut_off, began=self._tail.wake)
-        if not found and self._is_cut_off():
-            raise self._cut_off()
-        return found
+        woken = threading.Event()
+        ends_at_s = monotonic() + timeout_s
+        with self._applied.awaited(woken.set):
+            self._tail.wake()
+            while not self._arrived(event_id, lease_s):
+                left_s = ends_at_s - monotonic()
+                if left_s <= 0:
+                    return False
+                woken.wait(min(left_s, _LOOK_AGAIN_S))
+                woken.clear()
+        return True
+
+    async def aawait_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:
+        """Do what `await_event` does without blocking the event loop."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            # The loop may be closed by now: nobody waits there any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(woken.set)
+
+        ends_at_s = monotonic() + timeout_s
+        with self._applied.awaited(wake):
+            self._tail.wake()
+            while not self._arrived(event_id, lease_s):
+                left_s = ends_at_s - monotonic()
+                if left_s <= 0:
+                    return False
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), min(left_s, _LOOK_AGAIN_S))
+                woken.clear()
+        return True
 
     def flush(self, timeout_s: float) -> bool:
         """Write what is not written; say whether all was in time."""
@@ -191,44 +233,32 @@ class JournalLife:
             ref.stop(block=False)
         return all([self._tail.join(left_s()), *[ref.join(left_s()) for ref in refs]])
 
-    def _look(self, since_s: float) -> None:
-        """Check, and again until it succeeds or the journal is away: others may commit between two locks."""
-        for _ in range(_MAX_LOOKS):
-            if self._is_away() or not self._check(since_s) or self._relay.progress.failure is None:
-                return
-            sleep(_RETRY_S)
-        self._given_up_s = self._relay.progress.failing_since_s
-
-    def _is_away(self) -> bool:
-        failing_since_s = self._relay.progress.failing_since_s
-        return self._clock.monotonic_s() - failing_since_s > _LOCKED_S or failing_since_s == self._given_up_s
-
-    def _check(self, since_s: float, *, timeout_s: float | None = None) -> bool:
-        """Say whether a check is over; there is none inside a check: in a receiver that reads, for one."""
+    def _check(self, since_s: float, patience_s: float) -> None:
+        """Have what the journal holds applied, or go on without once patience ends."""
+        ref = cast("MailboxRef[Relay]", self._relay.actor_ref)
+        patience_s = min(patience_s, _PATIENCE_S)
+        # Where another thread runs a check, this one waits for it with a bound: that one may wait for us.
+        timeout_s = None if patience_s >= _OWN_CHECK_S and ref.actor_inbox.is_free() else patience_s
+        # Inside a check already, a receiver or an alias callable that reads gets what is applied so far.
         with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout):
-            self._relay.actor_ref.ask(CatchUp(since_s), timeout=timeout_s)
+            ref.ask(CatchUp(since_s), timeout=timeout_s)
+
+    def _arrived(self, event_id: EventId, lease_s: float) -> bool:
+        if self._applied.has(event_id):
             return True
+        self._see_to_lease(lease_s)
         return False
 
-    def _is_behind(self, event_id: EventId) -> bool:
-        """Say whether an event's place is one that this process has passed; it remembers so many ids alone."""
-        passed = self._relay.progress.seq
-        try:
-            seq = self.journal.seq_of(event_id)
-        except JournalError:
-            return False
-        return seq is not None and passed is not None and seq <= passed
+    def _see_to_lease(self, lease_s: float) -> None:
+        silent_s = self._silent_s()
+        if silent_s <= lease_s:
+            return
+        failure = self._relay.progress.failure or _SILENT
+        told = f"nothing was heard of the journal for {silent_s:.1f} s ({failure})"
+        raise JournalUnavailableError(f"{told}; read with freshness='default' or try again once it is back")
 
     def _is_listening(self) -> bool:
         return self._applied.is_awaited or self._hearers.is_listening()
 
     def _silent_s(self) -> float:
         return max(0.0, self._clock.monotonic_s() - self._relay.progress.checked_s)
-
-    def _is_cut_off(self) -> bool:
-        return self._silent_s() > self._policy.journal_lease
-
-    def _cut_off(self) -> JournalUnavailableError:
-        failure = self._relay.progress.failure or _SILENT
-        told = f"nothing was heard of the journal for {self._silent_s():.1f} s ({failure})"
-        return JournalUnavailableError(f"{told}; read with freshness='default' or try again once it is back")

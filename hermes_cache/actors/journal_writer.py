@@ -6,6 +6,7 @@ written when it is back. What did not fit is told as lost, once, by who owns the
 is not known is done again, since a journal keeps each event once. Source: rules J3, J5.
 """
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from itertools import islice
 from math import inf
 from threading import Condition
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
+
+import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.core.events import AppliedEvent, SettingsChanged, StreamStarted, StreamStopped
@@ -75,7 +78,8 @@ class JournalWriter(MailboxActor):
         self._wait_s = wait_s
         self._on_loss = on_loss
         self._buffer: deque[_Buffered] = deque()
-        self._lost: Literal["nothing", "events", "settings"] = "nothing"
+        self._lost_events = False
+        self._lost_settings = False
         self._told = False
         self._late = False
         self._pause_s = 0.0
@@ -100,7 +104,9 @@ class JournalWriter(MailboxActor):
         self._buffer.append((event, commit))
         if not self._told:
             self._told = True
-            self.actor_ref.tell(_FLUSH)
+            # Stopped meanwhile: the last flush may still take it, or nobody knows what became of it.
+            with contextlib.suppress(pykka.ActorDeadError):
+                self.actor_ref.tell(_FLUSH)
         # Once somebody waited in vain, a journal that hangs is known to be away before it says so.
         if is_stream or not self._wait_s or self._late:
             return lambda: commit.outcome
@@ -124,15 +130,20 @@ class JournalWriter(MailboxActor):
 
     def _flush(self) -> None:
         self._told = False
+        while self._write() and (self._lost_events or self._lost_settings):
+            settings, self._lost_settings = self._lost_settings, False
+            self._lost_events = False
+            self._on_loss(settings)
+
+    def _write(self) -> bool:
+        """Write what is in the buffer; false where the journal cannot be reached now."""
         while self._buffer:
             group = list(islice(self._buffer, _GROUP))
             if not self._append(group):
-                return
+                return False
             for _ in group:
                 self._buffer.popleft()
-        if self._lost != "nothing":
-            lost, self._lost = self._lost, "nothing"
-            self._on_loss(lost == "settings")
+        return True
 
     def _append(self, group: list[_Buffered]) -> bool:
         """Write a group; false where the journal cannot be reached now."""
@@ -183,10 +194,11 @@ class JournalWriter(MailboxActor):
 
     def _lose(self, event: AppliedEvent, commit: Commit) -> None:
         commit.outcome = False
+        # Each is only ever set here, so that of two publishers neither undoes what the other says.
         if isinstance(event, SettingsChanged):
-            self._lost = "settings"
-        elif self._lost == "nothing":
-            self._lost = "events"
+            self._lost_settings = True
+        else:
+            self._lost_events = True
 
 
 _FLUSH: Final = Flush()

@@ -108,13 +108,12 @@ class Life:
             event: Which.
             profile: As published; None or blank for all.
         """
-        age_s = max(0.0, self.clock.wall_s() - event.at_s)
         is_applied = False
         while not is_applied:
             settings = self.state.settings
             canonical = self.targets.canonical(profile, settings) if profile and profile.strip() else None
             asked = settings if self.targets.asks and canonical is not None else None
-            is_applied = self._apply(Publish(event, canonical, age_s, asked))
+            is_applied = self._apply(Publish.at(event, canonical, self.clock.wall_s(), asked))
 
     def check_here(self, target: Target) -> None:
         """Check the sources on this thread: for readers who want one at every read (S4)."""

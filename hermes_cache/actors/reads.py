@@ -74,6 +74,11 @@ class Wish:
             raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
         return cls(_timeout_s(options.get("timeout")), freshness, builder, at_least)
 
+    @property
+    def insists_on_nothing(self) -> bool:
+        """Whether any answer will do that the rules allow."""
+        return self.freshness != "fresh" and self.at_least is None
+
     def takes(self, outcome: Outcome) -> bool:
         """Say whether what lies in memory, which nobody looks at again, would do (R8)."""
         if self.freshness != "default":

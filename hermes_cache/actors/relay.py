@@ -9,13 +9,13 @@ without everything being outdated. Source: rules J1 to J5.
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from math import inf
 from threading import Event
 from typing import Final, Protocol
 
 from hermes_cache.actors.applied import Applied
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.actors.replaying import Part, parts_after, replay
+from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalGapError
 from hermes_cache.ports import Clock, Journal, Place
@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 _NEVER_SEEN: Final = object()
 
+_MAX_TOLD: Final = 20
+"""Numbers of damaged rows in one record of the log."""
+
 
 class Hearers(Protocol):
     """Who hears of what the relay finds; each is called on the thread of a check and never raises."""
@@ -31,11 +34,14 @@ class Hearers(Protocol):
     def is_listening(self) -> bool:
         """Say whether somebody waits for what others say."""
 
-    def hear(self, event: AppliedEvent, *, applied: bool) -> None:
-        """Tell of an event, and apply it first where this process has not."""
+    def hear(self, event: AppliedEvent) -> None:
+        """Apply an event and tell of it; one of this process's own is applied already."""
 
-    def hear_of_gap(self, reason: str) -> None:
-        """Outdate everything: events were missed."""
+    def learn(self, agreed: AgreedState) -> None:
+        """Know what others said before this process joined."""
+
+    def hear_of_gap(self, reason: str, *, alone: bool) -> None:
+        """Outdate everything: events were missed; `alone`: by this process and no other."""
 
     def hear_place(self, place: Place) -> None:
         """Know that everything up to a place was told."""
@@ -49,13 +55,11 @@ class Progress:
         checked_s: When the last that succeeded began, in monotonic seconds; before it, when the relay was made.
         seq: The last sequence number that is applied here; None before the process joined.
         failure: Why the last one failed; None where it did not.
-        failing_since_s: When the first that failed since then began; infinity where none did.
     """
 
     checked_s: float
     seq: int | None = None
     failure: str | None = None
-    failing_since_s: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,9 @@ class Relay(MailboxActor):
         self._hearers = hearers
         self._uncommitted = uncommitted
         self._place: Place | None = None
+        self._passed_seq = 0
         self._missed: str | None = None
+        self._missed_here: str | None = None
 
     def on_receive(self, message: object) -> None:
         """Check the journal, unless somebody did meanwhile."""
@@ -115,14 +121,14 @@ class Relay(MailboxActor):
         try:
             self._catch_up()
         except Exception as failure:  # noqa: BLE001 - a journal may be a user's own; logged by `_fail`
-            self._fail(failure, began_s)
+            self._fail(failure)
         else:
             self._succeed(began_s)
         self._applied.tell()
 
     def miss(self, reason: str) -> None:
-        """Have the next join outdate everything: somebody went on without the journal."""
-        self._missed = reason
+        """Have the next join outdate everything here: somebody went on without the journal."""
+        self._missed_here = reason
 
     def _catch_up(self) -> None:
         stamp = self._journal.stamp()
@@ -135,6 +141,7 @@ class Relay(MailboxActor):
             else:
                 self._read_on(self._place)
         finally:
+            self._tell_gap()
             self.is_applying = False
         self.seen = stamp
 
@@ -147,16 +154,16 @@ class Relay(MailboxActor):
             self._join()
 
     def _take(self, part: Part) -> None:
-        # A journal keeps each event once, so one look at what was known will do for all of them.
-        known = self._applied.agreed
         for recorded in part.recorded:
-            event = recorded.event
-            self._hearers.hear(event, applied=known.has(event.id))
-            self._applied.note(event)
+            self._hearers.hear(recorded.event)
+            self._applied.note(recorded.event)
             self._place = recorded.place
-        if part.damaged is not None:
-            self._hearers.hear_of_gap(part.damaged.reason)
-        self._place = part.place
+        if part.damaged is not None and part.place.seq > self._passed_seq:
+            self._missed = part.damaged.reason
+            self._passed_seq = part.place.seq
+        if part.place.mark:
+            # By another one, a journal that is restored before the next is read would not be told.
+            self._place = part.place
         self._hearers.hear_place(part.place)
 
     def _join(self) -> None:
@@ -165,27 +172,37 @@ class Relay(MailboxActor):
         on_their_way = self._uncommitted()
         replayed = replay(self._journal)
         if replayed.damaged:
-            logger.warning("hermes_cache.journal_damaged", extra={"hermes_cache.seqs": replayed.damaged})
-        known = self._applied.agreed
-        for event in replayed.agreed.stream_events():
-            self._hearers.hear(event, applied=known.has(event.id))
-        self._applied.restart(replayed.agreed.after(on_their_way))
-        if self._missed is not None:
-            self._hearers.hear_of_gap(self._missed)
-            self._missed = None
+            logger.warning(
+                "hermes_cache.journal_damaged", extra={"hermes_cache.seqs": replayed.damaged[:_MAX_TOLD]}
+            )
+        agreed = replayed.agreed.after(on_their_way)
+        self._hearers.learn(agreed)
+        self._applied.restart(agreed)
+        self._passed_seq = 0
         self._place = replayed.place
+        self._tell_gap()
         self._hearers.hear_place(replayed.place)
         self.joined.set()
+
+    def _tell_gap(self) -> None:
+        """Outdate everything once where events were missed, however many, whatever became of the check (J5)."""
+        if self._place is None:
+            return
+        here, self._missed_here = self._missed_here, None
+        missed, self._missed = self._missed, None
+        if missed is not None:
+            self._hearers.hear_of_gap(missed, alone=False)
+        elif here is not None:
+            self._hearers.hear_of_gap(here, alone=True)
 
     def _succeed(self, began_s: float) -> None:
         if self.progress.failure is not None:
             logger.info("hermes_cache.journal_read_again")
         self.progress = Progress(began_s, self._place.seq if self._place else None)
 
-    def _fail(self, failure: Exception, began_s: float) -> None:
+    def _fail(self, failure: Exception) -> None:
         if self.progress.failure is None:
             logger.warning("hermes_cache.journal_not_read", exc_info=failure)
         # Whatever was seen, the next check looks again.
         self.seen = _NEVER_SEEN
-        since_s = min(self.progress.failing_since_s, began_s)
-        self.progress = replace(self.progress, failure=str(failure), failing_since_s=since_s)
+        self.progress = replace(self.progress, failure=str(failure))

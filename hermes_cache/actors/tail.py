@@ -86,13 +86,23 @@ class Tail:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        ref = cast("MailboxRef[Relay]", self._relay.actor_ref)
         with contextlib.suppress(pykka.ActorDeadError):
             while not self._stopping.is_set():
-                ref.ask(CatchUp(self._clock.monotonic_s()))
-                if self._relay.progress.failure is not None or not self._go_on():
+                if not (self._check() and self._go_on()):
                     self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MAX_PAUSE_S)
                     self._stopping.wait(self._pause_s)
+
+    def _check(self) -> bool:
+        """Have the relay catch up; false where the journal cannot be read."""
+        try:
+            cast("MailboxRef[Relay]", self._relay.actor_ref).ask(CatchUp(self._clock.monotonic_s()))
+        except pykka.ActorDeadError:
+            raise
+        except (Exception, SystemExit, GeneratorExit):
+            # Foreign code that ends its thread would end all news here, for everybody.
+            logger.warning("hermes_cache.journal_not_followed", exc_info=True)
+            return False
+        return self._relay.progress.failure is None
 
     def _go_on(self) -> bool:
         """Wait for news; false where the journal does not let us."""

@@ -105,7 +105,7 @@ class Targets:
         try:
             scope = self._sources.scope(key)
             hash(scope)
-        except Exception:
+        except (Exception, SystemExit, GeneratorExit):
             extra = {"hermes_cache.callable": "sources.scope", "hermes_cache.key": str(key)}
             logger.warning("hermes_cache.callable_failed", exc_info=True, extra=extra)
             return None
@@ -114,7 +114,7 @@ class Targets:
     def _ask(self, is_root_profile: IsRootProfile, name: str) -> bool:
         try:
             return bool(is_root_profile(name))
-        except Exception:
+        except (Exception, SystemExit, GeneratorExit):
             extra = {"hermes_cache.callable": "is_root_profile", "hermes_cache.profile": name}
             logger.warning("hermes_cache.callable_failed", exc_info=True, extra=extra)
             return False

@@ -10,6 +10,7 @@ forgotten. Source: rules J1, J2, E1, H4, V1.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Final, TypeAlias
 
 from hermes_cache.core.events import (
@@ -105,9 +106,10 @@ class AgreedState:
         alive = ((name, facts.started) for name, facts in self.streams.items() if facts.stopped is None)
         return {name: start for name, start in alive if start is not None and start.at_s + lease_s > now_s}
 
-    def stream_events(self) -> list[StreamStarted | StreamStopped]:
-        """Give what a cache must apply to know the streams, oldest first."""
-        return sorted((event for facts in self.streams.values() for event in facts.said()), key=_moment)
+    def stream_events(self, since_s: float = -inf) -> list[StreamStarted | StreamStopped]:
+        """Give what a cache must apply to know the streams that were not silent since, oldest first."""
+        lately = (facts for facts in self.streams.values() if facts.at_s > since_s)
+        return sorted((event for facts in lately for event in facts.said()), key=_moment)
 
     def after(self, events: Iterable[AppliedEvent]) -> "AgreedState":
         """Give the state with these events applied too."""

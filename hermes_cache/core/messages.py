@@ -39,6 +39,11 @@ class Publish:
     age_s: float = 0.0
     settings: int | None = None
 
+    @classmethod
+    def at(cls, event: AppliedEvent, profile: str | None, wall_s: float, settings: int | None = None) -> "Publish":
+        """Say what arrives at a moment in epoch seconds."""
+        return cls(event, profile, max(0.0, wall_s - event.at_s), settings)
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:

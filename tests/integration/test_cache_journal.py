@@ -5,14 +5,17 @@ Two buses stand for two processes: they share nothing but the journal.
 
 import asyncio
 import logging
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from hermes_cache import (
+    BuildError,
     Bus,
     EventError,
     JournalUnavailableError,
@@ -21,14 +24,15 @@ from hermes_cache import (
     SessionListCache,
     SessionListChanged,
     SessionListKey,
+    StreamStarted,
 )
 from hermes_cache.actors.replaying import replay
 from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.adapters.sqlalchemy_journal import journal_at
-from hermes_cache.core.events import EventId
+from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import JournalSetupError
-from hermes_cache.ports import Journal
+from hermes_cache.ports import Journal, Place
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, UnpluggableJournal
 
 _KEY = SessionListKey()
@@ -414,6 +418,198 @@ def test_caches_on_one_bus_share_its_journal_and_another_is_refused(url: str) ->
         assert (process.cache.stats().events, second.stats().events) == (1, 1)
 
 
+def test_a_start_does_not_wait_for_itself_where_the_journal_tells_of_streams(url: str) -> None:
+    """J2, L1"""
+    policy = Policy(journal_interval=3_600.0)
+    with _processes(other := _Process(url)):
+        other.bus.stream_started.send(stream_id="s", profile="work")
+        other.cache.invalidate()
+    process = _Process(url, policy)
+
+    process.cache.start()
+    stats = process.cache.stats()
+    process.cache.stop()
+
+    assert (stats.journal_seq, stats.streams) == (2, 1)
+
+
+def test_a_stream_of_a_process_that_died_long_ago_does_not_come_back_to_life(url: str) -> None:
+    """H4"""
+    dead = StreamStarted(id=EventId("dead", 1), at_s=time.time() - 901.0, stream_id="ghost", profile="work")
+    _append(url, dead)
+    process = _Process(url)
+    process.cache.invalidate("elsewhere")
+
+    with _processes(process):
+        process.cache.get(_WORK)
+
+        assert process.cache.stats().streams == 0
+
+
+def test_what_was_said_of_streams_before_a_process_joined_is_no_news_to_its_receivers(url: str) -> None:
+    """J2, E5"""
+    started = StreamStarted(id=EventId("other", 1), at_s=time.time(), stream_id="s", profile="work")
+    _append(url, started)
+    process = _Process(url)
+    with _processes(process):
+        process.cache.invalidate("work", "news")
+
+        assert process.reasons(1) == ["news"]
+
+
+def test_a_gap_may_hide_that_settings_changed_so_aliases_are_asked_for_anew(url: str, tmp_path: Path) -> None:
+    """J5, K3, V1"""
+    roots = {"default"}
+    here = _Process(url)
+    bus = Bus()
+    there = SessionListCache(
+        GatedBuilder(is_open=True), bus=bus, journal=url, policy=_STRICT, is_root_profile=roots.__contains__
+    )
+    with _processes(here), there:
+        there.get(_KEY)
+        there.get(_WORK)
+        here.bus.settings_changed.send()
+        with closing(sqlite3.connect(tmp_path / "journal.db")) as connection, connection:
+            connection.execute("UPDATE hermes_cache_events SET checksum = 0 WHERE seq = 1")
+        roots.add("work")
+        there.get(_KEY)
+        here.cache.invalidate("work")
+
+        assert there.lookup(_KEY).reason == "event"
+
+
+def test_a_restart_asks_for_aliases_anew(url: str) -> None:
+    """K3, J2"""
+    roots: set[str] = set()
+    here, bus = _Process(url), Bus()
+    there = SessionListCache(
+        GatedBuilder(is_open=True), bus=bus, journal=url, policy=_STRICT, is_root_profile=roots.__contains__
+    )
+    with _processes(here):
+        there.get(_WORK)
+        there.stop()
+        roots.add("work")
+        here.bus.settings_changed.send()
+        with there:
+            there.get(_KEY)
+
+            here.cache.invalidate("work")
+
+            assert there.lookup(_KEY).reason == "event"
+
+
+def test_many_damaged_rows_are_one_gap(url: str, tmp_path: Path) -> None:
+    """J5"""
+    journal = UnpluggableJournal(journal_at(url))
+    here, there = _Process(url), _Process(journal)
+    with _processes(here, there), closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
+        journal.unplug()
+        journal.wait_for_refusals(1)
+        for number in range(5):
+            here.cache.invalidate("work", f"r{number}")
+        here.cache.get(_KEY)
+        with connection:
+            connection.execute("UPDATE hermes_cache_events SET checksum = 0")
+        journal.plug()
+        assert there.reasons(1) == ["journal_gap"]
+
+        here.cache.invalidate("work", "after")
+
+        assert there.reasons(2) == ["journal_gap", "after"]
+        assert sorted(here.reasons(7)) == ["after", "journal_gap", *[f"r{number}" for number in range(5)]]
+    journal.close()
+
+
+def test_what_did_not_fit_is_told_by_a_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """J5, L1"""
+    monkeypatch.setattr("hermes_cache.actors.journal_writer._MAX_BUFFERED", 2)
+    journal, store = _unpluggable()
+    here = _Process(journal)
+    with _processes(here):
+        journal.unplug()
+        journal.wait_for_refusals(1)
+        for number in range(4):
+            here.cache.invalidate("work", f"r{number}")
+        journal.plug()
+
+    kept = MemoryJournal(store).read(Place(store.name))
+    assert [getattr(each.event, "reason", "") for each in kept] == ["r0", "r1", "journal_overrun"]
+
+
+def test_a_read_with_a_bound_does_not_wait_longer_for_the_journal(url: str, tmp_path: Path) -> None:
+    """R6"""
+    bounded, patient = _Process(url), _Process(url)
+    with (
+        _processes(bounded, patient),
+        closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as holder,
+    ):
+        for process in (bounded, patient):
+            process.cache.get(_KEY)
+        holder.execute("BEGIN EXCLUSIVE")
+
+        moments_s = [time.monotonic()]
+        outcomes = [bounded.cache.lookup(_KEY, timeout=0.05).outcome]
+        moments_s.append(time.monotonic())
+        outcomes.append(patient.cache.lookup(_KEY).outcome)
+        moments_s.append(time.monotonic())
+        holder.execute("ROLLBACK")
+
+    assert outcomes == ["hit", "hit"]
+    assert moments_s[1] - moments_s[0] < moments_s[2] - moments_s[1]
+
+
+def test_caches_on_one_bus_are_each_as_fresh_as_their_own_policy_says() -> None:
+    """J3"""
+    store = MemoryStore()
+    journal = MemoryJournal(store)
+    lax = _Process(journal, Policy(ttl=3_600.0, journal_interval=3_600.0))
+    strict = SessionListCache(GatedBuilder(is_open=True), bus=lax.bus, journal=journal, policy=_STRICT)
+    other = _Process(MemoryJournal(store))
+    with _processes(lax, other), strict:
+        strict.get(_KEY)
+        other.cache.invalidate("default")
+
+        assert strict.lookup(_KEY).reason == "event"
+
+
+def test_a_read_inside_a_builder_does_not_wait_for_a_ticket(url: str) -> None:
+    """L5"""
+    process = _Process(url)
+    raised: list[BaseException] = []
+
+    def build(key: SessionListKey) -> dict[str, object]:
+        try:
+            process.cache.get(key, at_least=_NEVER_SAID)
+        except BuildError as error:
+            raised.append(error)
+        return {"sessions": []}
+
+    with _processes(process):
+        process.cache.get(_KEY, builder=build)
+
+    assert len(raised) == 1
+
+
+def test_tickets_that_never_come_hold_no_thread_of_an_event_loop(url: str) -> None:
+    """J8, W4"""
+    process = _Process(url)
+
+    async def run() -> float:
+        waiting = [asyncio.create_task(process.cache.aget(_KEY, at_least=f"other:{n + 1}")) for n in range(50)]
+        done, _ = await asyncio.wait(waiting, timeout=0.5)
+        began_s = time.monotonic()
+        await asyncio.to_thread(int)
+        took_s = time.monotonic() - began_s
+        for each in waiting:
+            each.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert not done
+        return took_s
+
+    with _processes(process):
+        assert asyncio.run(run()) < 1.0
+
+
 def test_a_bus_may_have_another_journal_once_no_cache_uses_the_first(url: str) -> None:
     """J1"""
     process = _Process(url)
@@ -606,7 +802,7 @@ def _unpluggable(*, loses_answers: bool = False) -> tuple[UnpluggableJournal, Me
     return UnpluggableJournal(MemoryJournal(store), loses_answers=loses_answers), store
 
 
-def _append(url: str, event: SessionListChanged) -> None:
+def _append(url: str, event: AppliedEvent) -> None:
     journal = journal_at(url)
     journal.append([event])
     journal.close()
