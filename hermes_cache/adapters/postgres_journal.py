@@ -27,6 +27,9 @@ _PREPARING: Final = 0x6865726D
 _SLICE_S: Final = 0.1
 """How long `close` may go unnoticed by a waiter."""
 
+_CLOSE_PATIENCE_S: Final = 0.5
+"""How long `close` waits for a waiter: some slices, and not for a server that fell silent."""
+
 _POLL_S: Final = 2.0
 """How late a waiter hears whose notification was lost: a query of 1 ms each time."""
 
@@ -93,7 +96,7 @@ class PostgresDatabase:
     def wait(self, seen: Hashable, timeout_s: float) -> None:
         """Wait for a notification; one waiter at a time."""
         ends_at_s = monotonic() + timeout_s
-        with self._waiting, self._translated():
+        with self._waiting_alone():
             listener = self._listening()
             if self._moved(seen):
                 return
@@ -106,11 +109,25 @@ class PostgresDatabase:
                     return
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; one on which a thread waits for an answer, as soon as that thread is back."""
         self._closed.set()
-        with self._waiting:
-            self._hang_up()
+        waiting = self._waiting
+        if waiting.acquire(timeout=_CLOSE_PATIENCE_S):
+            try:
+                self._hang_up()
+            finally:
+                waiting.release()
         self._engine.pool.dispose()
+
+    @contextmanager
+    def _waiting_alone(self) -> Iterator[None]:
+        with self._waiting, self._translated():
+            try:
+                yield
+            finally:
+                if self._closed.is_set():
+                    # `close` may have gone without.
+                    self._hang_up()
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

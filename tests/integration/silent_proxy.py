@@ -12,11 +12,13 @@ class SilentProxy:
     Attributes:
         port: Where it listens.
         forwards: Cleared, it keeps what it reads, and connections stay open; set again, it goes on.
+        swallowed: Set once something came that was not forwarded at once.
     """
 
     def __init__(self, target: Path) -> None:
         self.forwards = Event()
         self.forwards.set()
+        self.swallowed = Event()
         self._target = str(target)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
@@ -50,6 +52,8 @@ class SilentProxy:
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while content := source.recv(65536):
+                if not self.forwards.is_set():
+                    self.swallowed.set()
                 self.forwards.wait()
                 target.sendall(content)
         _hang_up(target)

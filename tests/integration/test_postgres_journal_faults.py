@@ -225,6 +225,41 @@ def test_a_network_that_swallows_everything_is_an_error_within_seconds(
     assert max(map(max, took_s)) < 12.0
 
 
+def test_closing_waits_for_no_server_that_fell_silent(
+    postgres: PostgresServer, proxy: SilentProxy, postgres_url: URL, record_testsuite_property: _Record
+) -> None:
+    """L1: who waits for events lets go of the connections that it holds as soon as it is back."""
+    journal = journal_at(_through(proxy, postgres_url))
+    seen, ended = journal.stamp(), Event()
+    journal.wait(None, timeout_s=0.0)
+    waiter = Thread(target=_wait, args=(journal, seen, ended), daemon=True)
+    proxy.forwards.clear()
+    waiter.start()
+    asked = proxy.swallowed.wait(_WAIT_S)
+
+    began_s = monotonic()
+    journal.close()
+    took_s = monotonic() - began_s
+    waited_on = not ended.is_set()
+    proxy.forwards.set()
+    waiter.join(_WAIT_S)
+
+    record_testsuite_property("close beside a silent server", f"{took_s:.2f} s")
+    assert (asked, waited_on, ended.is_set()) == (True, True, True)
+    assert took_s < 2.0
+    assert _listeners_are_gone(postgres)
+
+
+def _listeners_are_gone(server: PostgresServer) -> bool:
+    ends_at_s = monotonic() + _WAIT_S / 4
+    with server.connect() as connection:
+        while monotonic() < ends_at_s:
+            found = connection.execute("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'LISTEN %'").fetchall()
+            if not found:
+                return True
+    return False
+
+
 def _append_many(url: URL, life: str, many: int) -> None:
     sizes = random.Random(life)
     with closing(journal_at(url)) as journal:
