@@ -53,6 +53,8 @@ class Applied:
     def prepare_restart(self) -> None:
         """Remember what is noted from now on, for `restart`: it may be said while the journal is read."""
         self._since_prepared = deque(maxlen=_MAX_UNFOLDED)
+        # Folded now, or what was noted before would come on top too.
+        self.agreed  # noqa: B018 - folds
 
     def restart(self, agreed: AgreedState) -> None:
         """Take over what a journal amounts to; what was noted since `prepare_restart` comes on top."""

@@ -8,6 +8,7 @@ from hermes_cache.actors.journal_writer import Flush, JournalWriter
 from hermes_cache.actors.relay import CatchUp, Relay
 from hermes_cache.actors.replaying import parts_after, replay
 from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
+from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged, StreamStarted
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalUnavailableError
 from hermes_cache.ports import Place, Recorded, Snapshot
@@ -15,18 +16,18 @@ from hermes_cache.testing import ManualClock
 
 
 class _Hearers:
-    """Hear nothing, but publish at the same time."""
-
-    def __init__(self, applied: Applied) -> None:
-        self._applied = applied
+    """Hear nothing."""
 
     def is_listening(self) -> bool:
         return False
 
-    def hear(self, event: AppliedEvent, *, applied: bool) -> None:
+    def hear(self, event: AppliedEvent) -> None:
         pass
 
-    def hear_of_gap(self, reason: str) -> None:
+    def learn(self, agreed: AgreedState) -> None:
+        pass
+
+    def hear_of_gap(self, reason: str, *, alone: bool) -> None:
         pass
 
     def hear_place(self, place: Place) -> None:
@@ -94,7 +95,7 @@ def _relay(journal: MemoryJournal, applied: Applied, uncommitted: Iterable[Appli
         journal,
         clock=ManualClock(),
         applied=applied,
-        hearers=_Hearers(applied),
+        hearers=_Hearers(),
         uncommitted=lambda: list(uncommitted),
     )
 
@@ -120,6 +121,16 @@ def test_what_a_process_says_while_it_joins_is_remembered() -> None:
     _relay(_PublishedMeanwhile(applied, event), applied).on_receive(CatchUp(since_s=2_000.0))
 
     assert applied.agreed.streams["turn 1"].started == event
+
+
+def test_a_process_that_joins_another_journal_agrees_to_nothing_of_the_one_before() -> None:
+    """J2"""
+    applied = Applied()
+    applied.note(_started(1))
+
+    _relay(MemoryJournal(), applied).on_receive(CatchUp(since_s=2_000.0))
+
+    assert applied.agreed == AgreedState()
 
 
 def test_an_event_that_is_refused_after_an_outage_holds_no_later_one_up() -> None:

@@ -9,12 +9,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from math import inf
 from random import Random
 from typing import Final
 from unittest.mock import patch
 
 from hermes_cache import journal_link
-from hermes_cache.actors import journal_life, journal_writer, replaying
+from hermes_cache.actors import journal_writer, replaying
 from hermes_cache.core import snapshots
 from hermes_cache.core.events import SessionListChanged, SettingsChanged, StreamStarted, StreamStopped
 from hermes_cache.core.policy import Policy
@@ -23,10 +24,13 @@ from tests.simulation.journal_laws import MemberLaws, check_lists
 from tests.simulation.journal_world import PROFILES, World
 from tests.simulation.simulated_client import Client
 from tests.simulation.simulated_journal import OUTAGES, TOO_LARGE, CrashedError, Mishaps
-from tests.simulation.simulated_member import Member, new_member
+from tests.simulation.simulated_member import FeedBounds, Member, new_member
 
 _DEEPEST: Final = 2
 """How many may be in the middle of something while another acts."""
+
+_ROOMY: Final = 1_000
+"""Changes that wait: more than there are in a run."""
 
 _ROUNDS: Final = 5
 """How often everybody has to look, once all faults are over, until all agree."""
@@ -49,14 +53,15 @@ class JournalSimulation:
         self._users = Random(f"users of {seed}")
         self._order = Random(f"order of {seed}")
         self._faults = Random(f"faults of {seed}")
-        self._lives = 0
         self._depth = 0
         self._causes = 0
+        self._undone: set[str] = set()
         self._draw()
         self._members: list[Member] = []
         self._laws: dict[str, MemberLaws] = {}
         self._dead = 0
-        self._clients = [Client(self.world, self._users, profile) for profile in (None, None, "work")]
+        sharp = self._feed_bounds.waiting == _ROOMY
+        self._clients = [Client(self.world, self._users, profile, sharp=sharp) for profile in (None, None, "work")]
 
     def run(self) -> Counter[str]:
         """Run, let all faults end, and give what happened how often.
@@ -94,7 +99,7 @@ class JournalSimulation:
         self._interrupts = pick((0.0, 0.1, 0.3))
         self._refused = pick((0.0, 0.02, 0.3))
         self._most_events = pick((1, 5, 20))
-        self._remembered = pick((2, 8, 1024))
+        self._feed_bounds = FeedBounds(remembered=pick((2, 8, 1024)), waiting=pick((2, 4, _ROOMY, _ROOMY)))
         self._bounds_of = {
             "_MAX_BUFFERED": pick((1, 4, 10_000)),
             "_MAX_BUFFERED_STREAMS": pick((2, 8, 20_000)),
@@ -109,8 +114,9 @@ class JournalSimulation:
         self._ways += [self._wait_long] * pick((0, 1))
         for fault in (self._die, self._pause, self._cut_off, self._compact):
             self._ways += [fault] * pick((0, 1, 2))
+        is_calm = pick((True, False))
         for fault in (self._damage, self._replace, self._restore):
-            self._ways += [fault] * pick((0, 0, 0, 0, 1, 4))
+            self._ways += [fault] * (0 if is_calm else pick((0, 0, 1, 4)))
         self._ways += [self._back_up] * 2 + [self._revive] * 2 + [self._plug] * pick((2, 6))
 
     @contextmanager
@@ -120,18 +126,13 @@ class JournalSimulation:
                 held.enter_context(patch.object(journal_writer, name, bound))
             held.enter_context(patch.object(replaying, "_PART", self._part))
             held.enter_context(patch.object(journal_link, "_MAX_MISSED", self._most_missed))
-            held.enter_context(patch.object(journal_life, "sleep", self._sleep))
-            for wait in ("_LAST_CHECK_S", "_JOIN_WAIT_S"):
-                held.enter_context(patch.object(journal_life, wait, 0.0))
             yield
 
     def _begin(self) -> None:
-        self._lives += 1
         self.world.note("began")
-        name = f"life-{self._lives}"
-        member = new_member(self.world, name, self._policy, self._faults, self._mishaps, feed=self._remembered)
+        member = new_member(self.world, self._policy, self._faults, self._mishaps, self._feed_bounds)
         self._members.append(member)
-        self._laws[name] = MemberLaws(self.world, member)
+        self._laws[member.name] = MemberLaws(self.world, member)
         self._do(self._check, member)
 
     def _step(self) -> None:
@@ -164,22 +165,18 @@ class JournalSimulation:
         if self.world.broken:
             raise AssertionError(f"{self.world.broken[0]} (seed {self._seed}, at {self.world.moment})")
 
-    def _sleep(self, span_s: float) -> None:
-        self.world.now_s += span_s
-        self.world.interrupt()
-
     # What users do.
 
     def _publish(self, member: Member) -> None:
         users, world = self._users, self.world
-        profile = users.choice((None, *PROFILES, *PROFILES))
+        profile = users.choice((None, *PROFILES, *PROFILES, *PROFILES))
         stream = f"{users.choice(PROFILES)} turn {users.randrange(5)}"
-        match users.randrange(8):
+        match users.randrange(14):
             case 0:
                 event = member.make(SettingsChanged)
-            case 1 | 2:
+            case 1 | 2 | 3:
                 event = member.make(StreamStarted, stream_id=stream, profile=stream.partition(" ")[0])
-            case 3:
+            case 4 | 5:
                 event = member.make(StreamStopped, stream_id=stream)
             case _:
                 reason = TOO_LARGE if users.random() < self._refused else "renamed"
@@ -229,7 +226,7 @@ class JournalSimulation:
         began_s = self.world.now_s
         with member.at_work("check"):
             try:
-                member.life.insist()
+                member.life.insist(self._policy.journal_lease, inf)
             except JournalUnavailableError:
                 self.world.note("refused")
                 silent_s = self.world.now_s - member.relay.progress.checked_s
@@ -306,8 +303,17 @@ class JournalSimulation:
     def _restore(self, member: Member) -> None:
         del member
         if self.world.backup is not None:
+            self._note_undone()
             self.world.restore()
             self._cause("restored")
+
+    def _note_undone(self) -> None:
+        """Note what a restore undoes before its publishers read it back: nobody can tell that it is missed."""
+        history = self.world.file.history
+        for member in self._members:
+            place = member.relay._place
+            unread = history[place.seq if place else 0 :]
+            self._undone.update(mark for mark in unread if mark.startswith(f"{member.name}:"))
 
     def _back_up(self, member: Member) -> None:
         del member
@@ -350,7 +356,7 @@ class JournalSimulation:
         said = f"I10: {member.name} told of {member.gaps} gaps for {self._causes} causes"
         world.demand(member.gaps <= self._causes + 1, said)
         for each in self._members:
-            marks = [str(event) for event in each.applied if event.startswith(f"{each.name}:")]
+            marks = [*(each.put - self._undone)]
             for profile in PROFILES:
                 held, last = member.held(profile), world.last_said(profile, marks)
                 lost = f"J5: {member.name} serves {profile} as of {held}; {each.name} said more at {last}"

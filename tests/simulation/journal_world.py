@@ -14,7 +14,7 @@ from zlib import crc32
 from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, StreamStarted, StreamStopped
 
-PROFILES: Final = ("default", "work")
+PROFILES: Final = ("default", "home", "work")
 _MOMENT_S: Final = 1e-6
 
 
@@ -97,11 +97,17 @@ class World:
         self._interrupt: Callable[[], None] = _nothing
         self._moment = 0
         self._files = 1
+        self._lives = 0
 
     @property
     def moment(self) -> int:
         """Now."""
         return self._moment
+
+    def name(self) -> str:
+        """Name one more life of a process."""
+        self._lives += 1
+        return f"life-{self._lives}"
 
     def tick(self) -> int:
         """Let a moment pass, and give the new one."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from random import Random
 
 from hermes_cache.actors.subscription import Subscription
+from hermes_cache.core.feed_versions import FeedVersion
 from tests.simulation.journal_world import PROFILES, World
 from tests.simulation.simulated_member import Member
 
@@ -19,10 +20,12 @@ class Seen:
     Attributes:
         version: Which.
         shown: By profile, the moment as of which its list is.
+        mark: The event at the version's place in the journal; blank where that is not known.
     """
 
     version: str
     shown: dict[str, int]
+    mark: str = ""
 
 
 class Client:
@@ -32,12 +35,14 @@ class Client:
         world: What was said.
         random: Draws whom and what.
         profile: Whose list it shows; None for all.
+        sharp: Whether nothing that it is told was merged for want of room.
     """
 
-    def __init__(self, world: World, random: Random, profile: str | None) -> None:
+    def __init__(self, world: World, random: Random, profile: str | None, *, sharp: bool) -> None:
         self._world = world
         self._random = random
         self._profile = profile
+        self._sharp = sharp
         self._profiles = PROFILES if profile is None else (profile,)
         self._shown: dict[str, int] = {}
         self._versions: list[Seen] = []
@@ -45,6 +50,7 @@ class Client:
         self._member: Member | None = None
         self._floor = dict.fromkeys(PROFILES, 0)
         self._is_busy = False
+        self._is_undone = False
 
     def act(self, alive: list[Member]) -> None:
         """Come, or take a change, or leave."""
@@ -80,6 +86,7 @@ class Client:
         place, file = member.relay._place, member.file
         self._subscription = member.feed.subscribe(self._profile, seen.version if seen else None)
         self._floor = dict.fromkeys(PROFILES, 0)
+        self._is_undone = False
         if seen is None:
             self._shown = {profile: member.serve(profile) for profile in self._profiles}
         else:
@@ -89,25 +96,39 @@ class Client:
                 # What the member's journal had before it began is news for whoever saw less of it.
                 told = file.history[: place.seq]
                 self._floor = {profile: self._world.last_said(profile, told) for profile in PROFILES}
-        self._see(self._subscription.version)
+            self._is_undone = self._was_undone(seen)
+        self._see(member, self._subscription.version)
 
     def _take(self, member: Member, subscription: Subscription) -> bool:
-        heard = member.heard.copy()
+        heard = [mark for mark in member.heard if not member.is_alone_with(mark)]
         change = subscription.get(timeout=0)
         if change is None:
             self._world.note("all taken")
-            for profile in self._profiles:
-                shown, last = self._shown[profile], max(heard[profile], self._floor[profile])
+            # What did not fit into the buffer is told as lost once the journal is back, and then to everybody.
+            for profile in self._profiles if not member.loses else ():
+                shown, last = (
+                    self._shown[profile],
+                    max(self._world.last_said(profile, heard), self._floor[profile]),
+                )
                 told = f"E8: {profile} is shown as of {shown} at {member.name}, and nobody told of {last}"
                 self._world.demand(shown >= last, told)
             return False
         self._world.note("told of all" if change.everything else "told of one")
         for profile in self._profiles:
-            # That rows moved at the source is told to all who resume: it must not stand for what they missed.
-            if change.reason != "source_changed" and change.profile in (None, profile):
+            # That rows moved at the source is told to all who resume, and must not stand for what they missed;
+            # but to who comes from a time that a restored journal does not know, nothing else can be told.
+            counts = change.reason != "source_changed" or self._is_undone or not self._sharp
+            if counts and change.profile in (None, profile):
                 self._shown = {**self._shown, profile: member.serve(profile)}
-        self._see(subscription.version)
+        self._see(member, subscription.version)
         return True
 
-    def _see(self, version: str) -> None:
-        self._versions.append(Seen(version, self._shown))
+    def _see(self, member: Member, version: str) -> None:
+        seq, file = FeedVersion.parse(version).seq, member.file
+        mark = file.history[seq - 1] if file is not None and 0 < seq <= len(file.history) else ""
+        self._versions.append(Seen(version, self._shown, mark))
+
+    def _was_undone(self, seen: Seen) -> bool:
+        """Say whether the journal went on differently from where a version was handed out."""
+        seq, file = FeedVersion.parse(seen.version).seq, self._world.file
+        return seq > 0 and file.history[seq - 1 : seq] != [seen.mark]

@@ -47,16 +47,7 @@ def _damaged_row_is_passed_over(patch: pytest.MonkeyPatch) -> None:
 
 
 def _own_events_are_applied_again(patch: pytest.MonkeyPatch) -> None:
-    def planted(link: JournalLink, event: AppliedEvent, *, applied: bool) -> None:
-        del applied
-        link._tell(event)
-
-    patch.setattr(JournalLink, "hear", planted)
-
-
-def _known_streams_are_applied_again(patch: pytest.MonkeyPatch) -> None:
-    hear = JournalLink.hear
-    patch.setattr(JournalLink, "hear", lambda link, event, **_applied: hear(link, event, applied=False))
+    patch.setattr(JournalLink, "hear", JournalLink._tell)
 
 
 def _buffer_is_dropped_at_a_failure(patch: pytest.MonkeyPatch) -> None:
@@ -181,7 +172,7 @@ def _stamp_is_taken_after_the_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def _failed_check_counts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Relay, "_fail", lambda relay, _failure, began_s: relay._succeed(began_s))
+    patch.setattr(Relay, "_fail", lambda relay, _failure: relay._succeed(relay._clock()))
 
 
 def _check_ends_after_the_first_part(patch: pytest.MonkeyPatch) -> None:
@@ -213,9 +204,9 @@ def _place_is_told_before_its_events(patch: pytest.MonkeyPatch) -> None:
 def _listeners_miss_own_events(patch: pytest.MonkeyPatch) -> None:
     hear = JournalLink.hear
 
-    def planted(link: JournalLink, event: AppliedEvent, *, applied: bool) -> None:
+    def planted(link: JournalLink, event: AppliedEvent) -> None:
         if event.id.incarnation != link._bus.incarnation:
-            hear(link, event, applied=applied)
+            hear(link, event)
 
     patch.setattr(JournalLink, "hear", planted)
 
@@ -270,12 +261,12 @@ def _damaged_place_has_no_mark(patch: pytest.MonkeyPatch) -> None:
 
 
 def _lease_never_ends(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(JournalLife, "_is_cut_off", _always(answer=False))
+    patch.setattr(JournalLife, "_see_to_lease", _always(None))
 
 
 _PLANTS: tuple[Plant, ...] = (
     _gap_is_passed_over, _damaged_row_is_passed_over, _own_events_are_applied_again,
-    _known_streams_are_applied_again, _buffer_is_dropped_at_a_failure, _commit_is_told_before_the_append,
+    _buffer_is_dropped_at_a_failure, _commit_is_told_before_the_append,
     _retry_makes_a_new_id, _one_too_many_leaves_the_buffer, _writer_stands_still_after_a_refusal,
     _failed_append_is_not_tried_again, _loss_is_not_told, _loss_is_told_here_alone, _restart_loses_streams,
     _restart_loses_what_was_outdated, _join_forgets_what_is_on_its_way, _join_forgets_what_is_said_meanwhile,
