@@ -116,7 +116,7 @@ class JournalLife:
         if not relay.joined.is_set():
             # What is built before the process has its place is missed by all that others say meanwhile.
             return False
-        if not self._checks_at_reads or relay.progress.failure is not None:
+        if not self._checks_at_reads or self._is_away():
             return True
         return relay.progress.checked_s > now_s - interval_s and not relay.is_applying
 
@@ -135,7 +135,7 @@ class JournalLife:
         if not self._relay.joined.is_set() and (failing or not self.join(patience_s)):
             self._relay.miss("lists were served before the journal could be read")
             return
-        if self._checks_at_reads and not failing:
+        if self._checks_at_reads and not self._is_away():
             self._check(self._clock.monotonic_s() - interval_s, patience_s)
 
     def insist(self, lease_s: float, patience_s: float) -> None:
@@ -149,7 +149,7 @@ class JournalLife:
             JournalUnavailableError: Nothing was heard for longer.
         """
         # A process that was suspended is not cut off before it has looked.
-        if self._relay.progress.failure is None and (self._checks_at_reads or self._silent_s() > lease_s):
+        if not self._is_away() and (self._checks_at_reads or self._silent_s() > lease_s):
             self._check(self._clock.monotonic_s(), patience_s)
         self._see_to_lease(lease_s)
 
@@ -200,8 +200,10 @@ class JournalLife:
                 left_s = ends_at_s - monotonic()
                 if left_s <= 0:
                     return False
+                # Not `wait_for`, which up to Python 3.11 may swallow that this read is cancelled.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), min(left_s, _LOOK_AGAIN_S))
+                    async with asyncio.timeout(min(left_s, _LOOK_AGAIN_S)):
+                        await woken.wait()
                 woken.clear()
         return True
 
@@ -242,6 +244,10 @@ class JournalLife:
         # Inside a check already, a receiver or an alias callable that reads gets what is applied so far.
         with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout):
             ref.ask(CatchUp(since_s), timeout=timeout_s)
+
+    def _is_away(self) -> bool:
+        """Say whether the journal fails for so long that reads leave it to the tail to find it back."""
+        return self._clock.monotonic_s() - self._relay.progress.failing_since_s > _PATIENCE_S
 
     def _arrived(self, event_id: EventId, lease_s: float) -> bool:
         if self._applied.has(event_id):

@@ -9,6 +9,7 @@ without everything being outdated. Source: rules J1 to J5.
 import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from math import inf
 from threading import Event
 from typing import Final, Protocol
 
@@ -55,11 +56,13 @@ class Progress:
         checked_s: When the last that succeeded began, in monotonic seconds; before it, when the relay was made.
         seq: The last sequence number that is applied here; None before the process joined.
         failure: Why the last one failed; None where it did not.
+        failing_since_s: When the first that failed since then began; infinity where none did.
     """
 
     checked_s: float
     seq: int | None = None
     failure: str | None = None
+    failing_since_s: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Relay(MailboxActor):
         try:
             self._catch_up()
         except Exception as failure:  # noqa: BLE001 - a journal may be a user's own; logged by `_fail`
-            self._fail(failure)
+            self._fail(failure, began_s)
         else:
             self._succeed(began_s)
         self._applied.tell()
@@ -200,9 +203,10 @@ class Relay(MailboxActor):
             logger.info("hermes_cache.journal_read_again")
         self.progress = Progress(began_s, self._place.seq if self._place else None)
 
-    def _fail(self, failure: Exception) -> None:
+    def _fail(self, failure: Exception, began_s: float) -> None:
         if self.progress.failure is None:
             logger.warning("hermes_cache.journal_not_read", exc_info=failure)
         # Whatever was seen, the next check looks again.
         self.seen = _NEVER_SEEN
-        self.progress = replace(self.progress, failure=str(failure))
+        since_s = min(self.progress.failing_since_s, began_s)
+        self.progress = replace(self.progress, failure=str(failure), failing_since_s=since_s)
