@@ -35,8 +35,8 @@ class User(Protocol):
     def is_listening(self) -> bool:
         """Say whether somebody waits for what others say."""
 
-    def hear_place(self, journal: str, seq: int) -> None:
-        """Know that everything up to a number of the journal of that name was told on the bus; never raise."""
+    def hear_place(self, place: Place) -> None:
+        """Know that everything up to a place was told on the bus; never raise."""
 
 
 _MAX_UNHEARD: Final = 10_000
@@ -184,8 +184,8 @@ class JournalLink:
         for event in self._applied.agreed.stream_events(self._leased_s()):
             apply(event)
 
-    def missed_since(self, journal: str, seq: int) -> list[AppliedEvent] | None:
-        """Give the events after a number of the journal of that name, and this process's that are on their way.
+    def missed_since(self, place: Place) -> list[AppliedEvent] | None:
+        """Give the events after a place, and this process's that are on their way.
 
         None where they are too many, or damaged, or the journal is known to be away.
 
@@ -196,7 +196,7 @@ class JournalLink:
         if life.status.failure is not None:
             return None
         on_their_way, missed = life.uncommitted(), []
-        for part in parts_after(life.journal, Place(journal, seq)):
+        for part in parts_after(life.journal, place):
             missed += [recorded.event for recorded in part.recorded]
             if part.damaged is not None or len(missed) > _MAX_MISSED:
                 return None
@@ -233,7 +233,7 @@ class JournalLink:
     def hear_place(self, place: Place) -> None:
         """Let the users know that everything up to a place was told."""
         for user in self._users:
-            user.hear_place(place.journal, place.seq)
+            user.hear_place(place)
 
     def _started(self) -> JournalLife:
         if not self._users:

@@ -18,7 +18,7 @@ from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalUnavailableError, LookupTimeoutError
 from hermes_cache.journal_link import JournalLink
-from hermes_cache.ports import Clock, Journal
+from hermes_cache.ports import Clock, Journal, Place
 
 
 class Membership:
@@ -64,9 +64,9 @@ class Membership:
         """Say whether a subscriber waits for what others say."""
         return self._feed.has_subscribers
 
-    def hear_place(self, journal: str, seq: int) -> None:
+    def hear_place(self, place: Place) -> None:
         """Know that everything up to a place was told on the bus."""
-        self._feed.note_place(journal, seq)
+        self._feed.note_place(place)
 
     def listen(self) -> None:
         """Follow the journal closely: somebody began to wait for what others say."""
@@ -78,13 +78,13 @@ class Membership:
         if self._link is not None:
             self._link.learn_streams(apply)
 
-    def missed_since(self, journal: str, seq: int) -> list[AppliedEvent] | None:
-        """Give the events after a place in the journal of that name; None where that is not known.
+    def missed_since(self, place: Place) -> list[AppliedEvent] | None:
+        """Give the events after a place; None where that is not known.
 
         Raises:
             JournalError: They are gone, or the journal cannot be read.
         """
-        return self._link.missed_since(journal, seq) if self._link else None
+        return self._link.missed_since(place) if self._link else None
 
     def is_current(self) -> bool:
         """Say whether a read that begins now needs no check; a look into memory, no more."""

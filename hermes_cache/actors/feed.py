@@ -22,11 +22,12 @@ from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted
 from hermes_cache.core.feed_versions import FeedVersion
 from hermes_cache.errors import JournalError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.ports import Place
 
 logger = logging.getLogger(__name__)
 
-MissedSince: TypeAlias = Callable[[str, int], Iterable[AppliedEvent] | None]
-"""Gives the events after a sequence number of the journal of that name, oldest first.
+MissedSince: TypeAlias = Callable[[Place], Iterable[AppliedEvent] | None]
+"""Gives the events after a place in a journal, oldest first.
 
 Behind them it gives what this process handed to the journal before the call and what is not yet committed. None
 where that is not known, or too much. It may wait, and raise `JournalError`.
@@ -59,7 +60,7 @@ class _Start:
 class Feed:
     """Gives every subscription the changes that concern it, and what a resumed one missed.
 
-    A version is the feed's name and a number; with a journal, before it the journal's name and a sequence number.
+    A version is the feed's name and a number; with a journal, its place in that stands before it.
     Subscriptions are held weakly; the references to those that are gone or closed are dropped at the next
     `subscribe`. A forked child's copy closes them and is another feed, with a name of its own.
 
@@ -77,7 +78,7 @@ class Feed:
         *,
         size: int,
         remembered: int = 1024,
-        missed_since: MissedSince = lambda _journal, _seq: None,
+        missed_since: MissedSince = lambda _place: None,
         canonical: Canonical = lambda profile: profile,
     ) -> None:
         self._name = name
@@ -124,10 +125,10 @@ class Feed:
                 if subscription := reference():
                     subscription.offer(change)
 
-    def note_place(self, journal: str, seq: int) -> None:
-        """Remember that every event of a journal up to a sequence number was told, this process's own too."""
+    def note_place(self, place: Place) -> None:
+        """Remember that every event of a journal up to a place was told, this process's own too."""
         with self._lock:
-            self._places.note(journal, seq, self._last_number)
+            self._places.note(place, self._last_number)
 
     def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
         """Open a subscription.
@@ -183,7 +184,7 @@ class Feed:
     def _read_missed(self, version: FeedVersion) -> Iterable[AppliedEvent] | None:
         """Give what was said after a version's place; what cannot be read is not known."""
         try:
-            return self.missed_since(version.journal, version.seq)
+            return self.missed_since(Place(version.journal, version.seq, version.mark))
         except JournalError:
             # The journal's other readers tell why.
             return None

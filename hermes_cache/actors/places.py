@@ -6,6 +6,7 @@ No lock: guarded by who holds it. Source: rule E8.
 from collections import deque
 
 from hermes_cache.core.feed_versions import FeedVersion
+from hermes_cache.ports import Place
 
 
 class Places:
@@ -16,39 +17,37 @@ class Places:
     """
 
     def __init__(self, remembered: int) -> None:
-        self._journal = ""
         # One more than the numbers: the oldest of these may have its place from before.
-        self._noted: deque[tuple[int, int]] = deque(maxlen=remembered + 1)
+        self._noted: deque[tuple[int, Place]] = deque(maxlen=remembered + 1)
 
     @property
     def known(self) -> bool:
         """Whether there is one."""
         return bool(self._noted)
 
-    def note(self, journal: str, seq: int, number: int) -> None:
-        """Remember that all events of a journal up to `seq` were told at a feed's number, its newest.
+    def note(self, place: Place, number: int) -> None:
+        """Remember that all events up to a place were told at a feed's number, its newest.
 
         Another journal, or one that went back, forgets what came before.
         """
-        last_number, last_seq = self._noted[-1] if self._noted else (-1, 0)
-        if journal != self._journal or seq < last_seq:
-            self._journal = journal
+        last_number, last = self._noted[-1] if self._noted else (-1, place)
+        if place.journal != last.journal or place.seq < last.seq:
             self._noted.clear()
         elif last_number == number:
             self._noted.pop()
-        self._noted.append((number, seq))
+        self._noted.append((number, place))
 
     def version(self, feed: str, number: int) -> FeedVersion:
         """Give the version of who has handled all up to a feed's number."""
         # From the newest: who asks is near it.
-        for noted_number, seq in reversed(self._noted):
+        for noted_number, place in reversed(self._noted):
             if noted_number <= number:
-                return FeedVersion(feed, number, self._journal, seq)
+                return FeedVersion(feed, number, place.journal, place.seq, place.mark)
         return FeedVersion(feed, number)
 
     def number_behind(self, version: FeedVersion) -> int | None:
         """Give the feed's number at its last place, where a version's is one before it in the same journal."""
-        if not self._noted or version.journal != self._journal:
+        if not self._noted:
             return None
-        number, seq = self._noted[-1]
-        return number if version.seq <= seq else None
+        number, place = self._noted[-1]
+        return number if version.journal == place.journal and version.seq <= place.seq else None

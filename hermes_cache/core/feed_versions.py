@@ -3,11 +3,15 @@
 No I/O, no clock. Source: rule E8.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 _DIGITS: Final = 19
 """A longer number does not fit the 64 bits of a journal's column."""
+
+_PLAIN_MARK: Final = re.compile(r"[\w-]{1,64}:\d{1,18}", re.ASCII)
+"""The ids of this library's events, with room to spare: a version is kept short, and free of signs to escape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +23,22 @@ class FeedVersion:
         number: Up to and with this one, all that the feed told is handled.
         journal: Names the journal; blank where there is none, or the feed's place in it is not known.
         seq: Up to and with this one, all events of that journal are handled.
+        mark: The id of the event there, by which a restored journal is told; blank where it is not known. One that
+            is long or odd, which another program wrote, is not written.
     """
 
     feed: str
     number: int
     journal: str = ""
     seq: int = 0
+    mark: str = ""
 
     def __str__(self) -> str:
         in_feed = f"{self.feed}:{self.number}"
-        return f"{self.journal}:{self.seq}:{in_feed}" if self.journal else in_feed
+        if not self.journal:
+            return in_feed
+        mark = f".{self.mark.replace(':', '.')}" if _PLAIN_MARK.fullmatch(self.mark) else ""
+        return f"{self.journal}:{self.seq}{mark}:{in_feed}"
 
     @classmethod
     def parse(cls, text: str) -> "FeedVersion":
@@ -40,12 +50,20 @@ class FeedVersion:
         match text.rsplit(":", 3):
             case [feed, number] if feed:
                 return cls(feed, _number(number))
-            case [journal, seq, feed, number] if journal and feed:
-                return cls(feed, _number(number), journal, _number(seq))
-        raise ValueError(f"{text!r} is no version; it must look like 'feed:number' or 'journal:seq:feed:number'")
+            case [journal, place, feed, number] if journal and feed:
+                seq, dot, mark = place.partition(".")
+                return cls(feed, _number(number), journal, _number(seq), _mark(mark) if dot else "")
+        raise ValueError(f"{text!r} is no version; it must look like 'feed:7' or 'journal:5.life.3:feed:7'")
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
         raise ValueError(f"{text!r} is no number of a version; it must have 1 to {_DIGITS - 1} digits")
     return int(text)
+
+
+def _mark(text: str) -> str:
+    mark = text.replace(".", ":")
+    if not _PLAIN_MARK.fullmatch(mark):
+        raise ValueError(f"{text!r} is no mark of a version; it must look like 'life.3'")
+    return mark

@@ -34,7 +34,7 @@ class _Process:
             name, size=64, remembered=remembered, missed_since=self._missed_since, canonical=_canonical
         )
         self._place = journal.end()
-        self.feed.note_place(self._place.journal, self._place.seq)
+        self.feed.note_place(self._place)
 
     def publish(self, profile: str | None, session_id: str | None = None) -> None:
         """Tell of an event and commit it; `relay` finds it."""
@@ -47,10 +47,10 @@ class _Process:
         for recorded in self.journal.read(self._place):
             self._place = recorded.place
             self.feed.tell(recorded.event, _canonical(getattr(recorded.event, "profile", None)))
-        self.feed.note_place(self._place.journal, self._place.seq)
+        self.feed.note_place(self._place)
 
-    def _missed_since(self, journal: str, seq: int) -> Iterable[AppliedEvent]:
-        return [recorded.event for recorded in self.journal.read(Place(journal, seq))]
+    def _missed_since(self, place: Place) -> Iterable[AppliedEvent]:
+        return [recorded.event for recorded in self.journal.read(place)]
 
 
 def _id() -> EventId:
@@ -81,7 +81,7 @@ def test_a_version_names_the_journal_and_how_far_it_was_told() -> None:
     process.relay()
 
     assert untold == f"{name}:0:life:1"
-    assert process.feed.version == f"{name}:1:life:1"
+    assert process.feed.version == f"{name}:1.{journal.end().mark.replace(':', '.')}:life:1"
 
 
 def test_an_own_event_that_the_journal_shows_again_is_told_once() -> None:
@@ -163,13 +163,13 @@ def test_what_is_told_while_the_journal_is_read_is_part_of_what_was_missed() -> 
     version = _Process(journal, "first").feed.version
     reading, told = threading.Event(), threading.Event()
 
-    def read_slowly(_journal: str, _seq: int) -> list[AppliedEvent]:
+    def read_slowly(_place: Place) -> list[AppliedEvent]:
         reading.set()
         assert told.wait(_WAIT_S)
         return [_changed("p", "r")]
 
     feed = Feed("second", size=64, missed_since=read_slowly)
-    feed.note_place(journal.end().journal, 0)
+    feed.note_place(journal.end())
     resumed: list[Subscription] = []
     resuming = threading.Thread(target=lambda: resumed.append(feed.subscribe("p", since=version)))
     resuming.start()
@@ -202,8 +202,8 @@ def test_who_leaves_before_it_took_all_that_it_missed_resumes_where_it_was(told_
 
 def test_what_was_missed_outlasts_a_merge_with_what_comes_after() -> None:
     """E7, E8"""
-    feed = Feed("life", size=3, missed_since=lambda _journal, _seq: [_changed("p", "s")])
-    feed.note_place("journal", 5)
+    feed = Feed("life", size=3, missed_since=lambda _place: [_changed("p", "s")])
+    feed.note_place(Place("journal", 5))
     subscription = feed.subscribe(since="journal:3:other:1")
     for profile in ("q", "p"):
         feed.tell(_changed(profile), profile)
@@ -292,17 +292,17 @@ def test_what_was_compacted_means_refresh_everything() -> None:
     resumed = _Process(journal, "second").feed.subscribe("p", since=version)
 
     assert _told(resumed) == [("resumed", None, None)]
-    assert resumed.version.startswith(f"{journal.end().journal}:1:second:")
+    assert resumed.version.startswith(f"{journal.end().journal}:1.life.")
 
 
 def test_a_journal_that_cannot_be_read_means_refresh_everything() -> None:
     """E8, J5"""
 
-    def unreachable(_journal: str, _seq: int) -> None:
+    def unreachable(_place: Place) -> None:
         raise JournalUnavailableError("it is away")
 
     feed = Feed("life", size=64, missed_since=unreachable)
-    feed.note_place("journal", 5)
+    feed.note_place(Place("journal", 5))
 
     resumed = feed.subscribe("p", since="journal:3:other:1")
 
@@ -311,8 +311,8 @@ def test_a_journal_that_cannot_be_read_means_refresh_everything() -> None:
 
 def test_too_much_to_read_means_refresh_everything() -> None:
     """E8"""
-    feed = Feed("life", size=64, missed_since=lambda _journal, _seq: None)
-    feed.note_place("journal", 50_000)
+    feed = Feed("life", size=64, missed_since=lambda _place: None)
+    feed.note_place(Place("journal", 50_000))
 
     resumed = feed.subscribe("p", since="journal:3:other:1")
 
@@ -321,8 +321,8 @@ def test_too_much_to_read_means_refresh_everything() -> None:
 
 def test_more_told_since_the_last_place_than_is_remembered_means_refresh_everything() -> None:
     """E8"""
-    feed = Feed("life", size=64, remembered=2, missed_since=lambda _journal, _seq: [])
-    feed.note_place("journal", 5)
+    feed = Feed("life", size=64, remembered=2, missed_since=lambda _place: [])
+    feed.note_place(Place("journal", 5))
     for _ in range(4):
         feed.tell(_changed("p"), "p")
 

@@ -181,11 +181,11 @@ def test_a_place_behind_a_damaged_snapshot_at_the_end_tells_a_restored_journal()
 def test_a_journal_that_fails_as_it_should_not_makes_who_resumes_refresh_everything() -> None:
     """E8"""
 
-    def fail(_journal: str, _seq: int) -> None:
+    def fail(_place: Place) -> None:
         raise RuntimeError("a journal of the user's own")
 
     feed = Feed("feed", size=4, missed_since=fail)
-    feed.note_place("journal", 5)
+    feed.note_place(Place("journal", 5))
 
     change = feed.subscribe(since="journal:3:another:9").get(timeout=0)
 

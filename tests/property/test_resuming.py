@@ -53,7 +53,7 @@ class _Process:
         self.uncommitted: list[AppliedEvent] = []
         self.told: dict[EventId, int] = {}
         self._place = self.journal.end()
-        self.feed.note_place(self._place.journal, self._place.seq)
+        self.feed.note_place(self._place)
 
     def hand_over(self, event: AppliedEvent) -> None:
         self.uncommitted.append(event)
@@ -76,7 +76,7 @@ class _Process:
         except JournalGapError:
             self._place = self.journal.end()
             self._tell(SessionListChanged(id=EventId(self.name, self._place.seq), at_s=0.0, reason="journal_gap"))
-        self.feed.note_place(self._place.journal, self._place.seq)
+        self.feed.note_place(self._place)
 
     def flush(self) -> None:
         self.tell()
@@ -89,9 +89,9 @@ class _Process:
         self.feed.tell(event, getattr(event, "profile", None))
         self.told.setdefault(event.id, FeedVersion.parse(self.feed.version).number)
 
-    def _missed_since(self, journal: str, seq: int) -> Iterable[AppliedEvent]:
+    def _missed_since(self, place: Place) -> Iterable[AppliedEvent]:
         waiting = tuple(self.uncommitted)
-        return [*(recorded.event for recorded in self.journal.read(Place(journal, seq))), *waiting]
+        return [*(recorded.event for recorded in self.journal.read(place)), *waiting]
 
 
 class _World:

@@ -11,6 +11,7 @@ from hermes_cache.core.feed_versions import FeedVersion
         (FeedVersion("feed", 7), "feed:7"),
         (FeedVersion("feed", 0, "journal", 0), "journal:0:feed:0"),
         (FeedVersion("feed", 7, "a:b", 12), "a:b:12:feed:7"),
+        (FeedVersion("feed", 7, "a:b", 12, "life-1:3"), "a:b:12.life-1.3:feed:7"),
     ],
 )
 def test_a_version_is_read_as_it_was_written(version: FeedVersion, text: str) -> None:
@@ -35,9 +36,27 @@ def test_a_version_is_read_as_it_was_written(version: FeedVersion, text: str) ->
         "journal:x:feed:7",
         "journal:3::7",
         "journal:3:feed:",
+        "journal:3.:feed:7",
+        "journal:3.life:feed:7",
+        "journal:3.life.x:feed:7",
+        "journal:.life.3:feed:7",
+        f"journal:3.{'l' * 65}.3:feed:7",
     ],
 )
 def test_what_is_no_version_is_refused(text: str) -> None:
     """E8"""
-    with pytest.raises(ValueError, match=r"is no (version|number)"):
+    with pytest.raises(ValueError, match=r"is no (version|number|mark)"):
         FeedVersion.parse(text)
+
+
+@pytest.mark.parametrize("mark", ["a:b:3", "ü:3", "a.b:3", "a b:3", f"{'l' * 65}:3", "life:x"])
+def test_a_mark_that_would_make_a_version_long_or_odd_is_left_out(mark: str) -> None:
+    """E8"""
+    assert str(FeedVersion("feed", 7, "journal", 12, mark)) == "journal:12:feed:7"
+
+
+def test_a_version_stays_below_what_a_gateway_takes() -> None:
+    """E8, W1: with names as long as this library makes them, and the longest numbers."""
+    name, number = "f" * 32, 10**18 - 1
+
+    assert len(str(FeedVersion(name, number, name, number, f"{name}:{number}"))) < 200

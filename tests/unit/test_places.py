@@ -2,6 +2,7 @@
 
 from hermes_cache.actors.places import Places
 from hermes_cache.core.feed_versions import FeedVersion
+from hermes_cache.ports import Place
 
 
 def test_without_a_place_a_version_names_the_feed_alone() -> None:
@@ -16,8 +17,8 @@ def test_without_a_place_a_version_names_the_feed_alone() -> None:
 def test_a_number_has_the_newest_place_that_is_not_after_it() -> None:
     """E8"""
     places = Places(8)
-    places.note("journal", 10, number=2)
-    places.note("journal", 14, number=5)
+    places.note(Place("journal", 10), number=2)
+    places.note(Place("journal", 14), number=5)
 
     told = [places.version("feed", number) for number in (1, 2, 4, 5, 9)]
 
@@ -34,9 +35,9 @@ def test_a_number_has_the_newest_place_that_is_not_after_it() -> None:
 def test_a_later_place_at_the_same_number_stands() -> None:
     """E8"""
     places = Places(1)
-    places.note("journal", 10, number=2)
+    places.note(Place("journal", 10), number=2)
     for seq in range(11, 20):
-        places.note("journal", seq, number=3)
+        places.note(Place("journal", seq), number=3)
 
     assert [places.version("feed", number).seq for number in (2, 3)] == [10, 19]
 
@@ -45,7 +46,7 @@ def test_places_are_remembered_for_as_many_numbers_as_asked_the_oldest_go() -> N
     """E8"""
     places = Places(2)
     for number in range(5):
-        places.note("journal", 10 + number, number=number)
+        places.note(Place("journal", 10 + number), number=number)
 
     assert [places.version("feed", number).seq for number in (1, 2, 3, 4)] == [0, 12, 13, 14]
 
@@ -53,7 +54,7 @@ def test_places_are_remembered_for_as_many_numbers_as_asked_the_oldest_go() -> N
 def test_only_versions_of_the_same_journal_up_to_the_last_place_lie_behind() -> None:
     """E8"""
     places = Places(8)
-    places.note("journal", 10, number=2)
+    places.note(Place("journal", 10), number=2)
 
     behind = [
         places.number_behind(FeedVersion("other", 99, journal, seq))
@@ -66,9 +67,9 @@ def test_only_versions_of_the_same_journal_up_to_the_last_place_lie_behind() -> 
 def test_another_journal_forgets_the_places_of_the_first() -> None:
     """E8"""
     places = Places(8)
-    places.note("journal", 10, number=2)
+    places.note(Place("journal", 10), number=2)
 
-    places.note("another", 3, number=4)
+    places.note(Place("another", 3), number=4)
 
     assert places.version("feed", 3) == FeedVersion("feed", 3)
     assert places.version("feed", 4) == FeedVersion("feed", 4, "another", 3)
@@ -78,9 +79,17 @@ def test_another_journal_forgets_the_places_of_the_first() -> None:
 def test_a_journal_that_went_back_forgets_the_places_beyond() -> None:
     """E8, J5"""
     places = Places(8)
-    places.note("journal", 10, number=2)
+    places.note(Place("journal", 10), number=2)
 
-    places.note("journal", 4, number=3)
+    places.note(Place("journal", 4), number=3)
 
     assert places.version("feed", 2) == FeedVersion("feed", 2)
     assert places.number_behind(FeedVersion("other", 1, "journal", 10)) is None
+
+
+def test_a_version_has_the_mark_of_its_place() -> None:
+    """E8: by which a journal that was restored since, and went on differently, is told."""
+    places = Places(8)
+    places.note(Place("journal", 10, "life:3"), number=2)
+
+    assert places.version("feed", 2) == FeedVersion("feed", 2, "journal", 10, "life:3")
