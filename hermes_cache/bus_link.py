@@ -53,7 +53,7 @@ class BusLink:
             return
         # Subscribers that resume must not miss what went by: published here, or in processes nobody listened to.
         if self._feed.journaled or self._bus.last_number != self._left_at:
-            event = SessionListChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), reason="restarted")
+            event = SessionListChanged(id=self._bus.told_id(), at_s=self._clock.wall_s(), reason="restarted")
             self._feed.tell(event, None)
 
     def disconnect(self) -> None:
@@ -65,7 +65,7 @@ class BusLink:
         """Tell monitors and subscribers what a `Tell` or a `TellSourceChanged` holds."""
         match effect:
             case TellSourceChanged(profile=profile):
-                event = SourceChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), profile=profile)
+                event = SourceChanged(id=self._bus.told_id(), at_s=self._clock.wall_s(), profile=profile)
                 self._feed.tell(event, profile)
                 self._bus.tell(event, self._sender)
             case Tell(notice=notice):

@@ -227,8 +227,8 @@ class JournalLink:
         gap = self._unscoped("journal_gap")
         if alone:
             self._tell(gap)
-            return
-        self._say(gap)
+        else:
+            self._say(gap)
 
     def hear_place(self, place: Place) -> None:
         """Let the users know that everything up to a place was told."""
@@ -252,8 +252,10 @@ class JournalLink:
         return life
 
     def _hear_of_loss(self, settings: bool) -> None:  # noqa: FBT001 - told by the writer
-        event = SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s())
-        self._say(event if settings else self._unscoped("journal_overrun"))
+        if settings:
+            self._say(SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s()))
+        else:
+            self._say(self._unscoped("journal_overrun"))
 
     def _leased_s(self) -> float:
         """Give the moment before which a last sign of life counts no more (H4)."""

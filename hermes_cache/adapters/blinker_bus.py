@@ -195,8 +195,12 @@ class Bus:
             _logger.exception("hermes_cache.recorder_failed", extra={"hermes_cache.event_id": str(event.id)})
             return _unknown
 
+    def told_id(self) -> EventId:
+        """Number an event that is only told here, such as `SourceChanged`, apart from those that are kept."""
+        return EventId(f"{self._incarnation}-told", next(self._told_numbers))
+
     def next_id(self) -> EventId:
-        """Number an event that is told here but published by nobody, such as `SourceChanged`."""
+        """Number an event that is published, or made for publishing."""
         with self._lock:
             # Drawn from a counter in one step: a signal handler that publishes must not draw the same.
             event_id = EventId(self._incarnation, next(self._numbers))
@@ -207,6 +211,7 @@ class Bus:
         self._lock = RLock()
         self._incarnation = uuid4().hex
         self._numbers = count(1)
+        self._told_numbers = count(1)
         self._last_number = 0
         for topic in self._topics.values():
             topic.renew_locks()

@@ -95,6 +95,13 @@ _STEPS: Final[tuple[Callable[[Connection], None], ...]] = (_to_version_1,)
 """What brings the tables from each version to the next."""
 
 
+def is_prepared(connection: Connection) -> bool:
+    """Say whether the tables are there, and of this version."""
+    if not connection.dialect.has_table(connection, _JOURNAL.name):
+        return False
+    return connection.scalar(select(_JOURNAL.c.schema_version)) == len(_STEPS)
+
+
 def prepare(connection: Connection, where: str) -> None:
     """Make the tables, or bring them to this version; nobody else may be at it.
 

@@ -34,7 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from hermes_cache.adapters.file_systems import MOUNTS, network_file_system
-from hermes_cache.adapters.journal_tables import prepare
+from hermes_cache.adapters.journal_tables import is_prepared, prepare
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
 from hermes_cache.forks import ForkGate, after_fork_in_child
 from hermes_cache.ports import Level
@@ -204,7 +204,10 @@ class SqliteDatabase:
         holder = self._engine(timeout_s)
         try:
             with holder.connect() as connection:
-                writer = connection.execution_options(hermes_cache_writes=True)
+                # Looked at first: to open a journal that is there, nobody else's commit need be waited for.
+                with connection.begin():
+                    ready = is_prepared(connection)
+                writer = connection.execution_options(hermes_cache_writes=not ready)
                 with writer.begin():
                     prepare(writer, str(self._path))
             held = holder.raw_connection()
