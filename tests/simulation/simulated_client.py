@@ -84,7 +84,7 @@ class Client:
             # Otherwise it came, and waited, before that check began.
             member.catch_up()
         place, file = member.relay._place, member.file
-        self._subscription = member.feed.subscribe(self._profile, seen.version if seen else None)
+        self._subscription = member.subscribe(self._profile, seen.version if seen else None)
         self._floor = dict.fromkeys(PROFILES, 0)
         self._is_undone = False
         if seen is None:

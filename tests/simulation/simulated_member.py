@@ -15,6 +15,7 @@ from hermes_cache.actors.journal_life import JournalLife
 from hermes_cache.actors.journal_writer import JournalWriter
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.actors.relay import CatchUp, Relay
+from hermes_cache.actors.subscription import Subscription
 from hermes_cache.actors.tail import Tail
 from hermes_cache.adapters.blinker_bus import Bus
 from hermes_cache.bus_link import BusLink
@@ -204,6 +205,14 @@ class Member:
         with self.at_work("check"):
             if not self.membership.is_current():
                 self.membership.catch_up()
+
+    def subscribe(self, profile: str | None, since: str | None) -> Subscription:
+        """Open a subscription; what it reads for itself says nothing of how far the relay has come."""
+        file = self.journal.file
+        try:
+            return self.feed.subscribe(profile, since)
+        finally:
+            self.journal.file = file
 
     def serve(self, profile: str) -> int:
         """Give the moment as of which a list is served, and build it where it is outdated."""

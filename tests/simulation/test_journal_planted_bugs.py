@@ -172,7 +172,7 @@ def _stamp_is_taken_after_the_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def _failed_check_counts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Relay, "_fail", lambda relay, _failure: relay._succeed(relay._clock()))
+    patch.setattr(Relay, "_fail", lambda relay, *_failure: relay._succeed(relay._clock()))
 
 
 def _check_ends_after_the_first_part(patch: pytest.MonkeyPatch) -> None:
