@@ -326,8 +326,9 @@ class JournalSimulation:
         history = self.world.file.history
         for member in self._members:
             place = member.relay._place
-            unread = history[place.seq if place else 0 :]
-            self._undone.update(mark for mark in unread if mark.startswith(f"{member.name}:"))
+            if any(mark.startswith(f"{member.name}:") for mark in history[place.seq if place else 0 :]):
+                # It may have been what told the others of all that was undone before.
+                self._undone |= member.put
 
     def _back_up(self, member: Member) -> None:
         del member
