@@ -116,9 +116,10 @@ class JournalLife:
         if not relay.joined.is_set():
             # What is built before the process has its place is missed by all that others say meanwhile.
             return False
-        if not self._checks_at_reads or self._is_away():
+        if not self._checks_at_reads:
             return True
-        return relay.progress.checked_s > now_s - interval_s and not relay.is_applying
+        is_checked = relay.progress.checked_s > now_s - interval_s and not relay.is_applying
+        return is_checked or self._is_away()
 
     def join(self, patience_s: float = _PATIENCE_S) -> bool:
         """Wait for the process to have its place in the journal; false where it goes on without, for now."""
