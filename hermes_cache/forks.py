@@ -1,23 +1,31 @@
 """Tells living objects that they woke up in a forked child, or that the interpreter ends.
 
-No thread and no held lock comes along into a child.
+No thread and no held lock comes along into a child. The interpreter takes no hook back, so it is given one of each
+kind, which calls what lives by then.
 """
 
+import logging  # noqa: F401 - its hook must stand before ours: who is waited for at a gate may log
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from itertools import count
+from types import MethodType
+from typing import Final, TypeAlias, cast
 
 _GATE_WAIT_S: Final = 3.0
 
+_Hook: TypeAlias = Callable[[], None]
+_WeakMethod: TypeAlias = tuple[weakref.ref[object], Callable[[object], None]]
 
-def after_fork_in_child(method: Callable[[], None]) -> None:
+
+def after_fork_in_child(method: _Hook) -> None:
     """Call a bound method in each forked child for as long as its object lives.
 
     It runs on the child's only thread, before `os.fork` returns there.
     """
-    os.register_at_fork(after_in_child=_weakly(method))
+    _registry.in_child.add(method)
 
 
 class ForkGate:
@@ -26,11 +34,13 @@ class ForkGate:
     Both waits end after some seconds, for a thread that forks while it is inside itself.
     """
 
+    _forks: int
+
     def __init__(self) -> None:
         self._begin()
-        os.register_at_fork(
-            before=_weakly(self._shut), after_in_parent=_weakly(self._open), after_in_child=_weakly(self._begin)
-        )
+        _registry.before.add(self._shut)
+        _registry.in_parent.add(self._open)
+        _registry.in_child.add(self._begin)
 
     def __enter__(self) -> None:
         with self._changed:
@@ -49,7 +59,8 @@ class ForkGate:
 
     def _open(self) -> None:
         with self._changed:
-            self._forks -= 1
+            # A gate that was made while a fork waited at others was never shut.
+            self._forks = max(0, self._forks - 1)
             self._changed.notify_all()
 
     def _begin(self) -> None:
@@ -59,18 +70,82 @@ class ForkGate:
         self._forks = 0
 
 
-def before_exit(method: Callable[[], None]) -> None:
+def before_exit(method: _Hook) -> None:
     """Call a bound method when the interpreter ends, before it waits for threads, if its object lives then."""
-    # `atexit` comes after the wait for threads, which a hung worker would make endless.
-    threading._register_atexit(_weakly(method))  # type: ignore[attr-defined]  # noqa: SLF001
+    _registry.at_exit.add(method)
 
 
-def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    reference = weakref.WeakMethod(method)
+def come_first_at_exit() -> None:
+    """Have what `before_exit` knows called before all hooks that anybody gave the interpreter until now."""
+    _registry.register_exit()
 
-    def call() -> None:
-        living = reference()
-        if living is not None:
-            living()
 
-    return call
+class _Hooks:
+    """Bound methods, in the order in which they came, of those objects that live.
+
+    There is no lock, which a vanished thread might hold, or the thread that a signal handler or a finalizer came
+    upon: each change is one operation of a dict.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._methods: dict[int, _WeakMethod] = {}
+
+    def __len__(self) -> int:
+        return len(self._methods)
+
+    def add(self, method: _Hook) -> None:
+        number, bound = next(self._numbers), cast("MethodType", method)
+        # No `weakref.WeakMethod`: its callback fails where it is itself let go at the same time.
+        holder = weakref.ref(bound.__self__, lambda _: self._methods.pop(number, None))
+        self._methods[number] = holder, bound.__func__
+
+    def call(self) -> None:
+        _call_last_first(reversed(self._methods.copy().values()))
+
+    def call_backwards(self) -> None:
+        _call_last_first(self._methods.copy().values())
+
+
+class _Registry:
+    """What is called at forks and at the end, by kind."""
+
+    def __init__(self) -> None:
+        self.before = _Hooks()
+        self.in_parent = _Hooks()
+        self.in_child = _Hooks()
+        self.at_exit = _Hooks()
+        os.register_at_fork(
+            before=self.before.call_backwards,
+            after_in_parent=self.in_parent.call,
+            after_in_child=self.in_child.call,
+        )
+        self.register_exit()
+
+    def __len__(self) -> int:
+        return sum(map(len, (self.before, self.in_parent, self.in_child, self.at_exit)))
+
+    def register_exit(self) -> None:
+        # `atexit` comes after the wait for threads, which a hung worker would make endless.
+        threading._register_atexit(self._end)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _end(self) -> None:
+        # Registered more than once, it calls each hook once.
+        hooks, self.at_exit = self.at_exit, _Hooks()
+        hooks.call_backwards()
+
+
+def _call_last_first(methods: Iterable[_WeakMethod]) -> None:
+    # One that fails keeps none of the others from being called.
+    with ExitStack() as stack:
+        for method in methods:
+            stack.callback(_call, *method)
+
+
+def _call(holder: weakref.ref[object], method: Callable[[object], None]) -> None:
+    living = holder()
+    if living is not None:
+        method(living)
+
+
+_registry: Final = _Registry()

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Container, Hashable, Iterator
+from collections.abc import Container, Hashable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Final, cast
@@ -23,7 +23,7 @@ from hermes_cache.adapters.parcels import Parcel, ReceivedRows, SentRow, Share
 from hermes_cache.core.content import Content
 from hermes_cache.core.state import Target
 from hermes_cache.errors import WorkerError
-from hermes_cache.forks import after_fork_in_child, before_exit
+from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.ports import Builder, ScopedBuilder
 
 _MOST_SCOPES: Final = 4_096
@@ -50,6 +50,7 @@ class ProcessExecutor:
         self._inherited: list[object] = []
         self._begin()
         after_fork_in_child(self._begin_in_child)
+        before_exit(self.stop)
 
     def start(self) -> None:
         """Start the workers; they are ready some time later."""
@@ -151,7 +152,7 @@ class ProcessExecutor:
         self._lock = threading.Lock()
         self._is_stopped = False
         self._given_up: set[int] = set()
-        self._places = tuple([_Place(self.stop) for _ in range(self._count)])
+        self._places = tuple([_Place() for _ in range(self._count)])
         self._homes: dict[Hashable, _Place] = {}
         self._received = ReceivedRows()
 
@@ -208,9 +209,8 @@ class _Worker:
 class _Place:
     """Where the builds of some scopes run, one at a time. Its worker starts with the first."""
 
-    def __init__(self, on_exit: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self._worker: _Worker | None = None
-        self._on_exit = on_exit
         self._turn = threading.Lock()
         self._starting = threading.Lock()
         self._build_id: int | None = None
@@ -246,8 +246,8 @@ class _Place:
             if self._worker is None or self._worker.is_gone:
                 worker = _Worker()
                 worker.warm_up()
-                # Registered after the pool's own, so called before it: that one waits for its worker.
-                before_exit(self._on_exit)
+                # The pool registered a hook of its own, which waits for its worker.
+                come_first_at_exit()
                 self._worker = worker
             return self._worker
 
