@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from unittest.mock import patch
 
+from hermes_cache import journal_link
 from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.journal_life import JournalLife
 from hermes_cache.actors.journal_writer import JournalWriter
@@ -314,12 +315,11 @@ def own_mark(member: Member, event_id: EventId) -> bool:
 
 @contextmanager
 def _threadless() -> Iterator[None]:
-    """Let what is made meanwhile start no thread; and know nothing of forks, of which there are none."""
+    """Let what is made meanwhile start no thread, and wait for none when the interpreter ends."""
     with ExitStack() as held:
         held.enter_context(patch.object(MailboxActor, "_start_actor_loop", _rest))
         held.enter_context(patch.object(Tail, "start", _rest))
-        held.enter_context(patch("os.register_at_fork", _rest))
-        held.enter_context(patch("threading._register_atexit", _rest))
+        held.enter_context(patch.object(journal_link, "before_exit", _rest))
         yield
 
 
