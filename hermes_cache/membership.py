@@ -96,7 +96,7 @@ class Membership:
             self._link.life().catch_up(self._policy.journal_interval, patience_s)
 
     def admit(self, key: SessionListKey, wish: Wish) -> Wish:
-        """Let a read in, once what it insists on is known; it then has so much less time.
+        """Let a read in, once what it insists on is known; what it waited for that counts as its own.
 
         Raises:
             JournalUnavailableError: It insists on what cannot be known now.
@@ -109,7 +109,7 @@ class Membership:
             patience_s = self._patience_s(wish, began_s)
             if not self._link.life().await_event(event_id, self._policy.journal_lease, patience_s):
                 raise self._too_late(key, wish, event_id)
-        return self._admitted(wish, began_s)
+        return replace(wish, began_s=began_s) if self._link is not None else wish
 
     async def aadmit(self, key: SessionListKey, wish: Wish) -> Wish:
         """Do what `admit` does without blocking the event loop."""
@@ -121,7 +121,7 @@ class Membership:
             patience_s = self._patience_s(wish, began_s)
             if not await self._link.life().aawait_event(event_id, self._policy.journal_lease, patience_s):
                 raise self._too_late(key, wish, event_id)
-        return self._admitted(wish, began_s)
+        return replace(wish, began_s=began_s)
 
     def _prepare(self, wish: Wish) -> EventId | None:
         """Check what a read asks for, and the journal; give the event that is still to be waited for."""
@@ -153,9 +153,6 @@ class Membership:
 
     def _patience_s(self, wish: Wish, began_s: float) -> float:
         return min(wish.timeout_s, self._policy.build_timeout) - (self._clock.monotonic_s() - began_s)
-
-    def _admitted(self, wish: Wish, began_s: float) -> Wish:
-        return replace(wish, timeout_s=max(0.0, wish.timeout_s - (self._clock.monotonic_s() - began_s)))
 
     def _too_late(self, key: SessionListKey, wish: Wish, event_id: EventId) -> LookupTimeoutError:
         patience_s = min(wish.timeout_s, self._policy.build_timeout)

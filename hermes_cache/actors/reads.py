@@ -46,12 +46,14 @@ class Wish:
         freshness: How fresh.
         builder: Its own builder; None for the cache's.
         at_least: The ticket that it brought.
+        began_s: When it began, where it waited for something already; None where it begins now.
     """
 
     timeout_s: float
     freshness: Freshness
     builder: Builder | None
     at_least: str | None
+    began_s: float | None = None
 
     @classmethod
     def of(cls, options: ReadOptions) -> "Wish":
@@ -162,7 +164,7 @@ def _begin(
     while True:
         settings = life.state.settings
         target = life.targets.find(key, settings)
-        began_s = life.clock.monotonic_s()
+        began_s = life.clock.monotonic_s() if wish.began_s is None else wish.began_s
         if life.policy.stamp_interval == 0 and wish.freshness != "any":
             check(target)
         read = wish.read(reader, target, began_s, settings if life.targets.asks else None)

@@ -3,8 +3,10 @@
 import gc
 import multiprocessing
 import os
+import random
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -77,6 +79,24 @@ def test_two_processes_share_one_order(file: Path, journal: SqlAlchemyJournal) -
     for life in ("a", "b"):
         numbers = [recorded.event.id.number for recorded in seen if recorded.event.id.incarnation == life]
         assert numbers == list(range(1, 41))
+
+
+def test_a_stamp_tells_of_each_commit_however_soon_after_a_look(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J3: also where the file was still for long enough that its times alone are looked at."""
+    seen = journal.stamp()
+    pauses = random.Random(3)
+    missed = []
+
+    with closing(_at(file)) as other:
+        for number in range(1, 101):
+            ends_at_s = time.monotonic() + pauses.choice((0.0, 0.004, 0.045, 0.055, 0.07))
+            while time.monotonic() < ends_at_s:
+                journal.stamp()
+            other.append(numbered([number]))
+            before, seen = seen, journal.stamp()
+            missed += [number] if seen == before else []
+
+    assert missed == []
 
 
 def test_a_transaction_held_open_lets_no_later_one_pass(file: Path, journal: SqlAlchemyJournal) -> None:
