@@ -122,7 +122,7 @@ class JournalLife:
         return is_checked or self._is_away()
 
     def join(self, patience_s: float = _PATIENCE_S) -> bool:
-        """Wait for the process to have its place in the journal; false where it goes on without, for now."""
+        """Wait for the process to have its place in the journal; false where it goes on without."""
         return self._relay.joined.wait(min(patience_s, _PATIENCE_S))
 
     def catch_up(self, interval_s: float, patience_s: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from hermes_cache.core.answering import retry_at_s
 from hermes_cache.core.explanations import BuiltBy, Condition, Explanation, TouchedBy
@@ -25,6 +25,10 @@ _CONDITIONS: Final[Mapping[Verdict, Condition]] = MappingProxyType(
         Verdict.FRESH: "fresh",
     }
 )
+
+
+Counts: TypeAlias = Mapping[str, int]
+"""How many reads got each outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def explain(
     now: Moment,
     *,
     incarnation: str = "",
-    served: Mapping[str, int] | None = None,
+    served: Counts | None = None,
 ) -> Explanation:
     """Say why a key is as it is.
 
