@@ -131,9 +131,10 @@ class Membership:
         life = self._link.life()
         if wish.freshness != "any" and not self.is_current():
             self.catch_up(wish.timeout_s)
-        if wish.freshness == "fresh" or event_id is not None:
+        awaited = event_id if event_id is not None and not life.has(event_id) else None
+        if wish.freshness == "fresh" or awaited is not None:
             life.insist(self._policy.journal_lease, wish.timeout_s)
-        return event_id if event_id is not None and not life.has(event_id) else None
+        return awaited
 
     def _foreign_event(self, wish: Wish) -> EventId | None:
         """Give the event of a read's ticket where another process said it."""

@@ -50,4 +50,6 @@ def test_its_snippet_makes_a_cache_with_a_journal(line: str) -> None:
 
     exec(line, names)  # noqa: S102 -- ours
 
-    assert isinstance(names["cache"], SessionListCache)
+    made = names["cache"]
+    assert isinstance(made, SessionListCache)
+    made.stop()

@@ -1,5 +1,6 @@
 """What processes that share a journal are asked to do, and what is made of what they tell."""
 
+import os
 import sqlite3
 import threading
 import time
@@ -212,6 +213,8 @@ def hold_lock(_here: Inside, file: Path, locked: Path) -> None:
     """Lock an SQLite file, so that nobody reads it, from when another file is made here until that is gone."""
     with closing(sqlite3.connect(file, isolation_level=None, timeout=WAIT_S)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
+        # Else its times tell that nobody committed, for which no lock is needed.
+        os.utime(file)
         locked.touch()
         while locked.exists():
             threading.Event().wait(0.005)
