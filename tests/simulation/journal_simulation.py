@@ -30,6 +30,9 @@ from tests.simulation.simulated_member import FeedBounds, Member, new_member
 _DEEPEST: Final = 2
 """How many may be in the middle of something while another acts."""
 
+_MOST_NESTED: Final = 1_000
+"""Steps in the middle of others, in a run: each may bring more calls, and with them more of its kind."""
+
 _ROOMY: Final = 1_000
 """Changes that wait: more than there are in a run."""
 
@@ -55,6 +58,7 @@ class JournalSimulation:
         self._order = Random(f"order of {seed}")
         self._faults = Random(f"faults of {seed}")
         self._depth = 0
+        self._nested = 0
         self._causes = 0
         self._undone: set[str] = set()
         self._draw()
@@ -167,7 +171,8 @@ class JournalSimulation:
             self.world.broken.append(traceback.format_exc())
 
     def _interrupt(self) -> None:
-        if self._depth < _DEEPEST and self._order.random() < self._interrupts:
+        if self._nested < _MOST_NESTED and self._depth < _DEEPEST and self._order.random() < self._interrupts:
+            self._nested += 1
             self._depth += 1
             self.world.now_s += self._order.choice((0.0, 0.0, 0.03))
             try:
