@@ -21,7 +21,7 @@ from hermes_cache.actors.tail import Tail
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import JournalError, JournalUnavailableError, MailboxReentryError
+from hermes_cache.errors import JournalUnavailableError, MailboxReentryError
 from hermes_cache.ports import Clock, Journal
 
 logger = logging.getLogger(__name__)
@@ -161,11 +161,14 @@ class JournalLife:
         passed = self._relay.progress.seq
         if passed is None or self._relay.progress.failure is not None:
             return False
-        with contextlib.suppress(JournalError):
+        try:
             # So many ids are remembered; the journal knows the place of all that it keeps.
             seq = self.journal.seq_of(event_id)
-            return seq is not None and seq <= passed
-        return False
+        except Exception:
+            # A user's own may raise anything; the wait that follows finds out whether the event comes.
+            logger.warning("hermes_cache.journal_not_asked", exc_info=True)
+            return False
+        return seq is not None and seq <= passed
 
     def await_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:
         """Wait until another process's event is applied here; false where it was not in time (J8).
