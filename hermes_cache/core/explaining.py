@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
 from hermes_cache.core.answering import retry_at_s
 from hermes_cache.core.explanations import BuiltBy, Condition, Explanation, TouchedBy
@@ -25,10 +25,6 @@ _CONDITIONS: Final[Mapping[Verdict, Condition]] = MappingProxyType(
         Verdict.FRESH: "fresh",
     }
 )
-
-
-Counts: TypeAlias = Mapping[str, int]
-"""How many reads got each outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ def explain(
     now: Moment,
     *,
     incarnation: str = "",
-    served: Counts | None = None,
+    served: Mapping[str, int] | None = None,
 ) -> Explanation:
     """Say why a key is as it is.
 
@@ -64,13 +60,11 @@ def explain(
         target: The key.
         policy: The spans by which a read would judge.
         now: The time.
-        incarnation: This process's own, by which events of others are told.
-        served: What was counted of its reads beside the state.
+        incarnation: This process's own; events of others have another.
+        served: Its reads, counted beside the state.
     """
     entry, build, check = state.entry_of(target), state.builds.get(target.key), state.check_of(target)
-    failure, now_s = state.failures.get(target.key), now.monotonic_s
-    began_s = build.began_s if build else None
-    moved = _moved(state, target)
+    failure, moved, now_s = state.failures.get(target.key), _moved(state, target), now.monotonic_s
     return Explanation(
         key=target.key,
         at_s=now.at_s,
@@ -84,7 +78,7 @@ def explain(
         check_age_s=now_s - check.began_s if check else None,
         version=entry.version if entry else None,
         current_version=state.version_of(target),
-        building_for_s=now_s - began_s if began_s is not None else None,
+        building_for_s=now_s - build.began_s if build and build.began_s is not None else None,
         overtaken_by=build.overtaken_by if build else None,
         waiting=len(state.waiters.get(target.key, ())),
         failures=failure.count if failure else 0,
