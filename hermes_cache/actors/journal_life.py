@@ -21,7 +21,7 @@ from hermes_cache.actors.tail import Tail
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import JournalUnavailableError, MailboxReentryError
+from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, MailboxReentryError
 from hermes_cache.ports import Clock, Journal
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class JournalLife:
         for actor in (self._writer, self._relay):
             actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._checks_at_reads = journal.level == "host"
+        self._stopped = False
 
     def start(self) -> None:
         """Begin to follow the journal."""
@@ -229,6 +230,8 @@ class JournalLife:
         def left_s() -> float:
             return max(0.0, ends_at_s - self._clock.monotonic_s())
 
+        self._stopped = True
+        self._applied.tell()
         if not self.flush(left_s()):
             logger.error("hermes_cache.events_not_written", extra={"hermes_cache.pending": self._writer.pending})
         self._tail.end()
@@ -256,6 +259,8 @@ class JournalLife:
     def _arrived(self, event_id: EventId, lease_s: float) -> bool:
         if self._applied.has(event_id):
             return True
+        if self._stopped:
+            raise CacheStoppedError
         self._see_to_lease(lease_s)
         return False
 

@@ -18,6 +18,7 @@ import pytest
 from hermes_cache import (
     BuildError,
     Bus,
+    CacheStoppedError,
     EventError,
     JournalUnavailableError,
     LookupTimeoutError,
@@ -33,6 +34,7 @@ from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import JournalSetupError
+from hermes_cache.journal_link import JournalLink
 from hermes_cache.ports import Journal, Place
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, UnpluggableJournal
 
@@ -589,6 +591,30 @@ def test_a_read_inside_a_builder_does_not_wait_for_a_ticket(url: str) -> None:
 
     with _processes(process):
         process.cache.get(_KEY, builder=build)
+
+    assert len(raised) == 1
+
+
+def test_a_stop_lets_go_who_waits_for_a_ticket(url: str) -> None:
+    """L1, J8"""
+    process = _Process(url)
+    raised: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            process.cache.get(_KEY, at_least=_NEVER_SAID)
+        except CacheStoppedError as error:
+            raised.append(error)
+
+    with _processes(process):
+        process.cache.get(_KEY)
+        reading = threading.Thread(target=read, daemon=True)
+        reading.start()
+        link = process.bus._recorder
+        assert isinstance(link, JournalLink)
+        while not link._applied.is_awaited:
+            threading.Event().wait(0.001)
+    reading.join(5.0)
 
     assert len(raised) == 1
 
