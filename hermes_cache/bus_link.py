@@ -3,7 +3,6 @@
 Source: rules E5 to E9.
 """
 
-import logging
 from collections.abc import Callable
 
 from hermes_cache.actors.feed import Feed
@@ -11,9 +10,10 @@ from hermes_cache.adapters.blinker_bus import Bus
 from hermes_cache.core.effects import Tell, TellSourceChanged
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SourceChanged
 from hermes_cache.core.notices import BuildFailed
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 
 class BusLink:

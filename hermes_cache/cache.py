@@ -5,7 +5,6 @@ Only here are core, actors and adapters wired. Every public method may be called
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -41,9 +40,10 @@ from hermes_cache.core.state import State
 from hermes_cache.core.tickets import Ticket
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
 from hermes_cache.membership import Membership
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 
 class SessionListCache:

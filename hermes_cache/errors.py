@@ -78,6 +78,21 @@ class MailboxReentryError(HermesCacheError, RuntimeError):
         super().__init__(f"{actor} was asked from inside its own mailbox; use tell there")
 
 
+class CallBlockedError(HermesCacheError, TimeoutError):
+    """A call on the main thread waited for what that thread holds itself.
+
+    That happens in a signal handler that interrupted another call of this package. What was asked for may still be
+    done once the interrupted call goes on.
+    """
+
+    def __init__(self, waited_s: float) -> None:
+        self.waited_s = waited_s
+        super().__init__(
+            f"the cache did not answer within {waited_s:g} s, as a call that this one interrupted holds what it "
+            "needs; do it outside of the signal handler"
+        )
+
+
 class PolicyError(HermesCacheError, ValueError):
     """A `Policy` field has a value that cannot work.
 

@@ -3,7 +3,6 @@
 A bus has one journal, and one link to it, which the caches on the bus share. Source: rules J1, J3, J5, L2.
 """
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
@@ -21,9 +20,10 @@ from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.forks import after_fork_in_child, before_exit
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal, Place
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 Named: TypeAlias = str | Journal
 """A journal by its URL, or itself."""

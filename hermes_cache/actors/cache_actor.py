@@ -9,7 +9,6 @@ Source: rules R1, R2, E5, L4.
 """
 
 import contextlib
-import logging
 from collections import Counter, deque
 from math import inf
 from typing import Final
@@ -26,9 +25,10 @@ from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.messages import Built, Checked, Failed, Message, Publish, Tick, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 AGAIN: Final = "again"
 """The reply to what was said of a profile whose alias must be asked anew (K3)."""

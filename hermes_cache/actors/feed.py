@@ -5,7 +5,6 @@ lock is re-entrant: a finalizer or a signal handler may publish or close a subsc
 Source: rules E7, E8.
 """
 
-import logging
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +21,10 @@ from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted
 from hermes_cache.core.feed_versions import FeedVersion
 from hermes_cache.errors import JournalError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Place
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 MissedSince: TypeAlias = Callable[[Place], Iterable[AppliedEvent] | None]
 """Gives the events after a place in a journal, oldest first.

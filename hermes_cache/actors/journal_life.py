@@ -5,7 +5,6 @@ Source: rules J1, J3, J5, J8, L1.
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -22,9 +21,10 @@ from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, MailboxReentryError
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 _PATIENCE_S: Final = 1.0
 """How long a read waits for the journal at most: a check takes milliseconds, and a lock is let go before."""

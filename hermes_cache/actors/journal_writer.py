@@ -7,7 +7,6 @@ is not known is done again, since a journal keeps each event once. Source: rules
 """
 
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ import pykka
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.core.events import AppliedEvent, SettingsChanged, StreamStarted, StreamStopped
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 _GROUP: Final = 500
 """Events in one transaction: past it there is nothing more to gain, and the others wait."""

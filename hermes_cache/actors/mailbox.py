@@ -27,7 +27,6 @@ Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
 """
 
 import contextlib
-import logging
 import math
 import queue
 import threading
@@ -45,8 +44,9 @@ from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 from hermes_cache.actors.reply import MailboxFuture
 from hermes_cache.errors import MailboxReentryError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 PYKKA_MESSAGES = frozenset({messages._ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr})  # noqa: SLF001
 """What pykka itself handles; one look here is four times as fast as its own four, which every ask would pay."""

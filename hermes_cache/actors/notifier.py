@@ -3,7 +3,6 @@
 Putting is safe wherever code runs, in a signal handler too: no lock of ours is taken. Source: rule E6.
 """
 
-import logging
 import queue
 from collections.abc import Callable
 from itertools import count
@@ -11,8 +10,9 @@ from threading import Thread, current_thread
 from typing import Final
 
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
 
-_logger: Final = logging.getLogger(__name__)
+_logger: Final = QuietLogger(__name__)
 
 _END: Final = object()
 

@@ -6,7 +6,6 @@ found is applied. Its law: the place moves over an event only once that is appli
 without everything being outdated. Source: rules J1 to J5.
 """
 
-import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from math import inf
@@ -19,9 +18,10 @@ from hermes_cache.actors.replaying import Part, parts_after, replay
 from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalGapError
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal, Place
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 _NEVER_SEEN: Final = object()
 

@@ -4,7 +4,6 @@ I/O and foreign code, on a checker's thread, a build's or a reader's, never in t
 come one at a time. Source: rules S4, S5, H1, H4, V3.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Hashable
 from typing import TypeVar
@@ -13,9 +12,10 @@ from weakref import WeakValueDictionary
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import Target
 from hermes_cache.core.streams import Streams
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import ActiveStreamIds, Clock, LastKnown, SettingsVersion, Sources
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 T = TypeVar("T")
 

@@ -6,7 +6,6 @@ Source: rules J3, J6.
 """
 
 import contextlib
-import logging
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Final, cast
@@ -18,9 +17,10 @@ from hermes_cache.actors.relay import CatchUp, Relay
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import JournalUnavailableError
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 _POLL_S: Final = 0.25
 """How long a lost notification may stay unnoticed, and how long a stop may have to wait."""

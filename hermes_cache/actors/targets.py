@@ -5,7 +5,6 @@ settings change. Foreign code, so it runs on the reader's or publisher's thread,
 Source: rules K3, K4.
 """
 
-import logging
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,9 +12,10 @@ from typing import Final
 from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey, profile_name
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import reach_of
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile, Sources
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 _MOST: Final = 4_096
 """Keys and names come from outside: past so many, what is known of them is asked anew."""

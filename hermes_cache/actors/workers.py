@@ -5,7 +5,6 @@ the interpreter from exiting, and they sleep without wake-ups.
 """
 
 import contextlib
-import logging
 import threading
 import time
 from collections import deque
@@ -15,7 +14,9 @@ from typing import TypeAlias
 
 import pykka
 
-logger = logging.getLogger(__name__)
+from hermes_cache.logs import QuietLogger
+
+logger = QuietLogger(__name__)
 
 Job: TypeAlias = Callable[[], None]
 

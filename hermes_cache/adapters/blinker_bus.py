@@ -5,7 +5,6 @@ listeners and then receivers hear of it, its commit is waited for. Several publi
 side; no lock is held while foreign code runs.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,8 +37,9 @@ from hermes_cache.core.notices import (
 )
 from hermes_cache.core.tickets import Ticket
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
 
-_logger: Final = logging.getLogger(__name__)
+_logger: Final = QuietLogger(__name__)
 
 Applier: TypeAlias = Callable[[AppliedEvent], None]
 """Applies an event before any receiver hears of it; it must be quick and never raise."""

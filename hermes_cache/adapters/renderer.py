@@ -3,7 +3,6 @@
 Source: rules O1, O6.
 """
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,10 @@ from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.overlay import LiveSession, overlay
 from hermes_cache.core.rendering import Body, Order, order_of, render
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import LiveSessions
 
-logger = logging.getLogger(__name__)
+logger = QuietLogger(__name__)
 
 
 _MAX_BODY_BYTES: Final = 32 * 2**20

@@ -4,7 +4,6 @@ Receivers run on the thread that sends, and no lock is held meanwhile: a receive
 disconnect. Source: rules E2, E4.
 """
 
-import logging
 from collections.abc import Callable
 from inspect import iscoroutinefunction
 from threading import RLock, local
@@ -15,8 +14,9 @@ from blinker import ANY, Signal
 from hermes_cache.core.events import Event
 from hermes_cache.core.notices import Notice
 from hermes_cache.core.tickets import Ticket
+from hermes_cache.logs import QuietLogger
 
-_logger: Final = logging.getLogger(__name__)
+_logger: Final = QuietLogger(__name__)
 
 Receiver: TypeAlias = Callable[..., Any]
 """Called as `receiver(sender, event=...)`; Any, since a receiver takes the event of its topic alone."""

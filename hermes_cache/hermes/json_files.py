@@ -6,7 +6,6 @@ Source: rules X3, X8.
 """
 
 import json
-import logging
 from collections import OrderedDict
 from collections.abc import Hashable
 from pathlib import Path
@@ -17,8 +16,9 @@ import orjson
 
 from hermes_cache.errors import SourceError
 from hermes_cache.hermes.file_stamps import ABSENT, file_stamp, must_be_a_file
+from hermes_cache.logs import QuietLogger
 
-_logger = logging.getLogger(__name__)
+_logger = QuietLogger(__name__)
 
 _MAX_FILES: Final = 256
 """Four files each of as many profiles as one home is likely to have."""

@@ -5,7 +5,6 @@ without a name, with an alias of the root profile, or with a name that no profil
 Source: rules K3, X1, X7, X8.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -21,9 +20,10 @@ from hermes_cache.hermes.session_index import IndexRecord, SessionFolders
 from hermes_cache.hermes.session_rows import Known
 from hermes_cache.hermes.state_db import SessionRecord, StateReading, read_state_db
 from hermes_cache.hermes.values import text
+from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile
 
-_logger = logging.getLogger(__name__)
+_logger = QuietLogger(__name__)
 
 _PROJECT_OF_TAG: Final = (("cron", "Cron Jobs"), ("webhook", "Webhooks"))
 """The projects in which the front end gathers such sessions, by name."""

@@ -5,7 +5,6 @@ The index is one file for all profiles, and large, so it is parsed only when it 
 Source: rules X2, X7, X8.
 """
 
-import logging
 import os
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
@@ -18,8 +17,9 @@ from hermes_cache.errors import SourceError
 from hermes_cache.hermes.file_stamps import ABSENT, file_stamp
 from hermes_cache.hermes.json_files import JsonFiles, read_json
 from hermes_cache.hermes.sidecar import read_sidecar
+from hermes_cache.logs import QuietLogger
 
-_logger = logging.getLogger(__name__)
+_logger = QuietLogger(__name__)
 
 _INDEX: Final = "_index.json"
 _TOMBSTONES: Final = ("_deleted_webui_sessions.json", "_pruned_webui_orphans.json")

@@ -1,0 +1,60 @@
+"""Whose an exception is that foreign code let out: its own, or one that a signal handler raised into this thread.
+
+Python runs signal handlers in the main thread alone, at any bytecode. What they raise stands on the frame of the
+handler, so the traceback tells where it came from. No I/O here. Source: rules E4, L6.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from functools import partial
+from types import CodeType, TracebackType
+
+
+def on_main_thread() -> bool:
+    """Say whether signal handlers may strike the calling thread."""
+    return threading.get_ident() == threading.main_thread().ident
+
+
+def belongs_to_caller(error: BaseException) -> bool:
+    """Say whether an error that came out of a call to foreign code must go on to the caller.
+
+    Args:
+        error: As caught, in the very function that made the call.
+
+    Returns:
+        True for a `BaseException` that a signal handler raised, and for an `Exception` that one raised before the
+        foreign code was entered or after it was left. False for what the foreign code raised itself, and for an
+        `Exception` of a handler that struck while it ran: that counts as its own failure.
+    """
+    if not on_main_thread():
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    handlers = frozenset(_handlers())
+    frames = _codes(error.__traceback__)
+    next(frames, None)
+    if isinstance(error, Exception):
+        return next(frames, None) in handlers
+    return any(code in handlers for code in frames)
+
+
+def _codes(trace: TracebackType | None) -> Iterator[CodeType]:
+    while trace is not None:
+        yield trace.tb_frame.f_code
+        trace = trace.tb_next
+
+
+def _handlers() -> Iterator[CodeType]:
+    for number in signal.valid_signals():
+        code = _code_of(signal.getsignal(number))
+        if code is not None:
+            yield code
+
+
+def _code_of(handler: object) -> CodeType | None:
+    while isinstance(handler, partial):
+        handler = handler.func
+    function = getattr(handler, "__func__", handler)
+    code = getattr(function, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
+    return code if isinstance(code, CodeType) else None

@@ -1,0 +1,221 @@
+"""The threads of the package: one that is made anew where it ended, and those that act for the main thread.
+
+Signal handlers run in the main thread, at any bytecode, and may raise anything there. So what must not be divided
+is done on another thread: the main thread hands it over in one step and waits. An interrupt ends the wait, never
+the act. Source: rules L1, L6, L7.
+"""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from queue import SimpleQueue
+from time import monotonic
+from typing import Final, Generic, TypeVar
+
+from hermes_cache.errors import CallBlockedError
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.interrupts import on_main_thread
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_RETRY_S: Final = 1.0
+"""How often a thread that ended, or could not be started, is made anew at most (L7)."""
+
+PATIENCE_S: Final = 5.0
+"""How long the main thread waits for an act: past it, it waits for something that it holds itself."""
+
+_FIRST_LOOK_S: Final = 0.05
+_LOOKS: Final = 10
+"""The wait is cut in parts, so that a process that was suspended for long does not count all of it."""
+
+_MOST_THREADS: Final = 8
+
+
+class KeptThread:
+    """One daemon thread, made anew where it ended before it was told to.
+
+    Args:
+        run: What it does; returning before `end` counts as ended by mistake.
+        name: Of the thread.
+    """
+
+    def __init__(self, run: Callable[[], None], name: str) -> None:
+        self._run = run
+        self._name = name
+        self._wanted = False
+        self._tried_s = -inf
+        self._thread: threading.Thread | None = None
+
+    @property
+    def name(self) -> str:
+        """The thread's name."""
+        return self._name
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs now."""
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it should run and does not; for `health()`."""
+        return self._wanted and not self.is_alive
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is this one."""
+        return self._thread is threading.current_thread()
+
+    def start(self) -> bool:
+        """Start it; false where the machine refuses a thread, or the interpreter ends. `see_to` tries again."""
+        self._wanted = True
+        self._tried_s = monotonic()
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
+
+    def see_to(self) -> bool:
+        """Make it anew where it is missing, at most once a second; say whether it runs."""
+        if not self.is_missing:
+            return self._wanted
+        now_s = monotonic()
+        # No call between the two: of several threads that come here at once, one sees the old moment.
+        tried_s, self._tried_s = self._tried_s, now_s
+        return now_s - tried_s >= _RETRY_S and self.start()
+
+    def end(self) -> None:
+        """Know that it is going to end; whoever owns it has told it to."""
+        self._wanted = False
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for it to end; say whether it did. The thread itself does not wait."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(timeout_s)
+        return not thread.is_alive()
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, where it does not exist."""
+        self._wanted = False
+        self._tried_s = -inf
+        self._thread = None
+
+
+class _Act(Generic[T_co]):
+    """Something to be done once, by whoever claims it first."""
+
+    def __init__(self, do: Callable[[], T_co]) -> None:
+        self._do = do
+        self._claims = deque([True])
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._error: BaseException | None = None
+        self._value: T_co | None = None
+
+    @property
+    def is_begun(self) -> bool:
+        return not self._claims
+
+    def claim(self) -> bool:
+        try:
+            return self._claims.pop()
+        except IndexError:
+            return False
+
+    def run(self) -> None:
+        try:
+            self._value = self._do()
+        except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
+            self._error = error
+        finally:
+            self._gate.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._gate.acquire(timeout=timeout_s)
+
+    def result(self) -> T_co:
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set by `run`
+
+
+class Aside:
+    """Acts for the main thread, on daemon threads of its own that start when they are needed.
+
+    Acts of one thread come one after the other; a signal handler that asks while an act waits gets another thread.
+    """
+
+    _threads: list[threading.Thread]
+
+    def __init__(self) -> None:
+        self._begin()
+        after_fork_in_child(self._begin)
+
+    def do(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+        """Do something that no interrupt may divide, and return what it returns, or raise what it raises.
+
+        On any thread but the main one, and where no thread can be had, it is done in place.
+
+        Raises:
+            CallBlockedError: It was not done in time: it needs what an interrupted call of the main thread holds.
+                It may still be done later.
+        """
+        if not on_main_thread() or sys.is_finalizing():
+            return act()
+        handed = _Act(act)
+        self._acts.put(handed)
+        if not self._threads and not self._start_one() and handed.claim():
+            return act()
+        return self._awaited(handed, patience_s)
+
+    def rest(self) -> None:
+        """Let all threads end once they are free; the next act starts another."""
+        for _ in range(len(self._threads)):
+            self._acts.put(None)
+        self._threads = []
+
+    def _awaited(self, handed: _Act[T], patience_s: float) -> T:
+        look_s = min(_FIRST_LOOK_S, patience_s)
+        for _ in range(_LOOKS + 1):
+            if handed.wait(look_s):
+                return handed.result()
+            if not handed.is_begun:
+                self._start_one()
+            look_s = patience_s / _LOOKS
+        raise CallBlockedError(patience_s)
+
+    def _start_one(self) -> bool:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= _MOST_THREADS:
+            return False
+        thread = threading.Thread(target=self._run, args=(self._acts,), name="hermes_cache.aside", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._threads.append(thread)
+        return True
+
+    @staticmethod
+    def _run(acts: "SimpleQueue[_Act[object] | None]") -> None:
+        while (handed := acts.get()) is not None:
+            if handed.claim():
+                handed.run()
+            del handed
+
+    def _begin(self) -> None:
+        self._acts: SimpleQueue[_Act[object] | None] = SimpleQueue()
+        self._threads = []
+
+
+aside: Final = Aside()
+"""Of this process."""
