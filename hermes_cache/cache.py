@@ -25,6 +25,7 @@ from hermes_cache.adapters.executors import executors
 from hermes_cache.adapters.renderer import Renderer
 from hermes_cache.adapters.system_clock import SystemClock
 from hermes_cache.bus_link import BusLink
+from hermes_cache.callables import refuse_coroutine
 from hermes_cache.core.content import Content
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
@@ -66,7 +67,8 @@ class SessionListCache:
 
     Raises:
         JournalSetupError: The URL names no journal.
-        TypeError: The builder cannot be called, or cannot be pickled and must be; or the journal is none.
+        TypeError: The builder cannot be called, or cannot be pickled and must be; a callable is a coroutine
+            function; or the journal is none.
         ValueError: There is no such executor, no builder of that name, or the bus has another journal.
     """
 
@@ -85,6 +87,16 @@ class SessionListCache:
         settings_version: ports.SettingsVersion | None = None,
         clock: ports.Clock | None = None,
     ) -> None:
+        given = {
+            "is_root_profile": is_root_profile,
+            "active_stream_ids": active_stream_ids,
+            "live_sessions": live_sessions,
+            "settings_version": settings_version,
+            "sources.scope": getattr(sources, "scope", None),
+            "sources.stamp": getattr(sources, "stamp", None),
+        }
+        for what, function in given.items():
+            refuse_coroutine(function, what)
         self._builder = builder
         self._policy = policy or Policy()
         self._new_executor = executors(executor, builder, self._policy.pool_size)

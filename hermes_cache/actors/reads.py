@@ -12,6 +12,7 @@ from typing import TypedDict
 
 from hermes_cache.actors.life import Life
 from hermes_cache.actors.reader import Reader
+from hermes_cache.callables import refuse_coroutine
 from hermes_cache.core.effects import Served
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.keys import SessionListKey
@@ -72,6 +73,7 @@ class Wish:
             raise ValueError(f"freshness is {freshness!r}; it must be 'default', 'fresh' or 'any'")
         if builder is not None and not callable(builder):
             raise TypeError(f"builder is {builder!r}; it must be callable, or None for the cache's own")
+        refuse_coroutine(builder, "builder")
         if at_least is not None and not isinstance(at_least, str):
             raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
         return cls(_timeout_s(options.get("timeout")), freshness, builder, at_least)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from hermes_cache.callables import settle
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import Target
 from hermes_cache.core.streams import Streams
@@ -91,19 +92,19 @@ class Stamper:
         return Check(began_s, took_s, told, ids, held, verified)
 
     def _list_streams(self) -> frozenset[str]:
-        listed = self._active_stream_ids() if self._active_stream_ids else ()
+        listed = settle(self._active_stream_ids(), "active_stream_ids") if self._active_stream_ids else ()
         ids = frozenset(listed)
         if isinstance(listed, str) or not all(isinstance(stream_id, str) for stream_id in ids):
             raise TypeError(f"active_stream_ids gave {listed!r}; it must give ids, each a str")
         return ids
 
     def _tell_settings(self) -> Hashable:
-        return self._settings_version() if self._settings_version else None
+        return settle(self._settings_version(), "settings_version") if self._settings_version else None
 
     def _look(self, target: Target, *, held: bool) -> tuple[Parts, bool]:
         if self._sources is None:
             return (), True
-        found = self._sources.stamp(target.key, held=held)
+        found = settle(self._sources.stamp(target.key, held=held), "sources.stamp")
         known = {name: part.value if isinstance(part, LastKnown) else part for name, part in found.items()}
         return tuple(sorted(known.items())), not any(isinstance(part, LastKnown) for part in found.values())
 

@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
+from hermes_cache.callables import settle
 from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey, profile_name
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import reach_of
@@ -103,7 +104,7 @@ class Targets:
         if self._sources is None:
             return None
         try:
-            scope = self._sources.scope(key)
+            scope = settle(self._sources.scope(key), "sources.scope")
             hash(scope)
         except (Exception, SystemExit, GeneratorExit):
             extra = {"hermes_cache.callable": "sources.scope", "hermes_cache.key": str(key)}
@@ -113,7 +114,7 @@ class Targets:
 
     def _ask(self, is_root_profile: IsRootProfile, name: str) -> bool:
         try:
-            return bool(is_root_profile(name))
+            return bool(settle(is_root_profile(name), "is_root_profile"))
         except (Exception, SystemExit, GeneratorExit):
             extra = {"hermes_cache.callable": "is_root_profile", "hermes_cache.profile": name}
             logger.warning("hermes_cache.callable_failed", exc_info=True, extra=extra)

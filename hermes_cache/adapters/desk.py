@@ -16,6 +16,7 @@ from typing import Final
 from loky import process_executor
 
 from hermes_cache.adapters.parcels import Parcel, SentRow, Share
+from hermes_cache.callables import settle
 from hermes_cache.core.content import content_of
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.payload import freeze
@@ -53,7 +54,7 @@ class Desk:
                 self._adopted.pop(scope, None)
                 self._builder.adopt(scope, share)
                 self._adopted[scope] = token
-        content = content_of(freeze(self._builder(key)))
+        content = content_of(freeze(settle(self._builder(key), "the builder")))
         self._last = content.pieces or ()
         digests = None if content.pieces is None else b"".join([piece.digest for piece in self._last])
         return Parcel(content.envelope, digests, self._unsent())

@@ -9,6 +9,7 @@ from importlib import import_module
 from pkgutil import resolve_name
 
 from hermes_cache.adapters.thread_executor import ThreadExecutor
+from hermes_cache.callables import refuse_coroutine
 from hermes_cache.ports import Builder, Executor
 
 
@@ -21,13 +22,14 @@ def executors(kind: str, builder: Builder | str | None, places: int) -> Callable
         places: How many builds run side by side.
 
     Raises:
-        TypeError: The builder cannot be called, or cannot be pickled and must be.
+        TypeError: The builder cannot be called, is a coroutine function, or cannot be pickled and must be.
         ValueError: There is no such kind, or no builder of that name.
         ImportError: Worker processes are asked for, and the extra that they need is not installed.
     """
     resolved = _resolved(builder) if isinstance(builder, str) else builder
     if resolved is not None and not callable(resolved):
         raise TypeError(f"builder is {builder!r}; it must be callable, or named, or None")
+    refuse_coroutine(resolved, "builder")
     if kind == "threads":
         return partial(ThreadExecutor, resolved)
     if kind != "processes":

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hermes_cache.callables import settle
 from hermes_cache.core.content import Content
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.overlay import LiveSession, overlay
 from hermes_cache.core.rendering import Body, Order, order_of, render
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import LiveSessions
 
@@ -86,8 +88,10 @@ class Renderer:
         if self._live_sessions is None:
             return {}
         try:
-            live = _checked(self._live_sessions())
-        except Exception:
+            live = _checked(settle(self._live_sessions(), "live_sessions"))
+        except BaseException as error:
+            if belongs_to_caller(error):
+                raise
             if not self.is_failing:
                 logger.warning(
                     "hermes_cache.callable_failed", exc_info=True, extra={"hermes_cache.callable": "live_sessions"}

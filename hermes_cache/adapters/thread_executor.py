@@ -3,6 +3,7 @@
 Source: rules B2, B6.
 """
 
+from hermes_cache.callables import settle
 from hermes_cache.core.content import Content, content_of
 from hermes_cache.core.payload import freeze
 from hermes_cache.core.state import Target
@@ -30,7 +31,7 @@ class ThreadExecutor:
         chosen = builder or self._builder
         if chosen is None:
             raise TypeError("there is no builder; give one to SessionListCache, or to the read")
-        return content_of(freeze(chosen(target.key)))
+        return content_of(freeze(settle(chosen(target.key), "the builder")))
 
     def give_up(self, _build_id: int) -> None:
         """Leave a build alone: a thread cannot be killed."""
