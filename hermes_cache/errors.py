@@ -4,6 +4,17 @@ A timeout is also a `TimeoutError`, a caller's bug also a `ValueError`. Each err
 attributes, builds its message from them, and says what to do.
 """
 
+_MOST_SHOWN = 200
+
+
+def shown(value: object) -> str:
+    """Return a refused value as a message shows it: its `repr`, cut, or its type if that fails."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - such as that of an int of 5,000 digits
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
 
 class HermesCacheError(Exception):
     """The root of all errors of this package; each crosses over to another process as it is."""
@@ -104,7 +115,7 @@ class PolicyError(HermesCacheError, ValueError):
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
         self.value = value
-        super().__init__(f"Policy.{field} is {value!r}; it must be {expected}")
+        super().__init__(f"Policy.{field} is {shown(value)}; it must be {expected}")
 
 
 class EventError(HermesCacheError, ValueError):
@@ -118,7 +129,7 @@ class EventError(HermesCacheError, ValueError):
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
         self.value = value
-        super().__init__(f"{field} is {value!r}; it must be {expected}; nothing was published")
+        super().__init__(f"{field} is {shown(value)}; it must be {expected}; nothing was published")
 
 
 class PayloadError(HermesCacheError, ValueError):

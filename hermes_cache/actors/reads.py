@@ -12,7 +12,11 @@ from typing import TypedDict
 
 from hermes_cache.actors.life import Life
 from hermes_cache.actors.reader import Reader
+<<<<<<< Updated upstream
 from hermes_cache.callables import refuse_coroutine
+=======
+from hermes_cache.core.arguments import timeout_s
+>>>>>>> Stashed changes
 from hermes_cache.core.effects import Served
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.keys import SessionListKey
@@ -76,7 +80,7 @@ class Wish:
         refuse_coroutine(builder, "builder")
         if at_least is not None and not isinstance(at_least, str):
             raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
-        return cls(_timeout_s(options.get("timeout")), freshness, builder, at_least)
+        return cls(timeout_s(options.get("timeout")), freshness, builder, at_least)
 
     @property
     def insists_on_nothing(self) -> bool:
@@ -182,16 +186,6 @@ def _from_memory(life: Life, key: SessionListKey, wish: Wish) -> Served:
         reason = "a builder asked the cache for what is not held as fresh; a build never waits for another"
         raise BuildError(key, reason)
     return served
-
-
-def _timeout_s(timeout: object) -> float:
-    if timeout is None:
-        return inf
-    if not isinstance(timeout, int | float):
-        raise TypeError(f"timeout is {timeout!r}; it must be a number of seconds, or None for no bound")
-    if not timeout >= 0:
-        raise ValueError(f"timeout is {timeout!r}; it must be at least 0 s, or None for no bound")
-    return timeout
 
 
 def _leave_to_checkers(_target: Target) -> None:

@@ -5,10 +5,11 @@ Who never reads it delays nobody and lets nothing grow: past its size, changes m
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from threading import Condition, RLock
+from threading import TIMEOUT_MAX, Condition, RLock
 from types import TracebackType
 from typing import Self
 
+from hermes_cache.core.arguments import timeout_s
 from hermes_cache.core.changes import Change, add, resume_number
 
 
@@ -61,9 +62,15 @@ class Subscription:
 
         Returns:
             None where none came in time, or where it is closed; `closed` tells which.
+
+        Raises:
+            TypeError: The timeout is no number.
+            ValueError: It is negative or NaN.
         """
+        wait_s = timeout_s(timeout)
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed, timeout)
+            bound_s = wait_s if wait_s < TIMEOUT_MAX else None
+            self._changed.wait_for(lambda: self._waiting or self._closed, bound_s)
             return self._take() if self._waiting else None
 
     def close(self) -> None:

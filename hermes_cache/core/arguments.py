@@ -1,11 +1,12 @@
-"""The arguments of publishers: one function a topic, which checks what was given and gives an event's fields.
+"""What callers give: the arguments of publishers, one function a topic, the names of profiles, and timeouts.
 
-An unknown argument is a `TypeError`, as for any function. Source: rule E3.
+An unknown argument is a `TypeError`, as for any function. Source: rules E3, K3, R6.
 """
 
-from typing import TypeAlias
+from math import inf
+from typing import Final, TypeAlias
 
-from hermes_cache.errors import EventError
+from hermes_cache.errors import EventError, shown
 
 Fields: TypeAlias = dict[str, str | None]
 """The fields of an event, but for its id and time."""
@@ -21,7 +22,7 @@ def session_list_changed(
     """
     return {
         "reason": _word("reason", reason),
-        "profile": _text("profile", profile),
+        "profile": _profile(profile),
         "session_id": _text("session_id", session_id),
     }
 
@@ -34,7 +35,7 @@ def stream_started(*, stream_id: object = None, profile: object = None, session_
     """
     return {
         "stream_id": _word("stream_id", stream_id),
-        "profile": _text("profile", profile),
+        "profile": _profile(profile),
         "session_id": _text("session_id", session_id),
     }
 
@@ -53,6 +54,43 @@ def settings_changed() -> Fields:
     return {}
 
 
+def timeout_s(timeout: object) -> float:
+    """Return a timeout in seconds; infinity for None, and for one that is too large for a float.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is negative, or not a number in the sense of floats.
+    """
+    if timeout is None:
+        return inf
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is {shown(timeout)}; it must be a number of seconds, or None for no bound")
+    if not timeout >= 0:
+        raise ValueError(f"timeout is {shown(timeout)}; it must be at least 0 s, or None for no bound")
+    try:
+        return float(timeout)
+    except OverflowError:
+        return inf
+
+
+def profile_demand(profile: str) -> str | None:
+    """Say what a profile's name would have to be; None if it is so. Events and keys ask the same (K3)."""
+    if len(profile.strip()) > _LONGEST_PROFILE:
+        return f"of at most {_LONGEST_PROFILE} characters"
+    return _demand(profile)
+
+
+_LONGEST_PROFILE: Final = 255
+"""A profile has a folder, whose name can be no longer."""
+
+
+def _profile(value: object) -> str | None:
+    profile = _text("profile", value)
+    if profile is not None and (demand := profile_demand(profile)):
+        raise EventError("profile", profile, demand)
+    return profile
+
+
 def _word(field: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise EventError(field, value, "a str that is not blank")
@@ -68,11 +106,17 @@ def _text(field: str, value: object) -> str | None:
 
 
 def _encodable(field: str, value: str) -> str:
-    # A lone surrogate or a NUL would be refused much later, by a journal or a browser.
-    if "\0" in value:
-        raise EventError(field, value, "free of NUL characters")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise EventError(field, value, "free of lone surrogates") from None
+    if demand := _demand(value):
+        raise EventError(field, value, demand)
     return value
+
+
+def _demand(text: str) -> str | None:
+    # A lone surrogate or a NUL would be refused much later, by a journal or a browser.
+    if "\0" in text:
+        return "free of NUL characters"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "free of lone surrogates"
+    return None

@@ -10,6 +10,9 @@ from itertools import pairwise
 from math import isfinite
 from typing import Final
 
+from hermes_cache.core.arguments import profile_demand
+from hermes_cache.errors import shown
+
 DEFAULT_PROFILE: Final = "default"
 
 _FLAGS: Final = (
@@ -31,8 +34,12 @@ def profile_name(profile: str | None) -> str:
 
     Raises:
         TypeError: `profile` is neither a str nor None.
+        ValueError: It has a NUL, a lone surrogate, or more than 255 characters.
     """
-    return _text("profile", profile) or DEFAULT_PROFILE
+    name = _text("profile", profile) or DEFAULT_PROFILE
+    if demand := profile_demand(name):
+        raise ValueError(f"profile is {shown(name)}; it must be {demand}")
+    return name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,7 +52,8 @@ class SessionListKey:
 
     Raises:
         TypeError: A text field is no str, or a value of `extra` is not hashable.
-        ValueError: `extra` gives a name twice.
+        ValueError: `extra` gives a name twice, or `profile` has a NUL, a lone surrogate, or more than 255
+            characters.
 
     Source: rules K1 to K3.
     """
@@ -123,7 +131,7 @@ def _text(name: str, value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {value!r}; it must be a str or None")
+        raise TypeError(f"{name} is {shown(value)}; it must be a str or None")
     return value.strip() or None
 
 

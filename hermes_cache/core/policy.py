@@ -22,6 +22,9 @@ _MAY_BE_ZERO: Final = frozenset(
     {"ttl", "owner_wait", "follower_wait", "duty_window", "retry_delay", "retry_delay_max", "stamp_interval",
      "journal_wait", "journal_interval", "stop_timeout"}
 )  # fmt: skip
+_WAITED_FOR: Final = frozenset({"journal_wait", "stop_timeout"})
+_LONGEST_WAIT_S: Final = 1e9
+"""31 years; past 292 the system refuses to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,8 @@ class Policy:
 
     def duty_pause_s(self, took_s: float) -> float:
         """Give the pause after a refresh that took so long (B9)."""
-        return min(took_s * (1 / self.max_build_duty - 1), self.duty_window)
+        # In this order: one by the least share is infinite, and no time at all of it is not a number.
+        return min(took_s / self.max_build_duty - took_s, self.duty_window)
 
 
 def _check(name: str, value: object) -> None:
@@ -124,5 +128,14 @@ def _check(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, wanted):
         raise PolicyError(name, value, "a whole number" if name in _COUNTS else "a number of seconds")
     least_is_zero = name in _MAY_BE_ZERO
-    if not isfinite(value) or value < 0 or (value == 0 and not least_is_zero):
+    if not _fits(value) or value < 0 or (value == 0 and not least_is_zero):
         raise PolicyError(name, value, "finite and at least 0" if least_is_zero else "finite and above 0")
+    if name in _WAITED_FOR and value > _LONGEST_WAIT_S:
+        raise PolicyError(name, value, f"at most {_LONGEST_WAIT_S:,.0f} s")
+
+
+def _fits(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:
+        return False

@@ -12,7 +12,7 @@ _COUNTS = st.none() | st.integers() | st.floats() | st.text(max_size=4)
 _FIELDS = st.fixed_dictionaries(
     {},
     optional={
-        "profile": _TEXTS,
+        "profile": _TEXTS.filter(lambda text: not text or "\0" not in text),
         "all_profiles": st.booleans() | st.integers(0, 2),
         "show_cli": st.booleans() | st.text(max_size=1),
         "source_filter": _TEXTS,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hermes_cache.core.arguments import session_list_changed, stream_started
 from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey, profile_name
 
 FLAGS = [
@@ -167,6 +168,41 @@ def test_an_extra_field_that_no_key_can_carry_is_refused(pairs: object, told: st
 def test_a_missing_profile_is_the_default_one(missing: str | None) -> None:
     """K3"""
     assert SessionListKey(missing).profile_name == profile_name(missing) == DEFAULT_PROFILE == "default"
+
+
+@pytest.mark.parametrize(
+    ("profile", "demand"),
+    [
+        ("a\0b", "free of NUL characters"),
+        ("a\ud800", "free of lone surrogates"),
+        ("a" * 256, "of at most 255 characters"),
+    ],
+)
+def test_keys_and_events_refuse_the_same_profiles(profile: str, demand: str) -> None:
+    """K3"""
+    with pytest.raises(ValueError, match=f"^profile is .*; it must be {demand}$"):
+        SessionListKey(profile)
+    with pytest.raises(ValueError, match=f"^profile is .*; it must be {demand}; nothing was published$"):
+        session_list_changed(profile=profile)
+    with pytest.raises(ValueError, match=f"^profile is .*; it must be {demand}; nothing was published$"):
+        stream_started(stream_id="turn", profile=profile)
+
+
+@pytest.mark.parametrize("profile", ["a" * 255, f" {'a' * 255} ", "\U0001f600" * 255, "../\n\t\x7f"])
+def test_keys_and_events_take_the_same_profiles(profile: str) -> None:
+    """K3, K4"""
+    assert session_list_changed(profile=profile)["profile"] == profile
+    assert SessionListKey(profile).profile_name == profile.strip()
+
+
+@pytest.mark.parametrize("name", ["source_filter", "sidebar_source", "extra"])
+@pytest.mark.parametrize("odd", ["a\0b", "a\ud800", "a" * 10_000])
+def test_a_filter_that_no_row_can_match_is_a_view_all_the_same(name: str, odd: str) -> None:
+    """K2: an empty list answers it."""
+    view = key(**{name: (("view", odd),) if name == "extra" else odd})
+
+    assert pickle.loads(pickle.dumps(view)) == view != SessionListKey()  # noqa: S301  # our own bytes
+    assert str(view).encode()
 
 
 def test_profiles_match_when_they_are_equal_once_normalised() -> None:
