@@ -12,11 +12,8 @@ from typing import TypedDict
 
 from hermes_cache.actors.life import Life
 from hermes_cache.actors.reader import Reader
-<<<<<<< Updated upstream
 from hermes_cache.callables import refuse_coroutine
-=======
 from hermes_cache.core.arguments import timeout_s
->>>>>>> Stashed changes
 from hermes_cache.core.effects import Served
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.keys import SessionListKey
