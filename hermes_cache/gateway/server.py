@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Final, Self
 from weakref import WeakSet
 
+from cheroot.makefile import StreamReader, StreamWriter
 from cheroot.server import HTTPConnection
 from cheroot.wsgi import Server
 from flask import Flask
@@ -97,8 +98,8 @@ class GatewayServer:
         listener.ConnectionClass = self._connect
         return listener
 
-    def _connect(self, server: Server, sock: socket.socket, makefile: Callable[..., object]) -> HTTPConnection:
-        connection = HTTPConnection(server, sock, makefile)
+    def _connect(self, server: Server, sock: socket.socket, _makefile: Callable[..., object]) -> HTTPConnection:
+        connection = HTTPConnection(server, sock, _makefile_of_ours)
         self._connections.add(connection)
         return connection
 
@@ -119,3 +120,16 @@ class _Listener(Server):
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:  # noqa: FBT001, FBT002 -- cheroot's signature
         _logger.log(level, "hermes_cache.server_said", extra={"hermes_cache.said": msg}, exc_info=traceback)
+
+
+class _Output(StreamWriter):
+    """What a connection sends; what was not sent when the connection was cut goes without an error."""
+
+    def __del__(self) -> None:
+        # From Python 3.13 on, the destructor of its parent raises what the last write raises.
+        with suppress(OSError, ValueError):
+            self.close()
+
+
+def _makefile_of_ours(sock: socket.socket, mode: str, size: int) -> StreamReader | StreamWriter:
+    return StreamReader(sock, mode, size) if "r" in mode else _Output(sock, mode, size)
