@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-OTHER_PYTHONS := 3.12 3.13
+# What runs on which other Python: the newest gets all that `make test` runs.
+OTHERS := 3.13:test 3.12:test-quick
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := check
-.PHONY: check demo fmt lint types imports test long examples bench test-quick test-others clean
+.PHONY: check demo fmt lint types imports test long examples bench dev test-quick test-others clean
 
 check: lint types imports test ## Everything that a change must pass
 
@@ -41,14 +42,17 @@ examples: $(VENV)/.dev ## Each example, held against its expected output
 bench: $(VENV)/.bench ## Every budget, measured, as one table; ARGS=--record writes docs/benchmarks.md
 	@$(BIN)/pytest --quiet --benchmark-enable --benchmark-quiet -p no:randomly tests/benchmarks $(ARGS)
 
-test-quick: $(VENV)/.dev
+dev: $(VENV)/.dev
+
+test-quick: $(VENV)/.dev ## The part of the suite that takes seconds
 	@$(BIN)/pytest --quiet -n 2 -m "not long" tests/unit tests/property
 
-test-others: ## The quick part of the suite on the other Pythons that are here
-	@for version in $(OTHER_PYTHONS); do \
+test-others: ## The suite on Python 3.13, and its quick part on 3.12; ONLY=dev makes their environments alone
+	@for each in $(OTHERS); do \
+		version=$${each%%:*}; goal=$${each#*:}; \
 		python=$$(.ci/find-python $$version) || { echo "Python $$version: not here, left out"; continue; }; \
 		echo "Python $$version: $$python"; \
-		$(MAKE) --no-print-directory VENV=.venv-$$version PYTHON="$$python" test-quick || exit 1; \
+		$(MAKE) --no-print-directory VENV=.venv-$$version PYTHON="$$python" $(or $(ONLY),$$goal) || exit 1; \
 	done
 
 clean: ## Everything that can be made again
