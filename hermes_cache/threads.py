@@ -74,13 +74,12 @@ class KeptThread:
         """Start it; false where the machine refuses a thread, or the interpreter ends. `see_to` tries again."""
         self._wanted = True
         self._tried_s = monotonic()
-        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return False
-        self._thread = thread
-        return True
+        return self._start()
+
+    def need(self) -> bool:
+        """Start it with the first call that needs it, and see to it from then on; say whether it runs."""
+        self._wanted = True
+        return self.see_to()
 
     def see_to(self) -> bool:
         """Make it anew where it is missing, at most once a second; say whether it runs."""
@@ -89,7 +88,7 @@ class KeptThread:
         now_s = monotonic()
         # No call between the two: of several threads that come here at once, one sees the old moment.
         tried_s, self._tried_s = self._tried_s, now_s
-        return now_s - tried_s >= _RETRY_S and self.start()
+        return now_s - tried_s >= _RETRY_S and self._start()
 
     def end(self) -> None:
         """Know that it is going to end; whoever owns it has told it to."""
@@ -108,6 +107,15 @@ class KeptThread:
         self._wanted = False
         self._tried_s = -inf
         self._thread = None
+
+    def _start(self) -> bool:
+        # Known before it runs: a call that an interrupt ends in the middle leaves no second thread.
+        self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        return True
 
 
 class _Act(Generic[T_co]):

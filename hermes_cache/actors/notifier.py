@@ -1,16 +1,15 @@
 """The notifier: one thread that runs foreign receivers, so that no thread that runs a mailbox has to.
 
-Putting is safe wherever code runs, in a signal handler too: no lock of ours is taken. Source: rule E6.
+Putting is safe wherever code runs, in a signal handler too: no lock of ours is taken. Source: rules E6, L7.
 """
 
 import queue
 from collections.abc import Callable
-from itertools import count
-from threading import Thread, current_thread
 from typing import Final
 
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
+from hermes_cache.threads import KeptThread
 
 _logger: Final = QuietLogger(__name__)
 
@@ -22,16 +21,19 @@ class Notifier:
 
     Args:
         send: Called with one item at a time; what it raises is logged.
+        name: Of the thread.
         size: Items that may wait; past it the oldest go.
     """
 
-    def __init__(self, send: Callable[[object], None], *, size: int = 1024) -> None:
+    def __init__(
+        self, send: Callable[[object], None], *, name: str = "hermes_cache.notifier", size: int = 1024
+    ) -> None:
         self._send = send
         self._size = size
         self._dropped = 0
         self._stopping = False
         self._cut_short = False
-        self._started = False
+        self._thread = KeptThread(self._run, name)
         self._begin()
         after_fork_in_child(self._begin)
 
@@ -40,6 +42,11 @@ class Notifier:
         """How many items went unsent since the queue was full."""
         return self._dropped
 
+    @property
+    def missing_threads(self) -> frozenset[str]:
+        """The name of its thread, if that should run and does not."""
+        return frozenset({self._thread.name} if self._thread.is_missing else ())
+
     def put(self, item: object) -> None:
         """Queue an item; never waits, runs no foreign code, and does nothing once it is stopped."""
         if self._stopping:
@@ -47,9 +54,7 @@ class Notifier:
         self._queue.put(item)
         if self._queue.qsize() > self._size:
             self._drop_oldest()
-        # Drawing from a counter is one step: of two first puts, one starts the thread.
-        if not self._started and next(self._starts) == 0:
-            self._start()
+        self._thread.need()
 
     def stop(self, timeout_s: float) -> None:
         """Send what is left, then end; what is not sent in time is dropped. Stopping twice is no error.
@@ -57,20 +62,13 @@ class Notifier:
         Called on its own thread, by a receiver, it does not wait: the rest is sent after that receiver returned.
         """
         self._stopping = True
+        if not self._queue.empty():
+            self._thread.see_to()
+        self._thread.end()
         self._queue.put(_END)
-        if self._started and self._thread is not current_thread():
+        if not self._thread.is_current:
             self._thread.join(timeout_s)
             self._cut_short = True
-
-    def _start(self) -> None:
-        try:
-            self._thread.start()
-        except RuntimeError:
-            # No threads are left, or the interpreter is ending: the next item tries again.
-            self._starts = count()
-            _logger.warning("hermes_cache.notifier_not_started", exc_info=True)
-            return
-        self._started = True
 
     def _drop_oldest(self) -> None:
         try:
@@ -83,15 +81,17 @@ class Notifier:
         self._dropped += 1
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not _END and not self._cut_short:
+        while not self._is_over():
             try:
-                self._send(item)
-            except (Exception, SystemExit, GeneratorExit):
+                if (item := self._queue.get()) is not _END and not self._cut_short:
+                    self._send(item)
+            except BaseException:
                 # A receiver that ends its thread would end all news here, for everybody.
                 _logger.warning("hermes_cache.notice_failed", exc_info=True)
 
+    def _is_over(self) -> bool:
+        return self._cut_short or (self._stopping and self._queue.empty())
+
     def _begin(self) -> None:
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._starts = count()
-        self._started = False
-        self._thread: Thread = Thread(target=self._run, name="hermes_cache.notifier", daemon=True)
+        self._thread.forget()

@@ -4,11 +4,15 @@ import logging
 import signal
 import threading
 import time
+from asyncio import CancelledError
 from types import FrameType
 
 import pytest
 
+from hermes_cache import threads
 from hermes_cache.actors.notifier import Notifier
+from tests.integration.log_handlers import raising_log_handler
+from tests.integration.thrown import throw_into
 
 _WAIT_S = 10.0
 
@@ -232,13 +236,14 @@ def test_dropping_from_a_queue_that_was_just_emptied_counts_nothing() -> None:
     assert notifier.dropped == 0
 
 
-def test_a_receiver_that_ends_its_thread_does_not_end_the_news() -> None:
-    """E4, E6"""
+@pytest.mark.parametrize("error", [SystemExit, CancelledError, GeneratorExit, KeyboardInterrupt])
+def test_a_receiver_that_ends_its_thread_does_not_end_the_news(error: type[BaseException]) -> None:
+    """E4, E6, L7"""
     heard: list[object] = []
 
     def receive(item: object) -> None:
         if item == "first":
-            raise SystemExit
+            raise error
         heard.append(item)
 
     notifier = Notifier(receive)
@@ -247,3 +252,62 @@ def test_a_receiver_that_ends_its_thread_does_not_end_the_news() -> None:
     notifier.stop(_WAIT_S)
 
     assert heard == ["second"]
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_log_handler_that_raises_does_not_end_the_news(error: type[BaseException]) -> None:
+    """E4, L7"""
+    heard: list[object] = []
+
+    def receive(item: object) -> None:
+        if item == "first":
+            raise RuntimeError(item)
+        heard.append(item)
+
+    with raising_log_handler(error) as records:
+        notifier = Notifier(receive)
+        notifier.put("first")
+        notifier.put("second")
+        notifier.stop(_WAIT_S)
+
+    assert heard == ["second"]
+    assert records == ["hermes_cache.notice_failed"]
+
+
+def test_an_exception_thrown_into_its_thread_ends_the_item_in_hand_alone() -> None:
+    """L7"""
+    heard: list[object] = []
+
+    def receive(item: object) -> None:
+        if item == "first":
+            throw_into(threading.get_ident(), SystemExit)
+        heard.append(item)
+
+    notifier = Notifier(receive)
+    notifier.put("first")
+    notifier.put("second")
+    notifier.stop(_WAIT_S)
+
+    assert heard == ["second"]
+
+
+def test_a_thread_that_ended_all_the_same_is_missing_until_a_later_item_brings_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """L7"""
+    heard: list[object] = []
+    notifier = Notifier(heard.append)
+    with monkeypatch.context() as ends_at_once:
+        ends_at_once.setattr(notifier._thread, "_run", lambda: None)
+        notifier.put("first")
+        notifier._thread.join()
+
+    notifier.put("within a second")
+    missing = notifier.missing_threads
+    monkeypatch.setattr(threads, "_RETRY_S", 0)
+    notifier.put("later")
+    notifier.stop(_WAIT_S)
+
+    assert missing == {"hermes_cache.notifier"}
+    assert heard == ["first", "within a second", "later"]
+    assert notifier.missing_threads == frozenset()
