@@ -12,7 +12,8 @@ class Ticket(str):
     """An event's id as text, which can be handed on in a header or a cookie.
 
     Attributes:
-        committed: Whether the journal has the event; None where that is not known, or there is no journal.
+        committed: Whether the journal had the event when `send` returned; None where that was not known, or there
+            is no journal.
     """
 
     __slots__ = ("committed",)
