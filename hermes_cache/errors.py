@@ -198,17 +198,31 @@ class JournalDamagedError(JournalError):
     """What the journal holds is not what was written.
 
     Attributes:
-        seq: The row, which a reader must take as a missed event and pass over; None where the whole journal is
-            damaged, which only putting another in its place mends.
-        reason: What is wrong, in words.
+        seq: The first row of a run that is gone or damaged. A reader takes the run as missed events and passes
+            over it. None if the whole journal is damaged; then only another journal in its place helps.
+        reason: What is wrong with the first row, in words.
+        last_seq: The last row of the run; the next one is sound, or not written yet.
+        last_mark: The id of the event at `last_seq` if the run ends where the journal ends; blank if it ends
+            before that; None if the journal does not say.
     """
 
-    def __init__(self, seq: int | None, reason: str) -> None:
+    def __init__(
+        self, seq: int | None, reason: str, *, last_seq: int | None = None, last_mark: str | None = None
+    ) -> None:
         self.seq = seq
         self.reason = reason
-        what = "the journal is damaged" if seq is None else f"row {seq} of the journal is damaged"
-        todo = "put another in its place" if seq is None else "invalidate everything, then read on after it"
-        super().__init__(f"{what}: {reason}; {todo}")
+        self.last_seq = seq if last_seq is None else last_seq
+        self.last_mark = last_mark
+        told = "the journal is damaged" if seq is None else f"the journal's {self.what}"
+        todo = "put another in its place" if seq is None else "invalidate everything, then read on behind"
+        super().__init__(f"{told}: {reason}; {todo}")
+
+    @property
+    def what(self) -> str:
+        """What is damaged, in words: "row 5 is damaged", "rows 5 to 9 are gone or damaged"."""
+        if self.last_seq == self.seq:
+            return f"row {self.seq} is damaged"
+        return f"rows {self.seq} to {self.last_seq} are gone or damaged"
 
 
 class JournalSetupError(JournalError, ValueError):

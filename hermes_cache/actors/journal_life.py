@@ -245,12 +245,13 @@ class JournalLife:
     def _check(self, since_s: float, patience_s: float) -> None:
         """Have what the journal holds applied, or go on without once patience ends."""
         ref = cast("MailboxRef[Relay]", self._relay.actor_ref)
-        patience_s = min(patience_s, _PATIENCE_S)
+        # What a check finds takes its time, but no longer than the read has.
+        until_s, patience_s = self._clock.monotonic_s() + patience_s, min(patience_s, _PATIENCE_S)
         # Where another thread runs a check, this one waits for it with a bound: that one may wait for us.
         timeout_s = None if patience_s >= _OWN_CHECK_S and ref.actor_inbox.is_free() else patience_s
         # Inside a check already, a receiver or an alias callable that reads gets what is applied so far.
         with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout):
-            ref.ask(CatchUp(since_s), timeout=timeout_s)
+            ref.ask(CatchUp(since_s, until_s), timeout=timeout_s)
 
     def _is_away(self) -> bool:
         """Say whether the journal fails for so long that reads leave it to the tail to find it back."""

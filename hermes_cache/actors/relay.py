@@ -71,9 +71,11 @@ class CatchUp:
 
     Attributes:
         since_s: A check that began then or later will do.
+        until_s: When to leave the rest to the next check, as the caller waits no longer.
     """
 
     since_s: float
+    until_s: float = inf
 
 
 class Relay(MailboxActor):
@@ -122,39 +124,45 @@ class Relay(MailboxActor):
             return
         began_s = self._clock()
         try:
-            self._catch_up()
+            is_over = self._catch_up(message.until_s)
         except Exception as failure:  # noqa: BLE001 - a journal may be a user's own; logged by `_fail`
             self._fail(failure, began_s)
         else:
-            self._succeed(began_s)
+            if is_over:
+                self._succeed(began_s)
         self._applied.tell()
 
     def miss(self, reason: str) -> None:
         """Have the next join outdate everything here: somebody went on without the journal."""
         self._missed_here = reason
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, until_s: float) -> bool:
+        """Apply what the journal holds; false if that was not all, as the time was over."""
         stamp = self._journal.stamp()
         if stamp == self.seen:
-            return
+            return True
         self.is_applying = True
         try:
             if self._place is None:
                 self._join()
-            else:
-                self._read_on(self._place)
+            elif not self._read_on(self._place, until_s):
+                return False
         finally:
             self._tell_gap()
             self.is_applying = False
         self.seen = stamp
+        return True
 
-    def _read_on(self, place: Place) -> None:
+    def _read_on(self, place: Place, until_s: float) -> bool:
         try:
             for part in parts_after(self._journal, place):
                 self._take(part)
+                if self._clock() >= until_s:
+                    return False
         except JournalGapError as gap:
             self._missed = gap.reason
             self._join()
+        return True
 
     def _take(self, part: Part) -> None:
         for recorded in part.recorded:

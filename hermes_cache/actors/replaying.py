@@ -23,13 +23,20 @@ class Part:
 
     Attributes:
         recorded: The events, oldest first.
-        place: Up to where they go, a damaged row included.
-        damaged: What was told of that row; None where there is none.
+        place: Up to where they go, the run of rows that are gone or damaged included.
+        damaged: What was told of that run; None if there is none.
     """
 
     recorded: Sequence[Recorded]
     place: Place
     damaged: JournalDamagedError | None = None
+
+    @property
+    def lost(self) -> range:
+        """The numbers of the rows that are gone or damaged."""
+        if self.damaged is None or self.damaged.seq is None:
+            return range(0)
+        return range(self.damaged.seq, self.place.seq + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Replay:
     Attributes:
         place: Up to where it was read.
         agreed: What agrees in all processes that applied what is up to there.
-        damaged: The rows that could not be read; the snapshot counts as the last one that it covers.
+        damaged: The rows that are gone or could not be read; the snapshot counts as the last one that it covers.
     """
 
     place: Place
@@ -48,7 +55,7 @@ class Replay:
 
 
 def parts_after(journal: Journal, place: Place) -> Iterator[Part]:
-    """Give all events after a place; a damaged row ends its part, and is passed over.
+    """Give all events after a place; a run of rows that are gone or damaged ends its part, and is passed over.
 
     Raises:
         JournalError: The journal cannot be read, or not from there.
@@ -104,11 +111,12 @@ def _continued(journal: Journal, start: Replay, until: float) -> Replay:
     for part in parts_after(journal, place):
         wanted = [each for each in part.recorded if each.place.seq <= until]
         agreed = agreed.after(each.event for each in wanted)
-        if len(wanted) < len(part.recorded) or part.place.seq > until:
-            return Replay(wanted[-1].place if wanted else place, agreed, tuple(damaged))
+        lost = [seq for seq in part.lost if seq <= until]
+        damaged += lost
+        if part.place.seq > until:
+            reached = wanted[-1].place if wanted else place
+            return Replay(Place(place.journal, lost[-1]) if lost else reached, agreed, tuple(damaged))
         place = part.place
-        if part.damaged is not None and part.damaged.seq is not None:
-            damaged.append(part.damaged.seq)
     return Replay(place, agreed, tuple(damaged))
 
 
@@ -118,7 +126,10 @@ def _part_after(journal: Journal, place: Place) -> Part:
     except JournalDamagedError as damaged:
         if damaged.seq is None:
             raise
-        return Part((), _passed(journal, place.journal, damaged.seq), damaged)
+        last_seq = damaged.last_seq or damaged.seq
+        if damaged.last_mark is None:
+            return Part((), _passed(journal, place.journal, last_seq), damaged)
+        return Part((), Place(place.journal, last_seq, damaged.last_mark), damaged)
     return Part(recorded, recorded[-1].place if recorded else place)
 
 

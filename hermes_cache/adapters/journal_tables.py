@@ -6,6 +6,7 @@ visible in their order, without holes, in every database. Source: rule J4.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 from uuid import uuid4
 
@@ -73,15 +74,21 @@ _START: Final = select(_SNAPSHOT.c.seq)
 _KNOWN: Final = select(_EVENTS.c.event_id, _EVENTS.c.seq).where(
     _EVENTS.c.event_id.in_(bindparam("marks", expanding=True))
 )
-_AFTER: Final = (
-    select(_EVENTS).where(_EVENTS.c.seq > bindparam("after")).order_by(_EVENTS.c.seq).limit(bindparam("most"))
+_ROWS: Final = (
+    select(_EVENTS)
+    .where(_EVENTS.c.seq > bindparam("after"), _EVENTS.c.seq <= bindparam("end"))
+    .order_by(_EVENTS.c.seq)
 )
+_FIRST_ROWS: Final = _ROWS.limit(bindparam("most"))
 _MARKS: Final = union_all(
     select(_EVENTS.c.event_id).where(_EVENTS.c.seq == bindparam("at")),
     select(_SNAPSHOT.c.mark).where(_SNAPSHOT.c.seq == bindparam("at")),
 )
 _ADD: Final = insert(_EVENTS)
 _MOVE: Final = update(_JOURNAL)
+
+_STREAMED: Final = {"yield_per": 1_000}
+"""How many rows of a run that is gone or damaged are held at a time, while its end is looked for."""
 
 _IDS_A_QUERY: Final = 500
 """SQLite took 999 parameters at most for long."""
@@ -158,22 +165,25 @@ def read_seq(connection: Connection, event_id: EventId) -> int | None:
 
 
 def read_after(connection: Connection, after: Place, limit: int) -> list[Recorded]:
-    """Give the events after a place, up to the first damaged one.
+    """Give the events after a place, up to the first that is gone or damaged.
 
     Raises:
         JournalGapError: The place is none of this journal, or compacted.
-        JournalDamagedError: The first is damaged.
+        JournalDamagedError: The first is gone or damaged; it names the whole run of such rows.
     """
-    _check_place(connection, after)
-    rows = connection.execute(_AFTER, {"after": after.seq, "most": limit})
+    end = _check_place(connection, after)
+    rows = connection.execute(_FIRST_ROWS, {"after": after.seq, "end": end.seq, "most": limit})
     recorded: list[Recorded] = []
     for expected, row in enumerate(rows, after.seq + 1):
         try:
             recorded.append(_recorded(after.journal, expected, row))
-        except JournalDamagedError:
+        except JournalDamagedError as damaged:
             if not recorded:
-                raise
+                raise _with_whole_run(connection, damaged, after, end) from damaged
             break
+    if not recorded and limit and after.seq < end.seq:
+        told = "it is gone, and so are all rows behind it"
+        raise JournalDamagedError(after.seq + 1, told, last_seq=end.seq, last_mark=end.mark)
     return recorded
 
 
@@ -269,15 +279,33 @@ def _known(connection: Connection, marks: list[str]) -> dict[str, int]:
     return {row.event_id: row.seq for rows in found for row in rows}
 
 
-def _check_place(connection: Connection, place: Place) -> None:
+def _check_place(connection: Connection, place: Place) -> Place:
+    """Return the journal's end, if a place lies before it in the same journal."""
     end = read_end(connection)
     if place.journal != end.journal:
         raise JournalGapError(place.seq, "another journal is in its place")
     start = connection.scalar(_START) or 0
     if not start <= place.seq <= end.seq:
         raise JournalGapError(place.seq, f"the journal holds {start + 1} to {end.seq}")
-    if place.mark and place.mark not in connection.scalars(_MARKS, {"at": place.seq}).all():
+    # Where that row is gone nothing tells; who has read it misses nothing.
+    marks = connection.scalars(_MARKS, {"at": place.seq}).all()
+    if place.mark and marks and place.mark not in marks:
         raise JournalGapError(place.seq, "the journal went on differently from there")
+    return end
+
+
+def _with_whole_run(
+    connection: Connection, damaged: JournalDamagedError, after: Place, end: Place
+) -> JournalDamagedError:
+    """Return the error of a damaged row with the end of the run that begins there: one query for any length."""
+    last_seq, last_mark = end.seq, end.mark
+    with connection.execute(_ROWS, {"after": after.seq, "end": end.seq}, execution_options=_STREAMED) as rows:
+        for row in rows:
+            with suppress(JournalDamagedError):
+                _recorded(after.journal, row.seq, row)
+                last_seq, last_mark = row.seq - 1, ""
+                break
+    return JournalDamagedError(damaged.seq, damaged.reason, last_seq=last_seq, last_mark=last_mark)
 
 
 def _recorded(journal: str, expected: int, row: Row[tuple[int, str, float, bytes, int]]) -> Recorded:

@@ -10,7 +10,7 @@ from threading import Condition
 from uuid import uuid4
 
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.errors import JournalGapError, JournalUnavailableError
+from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
 
@@ -48,16 +48,17 @@ class MemoryStore:
         return self.events[mark].place.seq
 
     def mark(self, seq: int) -> str:
-        """Give the id of the event that has a number which is not compacted away."""
-        return (
-            next((each.place.mark for each in self.after(seq - 1)), "")
-            if seq > self.start.seq
-            else self.start.mark
-        )
+        """Give the id of the event that has a number which is not compacted away; blank if it is gone."""
+        if seq <= self.start.seq:
+            return self.start.mark
+        found = next(self.after(seq - 1), None)
+        return found.place.mark if found is not None and found.place.seq == seq else ""
 
     def after(self, seq: int) -> Iterator[Recorded]:
         """Give the events after a number that is not compacted away."""
-        return islice(self.events.values(), seq - self.start.seq, None)
+        if len(self.events) == self.end.seq - self.start.seq:
+            return islice(self.events.values(), seq - self.start.seq, None)
+        return (each for each in self.events.values() if each.place.seq > seq)
 
     def _renew_lock(self) -> None:
         self.moved = Condition()
@@ -93,9 +94,9 @@ class MemoryJournal:
                 raise JournalGapError(after.seq, "another journal is in its place")
             if not store.start.seq <= after.seq <= store.end.seq:
                 raise JournalGapError(after.seq, f"the journal holds {store.start.seq + 1} to {store.end.seq}")
-            if after.mark and after.seq and after.mark != store.mark(after.seq):
+            if after.mark and after.seq and store.mark(after.seq) not in {after.mark, ""}:
                 raise JournalGapError(after.seq, "the journal went on differently from there")
-            return list(islice(store.after(after.seq), limit))
+            return _up_to_hole(after, list(islice(store.after(after.seq), limit)), store.end)
 
     def seq_of(self, event_id: EventId, /) -> int | None:
         """Give an event's sequence number."""
@@ -150,6 +151,19 @@ class MemoryJournal:
             if self._closed:
                 raise JournalUnavailableError("the journal is closed; open another")
             yield self._store
+
+
+def _up_to_hole(after: Place, found: list[Recorded], end: Place) -> list[Recorded]:
+    """Return the events up to the first that somebody took out of the store.
+
+    Raises:
+        JournalDamagedError: That is the first one.
+    """
+    sound = [each for seq, each in enumerate(found, after.seq + 1) if each.place.seq == seq]
+    if sound or after.seq == end.seq:
+        return sound
+    last_seq, last_mark = (found[0].place.seq - 1, "") if found else (end.seq, end.mark)
+    raise JournalDamagedError(after.seq + 1, "it is gone", last_seq=last_seq, last_mark=last_mark)
 
 
 def _going(events: list[Recorded], before_s: float, max_events: int) -> list[Recorded]:

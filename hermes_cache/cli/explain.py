@@ -74,7 +74,7 @@ def _explain_by_journal(url: str, options: _Options) -> None:
     with opened_journal(url) as journal, told_when_long("Reading the journal"):
         found, damaged = events_touching(journal, options["profile"], limit=options["limit"])
     for row in damaged:
-        click.echo(f"row {row.seq} is damaged, and passed over: {row.reason}", err=True)
+        click.echo(f"{row.what}, and passed over: {row.reason}", err=True)
     for each in found:
         click.echo(json_line(each) if options["as_json"] else f"{human_line(each.event)}  seq={each.place.seq}")
     if not found:

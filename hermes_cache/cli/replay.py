@@ -15,7 +15,7 @@ from hermes_cache.core.agreed import EVERYTHING, AgreedState
 from hermes_cache.core.codec import to_plain
 from hermes_cache.core.events import StreamStarted
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import JournalGapError
+from hermes_cache.errors import JournalDamagedError, JournalGapError
 from hermes_cache.ports import Journal
 
 
@@ -38,8 +38,8 @@ def replay(url: str, *, until: int | None, as_json: bool) -> None:
         replayed = _replayed(journal, until)
     now_s = time.time() if until is None else _moment_s(replayed.agreed)
     streams = replayed.agreed.active_streams(now_s, Policy().stream_lease)
-    for seq in replayed.damaged:
-        click.echo(f"row {seq} is damaged, and passed over", err=True)
+    for run in _runs(replayed.damaged):
+        click.echo(f"{run.what}, and passed over", err=True)
     if as_json:
         click.echo(_as_json(replayed, streams))
         return
@@ -58,6 +58,16 @@ def _replayed(journal: Journal, until: int | None) -> replaying.Replay:
     if replayed.place.seq < until:
         raise click.ClickException(f"{refused}: it ends at {replayed.place.seq}")
     return replayed
+
+
+def _runs(seqs: tuple[int, ...]) -> list[JournalDamagedError]:
+    runs: list[JournalDamagedError] = []
+    for seq in seqs:
+        if runs and runs[-1].last_seq == seq - 1:
+            runs[-1].last_seq = seq
+        else:
+            runs.append(JournalDamagedError(seq, "it cannot be read"))
+    return runs
 
 
 def _moment_s(agreed: AgreedState) -> float:

@@ -66,7 +66,7 @@ def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
 
 def _tell(passed: _Passed, *, as_json: bool) -> None:
     if isinstance(passed, JournalDamagedError):
-        click.echo(f"row {passed.seq} is damaged, and passed over: {passed.reason}", err=True)
+        click.echo(f"{passed.what}, and passed over: {passed.reason}", err=True)
         return
     click.echo(json_line(passed) if as_json else f"{human_line(passed.event)}  seq={passed.place.seq}")
 

@@ -11,7 +11,10 @@ from functools import partial
 from threading import Barrier, Event, Thread
 from time import monotonic
 from typing import Final, TypeVar, get_args
+from unittest import SkipTest
 
+from hermes_cache.actors.replaying import parts_after
+from hermes_cache.adapters.memory_journal import MemoryJournal
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -25,6 +28,7 @@ from hermes_cache.ports import Journal, Level, Place, Recorded, Snapshot
 
 _WAIT_S: Final = 20.0
 _PAIRS: Final = 15
+_MANY: Final = 2_500
 
 _Error = TypeVar("_Error", bound=Exception)
 
@@ -55,6 +59,14 @@ class JournalContract:
     def open_journal(self) -> Journal:
         """Open the journal of this test once more; within a test always the same one, empty at first."""
         raise NotImplementedError
+
+    def lose_rows(self, first: int, last: int) -> None:
+        """Take events out of this test's journal by their numbers, behind its back; the tests of that need it."""
+        raise SkipTest(f"override lose_rows to prove what becomes of a journal without rows {first} to {last}")
+
+    def damage_rows(self, first: int, last: int) -> None:
+        """Make events of this test's journal unreadable by their numbers; the tests of that need it."""
+        raise SkipTest(f"override damage_rows to prove what becomes of damaged rows {first} to {last}")
 
     def test_its_level_is_known_before_anything_is_connected(self) -> None:
         """J3: and is what all who open it are told."""
@@ -275,6 +287,63 @@ class JournalContract:
             assert _raised(JournalUnavailableError, lambda: other.append(numbered([1]))) is not None
             assert journal.end() == end
 
+    def test_rows_that_are_gone_at_the_start_cost_one_step(self) -> None:
+        """J9."""
+        self._see_run_passed(lambda: self.lose_rows(1, _MANY - 3), lost=range(1, _MANY - 2))
+
+    def test_rows_that_are_gone_in_the_middle_cost_one_step(self) -> None:
+        """J9."""
+        self._see_run_passed(lambda: self.lose_rows(3, _MANY - 3), lost=range(3, _MANY - 2))
+
+    def test_rows_that_are_gone_at_the_end_cost_one_step(self) -> None:
+        """J9: and the place behind them is the journal's end, with its mark."""
+        self._see_run_passed(lambda: self.lose_rows(3, _MANY), lost=range(3, _MANY + 1))
+
+    def test_a_journal_whose_rows_are_all_gone_costs_one_step(self) -> None:
+        """J9."""
+        self._see_run_passed(lambda: self.lose_rows(1, _MANY), lost=range(1, _MANY + 1))
+
+    def test_rows_that_cannot_be_read_cost_one_step(self) -> None:
+        """J9."""
+        self._see_run_passed(lambda: self.damage_rows(3, _MANY - 3), lost=range(3, _MANY - 2))
+
+    def test_rows_that_are_gone_between_some_that_cannot_be_read_cost_one_step(self) -> None:
+        """J9."""
+
+        def spoil() -> None:
+            self.damage_rows(3, _MANY)
+            self.lose_rows(5, 7)
+            self.lose_rows(_MANY // 2, _MANY // 2 + 10)
+            self.lose_rows(_MANY - 5, _MANY)
+
+        self._see_run_passed(spoil, lost=range(3, _MANY + 1))
+
+    def test_an_append_behind_rows_that_are_gone_is_read_from_there(self) -> None:
+        """J9: who passed them misses nothing more."""
+        with self._two() as (writer, reader):
+            writer.append(numbered([1, 2, 3]))
+            self.lose_rows(2, 3)
+            place = [*parts_after(reader, Place(reader.end().journal))][-1].place
+
+            assert writer.append(numbered([4])) == [4]
+            assert [recorded.event for recorded in reader.read(place)] == numbered([4])
+
+    def _see_run_passed(self, spoil: Callable[[], None], *, lost: range) -> None:
+        with self._two() as (writer, reader):
+            writer.append(numbered(range(1, _MANY + 1)))
+            spoil()
+            counted = _Counted(reader)
+
+            parts = list(parts_after(counted, Place(reader.end().journal)))
+
+            runs = [part.lost for part in parts if part.damaged is not None]
+            sound = [recorded.place.seq for part in parts for recorded in part.recorded]
+            assert runs == [lost]
+            assert sound == [seq for seq in range(1, _MANY + 1) if seq not in lost]
+            assert parts[-1].place == reader.end()
+            # What lies before the run, the run, what lies behind it, and that no more comes.
+            assert counted.calls <= 4
+
     def _append_pairs(self, life: str, together: Barrier) -> None:
         with closing(self.open_journal()) as journal:
             together.wait(_WAIT_S)
@@ -289,6 +358,23 @@ class JournalContract:
         finally:
             one.close()
             other.close()
+
+
+class _Counted(MemoryJournal):
+    """Another journal, and how often it was asked for something."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self.calls = 0
+        self._journal = journal
+
+    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+        self.calls += 1
+        return self._journal.read(after, limit=limit)
+
+    def end(self) -> Place:
+        self.calls += 1
+        return self._journal.end()
 
 
 def fold_ids(earlier: bytes | None, events: Sequence[AppliedEvent]) -> bytes:

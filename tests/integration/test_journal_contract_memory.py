@@ -14,3 +14,12 @@ class TestMemoryJournal(JournalContract):
 
     def open_journal(self) -> Journal:
         return MemoryJournal(self.store)
+
+    def lose_rows(self, first: int, last: int) -> None:
+        for mark, recorded in [*self.store.events.items()]:
+            if first <= recorded.place.seq <= last:
+                del self.store.events[mark]
+
+    def damage_rows(self, first: int, last: int) -> None:
+        # What is in memory cannot be damaged.
+        self.lose_rows(first, last)

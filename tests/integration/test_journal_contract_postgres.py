@@ -13,6 +13,7 @@ from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.ports import Journal
 from hermes_cache.testing.journal_contract import JournalContract, numbered
+from tests.integration.journal_runs import transactions_of_a_truncated_journal
 from tests.integration.postgres_server import PostgresServer
 
 _WAIT_S = 20.0
@@ -20,11 +21,27 @@ _WAIT_S = 20.0
 
 class TestPostgresJournal(JournalContract):
     @pytest.fixture(autouse=True)
-    def _database(self, postgres_url: URL) -> None:
+    def _database(self, postgres: PostgresServer, postgres_url: URL) -> None:
+        self.server = postgres
         self.url = postgres_url
 
     def open_journal(self) -> Journal:
         return journal_at(self.url)
+
+    def lose_rows(self, first: int, last: int) -> None:
+        self._change("DELETE FROM {}.hermes_cache_events WHERE seq BETWEEN %s AND %s", first, last)
+
+    def damage_rows(self, first: int, last: int) -> None:
+        self._change("UPDATE {}.hermes_cache_events SET checksum = 7 WHERE seq BETWEEN %s AND %s", first, last)
+
+    def _change(self, statement: str, first: int, last: int) -> None:
+        schema = str(self.url.query["options"]).removeprefix("-csearch_path=")
+        with self.server.connect() as connection:
+            connection.execute(statement.format(schema).encode(), (first, last))
+
+    def test_a_long_run_of_rows_that_are_gone_costs_one_transaction(self) -> None:
+        """J9"""
+        assert transactions_of_a_truncated_journal(self.open_journal(), self.lose_rows) <= 3
 
 
 def test_a_transaction_held_open_lets_no_later_one_pass(postgres_url: URL) -> None:

@@ -16,7 +16,10 @@ from hermes_cache.testing import ManualClock
 
 
 class _Hearers:
-    """Hear nothing."""
+    """Remember what they are told of gaps, and nothing else."""
+
+    def __init__(self) -> None:
+        self.gaps: list[str] = []
 
     def is_listening(self) -> bool:
         return False
@@ -28,10 +31,22 @@ class _Hearers:
         pass
 
     def hear_of_gap(self, reason: str, *, alone: bool) -> None:
-        pass
+        self.gaps.append(reason if not alone else f"alone: {reason}")
 
     def hear_place(self, place: Place) -> None:
         pass
+
+
+class _Slow(MemoryJournal):
+    """A journal that gives one event at a time, each after 0.4 s."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._time = clock
+
+    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+        self._time.advance(0.4)
+        return super().read(after, limit=min(limit, 1))
 
 
 class _PublishedMeanwhile(MemoryJournal):
@@ -90,12 +105,19 @@ def _started(number: int) -> StreamStarted:
     return StreamStarted(id=EventId("life", number), at_s=float(number), stream_id=f"turn {number}")
 
 
-def _relay(journal: MemoryJournal, applied: Applied, uncommitted: Iterable[AppliedEvent] = ()) -> Relay:
+def _relay(
+    journal: MemoryJournal,
+    applied: Applied,
+    uncommitted: Iterable[AppliedEvent] = (),
+    *,
+    hearers: _Hearers | None = None,
+    clock: ManualClock | None = None,
+) -> Relay:
     return Relay(
         journal,
-        clock=ManualClock(),
+        clock=clock or ManualClock(),
         applied=applied,
-        hearers=_Hearers(),
+        hearers=hearers or _Hearers(),
         uncommitted=lambda: list(uncommitted),
     )
 
@@ -131,6 +153,43 @@ def test_a_process_that_joins_another_journal_agrees_to_nothing_of_the_one_befor
     _relay(MemoryJournal(), applied).on_receive(CatchUp(since_s=2_000.0))
 
     assert applied.agreed == AgreedState()
+
+
+def test_rows_that_are_gone_outdate_everything_once() -> None:
+    """J9, J5: however many they are, and also once the journal goes on behind them."""
+    store, hearers = MemoryStore(), _Hearers()
+    journal = MemoryJournal(store)
+    relay = _relay(journal, Applied(), hearers=hearers)
+    relay.on_receive(CatchUp(since_s=2_000.0))
+    journal.append([_changed(number) for number in range(1, 6)])
+    store.events.clear()
+
+    relay.on_receive(CatchUp(since_s=2_000.0))
+    journal.append([_changed(6)])
+    relay.on_receive(CatchUp(since_s=2_000.0))
+
+    assert (relay.progress.seq, hearers.gaps) == (6, ["it is gone"])
+
+
+def test_a_check_that_takes_longer_than_its_reader_waits_is_left_to_the_next() -> None:
+    """R6, J3: what was read is applied, and the check does not count as done."""
+    clock = ManualClock()
+    journal = _Slow(clock)
+    relay = _relay(journal, Applied(), clock=clock)
+    relay.on_receive(CatchUp(since_s=clock.monotonic_s() + 1))
+    journal.append([_changed(number) for number in range(1, 6)])
+    checked_s, now_s = relay.progress.checked_s, clock.monotonic_s()
+
+    relay.on_receive(CatchUp(since_s=now_s, until_s=now_s + 1.0))
+    left_at = (
+        relay.progress.checked_s,
+        relay._applied.has(EventId("life", 3)),
+        relay._applied.has(EventId("life", 4)),
+    )
+    relay.on_receive(CatchUp(since_s=now_s))
+
+    assert left_at == (checked_s, True, False)
+    assert relay.progress.seq == 5
 
 
 def test_an_event_that_is_refused_after_an_outage_holds_no_later_one_up() -> None:
