@@ -344,6 +344,7 @@ class MailboxActor(pykka.Actor):
         self.thread.end()
         with contextlib.suppress(pykka.ActorDeadError):
             self._run_in_mailbox("_turn")
+        self.actor_inbox.log_failures()
 
     def _turn(self) -> float:
         """Run the timer where it is due, and say how long the own thread may sleep."""

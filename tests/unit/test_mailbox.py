@@ -179,6 +179,8 @@ def test_an_error_while_handling_a_tell_is_logged_once_and_the_actor_lives_on(
     ref.tell(FailsFirst(9, ValueError))
 
     answer = ref.ask(lambda: "alive")
+    ref.stop()
+    assert ref.join(WAIT_S)
 
     records = [record for record in caplog.records if record.name.startswith("hermes_cache")]
     assert answer == "alive"
