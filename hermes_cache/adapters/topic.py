@@ -5,21 +5,20 @@ disconnect. Source: rules E2, E4.
 """
 
 from collections.abc import Callable
-from inspect import iscoroutinefunction
-from threading import RLock, local
-from typing import Any, Final, TypeAlias, TypeVar
+from threading import local
+from typing import Final, TypeAlias, TypeVar
 
-from blinker import ANY, Signal
+from blinker import ANY
 
+from hermes_cache.adapters.connections import Connections, Receiver
+from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.events import Event
 from hermes_cache.core.notices import Notice
 from hermes_cache.core.tickets import Ticket
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 
 _logger: Final = QuietLogger(__name__)
-
-Receiver: TypeAlias = Callable[..., Any]
-"""Called as `receiver(sender, event=...)`; Any, since a receiver takes the event of its topic alone."""
 
 _R = TypeVar("_R", bound=Receiver)
 
@@ -29,62 +28,69 @@ class Topic:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._signal = Signal()
-        self.renew_locks()
-        # blinker makes its set for any sender at the first use, maybe while another thread walks over its sets.
-        self._signal.connect(_nobody, weak=False)
-        self._signal.disconnect(_nobody)
+        self._signal = Connections()
 
     @property
     def has_receivers(self) -> bool:
         """Whether anybody is connected."""
         return bool(self._signal.receivers)
 
-    def renew_locks(self) -> None:
-        """Take fresh locks: in a forked child one may be held by a thread that does not exist."""
-        # blinker's bookkeeping is not safe for two threads. Re-entrant, for finalizers and signal handlers.
-        self._connecting = RLock()
-
     def connect(self, receiver: _R, sender: object = ANY, *, weak: bool = False) -> _R:
         """Have a receiver called for a sender, or for all; works as a decorator too.
 
         Args:
+            sender: None, a string or a number, which are known by their value; or an object that can be referenced
+                weakly, whose connections go with it.
             weak: Let the receiver go once nobody else holds it.
 
         Raises:
-            TypeError: The receiver cannot be called, or is a coroutine function.
+            TypeError: The receiver cannot be called, or is a coroutine function, which nobody would await; or the
+                sender is neither of the two.
         """
-        if not callable(receiver) or iscoroutinefunction(receiver):
+        if not callable(receiver):
             raise TypeError(f"{receiver!r} cannot receive {self._name}; give a plain callable(sender, event)")
-        with self._connecting:
-            return self._signal.connect(receiver, sender, weak)
+        refuse_coroutine(receiver, f"the receiver of {self._name}")
+        return self._signal.connect(receiver, sender, weak)
 
     def disconnect(self, receiver: Receiver, sender: object = ANY) -> None:
         """Call a receiver no more for a sender, or for any; one that is not connected is no error."""
-        with self._connecting:
-            self._signal.disconnect(receiver, sender)
+        self._signal.disconnect(receiver, sender)
 
     def tell(self, event: Event | Notice, sender: object = None) -> list[tuple[Receiver, object]]:
-        """Call every receiver of a sender.
+        """Call every receiver of a sender, whatever the others raise.
 
         Returns:
             Each receiver that did not raise, with what it returned.
+
+        Raises:
+            BaseException: What a signal handler raised, at once; an `Exception` of one that struck inside a
+                receiver counts as that receiver's.
         """
         answers: list[tuple[Receiver, object]] = []
         for receiver in self._signal.receivers_for(sender):
             try:
-                answers.append((receiver, receiver(sender, event=event)))
-            except Exception:
+                answer = receiver(sender, event=event)
+                if answer is not None:
+                    settle(answer, "the receiver")
+            except BaseException as error:
+                if belongs_to_caller(error):
+                    raise
                 _logger.warning("hermes_cache.receiver_failed", exc_info=True, extra=self._names(receiver))
+            else:
+                answers.append((receiver, answer))
         return answers
 
     def _names(self, receiver: Receiver) -> dict[str, str]:
-        name = getattr(receiver, "__qualname__", type(receiver).__qualname__)
-        return {"hermes_cache.receiver": name, "hermes_cache.topic": self._name}
+        return {"hermes_cache.receiver": _name_of(receiver), "hermes_cache.topic": self._name}
 
 
-def _nobody(_sender: object, **_fields: object) -> None:
-    """Receive nothing."""
+def _name_of(receiver: Receiver) -> str:
+    try:
+        return str(receiver.__qualname__)
+    except BaseException as error:
+        if belongs_to_caller(error):
+            raise
+        return type(receiver).__qualname__
 
 
 class Outbox(local):

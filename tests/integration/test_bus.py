@@ -1,6 +1,5 @@
 """The bus with real threads: order, isolation, arguments, tickets (rules E1 to E6, J8)."""
 
-import asyncio
 import gc
 import logging
 import threading
@@ -188,14 +187,6 @@ def test_a_weakly_connected_receiver_goes_with_its_last_holder() -> None:
     assert heard == [1]
 
 
-def test_a_coroutine_function_cannot_receive() -> None:
-    """E4"""
-    bus = Bus()
-
-    with pytest.raises(TypeError, match="cannot receive settings_changed"):
-        bus.settings_changed.connect(asyncio.sleep)
-
-
 def test_a_receiver_that_raises_is_logged_once_and_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
     """E4"""
     bus = Bus()
@@ -217,23 +208,6 @@ def test_a_receiver_that_raises_is_logged_once_and_stops_nobody(caplog: pytest.L
     assert "broken" in record.__dict__["hermes_cache.receiver"]
     assert record.__dict__["hermes_cache.topic"] == "settings_changed"
     assert record.exc_info
-
-
-def test_an_interrupt_in_a_receiver_reaches_the_publisher_after_the_event_was_applied() -> None:
-    """E4, E5, J8"""
-    bus = Bus()
-    applied: list[AppliedEvent] = []
-    bus.attach(applied.append)
-
-    @bus.settings_changed.connect
-    def interrupted(_sender: object, event: Event) -> None:  # noqa: ARG001  # called by this name
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        bus.settings_changed.send()
-
-    assert len(applied) == 1
-    assert bus.settings_changed.ticket() is None
 
 
 def test_appliers_apply_in_order_of_attachment_before_any_receiver_hears() -> None:
@@ -554,7 +528,7 @@ def test_connecting_and_disconnecting_beside_publishers_loses_no_signal() -> Non
     def come_and_go() -> None:
         together.wait(_WAIT_S)
         while not done.is_set():
-            sender = object()
+            sender = threading.Event()
             receiver = bus.settings_changed.connect(lambda _sender, event: event, sender=sender)
             bus.settings_changed.send(sender)
             bus.settings_changed.disconnect(receiver)
