@@ -6,6 +6,7 @@ A bus has one journal, and one link to it, which the caches on the bus share. So
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from typing import Final, Protocol, TypeAlias, cast
 
 from hermes_cache.actors.applied import Applied
@@ -160,7 +161,10 @@ class JournalLink:
     def status(self) -> JournalStatus | None:
         """How the process stands to the journal; None while it is not started."""
         life = self._life
-        return life.status if life else None
+        if life is None:
+            return None
+        status, missing = life.status, self._notifier.missing_threads
+        return replace(status, missing_threads=status.missing_threads | missing) if missing else status
 
     def leave(self, user: User, timeout_s: float) -> bool:
         """Let a user go; with the last one, write what is not written and end all threads.
@@ -246,7 +250,7 @@ class JournalLink:
             hearers=self,
             on_loss=self._hear_of_loss,
         )
-        self._notifier = Notifier(self._tell_receivers, size=_MAX_UNHEARD)
+        self._notifier = Notifier(self._tell_receivers, name="hermes_cache.journal_notifier", size=_MAX_UNHEARD)
         self._life = life
         life.start()
         return life

@@ -88,7 +88,8 @@ class JournalLife:
         progress, writer = self._relay.progress, self._writer
         silent_s = self._silent_s()
         failure = progress.failure or writer.failure or (_SILENT if silent_s > _HUNG_S else None)
-        return JournalStatus(progress.seq, silent_s if failure else 0.0, failure, writer.pending)
+        lag_s, missing = silent_s if failure else 0.0, self._tail.missing_threads
+        return JournalStatus(progress.seq, lag_s, failure, writer.pending, missing)
 
     def uncommitted(self) -> list[AppliedEvent]:
         """Give this process's events that are not committed, oldest first."""
@@ -118,7 +119,8 @@ class JournalLife:
             # What is built before the process has its place is missed by all that others say meanwhile.
             return False
         if not self._checks_at_reads:
-            return True
+            # Without the tail nobody hears of anything; `catch_up` sees to it.
+            return not self._tail.missing_threads
         is_checked = relay.progress.checked_s > now_s - interval_s and not relay.is_applying
         return is_checked or self._is_away()
 
@@ -133,6 +135,7 @@ class JournalLife:
             interval_s: How old the last check may be.
             patience_s: How long the read can wait for it.
         """
+        self._tail.see_to()
         failing = self._relay.progress.failure is not None
         if not self._relay.joined.is_set() and (failing or not self.join(patience_s)):
             self._relay.miss("lists were served before the journal could be read")
@@ -150,6 +153,7 @@ class JournalLife:
         Raises:
             JournalUnavailableError: Nothing was heard for longer.
         """
+        self._tail.see_to()
         # A process that was suspended is not cut off before it has looked.
         if not self._is_away() and (self._checks_at_reads or self._silent_s() > lease_s):
             self._check(self._clock.monotonic_s(), patience_s)

@@ -2,12 +2,12 @@
 
 While somebody listens it waits for the journal to wake it, which with some journals means to look very often. Else
 it looks now and then; while reads are dense often enough that no reader has to. Now and then it compacts.
-Source: rules J3, J6.
+What a journal or a log handler raises ends nothing here. Source: rules J3, J6, L7.
 """
 
 import contextlib
 from collections.abc import Callable
-from threading import Event, Thread
+from queue import Empty, SimpleQueue
 from typing import Final, cast
 
 import pykka
@@ -19,6 +19,7 @@ from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
+from hermes_cache.threads import KeptThread
 
 logger = QuietLogger(__name__)
 
@@ -35,6 +36,26 @@ _DENSE_S: Final = 1.0
 _COMPACT_EVERY_S: Final = 600.0
 _SURPLUS: Final = 10
 """A journal over its bound is compacted once it grew by a tenth of it, not at each event."""
+
+
+class _Bell:
+    """Wakes the one that waits for it; may be rung anywhere, in a signal handler too: no lock of ours is held."""
+
+    def __init__(self) -> None:
+        self._rings: SimpleQueue[None] = SimpleQueue()
+
+    def ring(self) -> None:
+        if self._rings.empty():
+            self._rings.put(None)
+
+    def wait(self, timeout_s: float) -> None:
+        with contextlib.suppress(Empty):
+            self._rings.get(timeout=timeout_s)
+
+    def hush(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                self._rings.get_nowait()
 
 
 class Tail:
@@ -60,62 +81,67 @@ class Tail:
         self._clock = clock
         self._policy = policy
         self._is_listening = is_listening
-        self._stopping = Event()
-        self._woken = Event()
+        self._stopping = False
+        self._ended = _Bell()
+        self._woken = _Bell()
         self._pause_s = 0.0
         self._compacted_s = self.read_s
         self._compacted_seq: int | None = None
-        self._thread = Thread(target=self._run, name="hermes_cache.tail", daemon=True)
+        self._thread = KeptThread(self._run, "hermes_cache.tail")
+
+    @property
+    def missing_threads(self) -> frozenset[str]:
+        """The name of its thread, if that should run and does not."""
+        return frozenset({self._thread.name} if self._thread.is_missing else ())
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Begin to follow; where there is no thread for it, `see_to` tries again."""
         self._thread.start()
+
+    def see_to(self) -> None:
+        """Go on following where the thread ended."""
+        self._thread.see_to()
 
     def end(self) -> None:
         """Follow no longer than the journal makes it wait."""
-        self._stopping.set()
-        self._woken.set()
+        self._thread.end()
+        self._stopping = True
+        self._ended.ring()
+        self._woken.ring()
 
     def wake(self) -> None:
         """Look now, and see whether somebody listens."""
-        self._woken.set()
+        self._woken.ring()
+        self._thread.see_to()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end; say whether it did in time."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        with contextlib.suppress(pykka.ActorDeadError):
-            while not self._stopping.is_set():
-                if not (self._check() and self._go_on()):
-                    self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MAX_PAUSE_S)
-                    self._stopping.wait(self._pause_s)
-
-    def _check(self) -> bool:
-        """Have the relay catch up; false where the journal cannot be read."""
-        try:
-            cast("MailboxRef[Relay]", self._relay.actor_ref).ask(CatchUp(self._clock.monotonic_s()))
-        except pykka.ActorDeadError:
-            raise
-        except (Exception, SystemExit, GeneratorExit):
-            # Foreign code that ends its thread would end all news here, for everybody.
-            logger.warning("hermes_cache.journal_not_followed", exc_info=True)
-            return False
-        return self._relay.progress.failure is None
+        while not self._stopping:
+            try:
+                if self._go_on():
+                    self._pause_s = 0.0
+                    continue
+            except pykka.ActorDeadError:
+                return
+            except JournalUnavailableError:
+                # The check that comes next tells of it, or finds the journal back.
+                pass
+            except BaseException:
+                # Foreign code that ends its thread would end all news here, for everybody.
+                logger.warning("hermes_cache.journal_not_followed", exc_info=True)
+            self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MAX_PAUSE_S)
+            self._ended.wait(self._pause_s)
 
     def _go_on(self) -> bool:
-        """Wait for news; false where the journal does not let us."""
-        try:
-            self._compact_when_due()
-            self._wait()
-        except JournalUnavailableError:
-            # The check that comes next tells of it, or finds the journal back.
+        """Have the relay catch up and wait for news; false where the journal cannot be read."""
+        cast("MailboxRef[Relay]", self._relay.actor_ref).ask(CatchUp(self._clock.monotonic_s()))
+        if self._relay.progress.failure is not None:
             return False
-        except Exception:
-            logger.warning("hermes_cache.journal_not_followed", exc_info=True)
-            return False
-        self._pause_s = 0.0
+        self._compact_when_due()
+        self._wait()
         return True
 
     def _wait(self) -> None:
@@ -124,7 +150,7 @@ class Tail:
             self._woken.wait(patience_s)
         else:
             self._journal.wait(self._relay.seen, timeout_s=patience_s)
-        self._woken.clear()
+        self._woken.hush()
 
     def _patience_s(self) -> float:
         """Give the time to wait: while it is read densely, so short that no reader has to check (J3)."""

@@ -118,13 +118,16 @@ class Health:
 
     Attributes:
         running: It was started and not stopped.
-        healthy: It runs, no build fails, no callable fails, builds may start, and the journal can be reached.
+        healthy: It runs, no build fails, no callable fails, builds may start, the journal can be reached, and no
+            thread is missing.
         failing: Why the last build of a key failed, for the keys whose last build did, of profiles that are there.
         failing_callables: The callables given to the cache that failed when they were last called.
         abandoned: Builds that hang.
         journal_lag_s: Seconds for which nothing was heard of the journal; 0 while it can be reached, None without
             one.
         journal_failure: Why it cannot be read or written now; None where it can.
+        missing_threads: The names of the cache's threads that should run and do not: the machine refused one, or
+            something from outside ended it. It is made anew by the next call that needs it.
     """
 
     running: bool
@@ -134,6 +137,7 @@ class Health:
     abandoned: int
     journal_lag_s: float | None = None
     journal_failure: str | None = None
+    missing_threads: frozenset[str] = frozenset()
 
 
 def lookup_of(
@@ -188,18 +192,21 @@ def health_of(
     journal: JournalStatus | None,
     *,
     running: bool,
+    missing_threads: frozenset[str] = frozenset(),
 ) -> Health:
     """Say whether all is well; to be asked for a profile that is not there is no failure."""
     failures = ((key, failure.cause) for key, failure in state.failures.items())
     failing = {key: str(cause) for key, cause in failures if not isinstance(cause, ProfileNotFoundError)}
     may_build = len(state.abandoned) < policy.max_abandoned
     journal_failure = journal.failure if journal else None
+    missing = missing_threads | journal.missing_threads if journal else missing_threads
     return Health(
         running=running,
-        healthy=running and may_build and not (failing or failing_callables or journal_failure),
+        healthy=running and may_build and not (failing or failing_callables or journal_failure or missing),
         failing=failing,
         failing_callables=failing_callables,
         abandoned=len(state.abandoned),
         journal_lag_s=journal.lag_s if journal else None,
         journal_failure=journal_failure,
+        missing_threads=missing,
     )

@@ -43,6 +43,7 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
         "abandoned": health.abandoned,
         "journal_lag_s": health.journal_lag_s,
         "journal_failure": None if health.journal_failure is None else _clean(health.journal_failure),
+        "missing_threads": sorted(health.missing_threads),
     }
     return _json_answer(told, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
 

@@ -95,6 +95,8 @@ class Publishing:
 class _Heard:
     """Takes what receivers are to be told."""
 
+    missing_threads: frozenset[str] = frozenset()
+
     def __init__(self, member: "Member") -> None:
         self._member = member
 

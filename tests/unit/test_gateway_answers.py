@@ -93,6 +93,7 @@ def test_health_is_bad_where_no_list_can_be_given(
         "abandoned": 1,
         "journal_lag_s": None,
         "journal_failure": None,
+        "missing_threads": [],
     }
 
 

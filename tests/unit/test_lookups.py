@@ -4,6 +4,7 @@ import pytest
 
 from hermes_cache.core.content import Content
 from hermes_cache.core.effects import Served
+from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.lookups import health_of, lookup_of, stats_of
 from hermes_cache.errors import BuildError, ProfileNotFoundError
 from hermes_cache.testing.core_script import CoreScript, target_of
@@ -91,3 +92,14 @@ def test_a_running_cache_with_nothing_in_its_way_is_healthy() -> None:
     assert health_of(script.state, script.policy, frozenset(), None, running=True).healthy
     assert not health_of(script.state, script.policy, frozenset({"sources"}), None, running=True).healthy
     assert not health_of(script.state, script.policy, frozenset(), None, running=False).healthy
+
+
+def test_a_cache_that_misses_a_thread_is_not_healthy_and_names_it() -> None:
+    """L4, L7"""
+    script = CoreScript()
+    journal = JournalStatus(seq=1, missing_threads=frozenset({"of the journal"}))
+    own = frozenset({"own"})
+
+    health = health_of(script.state, script.policy, frozenset(), journal, running=True, missing_threads=own)
+
+    assert (health.healthy, health.missing_threads) == (False, frozenset({"of the journal", "own"}))

@@ -1,0 +1,125 @@
+"""The cache's threads go on whatever foreign code raises on them; a missing one is told and made anew (L7)."""
+
+import threading
+from asyncio import CancelledError
+from collections.abc import Hashable
+from queue import Empty, SimpleQueue
+
+import pytest
+
+from hermes_cache import Bus, Policy, SessionListCache, SessionListKey, threads
+from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.testing import GatedBuilder, Listener
+from tests.integration.log_handlers import raising_log_handler
+
+_KEY = SessionListKey()
+_POLICY = Policy(ttl=3_600.0, streaming_ttl=3_600.0, journal_interval=0, journal_wait=5.0)
+_WAIT_S = 10.0
+
+
+class _OwnError(BaseException):
+    """No `Exception`."""
+
+
+_ERRORS = [CancelledError, SystemExit, GeneratorExit, KeyboardInterrupt, _OwnError]
+
+
+class _HostileJournal(MemoryJournal):
+    """Raises what it is told to, once for each time; and says when it did."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.errors: SimpleQueue[type[BaseException]] = SimpleQueue()
+        self.raised: SimpleQueue[str] = SimpleQueue()
+
+    def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
+        try:
+            error = self.errors.get_nowait()
+        except Empty:
+            super().wait(seen, timeout_s=timeout_s)
+            return
+        self.raised.put(threading.current_thread().name)
+        raise error
+
+
+@pytest.mark.parametrize("error", _ERRORS)
+def test_what_a_journal_raises_does_not_end_the_tail(error: type[BaseException]) -> None:
+    """L7"""
+    store = MemoryStore()
+    hostile, bus, others = _HostileJournal(store), Bus(), Bus()
+    heard = Listener(bus.session_list_changed)
+    with (
+        SessionListCache(GatedBuilder(is_open=True), bus=bus, journal=hostile, policy=_POLICY) as cache,
+        SessionListCache(GatedBuilder(is_open=True), bus=others, journal=MemoryJournal(store), policy=_POLICY),
+    ):
+        hostile.errors.put(error)
+        raised_on = hostile.raised.get(timeout=_WAIT_S)
+        others.session_list_changed.send(reason="later")
+        [event] = heard.wait_for(1, timeout_s=_WAIT_S)
+        health = cache.health()
+
+    assert raised_on == "hermes_cache.tail"
+    assert event.reason == "later"
+    assert (health.healthy, health.missing_threads) == (True, frozenset())
+
+
+@pytest.mark.parametrize("error", [ValueError, *_ERRORS])
+def test_what_a_log_handler_raises_ends_no_thread(error: type[BaseException]) -> None:
+    """E4, L7"""
+    store = MemoryStore()
+    hostile, bus, others = _HostileJournal(store), Bus(), Bus()
+    heard = Listener()
+
+    def receive(_sender: object, event: AppliedEvent) -> None:
+        heard._hear(_sender, event=event)
+        raise error
+
+    bus.session_list_changed.connect(receive)
+    bus.build_started.connect(receive)
+    with (
+        raising_log_handler(error) as logged,
+        SessionListCache(GatedBuilder(is_open=True), bus=bus, journal=hostile, policy=_POLICY) as cache,
+        SessionListCache(GatedBuilder(is_open=True), bus=others, journal=MemoryJournal(store), policy=_POLICY),
+    ):
+        for number in range(3):
+            hostile.errors.put(error)
+            hostile.raised.get(timeout=_WAIT_S)
+            others.session_list_changed.send(reason=f"event {number}")
+            cache.get(_KEY)
+            heard.wait_for(2 * number + 2, timeout_s=_WAIT_S)
+        health = cache.health()
+
+    assert (health.healthy, health.missing_threads) == (True, frozenset())
+    assert {"hermes_cache.journal_not_followed", "hermes_cache.receiver_failed"} <= set(logged)
+
+
+def test_a_thread_that_the_machine_refuses_is_told_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L7, L4"""
+    monkeypatch.setattr(threads, "_RETRY_S", 0)
+    store = MemoryStore()
+    bus, others = Bus(), Bus()
+    heard = Listener(bus.session_list_changed)
+    cache = SessionListCache(GatedBuilder(is_open=True), bus=bus, journal=MemoryJournal(store), policy=_POLICY)
+    with monkeypatch.context() as short_of_threads:
+        short_of_threads.setattr(threading.Thread, "start", _start_no_tail)
+        cache.start()
+        sick = cache.health()
+    with cache, SessionListCache(bus=others, journal=MemoryJournal(store), policy=_POLICY):
+        cache.get(_KEY)
+        well = cache.health()
+        others.session_list_changed.send(reason="later")
+        [event] = heard.wait_for(1, timeout_s=_WAIT_S)
+
+    assert (sick.healthy, sick.missing_threads) == (False, frozenset({"hermes_cache.tail"}))
+    assert (well.healthy, well.missing_threads) == (True, frozenset())
+    assert event.reason == "later"
+
+
+_start = threading.Thread.start
+
+
+def _start_no_tail(thread: threading.Thread) -> None:
+    if thread.name == "hermes_cache.tail":
+        raise RuntimeError("can't start new thread")
+    _start(thread)
