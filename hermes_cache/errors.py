@@ -180,6 +180,10 @@ class JournalUnavailableError(JournalError):
     """What was asked for needs a journal that can be reached, and there is none."""
 
 
+class TransactionConflictError(JournalUnavailableError):
+    """Another transaction stood in the way, and nothing was done: do it again."""
+
+
 class JournalGapError(JournalError):
     """Events that a reader has not read are gone; it must invalidate everything and go on from the end.
 

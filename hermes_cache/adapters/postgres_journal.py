@@ -1,21 +1,30 @@
 """A journal's PostgreSQL database: its transactions, and a notification as the wake-up.
 
 A notification is a hint: it is lost while nobody listens, so who waits listens first and then looks at the table,
-and looks again now and then. Needs the extra `postgres`. Source: rules J1, J3, J5, L2.
+and looks again now and then.
+
+A server, a database and a role may each bring other defaults than PostgreSQL's own. With `repeatable read` an
+append that waited for another one would fail instead of seeing it; with `synchronous_commit=off` a commit that was
+acknowledged could be lost. So every transaction says what it is, and every connection sets what it relies on.
+Needs the extra `postgres`. Source: rules J1, J3, J5, J9, L2.
 """
 
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Event, Lock
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from hermes_cache.adapters.journal_tables import prepare, read_end
-from hermes_cache.errors import JournalUnavailableError
+from hermes_cache.adapters.journal_tables import is_prepared, prepare, read_end
+from hermes_cache.errors import (
+    JournalError,
+    JournalSetupError,
+    JournalUnavailableError,
+    TransactionConflictError,
+)
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.ports import Level
 
@@ -35,12 +44,51 @@ _POLL_S: Final = 2.0
 
 # A server that fell silent, and a lock that nobody lets go, end in an error instead of a hang.
 _CONNECT_TIMEOUT_S: Final = 5
-_STATEMENT_TIMEOUTS: Final = "-c lock_timeout=2500 -c statement_timeout=5000"
+_TIMEOUTS: Final = "-c lock_timeout=2500 -c statement_timeout=5000 -c idle_in_transaction_session_timeout=10000"
+"""In milliseconds. The last one lets go of what a process holds that was suspended in a transaction."""
 _SILENCE_S: Final = 6.0
 """Past what the server itself allows a statement: it is gone, or what stands between keeps the answer."""
 
 _KEEPALIVE: Final = {"keepalives_idle": 2, "keepalives_interval": 1, "tcp_user_timeout": 5000}
 """So that the listener, which never sends, is told too. In seconds, but for the last, in milliseconds."""
+
+_Modes: TypeAlias = Mapping[str, Any]
+_READING: Final[_Modes] = {
+    "isolation_level": "REPEATABLE READ",
+    "postgresql_readonly": True,
+    "postgresql_deferrable": False,
+}
+_WRITING: Final[_Modes] = {
+    "isolation_level": "READ COMMITTED",
+    "postgresql_readonly": False,
+    "postgresql_deferrable": False,
+}
+
+_HELD: Final = (
+    r"-c default_transaction_isolation=read\ committed -c default_transaction_read_only=off "
+    "-c default_transaction_deferrable=off -c standard_conforming_strings=on"
+)
+"""What the driver's own statements rely on, whatever the URL's options say."""
+
+_SET_UP: Final = """
+SELECT pg_catalog.set_config(name, value, false)
+FROM (VALUES ('synchronous_commit', 'local'), ('idle_session_timeout', '0'), ('transaction_timeout', '0'))
+    AS ours (name, value)
+JOIN pg_catalog.pg_settings USING (name)
+WHERE name <> 'synchronous_commit' OR setting = 'off'
+"""
+"""What depends on what the server knows and brings. A commit is on the server's disk at least; where a database
+wants it on standbys too, that stays.
+"""
+
+_TODO: Final = {
+    "42501": "grant the role CREATE on the schema for the first start, and all rights to the tables",
+    "25006": "connect to the primary, and with a role that may write",
+    "0A000": "connect to the primary, and with a role that may write",
+}
+"""What to do about an error that trying again does not mend, by its SQLSTATE."""
+
+_CONFLICTS: Final = frozenset({"40001", "40P01"})
 
 _Result = TypeVar("_Result")
 
@@ -57,11 +105,17 @@ class PostgresDatabase:
 
     Args:
         url: Names the database; its driver is psycopg, whatever it says.
+
+    Raises:
+        JournalSetupError: The URL cannot be that of a database.
     """
 
     def __init__(self, url: URL) -> None:
         self._url = url.set(drivername="postgresql+psycopg")
-        self._engine = self._make_engine()
+        try:
+            self._engine = self._make_engine()
+        except Exception as error:
+            raise JournalSetupError(self._where, f"{error}; correct its URL") from error
         self._prepared = False
         self._listener: psycopg.Connection[Any] | None = None
         self._inherited: list[object] = []
@@ -76,15 +130,13 @@ class PostgresDatabase:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a transaction that sees one moment."""
-        with self._connected() as connection:
-            reader = connection.execution_options(isolation_level="REPEATABLE READ")
-            with reader.begin():
-                yield reader
+        with self._connected(_READING) as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a transaction that is committed at its end, and wakes who listens."""
-        with self._connected() as connection, connection.begin():
+        with self._connected(_WRITING) as connection, connection.begin():
             yield connection
             connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": _CHANNEL})
 
@@ -124,17 +176,20 @@ class PostgresDatabase:
         with self._waiting, self._translated():
             try:
                 yield
+            except BaseException:
+                self._hang_up()
+                raise
             finally:
                 if self._closed.is_set():
                     # `close` may have gone without.
                     self._hang_up()
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def _connected(self, modes: _Modes) -> Iterator[Connection]:
         with self._translated():
             try:
                 with self._ready().connect() as connection:
-                    yield connection
+                    yield connection.execution_options(**modes)
             finally:
                 if self._closed.is_set():
                     # This connection came back to the pool after `close` had emptied it.
@@ -148,20 +203,30 @@ class PostgresDatabase:
             if self._closed.is_set():
                 raise JournalUnavailableError(f"the journal {self._where} is closed; open another")
             if not self._prepared:
-                with self._engine.begin() as connection:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PREPARING})
-                    prepare(connection, self._where)
+                self._prepare()
                 self._prepared = True
             return self._engine
         finally:
             preparing.release()
 
+    def _prepare(self) -> None:
+        with self._engine.connect() as connection:
+            reader = connection.execution_options(**_READING)
+            # Looked at first: a role that may make no tables can use those that are there.
+            with reader.begin():
+                if is_prepared(reader):
+                    return
+            writer = connection.execution_options(**_WRITING)
+            with writer.begin():
+                schema = writer.scalar(text("SELECT pg_catalog.current_schema()"))
+                if schema is None or str(schema).startswith("pg_temp"):
+                    todo = "name one in the URL, as in ?options=-csearch_path%3Devents"
+                    raise JournalSetupError(self._where, f"its search_path names no schema for tables; {todo}")
+                writer.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PREPARING})
+                prepare(writer, self._where)
+
     def _moved(self, seen: Hashable) -> bool:
-        try:
-            return self.stamp() != seen
-        except JournalUnavailableError:
-            self._hang_up()
-            raise
+        return self.stamp() != seen
 
     def _notified(self, listener: psycopg.Connection[Any], until_s: float) -> bool:
         while not self._closed.is_set() and (left_s := until_s - monotonic()) > 0:
@@ -190,14 +255,24 @@ class PostgresDatabase:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, psycopg.Error) as error:
+        except JournalError:
+            raise
+        except Exception as error:
             # The tables may be gone, with the server or without.
             self._prepared = False
-            if isinstance(error, psycopg.Error):
-                self._hang_up()
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            told = f"the journal {self._where} cannot be used now: {cause}; try again"
-            raise JournalUnavailableError(told) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> JournalError:
+        cause = getattr(error, "orig", None) or error
+        state = getattr(cause, "sqlstate", None) or ""
+        if state in _TODO:
+            return JournalSetupError(self._where, f"{cause}; {_TODO[state]}")
+        if isinstance(cause, psycopg.ProgrammingError) and not state:
+            return JournalSetupError(self._where, f"{cause}; correct its URL")
+        if isinstance(cause, UnicodeEncodeError | psycopg.DataError):
+            return JournalError(f"the journal {self._where} refuses this: {cause}; keep plain text in it")
+        told = f"the journal {self._where} cannot be used now: {cause or type(cause).__name__}; try again"
+        return (TransactionConflictError if state in _CONFLICTS else JournalUnavailableError)(told)
 
     @property
     def _where(self) -> str:
@@ -207,8 +282,9 @@ class PostgresDatabase:
         given = self._url.normalized_query.get("options", ())
         patience = {
             **_KEEPALIVE,
+            "client_encoding": "UTF8",
             "connect_timeout": _CONNECT_TIMEOUT_S,
-            "options": " ".join([_STATEMENT_TIMEOUTS, *given]),
+            "options": " ".join([_TIMEOUTS, *given, _HELD]),
         }
         engine = create_engine(self._url, connect_args=patience, max_overflow=-1)
         event.listen(engine, "do_connect", _connect)
@@ -231,7 +307,15 @@ class PostgresDatabase:
 
 
 def _connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> _Connection:
-    return _Connection.connect(*arguments, **options)
+    connection = _Connection.connect(*arguments, **options)
+    try:
+        connection.autocommit = True
+        connection.execute(_SET_UP)
+        connection.autocommit = False
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _answered(asking: Generator[Any, Any, _Result], give_up: Callable[[], None]) -> Generator[Any, Any, _Result]:

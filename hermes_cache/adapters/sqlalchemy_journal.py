@@ -4,9 +4,9 @@ What the databases share stands here and in `journal_tables`; connections, trans
 wake-up are each database's own. Source: rules J1 to J6.
 """
 
-from collections.abc import Hashable, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
@@ -14,8 +14,13 @@ from sqlalchemy.exc import ArgumentError
 from hermes_cache.adapters import journal_tables as tables
 from hermes_cache.adapters.sqlite_journal import SqliteDatabase
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.errors import JournalSetupError
+from hermes_cache.errors import JournalSetupError, TransactionConflictError
 from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
+
+_TRIES: Final = 3
+"""Of a transaction in whose way another one stands."""
+
+_Found = TypeVar("_Found")
 
 
 class JournalDatabase(Protocol):
@@ -60,23 +65,19 @@ class SqlAlchemyJournal:
         """Commit events, all or none, and give their sequence numbers."""
         if not events:
             return []
-        with self._database.writing() as connection:
-            return tables.append_events(connection, events)
+        return _in(self._database.writing, lambda connection: tables.append_events(connection, events))
 
     def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
         """Give the events after a place, oldest first."""
-        with self._database.reading() as connection:
-            return tables.read_after(connection, after, limit)
+        return _in(self._database.reading, lambda connection: tables.read_after(connection, after, limit))
 
     def seq_of(self, event_id: EventId, /) -> int | None:
         """Give an event's sequence number."""
-        with self._database.reading() as connection:
-            return tables.read_seq(connection, event_id)
+        return _in(self._database.reading, lambda connection: tables.read_seq(connection, event_id))
 
     def end(self) -> Place:
         """Give the place of one who has read everything."""
-        with self._database.reading() as connection:
-            return tables.read_end(connection)
+        return _in(self._database.reading, tables.read_end)
 
     def stamp(self) -> Hashable:
         """Give a value that differs once anybody appended, or replaced the journal."""
@@ -88,26 +89,38 @@ class SqlAlchemyJournal:
 
     def snapshot(self) -> Snapshot | None:
         """Give what the compacted events amount to."""
-        with self._database.reading() as connection:
-            return tables.read_snapshot(connection)
+        return _in(self._database.reading, tables.read_snapshot)
 
     def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
         """Fold the oldest events into the snapshot and drop them; a damaged one counts as empty."""
-        with self._database.reading() as connection:
+
+        def find(connection: Connection) -> tuple[int | None, Snapshot | None, list[AppliedEvent], Place | None]:
             stands_under, earlier = tables.read_foldable(connection)
             start = earlier.place if earlier else Place(tables.read_end(connection).journal)
-            events, place = tables.sound_events(
-                connection, start, tables.read_cut(connection, before_s, max_events)
-            )
-        if place == start:
+            cut = tables.read_cut(connection, before_s, max_events)
+            events, place = tables.sound_events(connection, start, cut)
+            return stands_under, earlier, events, place if place != start else None
+
+        stands_under, earlier, events, place = _in(self._database.reading, find)
+        if place is None:
             return 0
-        body = fold(earlier.body if earlier else None, events)
-        with self._database.writing() as connection:
-            return tables.replace_snapshot(connection, stands_under, Snapshot(place, body))
+        later = Snapshot(place, fold(earlier.body if earlier else None, events))
+        return _in(
+            self._database.writing, lambda connection: tables.replace_snapshot(connection, stands_under, later)
+        )
 
     def close(self) -> None:
         """Let go of all connections; a later call raises `JournalUnavailableError`."""
         self._database.close()
+
+
+def _in(begin: Callable[[], AbstractContextManager[Connection]], act: Callable[[Connection], _Found]) -> _Found:
+    """Do something in a transaction, and again if another one stood in its way; all that a journal does may be."""
+    for _ in range(_TRIES - 1):
+        with suppress(TransactionConflictError), begin() as connection:
+            return act(connection)
+    with begin() as connection:
+        return act(connection)
 
 
 def journal_at(url: str | URL) -> SqlAlchemyJournal:
@@ -118,12 +131,12 @@ def journal_at(url: str | URL) -> SqlAlchemyJournal:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError, TypeError) as error:
         raise JournalSetupError(repr(url), "it is no URL; give sqlite:///path or postgresql://...") from error
     match parsed.get_backend_name():
         case "sqlite":
             return SqlAlchemyJournal(SqliteDatabase(parsed))
-        case "postgresql":
+        case "postgresql" | "postgres":
             return SqlAlchemyJournal(_postgres(parsed))
     raise JournalSetupError(parsed.render_as_string(), "only SQLite and PostgreSQL are known")
 

@@ -154,9 +154,10 @@ def _compaction_forgets_the_earlier_snapshot(patch: pytest.MonkeyPatch) -> None:
 def _stamp_is_taken_after_the_read(patch: pytest.MonkeyPatch) -> None:
     catch_up = Relay._catch_up
 
-    def planted(relay: Relay) -> None:
-        catch_up(relay)
+    def planted(relay: Relay, until_s: float) -> bool:
+        is_over = catch_up(relay, until_s)
         relay.seen = relay._journal.stamp()
+        return is_over
 
     patch.setattr(Relay, "_catch_up", planted)
 
