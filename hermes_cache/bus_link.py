@@ -62,8 +62,10 @@ class BusLink:
         self._bus.detach(self._apply)
 
     def announce(self, effect: object) -> None:
-        """Tell monitors and subscribers what a `Tell` or a `TellSourceChanged` holds."""
+        """Tell monitors and subscribers what a `Tell` or a `TellSourceChanged` holds; log a failure."""
         match effect:
+            case Exception():
+                logger.error("hermes_cache.effect_failed", exc_info=effect)
             case TellSourceChanged(profile=profile):
                 event = SourceChanged(id=self._bus.told_id(), at_s=self._clock.wall_s(), profile=profile)
                 self._feed.tell(event, profile)

@@ -39,10 +39,11 @@ from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State
 from hermes_cache.core.tickets import Ticket
-from hermes_cache.errors import CacheStoppedError
+from hermes_cache.errors import CacheStoppedError, CallBlockedError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
 from hermes_cache.membership import Membership
+from hermes_cache.threads import aside
 
 logger = QuietLogger(__name__)
 
@@ -116,7 +117,9 @@ class SessionListCache:
         self._membership = self._new_membership()
         self._inherited: tuple[Life | None, ...] = ()
         self._life: Life | None = None
+        self._ending: Life | None = None
         self._stopped = False
+        self._stops = 0
         self._begin()
         self._link = BusLink(
             self._bus, self._feed, self._clock, apply=self._apply, canonical=self._canonical, sender=self
@@ -125,9 +128,24 @@ class SessionListCache:
         after_fork_in_child(self._begin_in_child)
 
     def start(self) -> None:
-        """Start the threads; a running cache stays as it is."""
+        """Start the threads; a running cache stays as it is. A `stop` that interrupts it wins."""
+        aside.do(partial(self._start, self._stops))
+
+    def stop(self) -> None:
+        """Let waiting readers go with `CacheStoppedError`, and end all threads but those of abandoned builds.
+
+        It waits at most `Policy.stop_timeout`. It may be called from a receiver, and from a signal handler: what
+        the interrupted call holds is not waited for longer, and the stop is done once that call goes on. A second
+        call finishes what the first could not. Source: rule L1.
+        """
+        self._stops += 1
+        with contextlib.suppress(CallBlockedError):
+            aside.do(self._stop, self._policy.stop_timeout)
+        aside.rest()
+
+    def _start(self, stops: int) -> None:
         with self._lock:
-            if self._life is not None:
+            if self._life is not None or self._stops != stops:
                 return
             if self._stopped:
                 # Another process may have said that settings changed: aliases are asked for anew.
@@ -149,24 +167,23 @@ class SessionListCache:
         membership.enter()
         membership.learn_streams(self._apply)
 
-    def stop(self) -> None:
-        """Let waiting readers go with `CacheStoppedError`, and end all threads but those of abandoned builds.
-
-        It waits at most `Policy.stop_timeout`, and may be called from a receiver. Source: rule L1.
-        """
+    def _stop(self) -> None:
         with self._lock:
-            life, self._life = self._life, None
-            membership, self._stopped = self._membership, True
+            if self._life is not None:
+                self._ending, self._life = self._life, None
+                self._prior = self._ending.state.before_a_start()
             # All of it under the lock: a start that comes next finds a stop that is over.
-            self._link.disconnect()
-            self._feed.close()
-            if life is not None:
-                last = life.state
-                self._prior = last.before_a_start()
+            if not self._stopped:
+                self._stopped = True
+                self._link.disconnect()
+                self._feed.close()
+            ending, membership = self._ending, self._membership
         ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
-        in_time = life is None or life.stop(self._policy.stop_timeout)
+        in_time = ending is None or ending.stop(self._policy.stop_timeout)
         left_s = max(0.0, ends_at_s - self._clock.monotonic_s())
-        if not (membership.leave(left_s) and in_time):
+        if membership.leave(left_s) and in_time:
+            self._ending = None
+        else:
             logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
 
     def __enter__(self) -> Self:
@@ -312,7 +329,7 @@ class SessionListCache:
 
     def _decoded(self, content: Content) -> Payload:
         life = self._life
-        return life.decoded(content) if life else content.decoded()
+        return aside.do(partial(life.decoded, content)) if life else content.decoded()
 
     def _living(self) -> Life:
         """Give this life; a read before `start` starts one (L1)."""
@@ -355,10 +372,11 @@ class SessionListCache:
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._life = None
+        self._ending = None
         self._prior = State()
         self._targets = self._new_targets()
 
     def _begin_in_child(self) -> None:
         """Begin anew after a fork; what was inherited is neither used nor freed (L2)."""
-        self._inherited = (*self._inherited, self._life)
+        self._inherited = (*self._inherited, self._life, self._ending)
         self._begin()

@@ -104,6 +104,13 @@ class CallBlockedError(HermesCacheError, TimeoutError):
         )
 
 
+class CallLostError(HermesCacheError):
+    """An exception was thrown into the thread that handled this call; it may or may not have had an effect."""
+
+    def __init__(self) -> None:
+        super().__init__("the thread that handled this call was interrupted by somebody else; call again")
+
+
 class PolicyError(HermesCacheError, ValueError):
     """A `Policy` field has a value that cannot work.
 

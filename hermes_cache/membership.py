@@ -57,8 +57,13 @@ class Membership:
 
     def leave(self, timeout_s: float) -> bool:
         """Follow it no more; say whether all threads ended in time, where no other cache needs them."""
-        link, self._link = self._link, None
-        return link is None or link.leave(self, timeout_s)
+        link = self._link
+        if link is None:
+            return True
+        ended = link.leave(self, timeout_s)
+        # Only now: a second call finishes what one that was interrupted did not.
+        self._link = None
+        return ended
 
     def is_listening(self) -> bool:
         """Say whether a subscriber waits for what others say."""

@@ -9,8 +9,9 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Final, Generic, TypeVar
 
@@ -32,6 +33,12 @@ _LOOKS: Final = 10
 """The wait is cut in parts, so that a process that was suspended for long does not count all of it."""
 
 _MOST_THREADS: Final = 8
+
+_IDLE_S: Final = 10.0
+"""Nothing closes a process's last bus: a thread that has nothing to do for so long ends."""
+
+_REST_S: Final = 0.1
+"""A thread that is free ends in less; one that is not may be waiting for the caller."""
 
 
 class KeptThread:
@@ -97,7 +104,7 @@ class KeptThread:
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for it to end; say whether it did. The thread itself does not wait."""
         thread = self._thread
-        if thread is None or thread is threading.current_thread():
+        if thread is None or thread is threading.current_thread() or not thread.is_alive():
             return True
         thread.join(timeout_s)
         return not thread.is_alive()
@@ -186,10 +193,13 @@ class Aside:
         return self._awaited(handed, patience_s)
 
     def rest(self) -> None:
-        """Let all threads end once they are free; the next act starts another."""
-        for _ in range(len(self._threads)):
+        """End all threads that are free, and the others once they are; the next act starts another."""
+        threads, self._threads = self._threads, []
+        for _ in threads:
             self._acts.put(None)
-        self._threads = []
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(_REST_S)
 
     def _awaited(self, handed: _Act[T], patience_s: float) -> T:
         look_s = min(_FIRST_LOOK_S, patience_s)
@@ -215,10 +225,11 @@ class Aside:
 
     @staticmethod
     def _run(acts: "SimpleQueue[_Act[object] | None]") -> None:
-        while (handed := acts.get()) is not None:
-            if handed.claim():
-                handed.run()
-            del handed
+        with suppress(Empty):
+            while (handed := acts.get(timeout=_IDLE_S)) is not None:
+                if handed.claim():
+                    handed.run()
+                del handed
 
     def _begin(self) -> None:
         self._acts: SimpleQueue[_Act[object] | None] = SimpleQueue()

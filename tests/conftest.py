@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import URL
 
+from hermes_cache.threads import aside
 from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries
 
 _GRACE_S = 2.0
@@ -29,6 +30,7 @@ def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
     yield
 
+    aside.rest()
     if request.node.get_closest_marker("leaves_threads"):
         return
     ends_at_s = time.monotonic() + _GRACE_S

@@ -1,11 +1,12 @@
 """The cache actor: the one owner of a cache's state.
 
 All reads, writes and invalidations go through its mailbox. A message is decided by the core, its state is taken
-over in one step, and then its effects are run: whoever is interrupted in between, the next to run the mailbox goes
-on where it stopped. A hit is no message of that kind: what was last judged a hit is remembered, and stands until
-an entry, a version or a stream changes, until a check finds otherwise, or until the moment when its age or the age
-of its check ends it.
-Source: rules R1, R2, E5, L4.
+over in one step, and then its effects are run. An effect that fails, for lack of stack or memory, is run once more
+by the actor's own thread; one that fails again is announced, and its readers are told. A hit is no message: what
+was last judged a hit is remembered and looked up without a lock, on any thread. It stands until an entry, a
+version or a stream changes, until a check finds otherwise, or until the moment when its age or the age of its
+check ends it.
+Source: rules R1, R2, E5, L4, L6.
 """
 
 import contextlib
@@ -25,10 +26,8 @@ from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.messages import Built, Checked, Failed, Message, Publish, Tick, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
-from hermes_cache.logs import QuietLogger
+from hermes_cache.errors import CallLostError
 from hermes_cache.ports import Clock
-
-logger = QuietLogger(__name__)
 
 AGAIN: Final = "again"
 """The reply to what was said of a profile whose alias must be asked anew (K3)."""
@@ -49,22 +48,10 @@ class Hit:
         self.count = 0
 
 
-class _Turn:
-    """A message that was decided, and those of its effects that have not been run."""
-
-    __slots__ = ("effects", "message", "state")
-
-    def __init__(self, message: object, state: State, effects: deque[Effect]) -> None:
-        self.message = message
-        self.state = state
-        self.effects = effects
-
-
 class CacheActor(MailboxActor):
     """Decides what comes in, and remembers hits.
 
-    A `Target` is asked for a hit: the reply is `Served`, or None. Any other message is the core's; its reply is
-    `AGAIN` or None, and readers are answered as an effect.
+    The messages are the core's; the reply is `AGAIN` or None, and readers are answered as an effect.
 
     Args:
         policy: The bounds and spans.
@@ -80,20 +67,34 @@ class CacheActor(MailboxActor):
         self._tallies = Tallies()
         self._policy = policy
         self._works = works
-        self._turn_taken = _Turn(None, state, deque())
+        self.state = state
+        self.hits_had = 0
+        self._effects: deque[Effect] = deque()
+        self._failed: Effect | None = None
         self._used_s: dict[SessionListKey, float] = {}
         self._read_scopes: set[object] = set()
 
-    @property
-    def state(self) -> State:
-        """The state as of the last message; it may be looked at from any thread."""
-        return self._turn_taken.state
+    def hit(self, target: Target) -> Served | None:
+        """Return the last hit of a key if it still is one; from any thread, without a lock.
+
+        Nothing is called between the look at a counter and its store, so no other thread comes in between.
+        """
+        hit = self.hits.get(target.key)
+        if hit is None:
+            return None
+        now_s = self._clock()
+        if now_s >= hit.until_s:
+            return None
+        hit.used_s = now_s
+        hit.count += 1
+        self.hits_had += 1
+        return hit.served
 
     def counted(self) -> dict[str, int]:
         """Count the reads by outcome, those of this very moment too; from any thread."""
-        recent = sum(hit.count for hit in list(self.hits.values()))
         outcomes = dict(self.outcomes)
-        return {**outcomes, "hit": outcomes.get("hit", 0) + recent} if recent else outcomes
+        hits = outcomes.get("hit", 0) + self.hits_had
+        return {**outcomes, "hit": hits} if hits else outcomes
 
     def counted_for(self, key: SessionListKey) -> dict[str, int]:
         """Count the reads of a key by outcome, since the payload that it holds was built (J7); from any thread."""
@@ -105,45 +106,39 @@ class CacheActor(MailboxActor):
     def send(self, message: Message) -> None:
         """Take what comes of an effect; once the cache is stopped, nobody wants it any more."""
         with contextlib.suppress(pykka.ActorDeadError):
-            self.actor_ref.ask(message)
+            try:
+                self.actor_ref.ask(message)
+            except CallLostError:
+                # Safe to say twice: the core knows what it has taken in.
+                self.actor_ref.ask(message)
 
     def on_receive(self, message: object) -> object:
-        """Answer a read from the last hit, or decide a message."""
-        if type(message) is Target:
-            return self._hit(message)
+        """Decide a message."""
         return self._decide(message)  # type: ignore[arg-type]  # pykka's messages have no type
 
     def on_wake(self) -> None:
         """Let time pass."""
         self._decide(Tick())
 
-    def _hit(self, target: Target) -> Served | None:
-        hit = self.hits.get(target.key)
-        if hit is None:
-            return None
-        now_s = self._clock()
-        if now_s >= hit.until_s:
-            return None
-        hit.count += 1
-        hit.used_s = now_s
-        return hit.served
-
     def _decide(self, message: Message) -> str | None:
         if isinstance(message, Read | Publish) and self._is_outdated(message):
             return AGAIN
-        if self._turn_taken.message is not message:
-            self._run_effects()
-            self._count_hits()
-            before = self.state
-            decision = decide(before, self._completed(message), self._clock(), self._policy)
-            if not _leaves_hits(before, decision.state):
-                self.hits = {}
-            # One step: an interrupt comes before all of it, or after.
-            self._turn_taken = _Turn(message, decision.state, deque(decision.effects))
+        self._count_hits()
+        before = self.state
+        decision = decide(before, self._completed(message), self._clock(), self._policy)
+        if not _leaves_hits(before, decision.state):
+            self.hits = {}
+        self.state = decision.state
+        self._effects.extend(decision.effects)
+        # Due at once, until all effects were run: whatever comes in between, the own thread goes on.
+        self.wake_at_s = -inf
+        try:
             if isinstance(message, Checked):
                 self._renew_hits(message.target)
-        self._run_effects()
-        self.wake_at_s = self.state.wake_at_s
+            if self._run_effects():
+                self.wake_at_s = self.state.wake_at_s
+        except Exception:  # noqa: BLE001 - no stack or memory is left on this thread; the own thread tries again
+            self.hits = {}
         return None
 
     def _is_outdated(self, message: Read | Publish) -> bool:
@@ -168,23 +163,27 @@ class CacheActor(MailboxActor):
             case _:
                 return message
 
-    def _run_effects(self) -> None:
-        effects = self._turn_taken.effects
+    def _run_effects(self) -> bool:
+        """Run what is asked for, in order; false where one failed and is left to the own thread."""
+        effects = self._effects
         while effects:
+            effect = effects[0]
             try:
-                self._run(effects[0])
-            except Exception as failure:  # noqa: BLE001 - logged by `_survive`
-                self._survive(effects[0], failure)
+                if isinstance(effect, Answer):
+                    self._note(effect)
+                self._works.run(effect, self.send)
+            except Exception as failure:  # noqa: BLE001 - announced if it fails again
+                if self._failed is not effect:
+                    self._failed = effect
+                    return False
+                effects.popleft()
+                self._give_up(effect, failure)
+                continue
             effects.popleft()
+        return True
 
-    def _run(self, effect: Effect) -> None:
-        if isinstance(effect, Answer):
-            self._note(effect)
-        self._works.run(effect, self.send)
-
-    def _survive(self, effect: Effect, failure: Exception) -> None:
-        """Go on where the machine refuses a thread: the build fails, its readers are told."""
-        logger.error("hermes_cache.effect_failed", exc_info=failure)
+    def _give_up(self, effect: Effect, failure: Exception) -> None:
+        self._works.report(failure)
         if isinstance(effect, RunBuild):
             self.actor_ref.tell(Failed(effect.build, failure))
 
@@ -220,12 +219,11 @@ class CacheActor(MailboxActor):
         """Count the hits since the last message."""
         for key, hit in self.hits.items():
             if hit.count:
+                # No call between the look and the store: what comes meanwhile is counted the next time.
+                count, hit.count = hit.count, 0
                 self._used_s[key] = hit.used_s
                 self._read_scopes.add(hit.served.entry.target.scope)
-                self._tallies.add(key, hit.served.entry.build_id, "hit", hit.count)
-                # Both in one step each: an interrupt in between counts a few hits twice, and loses none.
-                self.outcomes["hit"] += hit.count
-                hit.count = 0
+                self._tallies.add(key, hit.served.entry.build_id, "hit", count)
 
     def _renew_hits(self, checked: Target) -> None:
         """Let a check carry the hits of its scope on, where it found nothing moved and another one follows."""

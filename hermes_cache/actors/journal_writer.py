@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
-from threading import Condition
+from threading import Lock
 from typing import Final, TypeAlias
 
 import pykka
@@ -38,12 +38,33 @@ _MAX_PAUSE_S: Final = 1.0
 
 
 class Commit:
-    """What became of one event: true, false, or None while that is not known."""
+    """What becomes of one event, and the wait for it.
 
-    __slots__ = ("outcome",)
+    The gate is a bare lock: the lock inside a `threading.Event` could be held by the very call that a signal
+    handler interrupts.
+
+    Attributes:
+        outcome: True, false, or None while that is not known.
+    """
+
+    __slots__ = ("_gate", "_is_open", "outcome")
 
     def __init__(self) -> None:
         self.outcome: bool | None = None
+        self._is_open = False
+        self._gate = Lock()
+        self._gate.acquire()
+
+    def settle(self, *, outcome: bool | None) -> None:
+        """Let the publisher go on, with what is known now; for the writer's thread alone."""
+        self.outcome = outcome
+        if not self._is_open:
+            self._is_open = True
+            self._gate.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the publisher may go on; say whether it may."""
+        return self._is_open or self._gate.acquire(timeout=timeout_s)
 
 
 _Buffered: TypeAlias = tuple[AppliedEvent, Commit]
@@ -80,10 +101,8 @@ class JournalWriter(MailboxActor):
         self._buffer: deque[_Buffered] = deque()
         self._lost_events = False
         self._lost_settings = False
-        self._told = False
         self._late = False
         self._pause_s = 0.0
-        self._settled = Condition()
 
     @property
     def pending(self) -> int:
@@ -102,11 +121,10 @@ class JournalWriter(MailboxActor):
             self._lose(event, commit)
             return lambda: False
         self._buffer.append((event, commit))
-        if not self._told:
-            self._told = True
-            # Stopped meanwhile: the last flush may still take it, or nobody knows what became of it.
-            with contextlib.suppress(pykka.ActorDeadError):
-                self.actor_ref.tell(_FLUSH)
+        # One for each event, and no flag that says that one is on its way: what is in the buffer is flushed,
+        # whatever happens to the thread that put it there. Stopped meanwhile: the last flush may still take it.
+        with contextlib.suppress(pykka.ActorDeadError):
+            self.actor_ref.tell(_FLUSH)
         # Once somebody waited in vain, a journal that hangs is known to be away before it says so.
         if is_stream or not self._wait_s or self._late:
             return lambda: commit.outcome
@@ -122,14 +140,11 @@ class JournalWriter(MailboxActor):
         self._flush()
 
     def _wait(self, commit: Commit) -> bool | None:
-        with self._settled:
-            self._late = not self._settled.wait_for(
-                lambda: commit.outcome is not None or self.failure is not None, self._wait_s
-            )
+        if self.failure is None:
+            self._late = not commit.wait(self._wait_s)
         return commit.outcome
 
     def _flush(self) -> None:
-        self._told = False
         while self._write() and (self._lost_events or self._lost_settings):
             settings, self._lost_settings = self._lost_settings, False
             self._lost_events = False
@@ -170,30 +185,26 @@ class JournalWriter(MailboxActor):
             logger.info("hermes_cache.journal_written_again", extra={"hermes_cache.pending": self.pending})
         self.failure, self._pause_s = None, 0.0
         self.wake_at_s = inf
-        with self._settled:
-            self._late = False
-            for _, commit in group:
-                commit.outcome = True
-            self._settled.notify_all()
+        self._late = False
+        for _, commit in group:
+            commit.settle(outcome=True)
 
     def _fail(self, failure: Exception) -> None:
         if self.failure is None:
             logger.warning("hermes_cache.journal_not_written", exc_info=failure)
         self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _MAX_PAUSE_S)
         self.wake_at_s = self._clock() + self._pause_s
-        with self._settled:
-            self.failure = str(failure)
-            self._settled.notify_all()
+        self.failure = str(failure)
+        for _, commit in self._buffer.copy():
+            commit.settle(outcome=None)
 
     def _refuse(self, event: AppliedEvent, commit: Commit, refusal: JournalError) -> None:
         extra = {"hermes_cache.event_id": str(event.id)}
         logger.error("hermes_cache.event_not_kept", exc_info=refusal, extra=extra)
-        with self._settled:
-            self._lose(event, commit)
-            self._settled.notify_all()
+        self._lose(event, commit)
 
     def _lose(self, event: AppliedEvent, commit: Commit) -> None:
-        commit.outcome = False
+        commit.settle(outcome=False)
         # Each is only ever set here, so that of two publishers neither undoes what the other says.
         if isinstance(event, SettingsChanged):
             self._lost_settings = True

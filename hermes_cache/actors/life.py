@@ -5,7 +5,7 @@ A fork or a restart begins another. Source: rules L1 to L3, L5.
 
 from dataclasses import replace
 from math import inf
-from threading import TIMEOUT_MAX, current_thread
+from threading import TIMEOUT_MAX
 from typing import Final, cast
 
 import pykka
@@ -18,14 +18,13 @@ from hermes_cache.actors.stamper import Stamper
 from hermes_cache.actors.targets import Targets
 from hermes_cache.actors.works import Works
 from hermes_cache.core.content import Content
-from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
 from hermes_cache.core.messages import Checked, Leave, Message, Publish, Stop, Tick
 from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
-from hermes_cache.errors import CacheStoppedError, MailboxReentryError
+from hermes_cache.errors import CacheStoppedError, CallLostError, MailboxReentryError
 from hermes_cache.ports import Clock, Executor
 
 _GRACE_S: Final = 0.05
@@ -66,7 +65,7 @@ class Life:
         self.actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the state
         ref = cast("MailboxRef[CacheActor]", self.actor.actor_ref)
         self._ask = ref.ask
-        self._look = ref.look
+        self.hit = self.actor.hit
         self.works.start()
 
     @property
@@ -74,7 +73,7 @@ class Life:
         """The state as of the last message."""
         return self.actor.state
 
-    def ask(self, message: Message | Target) -> object:
+    def ask(self, message: Message) -> object:
         """Have a message handled, and give the reply.
 
         Raises:
@@ -88,14 +87,6 @@ class Life:
     def decoded(self, content: Content) -> Payload:
         """Give a content's payload, decoded on this thread where it came as bytes (P4)."""
         return content.payload or self.works.decoded(content, self.actor.send)
-
-    def hit(self, target: Target) -> Served | None:
-        """Give the last hit of a key, where it still is one."""
-        try:
-            served: Served | None = self._look(target)
-        except pykka.ActorDeadError:
-            raise CacheStoppedError from None
-        return served
 
     def begin(self, read: Read) -> bool:
         """Hand in a read; false where its profile's alias must be asked anew."""
@@ -144,6 +135,9 @@ class Life:
 
         try:
             self.ask(Stop())
+        except CacheStoppedError:
+            # A stop before this one came so far, and may have been interrupted: the rest is done again.
+            pass
         except MailboxReentryError:
             # A signal handler on the thread that runs the mailbox: whoever it waits for would wait for it.
             self.actor.actor_ref.tell(Stop())
@@ -151,9 +145,7 @@ class Life:
         worked = self.works.stop(left_s())
         self.actor.actor_ref.stop(block=left_s() > 0)
         self.notifier.stop(left_s())
-        if self.actor.thread is not current_thread():
-            self.actor.thread.join(left_s())
-        return worked and not self.actor.thread.is_alive()
+        return self.actor.thread.join(left_s()) and worked
 
     def _apply(self, message: Publish) -> bool:
         try:
@@ -162,6 +154,9 @@ class Life:
             # A signal handler on the thread that runs the mailbox: it is applied once that is done.
             self.actor.actor_ref.tell(replace(message, settings=None))
             return True
+        except CallLostError:
+            # Applied or not: twice does no harm, not at all would.
+            return False
 
     def _patience_s(self, read: Read) -> float:
         deadline_s = read.began_s + min(read.timeout_s, self.policy.build_timeout)

@@ -2,39 +2,38 @@
 
 A reply from another thread needs the interpreter lock handed over twice, up to 5 ms each beside a busy thread.
 So a thread that asks does not wait for the actor's own: it puts its envelope in, takes the run lock, handles the
-envelopes in their order, its own and those that came meanwhile, and gives the lock back. Where another thread
-runs, that one does the work, and the asker waits for its answer, not for the lock: waiting for the lock makes a
-convoy, in which every ask is a hand-over. Only a thread that tells, or that bounds its wait, leaves the work to
-the actor's own thread. Still one thread at a time and strict first in, first out: the idea of libdispatch's
+envelopes in their order, its own and those that came meanwhile, and gives the lock back. If another thread runs
+the mailbox, that one does the work and the asker waits for its answer. It does not wait for the lock: that makes a
+convoy, in which every ask is a hand-over. A thread that tells, or that bounds its wait, leaves the work to the
+actor's own thread. Still one thread at a time and strict first in, first out: the idea of libdispatch's
 `dispatch_sync` and of flat combining (Hendler, Incze, Shavit and Tzafrir: Flat Combining and the
 Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
 
-- An envelope leaves the head of the queue only after it was answered, so whoever runs next repeats what an
-  interrupt (any `BaseException`) cut short. The interrupted thread alone hears of it, and the own thread is woken.
-  What is interrupted twice is dropped, and its asker told. Hence every message must be safe to run twice.
-- The run lock is only ever taken by `with`. Signals are handled between certain bytecodes, after a call and at a
-  jump back, never between the lock's entry and a plain store. So `_owner` names the holder wherever a signal
-  handler can look, and an ask from inside the mailbox is told rather than left to wait for itself.
-- Nobody waits for nobody. Who waits for an answer put the envelope in before it saw that the lock is held; who
-  holds it looks again after giving it back, and wakes the own thread for what is left. That one waits for the
-  lock itself, so it always comes.
-- A look is a message that changes nothing. Where nobody is before it, it needs no envelope: holding the lock with
-  an empty queue is being first in it.
-- Closing needs no lock of its own. It is a flag, set while the lock is held. Who comes before it is handled or
-  refused by the own thread's last turn; who comes after it sees the flag and refuses itself.
-- The own thread is an asker like any other. Its message, a turn, runs the timer and tells how long to sleep, so a
+- The main thread runs no mailbox. Signal handlers strike there, at any bytecode, and what they raise cannot be
+  told from what a handler of a message raised. So it hands its envelope to the actor's own thread in one step and
+  waits; an interrupt ends the wait and nothing else. It acts itself only if the own thread cannot run.
+- The thread that runs a mailbox calls no foreign code, logs nothing and waits for nobody.
+- No waiter is left without a thread that runs the mailbox. An asker puts its envelope in before it sees that the
+  lock is held; the holder looks again after it gave the lock back, and wakes the own thread for what is left.
+- An exception that is thrown into a thread which runs the mailbox costs the one call in hand: its asker is told.
+- A message that fails for lack of stack or memory on another asker's thread goes back to the head of the queue,
+  and the actor's own thread handles it.
+- Closing needs no lock of its own. It is a flag, set while the lock is held. What comes before it is handled or
+  refused by the own thread's last turn; what comes after it sees the flag and refuses itself.
+- The own thread is an asker like any other. Its message, a turn, runs the timer and says how long to sleep, so a
   burst of messages bounds it like everybody else. It sleeps on a queue that signal handlers may put to.
 """
 
 import contextlib
 import math
 import queue
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 import pykka
 from pykka import messages
@@ -42,9 +41,11 @@ from pykka._envelope import Envelope
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from hermes_cache.actors.reply import MailboxFuture
-from hermes_cache.errors import MailboxReentryError
+from hermes_cache.errors import CallBlockedError, CallLostError, MailboxReentryError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.interrupts import on_main_thread
 from hermes_cache.logs import QuietLogger
+from hermes_cache.threads import PATIENCE_S, KeptThread
 
 logger = QuietLogger(__name__)
 
@@ -53,6 +54,11 @@ PYKKA_MESSAGES = frozenset({messages._ActorStop, ProxyCall, ProxyGetAttr, ProxyS
 
 MAX_NEWCOMERS = 100
 """How many messages a runner handles for others after its own: a bound, so that a flood holds nobody captive."""
+
+_LOOK_S: Final = 0.5
+_LOOKS: Final = int(PATIENCE_S / _LOOK_S)
+"""A wait is cut in parts: to see whether the own thread lives, and so that a process that was suspended for long
+does not count all of that."""
 
 
 class Mailbox:
@@ -63,7 +69,8 @@ class Mailbox:
         self._envelopes: deque[Envelope[Any]] = deque()
         self._lock = threading.Lock()
         self._owner: int | None = None
-        self._interrupted: Envelope[Any] | None = None
+        self._in_hand: Envelope[Any] | None = None
+        self._failures: deque[tuple[str, BaseException]] = deque()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._sleeps_until_s = -math.inf
 
@@ -73,16 +80,17 @@ class Mailbox:
         self._handle: Callable[[Any], Any] = actor._handle_receive  # noqa: SLF001 - pykka's own loop calls it too
 
     def put(self, envelope: Envelope[Any], /) -> None:
-        """Add an envelope; one without a reply is left to the actor's own thread."""
-        if envelope.reply_to is None:
+        """Add an envelope for the actor's own thread; an interrupt leaves it put whole or not at all."""
+        if envelope.reply_to is not None:
+            envelope.reply_to.mailbox = self  # type: ignore[attr-defined] # pykka knows no MailboxFuture
+        try:
             self._envelopes.append(envelope)
-            self.wake()
-            return
-        envelope.reply_to.mailbox = self  # type: ignore[attr-defined] # pykka knows no MailboxFuture
-        self._envelopes.append(envelope)
+        finally:
+            self._tokens.put(None)
+        self._actor.thread.see_to()
 
     def get(self) -> Envelope[Any]:
-        """Take the envelope at the head; only for who holds the run lock."""
+        """Take the envelope at the head; only for the holder of the run lock."""
         return self._envelopes.popleft()
 
     def empty(self) -> bool:
@@ -91,130 +99,160 @@ class Mailbox:
 
     def wake(self) -> None:
         """Have the actor's own thread take a turn; safe in a signal handler."""
-        if self._tokens.empty():
-            self._tokens.put(None)
+        self._tokens.put(None)
+        self._actor.thread.see_to()
 
     def sleep(self, wait_s: float) -> None:
         """Wait for a wake-up, at most so long; for the actor's own thread."""
         timeout_s = None if wait_s == math.inf else min(max(0.0, wait_s), threading.TIMEOUT_MAX)
         with contextlib.suppress(queue.Empty):
             self._tokens.get(timeout=timeout_s)
+            while True:
+                self._tokens.get_nowait()
 
-    def answer(self, awaited: MailboxFuture, timeout: float | None) -> None:
-        """Get an envelope of this mailbox answered: by this thread, or by one that is at it.
+    def ask(self, message: object, timeout: float | None) -> Any:
+        """Have a message handled, and return the reply.
 
         Raises:
-            AskTimeoutError: There was no answer in time.
-            MailboxReentryError: This thread is running the mailbox now.
+            AskTimeoutError: There was no answer in time; the message still runs.
+            CallBlockedError: The main thread waited for what it holds itself.
+            CallLostError: The thread that handled the message was interrupted.
+            MailboxReentryError: This thread is running the mailbox now; the message runs once it is done.
+            pykka.ActorDeadError: The actor stopped before it came to the message.
         """
+        future = MailboxFuture()
+        envelope = Envelope(message, future)
+        if timeout is not None or on_main_thread():
+            self.put(envelope)
+        else:
+            future.mailbox = self
+            self._envelopes.append(envelope)
+        return future.get(timeout=timeout)
+
+    def answer(self, awaited: MailboxFuture, timeout: float | None) -> None:
+        """Get an envelope of this mailbox answered: by this thread, or by one that is at it; raises as `ask`."""
         if self._owner == get_ident():
             raise MailboxReentryError(str(self._actor))
-        if self.is_closed or (timeout is None and not self._lock.locked()):
+        if self.is_closed:
             self.run_until(awaited)
-            return
-        if timeout is not None:
+        elif timeout is not None:
             self.wake()
-        awaited.wait(timeout)
+            awaited.wait(timeout)
+        elif on_main_thread():
+            self._await(awaited, _LOOKS)
+        else:
+            if not self._lock.locked():
+                self.run_until(awaited)
+            self._await(awaited, None)
 
     def run_until(self, awaited: MailboxFuture) -> None:
-        """Handle envelopes in their order until one is answered, and those that came meanwhile."""
-        runner = get_ident()
-        try:
-            with self._lock:
-                self._owner = runner
-                try:
-                    while not awaited.is_answered:
-                        self._handle_head()
-                    self._handle_newcomers()
-                finally:
-                    self._owner = None
-        finally:
-            # Unanswered means interrupted. Nothing can come between the look and the token.
-            if not awaited.is_answered or self._envelopes or self._actor.wake_at_s < self._sleeps_until_s:
-                self._sleeps_until_s = self._actor.wake_at_s
-                self._tokens.put(None)
+        """Handle envelopes in their order until one is answered, and those that came meanwhile.
 
-    def is_free(self) -> bool:
-        """Say whether a message that comes now has nobody before it."""
-        return not (self._envelopes or self._lock.locked() or self.is_closed)
-
-    def look(self, message: Any) -> Any:
-        """Handle a message on this thread without an envelope, after those that came before it.
-
-        For messages that change nothing: one that is interrupted is not repeated.
+        It may come back earlier, if this thread has too little stack or memory; the own thread goes on then.
         """
         try:
             with self._lock:
                 self._owner = get_ident()
                 try:
-                    if self._envelopes:
-                        self._handle_newcomers()
-                    return self._handle(message)
+                    while not awaited.is_answered and self._handle_head(awaited):
+                        pass
+                    if awaited.is_answered:
+                        self._handle_newcomers(awaited)
                 finally:
                     self._owner = None
+                    if self._in_hand is not None:
+                        self._settle_lost()
         finally:
-            if self._envelopes:
+            if self._envelopes or self._failures or self._actor.wake_at_s < self._sleeps_until_s:
+                self._sleeps_until_s = self._actor.wake_at_s
+                # Before anything that needs stack.
                 self._tokens.put(None)
+                self._actor.thread.see_to()
+
+    def is_free(self) -> bool:
+        """Say whether a message that comes now has nobody before it."""
+        return not (self._envelopes or self._lock.locked() or self.is_closed)
 
     def note_sleep(self, until_s: float) -> None:
-        """Remember until when the own thread sleeps; only for who holds the run lock."""
+        """Remember until when the own thread sleeps; only for the holder of the run lock."""
         self._sleeps_until_s = until_s
 
+    def log_failures(self) -> None:
+        """Log what failed that nobody waits for; for the own thread, without the run lock."""
+        while self._failures:
+            kind, failure = self._failures.popleft()
+            extra = {"hermes_cache.actor": str(self._actor), "hermes_cache.message": kind}
+            logger.error("hermes_cache.handler_failed", exc_info=failure, extra=extra)
+
     def close(self) -> None:
-        """Refuse whatever is still there or comes; only for who holds the run lock."""
+        """Refuse whatever is still there or comes; only for the holder of the run lock."""
         self.is_closed = True
         self._handle = self._refuse
-        self.wake()
+        self._tokens.put(None)
 
     def die_in_child(self) -> None:
-        """Close a forked copy: nobody runs it, and who locked it may not exist here."""
+        """Close a forked copy: nobody runs it, and the thread that locked it may not exist here."""
         self._lock = threading.Lock()
         self._owner = None
         self.close()
 
+    def _await(self, awaited: MailboxFuture, most_looks: int | None) -> None:
+        """Wait for another thread to answer; act for the own thread if that one cannot run."""
+        looks = 0
+        while not awaited.is_answered:
+            if looks == most_looks:
+                raise CallBlockedError(PATIENCE_S)
+            looks += 1
+            if sys.is_finalizing() or not self._actor.thread.see_to():
+                self.run_until(awaited)
+            else:
+                awaited.wait_some(_LOOK_S)
+
     def _refuse(self, _message: object) -> None:
         raise pykka.ActorDeadError(f"{self._actor} stopped before it handled the message")
 
-    def _handle_newcomers(self) -> None:
+    def _handle_newcomers(self, awaited: MailboxFuture) -> None:
         for _ in range(MAX_NEWCOMERS):
-            if not self._envelopes:
+            if not (self._envelopes and self._handle_head(awaited)):
                 return
-            self._handle_head()
 
-    def _handle_head(self) -> None:
-        envelope = self._envelopes[0]
+    def _handle_head(self, awaited: MailboxFuture) -> bool:
+        """Handle the first envelope; false where that is left to the own thread."""
+        # In this order, so that an exception thrown in at any moment leaves it in the queue, or in hand.
+        envelope = self._in_hand = self._envelopes[0]
+        self._envelopes.popleft()
         reply_to = envelope.reply_to
         try:
             if reply_to is None:
-                self._handle_tell(envelope.message)
+                if not self.is_closed:
+                    self._handle(envelope.message)
             elif not reply_to.is_answered:  # type: ignore[attr-defined] # pykka knows no MailboxFuture
                 reply_to.set(self._handle(envelope.message))
-        except Exception:  # noqa: BLE001 - the asker is told
+        except Exception as failure:  # noqa: BLE001 - the asker is told
+            if self._is_for_own_thread(failure) and reply_to is not awaited:
+                self._envelopes.appendleft(envelope)
+                self._in_hand = None
+                return False
             if reply_to is not None:
                 reply_to.set_exception()
-        except BaseException:
-            self._survive(envelope)
-            raise
-        self._envelopes.popleft()
+            else:
+                self._failures.append((type(envelope.message).__name__, failure))
+        self._in_hand = None
+        return True
 
-    def _handle_tell(self, message: Any) -> None:
-        if self.is_closed:
-            return
-        try:
-            self._handle(message)
-        except Exception:
-            told = {"hermes_cache.actor": str(self._actor), "hermes_cache.message": type(message).__name__}
-            logger.exception("hermes_cache.handler_failed", extra=told)
+    def _is_for_own_thread(self, failure: Exception) -> bool:
+        return isinstance(failure, RecursionError | MemoryError) and not self._actor.thread.is_current
 
-    def _survive(self, envelope: Envelope[Any]) -> None:
-        """Keep an envelope that was interrupted once; drop it the second time."""
-        if self._interrupted is not envelope:
-            self._interrupted = envelope
+    def _settle_lost(self) -> None:
+        """Tell the asker whose message was in hand when an exception was thrown into this thread."""
+        lost, self._in_hand = self._in_hand, None
+        if lost is None:
             return
-        if envelope.reply_to is not None:
-            with contextlib.suppress(queue.Full):
-                envelope.reply_to.set_exception()
-        self._envelopes.popleft()
+        if self._envelopes and self._envelopes[0] is lost:
+            self._envelopes.popleft()
+        reply_to = lost.reply_to
+        if reply_to is not None and not reply_to.is_answered:  # type: ignore[attr-defined] # pykka knows no MailboxFuture
+            reply_to.set_exception((CallLostError, CallLostError(), None))
 
 
 A = TypeVar("A", bound="MailboxActor")
@@ -231,21 +269,14 @@ class MailboxRef(pykka.ActorRef[A]):
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the actor's own thread to end, which it does once the actor stopped; true if it did."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def look(self, message: Any) -> Any:
-        """Ask what changes nothing: where nobody else is at the mailbox, it costs no more than its lock."""
-        inbox = self.actor_inbox
-        return inbox.look(message) if inbox.is_free() else self.ask(message)
+        return self._thread.join(timeout_s)
 
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
-        """Send a message and give its reply, or the future of it where not `block`."""
+        """Send a message and return its reply, or the future of it if not `block`; raises as `Mailbox.ask`."""
+        if block:
+            return self.actor_inbox.ask(message, timeout)
         future = MailboxFuture()
         self.actor_inbox.put(Envelope(message, future))
-        if block:
-            return future.get(timeout=timeout)
-        self.actor_inbox.wake()
         return future
 
 
@@ -259,7 +290,7 @@ class MailboxActor(pykka.Actor):
         thread: The actor's own, which ends once the actor stopped.
         wake_at_s: The moment of the clock at which `on_wake` is due; handlers set it, `math.inf` is never.
 
-    Source: rules L1 to L3.
+    Source: rules L1 to L3, L6, L7.
     """
 
     actor_inbox: Mailbox
@@ -268,9 +299,7 @@ class MailboxActor(pykka.Actor):
         super().__init__()
         self.wake_at_s = math.inf
         self._clock = clock
-        self.thread = threading.Thread(
-            target=self._actor_loop, name=f"hermes_cache.{type(self).__name__}", daemon=True
-        )
+        self.thread = KeptThread(self._actor_loop, f"hermes_cache.{type(self).__name__}")
         self._actor_ref = MailboxRef(self)
         self.actor_inbox.serve(self)
         after_fork_in_child(self._die_in_child)
@@ -307,15 +336,18 @@ class MailboxActor(pykka.Actor):
     def _actor_loop(self) -> None:
         while not self.actor_inbox.is_closed:
             try:
+                self.actor_inbox.log_failures()
                 self.actor_inbox.sleep(self._run_in_mailbox("_turn"))
             except BaseException:
                 if not self.actor_inbox.is_closed:
                     logger.exception("hermes_cache.turn_failed", extra={"hermes_cache.actor": str(self)})
+        self.thread.end()
         with contextlib.suppress(pykka.ActorDeadError):
             self._run_in_mailbox("_turn")
+        self.actor_inbox.log_failures()
 
     def _turn(self) -> float:
-        """Run the timer where it is due, and tell how long the own thread may sleep."""
+        """Run the timer where it is due, and say how long the own thread may sleep."""
         now_s = self._clock()
         if self.wake_at_s <= now_s:
             self.wake_at_s = math.inf
@@ -330,7 +362,7 @@ class MailboxActor(pykka.Actor):
 
     def _run_in_mailbox(self, method: str) -> Any:
         future = MailboxFuture()
-        self.actor_inbox.put(Envelope(ProxyCall(attr_path=(method,), args=(), kwargs={}), future))
+        self.actor_inbox._envelopes.append(Envelope(ProxyCall(attr_path=(method,), args=(), kwargs={}), future))  # noqa: SLF001 - its own
         self.actor_inbox.run_until(future)
         return future.get()
 
@@ -341,6 +373,7 @@ class MailboxActor(pykka.Actor):
             self.actor_inbox.close()
 
     def _die_in_child(self) -> None:
+        self.thread.forget()
         self.actor_inbox.die_in_child()
         # A new event: another thread of the parent may have held the lock of the old one.
         self.actor_stopped = threading.Event()

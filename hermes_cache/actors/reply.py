@@ -89,14 +89,19 @@ class MailboxFuture(pykka.Future[Any]):
         self._is_hooked = True
 
     def wait(self, timeout: float | None) -> None:
-        """Wait until another thread has answered; `AskTimeoutError` where it does not in time."""
-        gate = self._shared_gate()
-        if self.is_answered:
-            return
+        """Wait until another thread has answered; `AskTimeoutError` if it does not in time."""
         wait_s = -1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
-        if not gate.acquire(timeout=wait_s):
+        if not self.wait_some(wait_s):
             raise AskTimeoutError(timeout or 0.0)
-        gate.release()
+
+    def wait_some(self, wait_s: float) -> bool:
+        """Wait for at most so many seconds, or without a bound if negative; say whether it is answered."""
+        gate = self._shared_gate()
+        if not self.is_answered:
+            if not gate.acquire(timeout=wait_s):
+                return False
+            gate.release()
+        return True
 
     def _shared_gate(self) -> threading.Lock:
         """Give the lock that the answer opens: no Event, whose own lock is not safe in a signal handler."""

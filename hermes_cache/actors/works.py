@@ -43,7 +43,7 @@ class Announcer(Protocol):
     """Takes what is to be announced; never waits, runs no foreign code."""
 
     def put(self, item: object, /) -> None:
-        """Announce what a `Tell` or a `TellSourceChanged` holds."""
+        """Announce what a `Tell` or a `TellSourceChanged` holds, or a failure."""
 
 
 class Answerable(Protocol):
@@ -127,6 +127,10 @@ class Works:
             case Release():
                 self._leaving.append(effect.content)
                 self._weigher.run(lambda: self._release(effect.content, send))
+
+    def report(self, failure: Exception) -> None:
+        """Have it logged that an effect failed; the thread that runs a mailbox logs nothing."""
+        self._announcer.put(failure)
 
     def stop(self, timeout_s: float) -> bool:
         """End the workers; say whether all ended in time."""

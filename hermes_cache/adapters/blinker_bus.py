@@ -1,8 +1,9 @@
 """The bus: where facts are published and caches, receivers and subscriptions hear of them.
 
 The order of one publish is law (rule E5): the event is made, every applier applies it, the recorder takes it,
-listeners and then receivers hear of it, its commit is waited for. Several publishers go through this side by
-side; no lock is held while foreign code runs.
+listeners and then receivers hear of it, its commit is waited for. All of it up to the listeners is one step that
+no interrupt divides (rule L6). Several publishers go through this side by side; no lock is held while foreign code
+runs.
 """
 
 import time
@@ -39,6 +40,7 @@ from hermes_cache.core.notices import (
 from hermes_cache.core.tickets import Ticket
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
+from hermes_cache.threads import aside
 
 _logger: Final = QuietLogger(__name__)
 
@@ -177,12 +179,21 @@ class Bus:
         given: dict[str, object],
     ) -> tuple[list[tuple[Receiver, object]], Ticket]:
         fields = fields_of(**given)
+        say = partial(self._say, kind, fields)
+        # Where nothing is attached there is nothing that an interrupt could divide.
+        event, wait_for_commit = aside.do(say) if self._attached or self._recorder else say()
+        heard = topic.tell(event, sender)
+        return heard, Ticket.of(event.id, committed=wait_for_commit())
+
+    def _say(
+        self, kind: Callable[..., AppliedEvent], fields: arguments.Fields
+    ) -> tuple[AppliedEvent, Callable[[], bool | None]]:
+        """Make, apply and record an event: the step that no interrupt divides."""
         event = kind(id=self.next_id(), at_s=time.time(), **fields)
         self._apply(event)
         wait_for_commit = self._record(event)
         self.hear(event)
-        heard = topic.tell(event, sender)
-        return heard, Ticket.of(event.id, committed=wait_for_commit())
+        return event, wait_for_commit
 
     def _apply(self, event: AppliedEvent) -> None:
         for applier, _ in self._attached:

@@ -27,6 +27,7 @@ from hermes_cache import (
 )
 from hermes_cache.adapters.system_clock import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
+from hermes_cache.threads import aside
 
 _WAIT_S = 10.0
 _KEY = SessionListKey("work")
@@ -99,6 +100,7 @@ def test_a_cache_that_was_never_started_has_no_thread(bus: Bus, builder: GatedBu
     cache = SessionListCache(builder, bus=bus)
     told = (cache.peek(_KEY), cache.stats().entries, cache.health().running, cache.explain(_KEY).age_s)
     cache.invalidate()
+    aside.rest()
 
     assert threading.active_count() == before
     assert told == (None, 0, False, None)

@@ -1,12 +1,17 @@
-"""The mailbox that runs on the caller: replies, errors, interrupts, timers, stop. Proves parts of L1 and L5."""
+"""The mailbox that runs on the caller: replies, errors, interrupts, timers, stop.
+
+Proves parts of L1, L5, L6 and L7. Tests run in the main thread, which runs no mailbox: what is about a thread that
+does is done elsewhere.
+"""
 
 import logging
 import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pykka
 import pytest
@@ -14,9 +19,13 @@ from pykka._envelope import Envelope
 
 from hermes_cache.actors.mailbox import MAX_NEWCOMERS, MailboxActor, MailboxRef
 from hermes_cache.actors.reply import AskTimeoutError, MailboxFuture
-from hermes_cache.errors import MailboxReentryError
+from hermes_cache.errors import CallLostError, MailboxReentryError
+from hermes_cache.threads import KeptThread
 
 WAIT_S = 10.0
+
+T = TypeVar("T")
+C = TypeVar("C", bound="Caller")
 
 
 class Caller(MailboxActor):
@@ -76,10 +85,16 @@ def ref() -> Iterator[MailboxRef[Caller]]:
     assert reference.join(WAIT_S)
 
 
-def actor_of(ref: MailboxRef[Caller]) -> Caller:
+def actor_of(ref: MailboxRef[C]) -> C:
     actor = ref._actor_weakref()
     assert actor is not None
     return actor
+
+
+def elsewhere(call: Callable[[], T]) -> T:
+    """Call on a thread that is not the main one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(call).result(WAIT_S)
 
 
 def wait_for_turn(ref: MailboxRef[Caller]) -> None:
@@ -91,15 +106,23 @@ def wait_for_turn(ref: MailboxRef[Caller]) -> None:
 def leave(ref: MailboxRef[Caller], message: Callable[[], Any]) -> MailboxFuture:
     """Put a message in as another asker does who has not yet come to run it."""
     future = MailboxFuture()
-    ref.actor_inbox.put(Envelope(message, future))
+    future.mailbox = ref.actor_inbox
+    ref.actor_inbox._envelopes.append(Envelope(message, future))
     return future
 
 
 def test_an_ask_runs_on_the_thread_that_asks(ref: MailboxRef[Caller]) -> None:
+    asked_on, handled_on = elsewhere(lambda: (threading.current_thread(), ref.ask(threading.current_thread)))
+
+    assert handled_on is asked_on
+    assert actor_of(ref).turn_count == 1
+
+
+def test_an_ask_of_the_main_thread_runs_on_the_actors_own(ref: MailboxRef[Caller]) -> None:
+    """L6"""
     handled_on = ref.ask(threading.current_thread)
 
-    assert handled_on is threading.current_thread()
-    assert actor_of(ref).turn_count == 1
+    assert handled_on.name == actor_of(ref).thread.name
 
 
 def test_a_tell_and_an_ask_that_nobody_waits_for_run_on_the_actors_own_thread(ref: MailboxRef[Caller]) -> None:
@@ -111,7 +134,7 @@ def test_a_tell_and_an_ask_that_nobody_waits_for_run_on_the_actors_own_thread(re
 
     assert told.done.wait(WAIT_S)
     assert asked.done.wait(WAIT_S)
-    assert [*told.called_on, *asked.called_on] == [actor_of(ref).thread] * 2
+    assert {thread.name for thread in (*told.called_on, *asked.called_on)} == {actor_of(ref).thread.name}
 
 
 def test_messages_are_handled_in_the_order_in_which_they_came(ref: MailboxRef[Caller]) -> None:
@@ -132,11 +155,11 @@ def test_a_runner_handles_at_most_a_bounded_number_of_messages_after_its_own(ref
         leave(ref, lambda: handled_on.append(threading.current_thread()))
     leave(ref, all_done.set)
 
-    own.get()
+    runner = elsewhere(lambda: (own.get(), threading.current_thread())[1])
 
     assert all_done.wait(WAIT_S)
-    assert handled_on.count(threading.current_thread()) == MAX_NEWCOMERS
-    assert handled_on[-1] is actor_of(ref).thread
+    assert handled_on.count(runner) == MAX_NEWCOMERS
+    assert handled_on[-1].name == actor_of(ref).thread.name
 
 
 def test_an_error_of_a_handler_reaches_its_asker_alone(ref: MailboxRef[Caller]) -> None:
@@ -156,6 +179,8 @@ def test_an_error_while_handling_a_tell_is_logged_once_and_the_actor_lives_on(
     ref.tell(FailsFirst(9, ValueError))
 
     answer = ref.ask(lambda: "alive")
+    ref.stop()
+    assert ref.join(WAIT_S)
 
     records = [record for record in caplog.records if record.name.startswith("hermes_cache")]
     assert answer == "alive"
@@ -188,7 +213,7 @@ def test_an_ask_that_timed_out_says_so_as_pykka_and_as_python_does_and_still_run
 def test_an_ask_with_a_bound_is_answered_by_the_actors_own_thread(ref: MailboxRef[Caller]) -> None:
     handled_on = ref.ask(threading.current_thread, timeout=WAIT_S)
 
-    assert handled_on is actor_of(ref).thread
+    assert handled_on.name == actor_of(ref).thread.name
 
 
 def test_an_ask_from_inside_the_mailbox_is_refused_and_runs_afterwards(ref: MailboxRef[Caller]) -> None:
@@ -210,74 +235,154 @@ def test_a_tell_from_inside_the_mailbox_is_put_behind_what_waits(ref: MailboxRef
     leave(ref, lambda: order.append("waited"))
     done = leave(ref, lambda: None)
 
-    done.get()
+    elsewhere(done.get)
     ref.ask(lambda: None)
 
     assert order == ["waited", "told"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_an_interrupt_hits_the_running_thread_alone_and_the_message_is_handled_again(
+def test_what_is_thrown_into_a_runner_hits_it_alone_and_the_asker_in_hand_is_told(
     ref: MailboxRef[Caller], error: type[BaseException]
 ) -> None:
-    """Plain pykka leaves the asker unanswered and stops every actor of the process."""
-    theirs_message, mine_message = FailsFirst(1, error), FailsFirst(0, error)
-    theirs = leave(ref, theirs_message)
+    """L6: plain pykka leaves the asker unanswered and stops every actor of the process."""
+    mine = FailsFirst(0, error)
+    theirs = leave(ref, FailsFirst(9, error))
 
     with pytest.raises(error):
-        ref.ask(mine_message)
+        elsewhere(lambda: ref.ask(mine))
 
-    assert mine_message.done.wait(WAIT_S)
-    assert theirs.get() == "done"
-    assert theirs_message.called_on == [threading.current_thread(), actor_of(ref).thread]
+    assert mine.done.wait(WAIT_S)
+    with pytest.raises(CallLostError, match="call again"):
+        theirs.get()
 
 
-def test_a_message_that_is_interrupted_twice_is_dropped_and_its_asker_told(
+def test_what_is_thrown_into_the_own_thread_costs_one_message_and_nothing_else(
     ref: MailboxRef[Caller], caplog: pytest.LogCaptureFixture
 ) -> None:
-    message = FailsFirst(2, KeyboardInterrupt)
-    theirs = leave(ref, message)
+    """L6, L7"""
+    other_actor = pykka.ThreadingActor.start()
+    message = FailsFirst(9, SystemExit)
 
-    with pytest.raises(KeyboardInterrupt):
-        ref.ask(lambda: None)
-    with pytest.raises(KeyboardInterrupt):
-        theirs.get(timeout=WAIT_S)
+    ref.tell(message)
     answer = ref.ask(lambda: "alive", timeout=WAIT_S)
 
     assert answer == "alive"
-    assert len(message.called_on) == 2
+    assert len(message.called_on) == 1
     assert [record.getMessage() for record in caplog.records] == ["hermes_cache.turn_failed"]
-
-
-def test_an_interrupted_tell_is_handled_again_by_the_actors_own_thread(ref: MailboxRef[Caller]) -> None:
-    other_actor = pykka.ThreadingActor.start()
-    message = FailsFirst(1, SystemExit)
-
-    ref.tell(message)
-
-    assert message.done.wait(WAIT_S)
-    assert message.called_on == [actor_of(ref).thread] * 2
     assert other_actor.is_alive()
     other_actor.stop()
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError])
+def test_what_fails_for_lack_of_stack_on_a_strangers_thread_is_handled_by_the_own_thread(
+    ref: MailboxRef[Caller], error: type[Exception]
+) -> None:
+    """L6: the asker has done nothing wrong"""
+    message = FailsFirst(1, error)
+    theirs = leave(ref, message)
+
+    mine = elsewhere(lambda: ref.ask(lambda: "mine"))
+
+    assert mine == "mine"
+    assert theirs.get() == "done"
+    assert [thread.name == actor_of(ref).thread.name for thread in message.called_on] == [False, True]
+
+
+def test_what_fails_for_lack_of_stack_on_the_askers_own_thread_is_told_to_it(ref: MailboxRef[Caller]) -> None:
+    with pytest.raises(RecursionError):
+        elsewhere(lambda: ref.ask(FailsFirst(1, RecursionError)))
+
+
+class Mortal(Caller):
+    """An actor whose own thread ends at once, as long as it is told to."""
+
+    def __init__(self, dies: threading.Event) -> None:
+        super().__init__()
+        self.dies = dies
+
+    def _actor_loop(self) -> None:
+        if not self.dies.is_set():
+            super()._actor_loop()
+
+
+@pytest.fixture
+def orphan() -> Iterator[MailboxRef[Mortal]]:
+    """Give an actor whose own thread ended though nobody told it to."""
+    dies = threading.Event()
+    dies.set()
+    reference = Mortal.start(dies)
+    assert reference.join(WAIT_S)
+    yield reference
+    dies.clear()
+    actor_of(reference).thread.see_to()
+    elsewhere(reference.stop)
+    assert reference.join(WAIT_S)
+
+
+@pytest.mark.parametrize("ask_on", [lambda call: call(), elsewhere], ids=["main thread", "another"])
+def test_an_own_thread_that_ended_is_made_anew_by_the_next_who_needs_it(
+    orphan: MailboxRef[Mortal], ask_on: Callable[[Callable[[], object]], object]
+) -> None:
+    """L7"""
+    actor = actor_of(orphan)
+    was_missing = actor.thread.is_missing
+    actor.dies.clear()
+    actor.thread._tried_s = -math.inf  # a second has passed
+
+    answer = ask_on(lambda: orphan.ask(lambda: "alive", timeout=WAIT_S))
+
+    assert answer == "alive"
+    assert (was_missing, actor.thread.is_missing) == (True, False)
+
+
+def test_an_own_thread_that_ended_is_made_anew_at_most_once_a_second(
+    orphan: MailboxRef[Mortal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L7"""
+    actor = actor_of(orphan)
+    started: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))  # noqa: PLW0108 - a method
+    actor.thread._tried_s = -math.inf
+
+    for _ in range(100):
+        actor.thread.see_to()
+
+    assert len(started) == 1
+
+
+def test_the_main_thread_handles_its_message_in_place_while_no_own_thread_can_be_had(
+    orphan: MailboxRef[Mortal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L7: nobody hangs"""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    handled_on = orphan.ask(threading.current_thread)
+
+    assert handled_on is threading.current_thread()
+    assert actor_of(orphan).thread.is_missing
 
 
 def test_a_timer_that_a_caller_sets_wakes_the_sleeping_thread(ref: MailboxRef[Caller]) -> None:
     actor = actor_of(ref)
 
-    ref.ask(lambda: setattr(actor, "wake_at_s", -1.0))
+    elsewhere(lambda: ref.ask(lambda: setattr(actor, "wake_at_s", -1.0)))
 
     assert actor.woken.wait(WAIT_S)
     assert ref.ask(lambda: actor.wake_at_s) == math.inf
-    assert actor.wakes == [actor.thread]
+    assert [thread.name for thread in actor.wakes] == [actor.thread.name]
 
 
 def test_a_timer_that_is_not_due_is_told_to_the_own_thread_once_and_does_not_run(ref: MailboxRef[Caller]) -> None:
     actor = actor_of(ref)
-    ref.ask(lambda: setattr(actor, "wake_at_s", 1000.0))
+    elsewhere(lambda: ref.ask(lambda: setattr(actor, "wake_at_s", 1000.0)))
     wait_for_turn(ref)
 
-    for _ in range(100):
-        ref.ask(lambda: None)
+    elsewhere(lambda: [ref.ask(lambda: None) for _ in range(100)])
 
     assert actor.turn_count == 2
     assert actor.wakes == []
@@ -380,7 +485,7 @@ def test_an_actor_that_fails_to_start_is_stopped(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_start_that_is_interrupted_raises_and_leaves_no_thread() -> None:
-    threads: list[threading.Thread] = []
+    threads: list[KeptThread] = []
 
     class Interrupted(MailboxActor):
         def on_start(self) -> None:
@@ -390,8 +495,8 @@ def test_a_start_that_is_interrupted_raises_and_leaves_no_thread() -> None:
     with pytest.raises(KeyboardInterrupt):
         Interrupted.start()
 
-    threads[0].join(WAIT_S)
-    assert not threads[0].is_alive()
+    assert threads[0].join(WAIT_S)
+    assert not threads[0].is_missing
 
 
 def test_a_stranger_who_stops_all_actors_does_not_stop_this_one(ref: MailboxRef[Caller]) -> None:
