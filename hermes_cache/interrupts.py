@@ -39,6 +39,14 @@ def belongs_to_caller(error: BaseException) -> bool:
     return any(code in handlers for code in frames)
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Say whether an error that came out of code of ours was raised by a signal handler, wherever it struck."""
+    if not on_main_thread():
+        return False
+    handlers = frozenset(_handlers())
+    return isinstance(error, KeyboardInterrupt) or any(code in handlers for code in _codes(error.__traceback__))
+
+
 def _codes(trace: TracebackType | None) -> Iterator[CodeType]:
     while trace is not None:
         yield trace.tb_frame.f_code

@@ -1,14 +1,16 @@
 """The feed: numbers what happens and hands it to the subscriptions of a cache.
 
 Its law: telling takes microseconds, runs no foreign code and waits for no reader; what is held is bounded. The
-lock is re-entrant: a finalizer or a signal handler may publish or close a subscription while its thread holds it.
-Source: rules E7, E8.
+lock is re-entrant: a finalizer may publish or close a subscription while its thread holds it. The main thread
+never holds it, as its signal handlers may publish, too: what needs the lock is done aside for it.
+Source: rules E7, E8, L6.
 """
 
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from threading import RLock
 from typing import Final, TypeAlias, TypeVar
@@ -21,8 +23,10 @@ from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted
 from hermes_cache.core.feed_versions import FeedVersion
 from hermes_cache.errors import JournalError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.interrupts import is_interrupt
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Place
+from hermes_cache.threads import aside
 
 logger = QuietLogger(__name__)
 
@@ -94,8 +98,7 @@ class Feed:
     @property
     def version(self) -> str:
         """The version of who has seen all so far."""
-        with self._lock:
-            return self._version_of(self._last_number)
+        return aside.do(self._newest_version)
 
     @property
     def has_subscribers(self) -> bool:
@@ -113,6 +116,9 @@ class Feed:
         Args:
             profile: The event's, as the cache knows it (rule K3); ignored for a stop, which has its start's.
         """
+        aside.do(partial(self._tell, event, profile))
+
+    def _tell(self, event: Event, profile: str | None) -> None:
         with self._lock:
             if event.id in self._told:
                 return
@@ -127,8 +133,7 @@ class Feed:
 
     def note_place(self, place: Place) -> None:
         """Remember that every event of a journal up to a place was told, this process's own too."""
-        with self._lock:
-            self._places.note(place, self._last_number)
+        aside.do(partial(self._note_place, place))
 
     def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
         """Open a subscription.
@@ -141,6 +146,23 @@ class Feed:
         """
         version = _parsed(since)
         journaled = self._journaled(version, profile) if version else None
+        return aside.do(partial(self._open, profile, since, version, journaled))
+
+    def close(self) -> None:
+        """Close every subscription; the feed goes on, and knows what to tell those who resume."""
+        aside.do(self._close)
+
+    def _newest_version(self) -> str:
+        with self._lock:
+            return self._version_of(self._last_number)
+
+    def _note_place(self, place: Place) -> None:
+        with self._lock:
+            self._places.note(place, self._last_number)
+
+    def _open(
+        self, profile: str | None, since: str | None, version: FeedVersion | None, journaled: _Start | None
+    ) -> Subscription:
         with self._lock:
             start = self._start(version, journaled) if since is not None else _Start(self._last_number)
             subscription = Subscription(
@@ -157,8 +179,7 @@ class Feed:
             self._subscriptions = (*living, weakref.ref(subscription))
             return subscription
 
-    def close(self) -> None:
-        """Close every subscription; the feed goes on, and knows what to tell those who resume."""
+    def _close(self) -> None:
         with self._lock:
             references, self._subscriptions = self._subscriptions, ()
             for reference in references:
@@ -170,16 +191,21 @@ class Feed:
 
     def _journaled(self, version: FeedVersion, profile: str | None) -> _Start | None:
         """Read what was missed up to the feed's last place; None where the feed knows it, or nobody."""
+        known = aside.do(partial(self._last_place, version))
+        if known is None:
+            return None
+        number, starts = known
+        events = self._read_missed(version)
+        if events is None:
+            return None
+        missed = merge_all(self._changes(events, number, profile, starts))
+        return _Start(number, (missed,) if missed else (), restarted=True)
+
+    def _last_place(self, version: FeedVersion) -> tuple[int, OrderedDict[str, str]] | None:
+        """Give the number up to which the journal tells what was missed, and the starts of streams."""
         with self._lock:
             number = self._places.number_behind(version)
-            if number is None or self._knows(version):
-                return None
-            starts = self._profiles.copy()
-        events = self._read_missed(version)
-        if events is not None:
-            missed = merge_all(self._changes(events, number, profile, starts))
-            return _Start(number, (missed,) if missed else (), restarted=True)
-        return None
+            return None if number is None or self._knows(version) else (number, self._profiles.copy())
 
     def _read_missed(self, version: FeedVersion) -> Iterable[AppliedEvent] | None:
         """Give what was said after a version's place; what cannot be read is not known."""
@@ -188,7 +214,9 @@ class Feed:
         except JournalError:
             # The journal's other readers tell why.
             return None
-        except Exception:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             logger.warning("hermes_cache.missed_not_read", exc_info=True)
             return None
 

@@ -404,9 +404,14 @@ def test_a_subscription_closed_while_the_feed_tells_harms_neither() -> None:
     feed = Feed("life", size=64)
     doomed, other = feed.subscribe(), feed.subscribe()
 
-    with feed._lock:
-        doomed.close()
-        _tell(feed, "p")
+    def tell() -> None:
+        with feed._lock:
+            doomed.close()
+            _tell(feed, "p")
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    telling.join(_WAIT_S)
 
     assert doomed.get() is None
     assert _scopes(other) == [("p", None)]

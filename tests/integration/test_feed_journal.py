@@ -1,8 +1,12 @@
 """A feed with a journal: who resumes is told what it missed, also by another process's feed (rules E8, E9)."""
 
+import signal
 import threading
+from asyncio import CancelledError
 from collections.abc import Iterable
 from itertools import count
+from types import FrameType
+from typing import NoReturn
 
 import pytest
 
@@ -295,18 +299,42 @@ def test_what_was_compacted_means_refresh_everything() -> None:
     assert resumed.version.startswith(f"{journal.end().journal}:1.life.")
 
 
-def test_a_journal_that_cannot_be_read_means_refresh_everything() -> None:
-    """E8, J5"""
+@pytest.mark.parametrize("error", [JournalUnavailableError, ValueError, SystemExit, CancelledError])
+def test_a_journal_that_cannot_be_read_means_refresh_everything(error: type[BaseException]) -> None:
+    """E8, J5, L7"""
 
-    def unreachable(_place: Place) -> None:
-        raise JournalUnavailableError("it is away")
+    def unreachable(_place: Place) -> Iterable[AppliedEvent]:
+        raise error("away")
 
     feed = Feed("life", size=64, missed_since=unreachable)
     feed.note_place(Place("journal", 5))
 
-    resumed = feed.subscribe("p", since="journal:3:other:1")
+    resumed = feed.subscribe(since="journal:3:other:1")
 
     assert _told(resumed) == [("resumed", None, None)]
+
+
+def test_an_interrupt_that_strikes_while_the_journal_is_read_ends_the_subscribing() -> None:
+    """L6"""
+
+    class AlarmError(Exception):
+        pass
+
+    def handle(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise AlarmError
+
+    def read(_place: Place) -> Iterable[AppliedEvent]:
+        signal.raise_signal(signal.SIGUSR1)
+        return []
+
+    feed = Feed("life", size=64, missed_since=read)
+    feed.note_place(Place("journal", 5))
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(AlarmError):
+            feed.subscribe(since="journal:3:other:1")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_too_much_to_read_means_refresh_everything() -> None:
