@@ -3,8 +3,6 @@
 Source: rules O1, O6.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -67,28 +65,33 @@ class Renderer:
             return last.body
         order = last.order if last is not None and last.order.content is content else order_of(content)
         body = render(order, active, live)
-        with self._lock:
-            self._renderings[key] = _Rendering(order, active, live, body)
-            self._renderings.move_to_end(key)
-            while self._is_too_much():
-                self._renderings.popitem(last=False)
+        self._remember(key, _Rendering(order, active, live, body))
         return body
 
-    def _is_too_much(self) -> bool:
-        if len(self._renderings) <= 1:
-            return False
-        held_bytes = sum(len(rendering.body.body) for rendering in self._renderings.values())
-        return len(self._renderings) > self._most or held_bytes > _MAX_BODY_BYTES
+    def _remember(self, key: SessionListKey, rendering: _Rendering) -> None:
+        # No lock, which a signal handler that renders might wait for: each step is one operation of a dict, and a
+        # rendering that another thread forgets too early is made again.
+        self._renderings.pop(key, None)
+        self._renderings[key] = rendering
+        held = self._renderings.copy()
+        held_bytes = sum(len(each.body.body) for each in held.values())
+        for oldest in list(held)[:-1]:
+            if len(held) <= self._most and held_bytes <= _MAX_BODY_BYTES:
+                return
+            held_bytes -= len(held.pop(oldest).body.body)
+            self._renderings.pop(oldest, None)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._renderings: OrderedDict[SessionListKey, _Rendering] = OrderedDict()
+        self._renderings: dict[SessionListKey, _Rendering] = {}
 
     def _live(self) -> dict[str, LiveSession]:
         if self._live_sessions is None:
             return {}
         try:
-            live = _checked(settle(self._live_sessions(), "live_sessions"))
+            live = dict(settle(self._live_sessions(), "live_sessions"))
+            for session in live.values():
+                if not isinstance(session, LiveSession):
+                    raise TypeError(f"live_sessions gave {session!r}; it must give a LiveSession for each id")  # noqa: TRY301
         except BaseException as error:
             if belongs_to_caller(error):
                 raise
@@ -100,10 +103,3 @@ class Renderer:
             return {}
         self.is_failing = False
         return live
-
-
-def _checked(live: Mapping[str, LiveSession]) -> dict[str, LiveSession]:
-    strange = [session for session in live.values() if not isinstance(session, LiveSession)]
-    if strange:
-        raise TypeError(f"live_sessions gave {strange[0]!r}; it must give a LiveSession for each session id")
-    return dict(live)
