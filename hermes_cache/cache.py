@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from hermes_cache import ports
 from hermes_cache.actors.feed import Feed
+from hermes_cache.actors.inside import Inside
 from hermes_cache.actors.life import Life
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.actors.reads import ReadOptions, Wish, aserve, remembered, serve
@@ -103,9 +104,11 @@ class SessionListCache:
         self._new_executor = executors(executor, builder, self._policy.pool_size)
         self._clock: ports.Clock = clock or SystemClock()
         self._bus = bus or default_bus
+        self._inside = Inside()
         self._new_stamper = partial(
             Stamper,
             self._clock,
+            self._inside,
             sources=sources,
             active_stream_ids=active_stream_ids,
             settings_version=settings_version,
@@ -292,26 +295,32 @@ class SessionListCache:
         journal = self._membership.status
         missing: frozenset[str] = life.notifier.missing_threads if life else frozenset()
         return health_of(
-            self._state(), self._policy, failing, journal, running=life is not None, missing_threads=missing
+            self._state(),
+            self._policy,
+            failing,
+            journal,
+            running=life is not None,
+            missing_threads=missing,
+            now_s=self._clock.monotonic_s(),
         )
 
     def _serve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life or self._living()
         if not options:
-            if not (self._membership.is_current() or life.works.is_building()):
+            if not (self._membership.is_current() or life.works.is_inside()):
                 self._membership.catch_up()
             target = life.targets.known(key, life.state.settings)
             served = life.hit(target) if target else None
             return served if served is not None else serve(life, key, self._wish(life, options))
         wish = self._wish(life, options)
-        return serve(life, key, wish if life.works.is_building() else self._membership.admit(key, wish))
+        return serve(life, key, wish if life.works.is_inside() else self._membership.admit(key, wish))
 
     async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life
         if life is None:
             life = await asyncio.to_thread(self._living)
         wish = self._wish(life, options)
-        if not life.works.is_building():
+        if not life.works.is_inside():
             wish = await self._membership.aadmit(key, wish)
         return await aserve(life, key, wish)
 

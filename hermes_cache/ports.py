@@ -140,7 +140,7 @@ class Sources(Protocol):
     """Says whether what was built is still what the sources hold.
 
     Promise: `stamp` opens nothing for writing and blocks at most 50 ms; equal stamps mean unchanged sources. A
-    call that raises counts as absent sources. Calls for one scope come one at a time, from any thread.
+    call that raises is a failed check (S4). Calls for one scope come one at a time, from any thread.
     """
 
     def scope(self, key: SessionListKey, /) -> Hashable:

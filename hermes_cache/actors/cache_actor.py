@@ -11,6 +11,7 @@ Source: rules R1, R2, E5, L4, L6.
 
 import contextlib
 from collections import Counter, deque
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -18,12 +19,12 @@ import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.actors.tallies import Tallies
-from hermes_cache.actors.works import Works
+from hermes_cache.actors.works import Works, told
 from hermes_cache.core.decide import decide
-from hermes_cache.core.effects import Answer, Effect, RunBuild, Served
+from hermes_cache.core.effects import Answer, Effect, RunBuild, Served, TakeCheck
 from hermes_cache.core.freshness import Verdict, judge, trusted_for_s, ttl_s
 from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.messages import Built, Checked, Failed, Message, Publish, Tick, Weighed
+from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Publish, Tick, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import CallLostError
@@ -152,10 +153,10 @@ class CacheActor(MailboxActor):
                     self._read_scopes.clear()
                 self._read_scopes.add(message.target.scope)
                 return message
-            case Checked(by_build=False):
+            case Checked(by_build=False) | CheckFailed(by_build=False):
                 read_since = message.target.scope in self._read_scopes
                 self._read_scopes.discard(message.target.scope)
-                return Checked(message.target, message.check, by_build=False, read_since=read_since)
+                return replace(message, read_since=read_since)
             case Built(build, content, check, took_s, held_bytes, moved):
                 return Built(build, content, check, took_s, held_bytes, moved, self._recency())
             case Weighed():
@@ -186,6 +187,8 @@ class CacheActor(MailboxActor):
         self._works.report(failure)
         if isinstance(effect, RunBuild):
             self.actor_ref.tell(Failed(effect.build, failure))
+        elif isinstance(effect, TakeCheck):
+            self.actor_ref.tell(CheckFailed(effect.target, told(failure), asked_s=effect.asked_s))
 
     def _note(self, effect: Answer) -> None:
         answer = effect.answer

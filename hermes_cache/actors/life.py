@@ -16,15 +16,16 @@ from hermes_cache.actors.notifier import Notifier
 from hermes_cache.actors.reader import Reader
 from hermes_cache.actors.stamper import Stamper
 from hermes_cache.actors.targets import Targets
-from hermes_cache.actors.works import Works
+from hermes_cache.actors.works import Works, told
 from hermes_cache.core.content import Content
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
-from hermes_cache.core.messages import Checked, Leave, Message, Publish, Stop, Tick
+from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Stop, Tick
 from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.state import Read, State, Target
+from hermes_cache.core.state import CHECK_TIMEOUT_S, Read, State, Target
 from hermes_cache.errors import CacheStoppedError, CallLostError, MailboxReentryError
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.ports import Clock, Executor
 
 _GRACE_S: Final = 0.05
@@ -106,14 +107,29 @@ class Life:
             asked = settings if self.targets.asks and canonical is not None else None
             is_applied = self._apply(Publish.at(event, canonical, self.clock.wall_s(), asked))
 
-    def check_here(self, target: Target) -> None:
-        """Check the sources on this thread: for readers who want one at every read (S4)."""
+    def check_for(self, target: Target, patience_s: float) -> None:
+        """Check the sources for a reader who wants one at every read (S4).
+
+        Args:
+            target: What is read.
+            patience_s: How long the reader can wait. With a bound it is not on its own thread, which may hang.
+        """
         state = self.state
         if not target.watched or state.entry_of(target) is None:
             return
-        check = self.stamper.take(target, state.streams, state.settings, patience_s=CHECK_WAIT_S)
+        if patience_s < inf:
+            patience_s = min(patience_s, CHECK_TIMEOUT_S)
+            self.works.check_now(target, state.streams, state.settings, self.actor.send, patience_s)
+            return
+        try:
+            check = self.stamper.take(target, state.streams, state.settings, patience_s=CHECK_WAIT_S)
+        except BaseException as failure:
+            if belongs_to_caller(failure):
+                raise
+            self.ask(CheckFailed(target, told(failure), by_build=True))
+            return
         if check is not None:
-            self.ask(Checked(target, check))
+            self.ask(Checked(target, check, by_build=True))
 
     def wait(self, read: Read, reader: Reader) -> None:
         """Wait for the answer to a read that was handed in."""

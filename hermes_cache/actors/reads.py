@@ -102,11 +102,11 @@ def serve(life: Life, key: SessionListKey, wish: Wish) -> Served:
     Raises:
         HermesCacheError: There is no answer but that.
     """
-    if life.works.is_building():
+    if life.works.is_inside():
         return _from_memory(life, key, wish)
     reader = Reader()
     try:
-        life.wait(_begin(life, key, wish, reader, check=life.check_here), reader)
+        life.wait(_begin(life, key, wish, reader, check=life.check_for), reader)
     finally:
         life.leave(reader)
     return reader.served()
@@ -114,7 +114,7 @@ def serve(life: Life, key: SessionListKey, wish: Wish) -> Served:
 
 async def aserve(life: Life, key: SessionListKey, wish: Wish) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
-    if life.works.is_building():
+    if life.works.is_inside():
         return _from_memory(life, key, wish)
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[None] = loop.create_future()
@@ -162,14 +162,14 @@ _OUTCOMES: dict[Verdict, tuple[Outcome, Reason | None]] = {
 
 
 def _begin(
-    life: Life, key: SessionListKey, wish: Wish, reader: Reader, *, check: Callable[[Target], None]
+    life: Life, key: SessionListKey, wish: Wish, reader: Reader, *, check: Callable[[Target, float], None]
 ) -> Read:
     while True:
         settings = life.state.settings
         target = life.targets.find(key, settings)
         began_s = life.clock.monotonic_s() if wish.began_s is None else wish.began_s
         if life.policy.stamp_interval == 0 and wish.freshness != "any":
-            check(target)
+            check(target, began_s + wish.timeout_s - life.clock.monotonic_s())
         read = wish.read(reader, target, began_s, settings if life.targets.asks else None)
         # Noted first: an interrupt may come at any moment from now on.
         reader.read = read
@@ -185,7 +185,7 @@ def _from_memory(life: Life, key: SessionListKey, wish: Wish) -> Served:
     return served
 
 
-def _leave_to_checkers(_target: Target) -> None:
+def _leave_to_checkers(_target: Target, _patience_s: float) -> None:
     """Let the read wait for a check: an event loop must not do I/O."""
 
 

@@ -1,18 +1,20 @@
 """The stamper: looks at the sources of a scope and says what it found.
 
-I/O and foreign code, on a checker's thread, a build's or a reader's, never in the mailbox. Calls for one scope
-come one at a time. Source: rules S4, S5, H1, H4, V3.
+I/O and foreign code, on a checker's thread or a reader's, never in the mailbox. Calls for one scope come one at a
+time. Source: rules S4, S5, H1, H4, V3.
 """
 
 import threading
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
+from hermes_cache.actors.inside import Inside
 from hermes_cache.callables import settle
 from hermes_cache.core.stamps import Check, Parts
-from hermes_cache.core.state import Target
+from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import ActiveStreamIds, Clock, LastKnown, SettingsVersion, Sources
 
@@ -20,7 +22,7 @@ logger = QuietLogger(__name__)
 
 T = TypeVar("T")
 
-_ABSENT: Hashable = "absent"
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 
 class Stamper:
@@ -28,6 +30,7 @@ class Stamper:
 
     Args:
         clock: For the moment and the length of a check.
+        inside: Knows that foreign code runs.
         sources: What to look at; None for nothing.
         active_stream_ids: Lists streams that the bus may not know.
         settings_version: Moves with the settings.
@@ -36,17 +39,20 @@ class Stamper:
     def __init__(
         self,
         clock: Clock,
+        inside: Inside,
         *,
         sources: Sources | None = None,
         active_stream_ids: ActiveStreamIds | None = None,
         settings_version: SettingsVersion | None = None,
     ) -> None:
         self._clock = clock
+        self.inside = inside
         self._sources = sources
         self._active_stream_ids = active_stream_ids
         self._settings_version = settings_version
         self._failing: frozenset[str] = frozenset()
-        self._finding = threading.Lock()
+        # Re-entrant: a signal handler may read while this thread looks for a lock, or holds one.
+        self._finding = threading.RLock()
         self._locks: WeakValueDictionary[Hashable, _Lock] = WeakValueDictionary()
 
     @property
@@ -59,37 +65,51 @@ class Stamper:
         """The callables that failed when they were last called."""
         return self._failing
 
-    def take(self, target: Target, streams: Streams, settings: int, *, patience_s: float = -1.0) -> Check | None:
+    def take(
+        self, target: Target, streams: Streams, settings: int, *, patience_s: float = CHECK_TIMEOUT_S
+    ) -> Check | None:
         """Check the sources of a key's scope.
 
         Args:
             target: The key.
             streams: The streams of the bus; one that touches the key leaves what it moves unread.
             settings: The number of `SettingsChanged` so far.
-            patience_s: How long to wait for another check of the scope to end; negative for as long as it takes.
+            patience_s: How long to wait for another check of the scope to end.
 
         Returns:
-            The check; None where another one took longer than that.
+            The check; None if another one took longer than that.
+
+        Raises:
+            BaseException: Whatever the sources or the settings version raised; it was logged.
         """
         with self._finding:
             lock = self._locks.setdefault(target.scope, _Lock())
-        if not lock.acquire(patience_s):
-            return None
         try:
-            return self._take(target, streams, settings)
+            return self._take(target, streams, settings) if lock.acquire(timeout=patience_s) else None
         finally:
-            lock.release()
+            # First of all, whether it is held or not: an interrupt may have come before that was known.
+            try:  # noqa: SIM105 - `suppress` is a call, after which an interrupt may come
+                lock.release()
+            except RuntimeError:
+                pass
 
     def _take(self, target: Target, streams: Streams, settings: int) -> Check:
         began_s = self._clock.monotonic_s()
-        nobody: frozenset[str] = frozenset()
-        ids = self._call("active_stream_ids", self._list_streams, nobody)
+        ids = self._listed()
         held = streams.marker(target.reach, ids).held
-        version = self._call("settings_version", self._tell_settings, _ABSENT)
-        parts, verified = self._call("sources", lambda: self._look(target, held=held), (_absent_parts(), False))
-        told = (*parts, ("settings_version", (settings, version)))
+        version = self._call("settings_version", self._tell_settings)
+        parts, verified = self._call("sources", lambda: self._look(target, held=held))
+        found = (*parts, ("settings_version", (settings, version)))
         took_s = self._clock.monotonic_s() - began_s
-        return Check(began_s, took_s, told, ids, held, verified)
+        return Check(began_s, took_s, found, ids, held, verified)
+
+    def _listed(self) -> frozenset[str]:
+        try:
+            return self._call("active_stream_ids", self._list_streams)
+        except BaseException as error:
+            if belongs_to_caller(error):
+                raise
+            return _NOBODY
 
     def _list_streams(self) -> frozenset[str]:
         listed = settle(self._active_stream_ids(), "active_stream_ids") if self._active_stream_ids else ()
@@ -106,20 +126,22 @@ class Stamper:
             return (), True
         found = settle(self._sources.stamp(target.key, held=held), "sources.stamp")
         known = {name: part.value if isinstance(part, LastKnown) else part for name, part in found.items()}
-        return tuple(sorted(known.items())), not any(isinstance(part, LastKnown) for part in found.values())
+        parts = tuple(sorted(known.items()))
+        # Here, and not where parts are compared: a value that has no hash may have no plain equality either.
+        hash(parts)
+        return parts, not any(isinstance(part, LastKnown) for part in found.values())
 
-    def _call(self, name: str, function: Callable[[], T], otherwise: T) -> T:
+    def _call(self, name: str, function: Callable[[], T]) -> T:
         """Call foreign code; a failure is logged once, until it works again."""
         try:
-            result = function()
-        except (Exception, SystemExit, GeneratorExit):
-            # What would end a thread elsewhere would leave a checker's readers waiting for ever here.
-            if name not in self._failing:
+            result = self.inside.call(function)
+        except BaseException as error:
+            if not belongs_to_caller(error) and name not in self._failing:
                 self._failing |= {name}
                 logger.warning(
                     "hermes_cache.callable_failed", exc_info=True, extra={"hermes_cache.callable": name}
                 )
-            return otherwise
+            raise
         self._failing -= {name}
         return result
 
@@ -128,13 +150,6 @@ class _Lock:
     """A lock that can be held weakly."""
 
     def __init__(self) -> None:
-        lock = threading.Lock()
+        lock = threading.RLock()
+        self.acquire = lock.acquire
         self.release = lock.release
-        self._acquire = lock.acquire
-
-    def acquire(self, patience_s: float) -> bool:
-        return self._acquire(timeout=patience_s)
-
-
-def _absent_parts() -> Parts:
-    return (("sources", _ABSENT),)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
 from hermes_cache.actors.ledger import Ledger
+from hermes_cache.actors.lines import Lines
 from hermes_cache.actors.stamper import Stamper
 from hermes_cache.actors.workers import Workers
 from hermes_cache.core.content import Content, profiles_that_differ, rows_differ
@@ -25,15 +26,19 @@ from hermes_cache.core.effects import (
     Tell,
     TellSourceChanged,
 )
-from hermes_cache.core.messages import Built, Checked, Failed, Message, Weighed
+from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Weighed
 from hermes_cache.core.payload import Payload
 from hermes_cache.core.stamps import Check
+from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
+from hermes_cache.core.streams import Streams
 from hermes_cache.core.versions import ALL_PROFILES
+from hermes_cache.core.wording import one_line
 from hermes_cache.errors import HermesCacheError
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.ports import Builder, Clock, Executor
 
-_CHECKERS: Final = 4
-"""Threads that checks share: a scope on a dead network drive keeps one of them busy, not all (S4)."""
+_CHECKERS: Final = 16
+"""Threads that checks share, started when needed: a scope on a dead network drive keeps one of them (S4)."""
 
 Send: TypeAlias = Callable[[Message], object]
 """Sends a message to the cache actor, and runs its mailbox on this thread."""
@@ -74,11 +79,10 @@ class Works:
         self._max_bytes = max_bytes
         self._ledger = Ledger()
         self._builders = Workers("hermes_cache.builder")
-        self._checkers = Workers("hermes_cache.checker", _CHECKERS)
+        self._checkers = Lines("hermes_cache.checker", _CHECKERS)
         # Not left to the checkers: where all of them hang, what is let go would stay.
         self._weigher = Workers("hermes_cache.weigher", 1)
         self._leaving: deque[Content] = deque()
-        self._here = threading.local()
         self._decoding = threading.Lock()
 
     @property
@@ -86,9 +90,9 @@ class Works:
         """The encoded size of all contents that are held."""
         return self._ledger.held_bytes
 
-    def is_building(self) -> bool:
-        """Say whether this thread runs a builder."""
-        return getattr(self._here, "building", False)
+    def is_inside(self) -> bool:
+        """Return whether this thread runs a builder, or another callable of the cache (L5)."""
+        return self._stamper.inside.is_here()
 
     def start(self) -> None:
         """Let what runs builders get ready, without waiting for it."""
@@ -116,7 +120,7 @@ class Works:
             case Answer():
                 _answer(effect)
             case TakeCheck():
-                self._checkers.run(lambda: self._check(effect, send))
+                self._checkers.call(effect.target.scope, lambda: self._check(effect, send))
             case RunBuild():
                 self._builders.run(lambda: self._build(effect, send), tag=effect.build.id)
             case Abandon():
@@ -142,10 +146,52 @@ class Works:
         ]
         return all(ended)
 
+    def check_now(
+        self, target: Target, streams: Streams, settings: int, send: Send, patience_s: float = CHECK_TIMEOUT_S
+    ) -> Check | None:
+        """Have the sources checked on a checker's thread, for a build or a reader, and say what came of it.
+
+        Returns:
+            The check; None if it failed, or was not back in time. A late one still counts (S4).
+        """
+
+        def take() -> Check:
+            check = self._taken(target, streams, settings)
+            send(Checked(target, check, by_build=True))
+            return check
+
+        if not self._stamper.watches:
+            return take()
+
+        why = "another one hangs"
+        if not self._checkers.hangs(target.scope):
+            try:
+                call = self._checkers.call(target.scope, take)
+                if call.wait(patience_s):
+                    return call.result()
+                self._checkers.give_up(call)
+                why = f"it was not back after {patience_s:.3g} s"
+            except BaseException as failure:
+                if belongs_to_caller(failure):
+                    raise
+                why = told(failure)
+        send(CheckFailed(target, why, by_build=True))
+        return None
+
     def _check(self, effect: TakeCheck, send: Send) -> None:
-        check = self._stamper.take(effect.target, effect.streams, effect.settings)
-        if check is not None:
-            send(Checked(effect.target, check))
+        target, asked_s = effect.target, effect.asked_s
+        try:
+            check = self._taken(target, effect.streams, effect.settings)
+            message: Message = Checked(target, check, asked_s=asked_s)
+        except BaseException as failure:  # noqa: BLE001 - whatever it is, the check failed
+            message = CheckFailed(target, told(failure), asked_s=asked_s)
+        send(message)
+
+    def _taken(self, target: Target, streams: Streams, settings: int) -> Check:
+        check = self._stamper.take(target, streams, settings)
+        if check is None:
+            raise TimeoutError("a reader checks the scope, and takes long")
+        return check
 
     def _release(self, content: Content, send: Send) -> None:
         held_bytes = self._ledger.drop(content)
@@ -154,8 +200,8 @@ class Works:
 
     def _build(self, effect: RunBuild, send: Send) -> None:
         build = effect.build
-        check = self._stamper.take(build.target, build.streams, effect.settings) or Check(0.0)
-        send(Checked(build.target, check, by_build=True))
+        began_s = self._clock.monotonic_s()
+        check = self.check_now(build.target, build.streams, effect.settings, send) or Check.failed(began_s)
         began_s = self._clock.monotonic_s()
         try:
             content = self._call_builder(effect)
@@ -174,11 +220,12 @@ class Works:
     def _call_builder(self, effect: RunBuild) -> Content:
         build = effect.build
         own: Builder | None = build.builder  # type: ignore[assignment]  # the core knows it as any value
-        self._here.building = True
-        try:
-            return self._executor.build(build.id, build.target, own)
-        finally:
-            self._here.building = False
+        return self._stamper.inside.call(lambda: self._executor.build(build.id, build.target, own))
+
+
+def told(failure: BaseException) -> str:
+    """Say in one line what was raised."""
+    return one_line(f"{type(failure).__name__}: {_speakable(failure)}")
 
 
 def _speakable(cause: BaseException) -> BaseException:

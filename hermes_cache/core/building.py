@@ -167,7 +167,8 @@ def _discard_late(turn: Turn, message: Built) -> None:
 
 def _entry_of(turn: Turn, message: Built) -> Entry:
     build, check = message.build, message.check
-    marker = build.streams.marker(build.target.reach, check.listed)
+    last = turn.state.check_of(build.target) if check.is_failed else check
+    marker = build.streams.marker(build.target.reach, last.listed if last else ())
     return Entry(
         build.target,
         message.content,

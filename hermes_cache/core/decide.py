@@ -11,13 +11,14 @@ from typing import assert_never
 
 from hermes_cache.core.answering import standing_failure
 from hermes_cache.core.building import abandon_overdue, built, failed, request_build
-from hermes_cache.core.checking import checked, take_check
+from hermes_cache.core.checking import check_failed, checked, give_up_check, take_check
 from hermes_cache.core.effects import Tell
 from hermes_cache.core.events import AppliedEvent, StreamStarted, StreamStopped
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.messages import (
     Built,
     Checked,
+    CheckFailed,
     Failed,
     Leave,
     Message,
@@ -75,8 +76,10 @@ def _take_in(turn: Turn, message: Message) -> None:
             _take_in_rarer(turn, message)
 
 
-def _take_in_rarer(turn: Turn, message: Failed | Leave | Weighed | Tick | Stop) -> None:
+def _take_in_rarer(turn: Turn, message: CheckFailed | Failed | Leave | Weighed | Tick | Stop) -> None:
     match message:
+        case CheckFailed():
+            check_failed(turn, message, serve)
         case Failed():
             failed(turn, message)
         case Leave():
@@ -114,6 +117,8 @@ def _see_to_scopes(turn: Turn) -> None:
     for scope in list(turn.state.scopes.values()):
         if scope.due_s <= turn.now_s:
             take_check(turn, turn.state.scopes[scope.target.scope])
+        if scope.give_up_at_s() <= turn.now_s:
+            give_up_check(turn, turn.state.scopes[scope.target.scope])
         if scope.release_at_s() <= turn.now_s:
             _release(turn, scope.target.scope)
 

@@ -52,22 +52,24 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class TakeCheck:
-    """Check the sources of a scope and say `Checked`.
+    """Check the sources of a scope and say `Checked`, or `CheckFailed`.
 
     Attributes:
         target: One of its keys.
         streams: The streams now: where one touches the reach, what it moves is not read.
         settings: The number of `SettingsChanged` so far, part of the stamp (V3).
+        asked_s: The moment, by which the core knows the answer.
     """
 
     target: Target
     streams: Streams
     settings: int
+    asked_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunBuild:
-    """Check, then call the builder, then say `Built` or `Failed`.
+    """Check and say `Checked` or `CheckFailed`, then call the builder and say `Built` or `Failed`.
 
     Attributes:
         build: Which.

@@ -4,6 +4,7 @@ Source: rules R2 to R4, R8, S4, H2, H3.
 """
 
 from enum import Enum, auto
+from math import inf
 
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import SETTINGS_PART, Check, moved_parts
@@ -77,7 +78,9 @@ def never_held_back(state: State, target: Target) -> bool:
     entry, check = state.entry_of(target), state.check_of(target)
     if entry is None or entry.stamp.marker != state.marker_of(target):
         return True
-    moved = moved_parts(entry.stamp.check.parts, check.parts) if check else ()
+    # What a build without a check of its own was built from may have moved or not: that is no known setting.
+    known = check is not None and not entry.stamp.check.is_failed
+    moved = moved_parts(entry.stamp.check.parts, check.parts) if check and known else ()
     return any(name.startswith(SETTINGS_PART) for name in moved)
 
 
@@ -90,8 +93,7 @@ def _judge_sources(state: State, policy: Policy, read: Read, now_s: float, *, ch
     if not comparable or not trusted(check, read, now_s, policy):
         if now_s < check_by_s and not _looked_in_vain(check, read):
             return Verdict.UNCHECKED
-        too_old = check is None or now_s - check.began_s > ttl_s(entry, policy)
-        if too_old or read.freshness == "fresh":
+        if now_s - _last_seen_s(check, entry.stamp.check) > ttl_s(entry, policy) or read.freshness == "fresh":
             return Verdict.MOVED
     return Verdict.MOVED if comparable and check and _differs(check, entry.stamp.check) else Verdict.FRESH
 
@@ -101,6 +103,12 @@ def _looked_in_vain(check: Check | None, read: Read) -> bool:
     if check is None or check.verified:
         return False
     return read.freshness == "fresh" and check.began_s >= read.began_s
+
+
+def _last_seen_s(check: Check | None, own: Check) -> float:
+    # A build reads the sources itself: where its own check failed, it stands for one until the TTL.
+    began_s = own.began_s if own.is_failed else -inf
+    return max(began_s, check.began_s) if check else began_s
 
 
 def _differs(check: Check, own: Check) -> bool:

@@ -5,6 +5,8 @@ Source: rules R9, O6, L4.
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from math import inf
+from typing import Final
 
 from hermes_cache.core.answering import failure_error
 from hermes_cache.core.content import Content
@@ -16,6 +18,9 @@ from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Outcome, Reason, State
 from hermes_cache.errors import BuildError, ProfileNotFoundError
+
+_RECENT_S: Final = 60.0
+"""What was not asked for since is no trouble of anybody's (X8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ class Health:
 
     Attributes:
         running: It was started and not stopped.
-        healthy: It runs, no build fails, no callable fails, builds may start, the journal can be reached, and no
+        healthy: It runs, no build, check or callable fails, builds may start, the journal can be reached, and no
             thread is missing.
         failing: Why the last build of a key failed, for the keys whose last build did, of profiles that are there.
         failing_callables: The callables given to the cache that failed when they were last called.
@@ -128,6 +133,8 @@ class Health:
         journal_failure: Why it cannot be read or written now; None where it can.
         missing_threads: The names of the cache's threads that should run and do not: the machine refused one, or
             something from outside ended it. It is made anew by the next call that needs it.
+        failing_checks: Why the last check of a scope failed, by one of its keys: of those that hang, or that
+            failed in the last minute.
     """
 
     running: bool
@@ -138,6 +145,7 @@ class Health:
     journal_lag_s: float | None = None
     journal_failure: str | None = None
     missing_threads: frozenset[str] = frozenset()
+    failing_checks: Mapping[SessionListKey, str] = field(default_factory=dict)
 
 
 def lookup_of(
@@ -185,7 +193,7 @@ def stats_of(
     )
 
 
-def health_of(
+def health_of(  # noqa: PLR0913 - each is one thing that it tells of
     state: State,
     policy: Policy,
     failing_callables: frozenset[str],
@@ -193,20 +201,33 @@ def health_of(
     *,
     running: bool,
     missing_threads: frozenset[str] = frozenset(),
+    now_s: float = -inf,
 ) -> Health:
     """Say whether all is well; to be asked for a profile that is not there is no failure."""
     failures = ((key, failure.cause) for key, failure in state.failures.items())
     failing = {key: str(cause) for key, cause in failures if not isinstance(cause, ProfileNotFoundError)}
+    checks = _failing_checks(state, now_s)
     may_build = len(state.abandoned) < policy.max_abandoned
     journal_failure = journal.failure if journal else None
     missing = missing_threads | journal.missing_threads if journal else missing_threads
     return Health(
         running=running,
-        healthy=running and may_build and not (failing or failing_callables or journal_failure or missing),
+        healthy=running
+        and may_build
+        and not (failing or failing_callables or checks or journal_failure or missing),
         failing=failing,
         failing_callables=failing_callables,
         abandoned=len(state.abandoned),
         journal_lag_s=journal.lag_s if journal else None,
         journal_failure=journal_failure,
         missing_threads=missing,
+        failing_checks=checks,
     )
+
+
+def _failing_checks(state: State, now_s: float) -> dict[SessionListKey, str]:
+    return {
+        scope.target.key: scope.failure.why
+        for scope in state.scopes.values()
+        if scope.failure and (scope.is_late or now_s - scope.failure.at_s <= _RECENT_S)
+    }

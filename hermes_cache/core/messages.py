@@ -52,14 +52,35 @@ class Checked:
     Attributes:
         target: One of its keys.
         check: What was found.
-        by_build: A build made it, for its stamp (B3).
+        by_build: A build made it for its stamp (B3), or a reader for itself: it is not the one that is out.
         read_since: Whether the scope was read since the check before (S4).
+        asked_s: As in `TakeCheck`; None for the one that is out, whichever that is.
     """
 
     target: Target
     check: Check
     by_build: bool = False
     read_since: bool = False
+    asked_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFailed:
+    """A check of a scope raised, or could not be started.
+
+    Attributes:
+        target: One of its keys.
+        why: What went wrong, in words.
+        by_build: As in `Checked`.
+        read_since: As in `Checked`.
+        asked_s: As in `Checked`.
+    """
+
+    target: Target
+    why: str
+    by_build: bool = False
+    read_since: bool = False
+    asked_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +139,5 @@ class Stop:
     """The cache stops."""
 
 
-Message: TypeAlias = Read | Leave | Publish | Checked | Built | Failed | Weighed | Tick | Stop
+Message: TypeAlias = Read | Leave | Publish | Checked | CheckFailed | Built | Failed | Weighed | Tick | Stop
 """Anything that a cache decides on."""

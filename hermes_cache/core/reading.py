@@ -17,7 +17,7 @@ from hermes_cache.core.answering import (
     standing_failure,
 )
 from hermes_cache.core.building import request_build
-from hermes_cache.core.checking import want_check
+from hermes_cache.core.checking import is_awaited_in_vain, want_check
 from hermes_cache.core.effects import Served
 from hermes_cache.core.freshness import CHECK_WAIT_S, Verdict, judge, never_held_back
 from hermes_cache.core.state import Entry, Read, Reason, Waiter
@@ -76,6 +76,9 @@ def _await_check(turn: Turn, waiter: Waiter) -> None:
         answer_busy(turn, waiter)
         return
     want_check(turn, waiter.read.target, at_once=waiter.read.freshness == "fresh")
+    if is_awaited_in_vain(turn, waiter.read.target):
+        serve(turn, replace(waiter, check_by_s=-inf))
+        return
     _wait(turn, replace(waiter, awaits="check"), until_s=waiter.check_by_s)
 
 

@@ -15,6 +15,9 @@ SETTINGS_PART: Final = "settings"
 Parts: TypeAlias = tuple[tuple[str, Hashable], ...]
 """Part names and values, sorted by name."""
 
+_UNKNOWN: Final[Parts] = (("sources", "unknown"),)
+"""What a failed check found: no check that succeeds finds the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -35,6 +38,16 @@ class Check:
     listed: frozenset[str] = field(default_factory=frozenset)
     held: bool = False
     verified: bool = True
+
+    @classmethod
+    def failed(cls, began_s: float) -> "Check":
+        """Return the stamp of a build whose own check failed: the next check that succeeds differs (S4)."""
+        return cls(began_s, parts=_UNKNOWN, verified=False)
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it found nothing at all."""
+        return self.parts == _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ changes nothing here. Times are monotonic seconds. Mappings are never changed, o
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from hermes_cache.core.content import Content
 from hermes_cache.core.events import EventId
@@ -165,14 +165,35 @@ class Failure:
     timeout: bool = False
 
 
+CHECK_TIMEOUT_S: Final = 1.0
+"""A check that is not back after so long has failed (S4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFailure:
+    """The failed checks in a row of a scope, and the last of them.
+
+    Attributes:
+        count: How many in a row.
+        at_s: When the last one failed.
+        why: What went wrong, in words.
+    """
+
+    count: int
+    at_s: float
+    why: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScopeState:
     """What is known of a scope.
 
     Attributes:
         target: One of its keys, to check with.
-        check: The last check.
-        asked_s: Since when one is under way; None where none is.
+        check: The last check that succeeded.
+        asked_s: Since when one is out; None if none is.
+        is_late: The one that is out was given up; none other is begun before it is back.
+        failure: Why the last check failed; None after one that succeeded.
         due_s: When the next one is due; infinity while nobody reads (S4).
         refreshing: The builds of the refresh that is under way (B9).
         refresh_began_s: When the first of them began.
@@ -183,6 +204,8 @@ class ScopeState:
     target: Target
     check: Check | None = None
     asked_s: float | None = None
+    is_late: bool = False
+    failure: CheckFailure | None = None
     due_s: float = inf
     refreshing: frozenset[int] = frozenset()
     refresh_began_s: float | None = None
@@ -193,9 +216,13 @@ class ScopeState:
         """Give the moment when what is held back may start; infinity where nothing is, or one is under way."""
         return self.pause_until_s if self.held_back and not self.refreshing else inf
 
+    def give_up_at_s(self) -> float:
+        """Return the moment when the check that is out has failed; infinity if none is out, or it has."""
+        return inf if self.asked_s is None or self.is_late else self.asked_s + CHECK_TIMEOUT_S
+
     def wake_at_s(self) -> float:
         """Give the moment of its next timer."""
-        return min(self.due_s, self.release_at_s())
+        return min(self.due_s, self.release_at_s(), self.give_up_at_s())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

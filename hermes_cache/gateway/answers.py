@@ -39,6 +39,7 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
         "running": health.running,
         "healthy": health.healthy,
         "failing": {str(key): _clean(reason) for key, reason in health.failing.items()},
+        "failing_checks": {str(key): _clean(reason) for key, reason in health.failing_checks.items()},
         "failing_callables": sorted(health.failing_callables),
         "abandoned": health.abandoned,
         "journal_lag_s": health.journal_lag_s,

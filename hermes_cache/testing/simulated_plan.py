@@ -43,6 +43,8 @@ class Faults:
         fails: Builders that raise.
         hangs: Builders that come back after `build_timeout`.
         unreadable: Checks that find a locked source.
+        checks_fail: Checks that raise, or get no thread.
+        checks_hang: Checks that come back late, or never.
         repeats: Messages that come twice.
         leaves: Readers that give up.
         late_s: The most that a timer is late.
@@ -52,6 +54,8 @@ class Faults:
     fails: float
     hangs: float
     unreadable: float
+    checks_fail: float
+    checks_hang: float
     repeats: float
     leaves: float
     late_s: float
@@ -65,6 +69,8 @@ def draw_faults(random: Random) -> Faults:
         fails=pick((0.0, 0.02, 0.02, 0.4)),
         hangs=pick((0.0, 0.02, 0.02, 0.3)),
         unreadable=pick((0.0, 0.1, 0.5)),
+        checks_fail=pick((0.0, 0.0, 0.1, 0.8)),
+        checks_hang=pick((0.0, 0.0, 0.02, 0.2)),
         repeats=pick((0.0, 0.05)),
         leaves=pick((0.0, 0.05)),
         late_s=pick((0.0, 0.0, 0.3)),

@@ -75,7 +75,8 @@ class Moment:
         policy: The bounds and spans.
         world: What there is.
         late_s: How late timers may be.
-        check: The last check of its scope, of those that came back.
+        check: The last check of its scope, of those that came back with something.
+        is_failing: Whether a later one failed.
         evictions: How often the reader's key has been evicted.
         stopped: Whether the cache was stopped.
     """
@@ -85,6 +86,7 @@ class Moment:
     world: World
     late_s: float
     check: Check | None
+    is_failing: bool
     evictions: int
     stopped: bool
 
@@ -155,19 +157,28 @@ def _of_hit(reader: Reader, entry: Entry, made: Made, moment: Moment) -> Laws:
     changed = made.noted.streams ^ now.streams
     yield changed <= LISTED, "H4: a hit from before a stream expired"
     if made.target.watched:
-        yield from _of_checked_hit(reader, entry, moment)
+        yield from _of_checked_hit(reader, entry, made, moment)
 
 
-def _of_checked_hit(reader: Reader, entry: Entry, moment: Moment) -> Laws:
+def _of_checked_hit(reader: Reader, entry: Entry, made: Made, moment: Moment) -> Laws:
     check, policy, own = moment.check, moment.policy, entry.stamp.check
-    yield check is not None, "S4: a hit though nothing was ever checked"
-    if check is None:
-        return
-    age_s = moment.now_s - check.began_s - SLACK_S
-    trusted_s = 2 * policy.stamp_interval + check.took_s
+    yield check is not None or own.is_failed, "S4: a hit though nothing was ever checked"
+    # A build reads the sources itself; where its own check failed, it speaks for no later moment.
+    age_s = moment.now_s - max(check.began_s if check else own.began_s, own.began_s) - SLACK_S
+    trusted_s = 2 * policy.stamp_interval + (check.took_s if check else 0.0)
     at_once = moment.now_s == reader.read.began_s and reader.read.freshness != "any"
-    yield not at_once or age_s <= trusted_s, "S4: a hit at once by a check that is too old"
+    yield (
+        not at_once or age_s <= trusted_s or moment.is_failing,
+        "S4: a hit at once by a check that is too old",
+    )
     ttl_s = policy.ttl_s(streaming=entry.stamp.marker.held)
     yield age_s <= max(ttl_s, trusted_s) + moment.late_s, "S4: a hit by a check from before the TTL"
+    if check is None:
+        return
     newer = check.began_s > own.began_s and check.held == own.held
     yield not newer or check.parts == own.parts, "R4: a hit though a check found its sources moved"
+    commits = [value for name, value in check.parts if name == "content" and isinstance(value, int)]
+    yield (
+        not newer or max(commits, default=0) <= made.found.commits,
+        "S4: a hit without a commit that a check found",
+    )

@@ -6,6 +6,7 @@ Checks and builds take their time; builders fail, hang or come back late. A law 
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
+from math import inf
 from random import Random
 from typing import Final
 from zlib import crc32
@@ -14,7 +15,7 @@ from hermes_cache.core.content import Content, content_of
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Abandon, Answer, Effect, Release, RunBuild, Served, TakeCheck, Tell
 from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.messages import Built, Checked, Failed, Message, Recency, Tick, Weighed
+from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Recency, Tick, Weighed
 from hermes_cache.core.payload import Row, freeze, freeze_row
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import Build, Read, State, Target
@@ -31,6 +32,7 @@ from hermes_cache.testing.simulated_world import PROFILES, World, weigh
 _HANGS_FOR_S: Final = 9.0
 _BUILD_TAKES_S: Final = (0.01, 0.1, 0.3, 1.2)
 _CHECK_TAKES_S: Final = (0.001, 0.01, 0.2)
+_CHECK_HANGS_FOR_S: Final = (1.5, 6.0, inf)
 _FOLDED_EVERY: Final = 8
 """To fold again what happened takes as long as to decide it."""
 _NOTHING: Final = Content(b"{}", None)
@@ -107,7 +109,7 @@ class Shell:
         target = read.target
         has_check = self.policy.stamp_interval == 0 and target.watched and read.freshness != "any"
         if has_check and self.state.entry_of(target):
-            self.take(Checked(target, self._look(target, self.state.streams, 0.0)))
+            self._check_at_once(target, self.state.streams)
         entry, seen = self.state.entry_of(target), self.world.seen(target.reach)
         valid = entry is not None and self._laws.made[entry.build_id].noted.invalidations == seen.invalidations
         evictions = self._laws.evictions[target.key]
@@ -178,7 +180,8 @@ class Shell:
         target = reader.read.target
         check = self._timing.checks.get(target.scope)
         late_s, evictions = self.faults.late_s, self._laws.evictions[target.key]
-        moment = Moment(self.now_s, self.policy, self.world, late_s, check, evictions, self.state.stopped)
+        failing = self._timing.is_failing(target.scope, self.now_s)
+        moment = Moment(self.now_s, self.policy, self.world, late_s, check, failing, evictions, self.state.stopped)
         made = self._laws.made.get(answer.entry.build_id) if isinstance(answer, Served) else None
         self._demand(laws_of_answer(reader, answer, made, moment))
         reader.is_over = True
@@ -203,14 +206,35 @@ class Shell:
         return Check(self.now_s, took_s, parts[held:], listed, held, verified)
 
     def _check(self, effect: TakeCheck) -> None:
-        took_s = self._chance.choice(_CHECK_TAKES_S)
-        check = self._look(effect.target, effect.streams, took_s)
-        self.after(took_s, lambda: self._checked(effect.target, check))
+        takes_s = self._chance.choice(_CHECK_TAKES_S)
+        if self._chance.random() < self.faults.checks_hang:
+            takes_s = self._chance.choice(_CHECK_HANGS_FOR_S)
+            self.seen["check hangs"] += 1
+        check = None
+        if self._chance.random() >= self.faults.checks_fail:
+            check = self._look(effect.target, effect.streams, takes_s)
+        if takes_s < inf:
+            self.after(takes_s, lambda: self._checked(effect, check))
 
-    def _checked(self, target: Target, check: Check) -> None:
+    def _checked(self, effect: TakeCheck, check: Check | None) -> None:
+        target = effect.target
         read_since = target.scope in self._read_scopes
         self._read_scopes.discard(target.scope)
-        self.take(Checked(target, check, by_build=False, read_since=read_since))
+        if check is None:
+            self.seen["check fails"] += 1
+            failed = CheckFailed(target, "simulated", read_since=read_since, asked_s=effect.asked_s)
+            self.take_maybe_twice(failed)
+            return
+        self.take_maybe_twice(Checked(target, check, read_since=read_since, asked_s=effect.asked_s))
+
+    def _check_at_once(self, target: Target, streams: Streams) -> Check | None:
+        """Take the check of a build, or of a reader for itself."""
+        if self._chance.random() < self.faults.checks_fail:
+            self.take_maybe_twice(CheckFailed(target, "simulated", by_build=True))
+            return None
+        check = self._look(target, streams, 0.0)
+        self.take_maybe_twice(Checked(target, check, by_build=True))
+        return check
 
     # Builds.
 
@@ -233,9 +257,8 @@ class Shell:
 
     def _stamp(self, build: Build) -> None:
         """Take the build's own check, then call the builder (B3)."""
-        check = self._look(build.target, build.streams, 0.0)
         stamped = self.world.seen(build.target.reach)
-        self.take_maybe_twice(Checked(build.target, check, by_build=True))
+        check = self._check_at_once(build.target, build.streams) or Check.failed(self.now_s)
         made = Made(build.target, self._timing.noted[build.id], stamped, stamped, _NOTHING)
         hangs = self._chance.random() < self.faults.hangs
         takes_s = _HANGS_FOR_S if hangs else self._chance.choice(_BUILD_TAKES_S)

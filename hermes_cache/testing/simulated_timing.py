@@ -9,9 +9,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from math import inf
 
-from hermes_cache.core.effects import RunBuild, TakeCheck, TellSourceChanged
+from hermes_cache.core.effects import Answer, RunBuild, Served, TakeCheck, TellSourceChanged
 from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.messages import Built, Checked, Failed, Message
+from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Read, State, Target
@@ -21,6 +21,11 @@ from hermes_cache.testing.simulated_world import Seen, World
 
 _LEAST_PAUSE_S = 0.2
 _TOLD_EVERY_S = 2.0
+_CHECK_TIMEOUT_S = 1.0
+_CHECK_WAIT_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+_MOST_LATE_S = 0.3
+_NEXT_CHECK_S = _LONGEST_PAUSE_S + _MOST_LATE_S + SLACK_S
 
 
 @dataclass(slots=True)
@@ -46,7 +51,9 @@ class TimingLaws:
         self._world = world
         self._made = made
         self._asked_at_s: dict[Hashable, float] = {}
-        self._checking: set[Hashable] = set()
+        self._checking: dict[Hashable, float] = {}
+        self._failed_s: dict[Hashable, float] = {}
+        self._wanted_s: dict[Hashable, float] = {}
         self._refresh_began_s: dict[Hashable, float] = {}
         self._pause_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
         self._failures: dict[SessionListKey, _Failures] = {}
@@ -70,6 +77,14 @@ class TimingLaws:
                     yield from self._of_telling(profile, now_s)
                 case _:
                     pass
+        if isinstance(message, Read) and message.target.watched:
+            yield from self._of_waiting(message, decision, now_s)
+        overdue = [since_s for since_s in self._wanted_s.values() if now_s > since_s + _NEXT_CHECK_S]
+        yield after.stopped or not overdue, "S4: no check follows for a scope that was read"
+
+    def is_failing(self, scope: Hashable, now_s: float) -> bool:
+        """Say whether the last check of a scope failed, or the one that is out has by now."""
+        return scope in self._failed_s or now_s - self._checking.get(scope, inf) > _CHECK_TIMEOUT_S - SLACK_S
 
     def of_rest(self) -> Laws:
         """Give the laws of a cache that is at rest."""
@@ -77,17 +92,23 @@ class TimingLaws:
         yield not late, "E9: subscribers never heard of the last rows that moved"
 
     def _note_message(self, before: State, message: Message, after: State, now_s: float) -> None:
-        if isinstance(message, Checked):
-            self._note_check(message)
+        if isinstance(message, Checked | CheckFailed):
+            self._note_check(message, now_s)
         if isinstance(message, Built) and after.entries is not before.entries:
             self._moved_at_s.update(dict.fromkeys(message.moved, now_s))
         if after.builds is not before.builds:
             self._note_ends(before, after, message, now_s)
 
-    def _note_check(self, message: Checked) -> None:
+    def _note_check(self, message: Checked | CheckFailed, now_s: float) -> None:
         scope = message.target.scope
-        if not message.by_build:
-            self._checking.discard(scope)
+        is_back = not message.by_build and self._checking.get(scope) == message.asked_s
+        if is_back:
+            del self._checking[scope]
+        if isinstance(message, CheckFailed):
+            self._failed_s[scope] = now_s
+            return
+        if is_back or message.check.began_s > self._failed_s.get(scope, inf):
+            self._failed_s.pop(scope, None)
         last = self.checks.get(scope)
         if last is None or message.check.began_s > last.began_s:
             self.checks[scope] = message.check
@@ -136,7 +157,13 @@ class TimingLaws:
         now = self._world.seen(build.target.reach)
         noted, own = made.noted, dict(entry.stamp.check.parts)
         streams_moved = (noted.moves, noted.streams) != (now.moves, now.streams)
-        exempt = streams_moved or made.stamped.listings != now.listings or own["settings"] != now.settings
+        # Without a check of its own it was built for the streams that an earlier one listed.
+        streams_moved |= entry.stamp.check.is_failed and now.listings > 0
+        exempt = (
+            streams_moved
+            or made.stamped.listings != now.listings
+            or own.get("settings", now.settings) != now.settings
+        )
         if (build.reason == "age" or not exempt) and self._policy.max_build_duty < 1:
             paused = now_s + SLACK_S < self._pause_until_s[build.target.scope]
             yield not paused, "B9: a refresh came before the pause was over"
@@ -159,10 +186,31 @@ class TimingLaws:
         since_s = now_s - self._asked_at_s.get(scope, -inf)
         often = since_s + SLACK_S < self._policy.stamp_interval
         yield insists or not often, "S4: a scope was checked twice within the interval"
-        self._checking.add(scope)
-        self._asked_at_s[scope] = now_s
+        self._checking[scope] = self._asked_at_s[scope] = now_s
+        self._wanted_s.pop(scope, None)
+
+    def _of_waiting(self, read: Read, decision: Decision, now_s: float) -> Laws:
+        scope = read.target.scope
+        waits = [
+            w for w in decision.state.waiters.get(read.target.key, ()) if w.read is read and w.awaits == "check"
+        ]
+        late = now_s - self._checking.get(scope, inf) > _CHECK_TIMEOUT_S + _MOST_LATE_S
+        yield not (waits and late), "S4: a read waits for a check that was given up"
+        yield (
+            all(w.until_s <= read.began_s + _CHECK_WAIT_S for w in waits),
+            "S4: a read waits too long for a check",
+        )
+        hit = any(
+            isinstance(each, Answer) and _is_hit(each) and each.reader == read.reader for each in decision.effects
+        )
+        if hit and scope not in self._checking and self._policy.stamp_interval > 0:
+            self._wanted_s.setdefault(scope, now_s)
 
     def _of_telling(self, profile: str | None, now_s: float) -> Laws:
         since_s = now_s - self._told_at_s.get(profile, -inf)
         yield since_s + SLACK_S >= _TOLD_EVERY_S, "E9: subscribers were told of one profile twice within 2 s"
         self._told_at_s[profile] = now_s
+
+
+def _is_hit(effect: Answer) -> bool:
+    return isinstance(effect.answer, Served) and effect.answer.outcome == "hit"

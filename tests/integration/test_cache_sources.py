@@ -1,5 +1,6 @@
 """Sources on the running cache: when they are checked, by whom, and what a check decides (S4, S5, B3, V3, R8)."""
 
+import asyncio
 import logging
 import threading
 import time
@@ -11,7 +12,7 @@ from math import inf
 
 import pytest
 
-from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+from hermes_cache import Bus, Lookup, Policy, SessionListCache, SessionListKey
 from hermes_cache.core.messages import Tick
 from hermes_cache.core.state import State
 from hermes_cache.ports import LastKnown
@@ -79,6 +80,13 @@ def _settle(cache: SessionListCache, is_settled: Callable[[State], bool]) -> Non
 
 def _unread(state: State) -> bool:
     return all(scope.asked_s is None and scope.due_s == inf for scope in state.scopes.values())
+
+
+def _read_until(cache: SessionListCache, is_seen: Callable[[Lookup], bool]) -> Lookup:
+    ends_at_s = time.monotonic() + 2 * _PATIENCE_S
+    while not is_seen(looked := cache.lookup(_KEY)):
+        assert time.monotonic() < ends_at_s, "it was never seen"
+    return looked
 
 
 def _read_for(cache: SessionListCache, span_s: float) -> int:
@@ -239,21 +247,28 @@ def test_without_an_interval_a_check_that_hangs_holds_other_readers_up_for_fifty
     assert 0.04 < min(took_s) < 0.09
 
 
-def test_scopes_that_hang_share_a_bounded_number_of_threads() -> None:
+def test_half_of_the_checkers_may_hang_and_the_others_serve() -> None:
     """S4"""
     sources = _WatchedSources()
-    keys = [SessionListKey(f"profile-{number}") for number in range(10)]
-    with _running(sources, Policy(stamp_interval=0.001, ttl=60)) as cache:
-        for key in keys:
+    hanging = [SessionListKey(f"profile-{number}") for number in range(20)]
+    with _running(sources, Policy(stamp_interval=0.001, ttl=600, max_build_duty=1)) as cache:
+        for key in (_KEY, *hanging):
             cache.get(key)
+        sources.hang_for = set(map(sources.scope, hanging))
         sources.goes_on.clear()
 
-        for key in keys * 2:
+        for key in hanging * 2:
             cache.get(key)
+            cache.get(_KEY)
+        sources.set_part(1)
+        seen = _read_until(cache, lambda looked: looked.stamp["content/default"] == 1)
+        out = [scope for scope in sources.now if scope in sources.hang_for]
         checkers = [thread for thread in threading.enumerate() if thread.name.startswith(_CHECKER)]
 
         sources.goes_on.set()
-    assert 1 <= len(checkers) <= 4
+    assert seen.payload["call"] == 2
+    assert len(out) == len(set(out)) == 8
+    assert len(checkers) <= 16
 
 
 def test_what_is_let_go_is_weighed_though_every_checker_hangs() -> None:
@@ -343,56 +358,190 @@ def test_the_check_of_a_build_is_the_last_check_of_its_scope() -> None:
         assert sources.calls(_KEY) == 3
 
 
-def test_sources_that_raise_are_absent_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """S5"""
+def test_sources_that_raise_fail_the_check_and_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """S5, S4: the list is served by its age meanwhile, and the next good check counts as moved."""
     sources = VersionedSources()
     sources.fail_with(OSError("gone"))
     with _running(sources, Policy(stamp_interval=0, ttl=60, max_build_duty=1)) as cache:
         first = cache.lookup(_KEY)
         again = [cache.lookup(_KEY).outcome for _ in range(5)]
-        failing = cache.health().failing_callables
+        sick = cache.health()
         sources.fail_with(None)
         back = cache.lookup(_KEY)
 
-        assert (first.outcome, first.stamp["sources"]) == ("built", "absent")
+        assert (first.outcome, first.stamp["sources"]) == ("built", "unknown")
         assert again == ["hit"] * 5
-        assert failing == {"sources"}
+        assert sick.failing_callables == {"sources"}
+        assert sick.failing_checks == {_KEY: "OSError: gone"}
+        assert not sick.healthy
         assert (back.outcome, back.reason, back.stamp["content/default"]) == ("built", "source", 0)
         assert cache.health().healthy
     logged = [record for record in caplog.records if record.message == "hermes_cache.callable_failed"]
     assert [record.levelno for record in logged] == [logging.WARNING]
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()])
-def test_sources_that_try_to_end_the_thread_are_absent_too(error: BaseException) -> None:
-    """S5"""
+def test_without_a_check_that_succeeds_a_list_is_served_until_its_ttl() -> None:
+    """S4"""
+    sources, clock = VersionedSources(), ManualClock()
+    sources.fail_with(OSError("gone"))
+    with _running(sources, Policy(ttl=600), clock=clock) as cache:
+        cache.get(_KEY)
+        clock.advance(599.0)
+        before = cache.lookup(_KEY)
+        clock.advance(2.0)
+        after = cache.lookup(_KEY)
 
-    class _Exiting(VersionedSources):
-        def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
-            super().stamp(key, held=held)
+    assert before.outcome == "hit"
+    assert (after.outcome, after.reason) == ("built", "source")
+
+
+class _Failing(VersionedSources):
+    """Sources whose next check on a checker raises an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: BaseException | None = None
+
+    def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+        error, self.error = self.error, None
+        if error is not None:
             raise error
+        return super().stamp(key, held=held)
 
-    clock = ManualClock()
-    with _running(_Exiting(), Policy(ttl=600), clock=clock) as cache:
-        first = cache.lookup(_KEY)
-        clock.advance(1.0)
+
+class _OwnInterruptError(BaseException):
+    pass
+
+
+_ERRORS: tuple[BaseException, ...] = (
+    OSError(), asyncio.CancelledError(), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), _OwnInterruptError(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("error", _ERRORS, ids=repr)
+def test_a_check_that_raises_anything_at_all_is_followed_by_another(error: BaseException) -> None:
+    """S4"""
+    sources = _Failing()
+    with _running(sources, Policy(ttl=600)) as cache:
+        cache.get(_KEY)
+        sources.error = error
+        _read_until(cache, lambda _: bool(cache.health().failing_checks))
+        sources.set_part(1)
+
+        looked = _read_until(cache, lambda looked: looked.outcome != "hit")
+        health = cache.health()
+
+    assert (looked.outcome, looked.reason) == ("built", "source")
+    assert health.healthy
+
+
+@pytest.mark.parametrize("error", _ERRORS, ids=repr)
+def test_a_build_whose_own_check_failed_runs_and_counts_as_moved_at_the_next(error: BaseException) -> None:
+    """S4, B3"""
+    sources, clock = _Failing(), ManualClock()
+    with _running(sources, Policy(ttl=600), clock=clock) as cache:
+        sources.error = error
+        first = cache.lookup(_KEY, timeout=_PATIENCE_S)
+        clock.advance(0.5)
+
         second = cache.lookup(_KEY)
 
-    assert (first.outcome, first.stamp["sources"]) == ("built", "absent")
-    assert second.outcome == "hit"
+    assert first.outcome == "built"
+    assert (second.outcome, second.reason, second.payload["call"]) == ("built", "source", 2)
 
 
-def test_a_part_named_by_no_text_is_a_failure_of_the_sources() -> None:
+def test_a_check_whose_thread_is_refused_has_failed_and_the_next_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S4, L7"""
+    refused: list[str] = []
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(_CHECKER) and len(refused) < 5:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    sources = VersionedSources()
+    with _running(sources, Policy(ttl=600)) as cache:
+        first = cache.lookup(_KEY)
+        _read_until(cache, lambda _: len(refused) == 5)
+
+        second = _read_until(cache, lambda looked: looked.outcome != "hit")
+        _read_until(cache, lambda _: cache.health().healthy)
+
+    assert first.stamp["sources"] == "unknown"
+    assert (second.reason, second.stamp["content/default"]) == ("source", 0)
+
+
+def test_a_check_that_never_comes_back_costs_its_scope_alone_and_no_read_waits_for_it() -> None:
+    """S4"""
+    sources, clock = _WatchedSources(), ManualClock()
+    with _running(sources, Policy(ttl=600), clock=clock) as cache:
+        cache.get(_KEY)
+        sources.goes_on.clear()
+        clock.advance(0.06)
+        cache.get(_KEY)
+        clock.advance(1.5)
+        _settle(cache, lambda state: any(scope.is_late for scope in state.scopes.values()))
+        sick = cache.health()
+
+        # With a clock that stands still, a read that waited for a check would wait for ever.
+        outcomes = [cache.lookup(_KEY).outcome for _ in range(20)]
+        checks = len(sources.checks)
+        sources.set_part(1)
+        sources.goes_on.set()
+        _settle(cache, lambda state: not any(scope.is_late for scope in state.scopes.values()))
+        looked = _read_until(cache, lambda looked: looked.outcome != "hit")
+
+        assert sick.failing_checks == {_KEY: "it was not back after 1 s"}
+        assert outcomes == ["hit"] * 20
+        assert checks == 2
+        assert looked.reason == "source"
+        assert cache.health().healthy
+
+
+def test_a_build_waits_a_second_for_its_own_check_and_runs_without() -> None:
+    """S4: and the next build of that scope does not wait for the one that hangs."""
+    sources = _WatchedSources()
+    sources.goes_on.clear()
+    with _running(sources, Policy(ttl=600)) as cache:
+        first = cache.lookup(_KEY, timeout=_PATIENCE_S)
+        cache.invalidate()
+        second = cache.lookup(_KEY, timeout=_PATIENCE_S)
+
+        assert [first.stamp["sources"], second.stamp["sources"]] == ["unknown", "unknown"]
+        assert len(sources.now) == 1
+        assert "hangs" in cache.health().failing_checks[_KEY]
+        sources.goes_on.set()
+
+
+@pytest.mark.parametrize("part", [{5: 1}, {"content": [1]}], ids=["no name", "no value"])
+def test_a_part_that_can_be_none_is_a_failure_of_the_sources(part: Mapping[str, Hashable]) -> None:
     """S5"""
 
     class _Odd(VersionedSources):
         def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
-            return {**super().stamp(key, held=held), 5: 1}  # type: ignore[dict-item]
+            return {**super().stamp(key, held=held), **part}
 
     with _running(_Odd(), Policy(stamp_interval=0)) as cache:
         looked = cache.lookup(_KEY)
 
-    assert looked.stamp["sources"] == "absent"
+    assert looked.stamp["sources"] == "unknown"
+
+
+def test_a_settings_version_that_fails_fails_the_check() -> None:
+    """S4, V3"""
+    sources = VersionedSources()
+
+    def version() -> Hashable:
+        raise OSError("no settings")
+
+    with _running(sources, settings_version=version) as cache:
+        cache.get(_KEY)
+
+        assert cache.health().failing_callables == {"settings_version"}
+        assert cache.health().failing_checks == {_KEY: "OSError: no settings"}
 
 
 @pytest.mark.parametrize("scope", [OSError("gone"), []])

@@ -374,7 +374,7 @@ def test_a_callable_that_cannot_list_streams_lists_none(answer: object, caplog: 
     assert [record.levelno for record in logged] == [logging.WARNING]
 
 
-def test_streams_are_listed_by_checkers_and_builders_never_in_the_mailbox() -> None:
+def test_streams_are_listed_by_checkers_never_in_the_mailbox() -> None:
     """H4"""
     names: set[str] = set()
 
@@ -385,7 +385,7 @@ def test_streams_are_listed_by_checkers_and_builders_never_in_the_mailbox() -> N
     with _running(active_stream_ids=list_streams) as gateway:
         gateway.read(_KEY, _KEY, _KEY)
 
-    assert names == {"hermes_cache.builder", "hermes_cache.checker"}
+    assert names == {"hermes_cache.checker"}
 
 
 def test_a_listed_stream_that_ended_is_active_nowhere_though_one_scope_is_read_no_more() -> None:

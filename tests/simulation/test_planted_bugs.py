@@ -137,6 +137,30 @@ def _unread_check_verifies(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(freshness, "trusted", planted)
 
 
+def _failed_check_stays_out(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "check_failed", _always(None))
+
+
+def _hanging_check_is_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ScopeState, "give_up_at_s", _always(inf))
+
+
+def _another_check_is_begun_while_one_hangs(patch: pytest.MonkeyPatch) -> None:
+    def planted(turn: Turn, scope: ScopeState) -> None:
+        turn.record(transitions.ScopeMoved(replace(scope, asked_s=None)))
+
+    patch.setattr(decide, "give_up_check", planted)
+
+
+def _failed_checks_are_repeated_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(checking, "_earliest_s", _always(-inf))
+
+
+def _build_without_a_check_takes_the_last(patch: pytest.MonkeyPatch) -> None:
+    differs = freshness._differs
+    patch.setattr(freshness, "_differs", lambda check, own: not own.is_failed and differs(check, own))
+
+
 def _expired_streams_stay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Streams, "without_expired", lambda streams, _now_s: streams)
 
@@ -294,6 +318,8 @@ _PLANTS: tuple[Plant, ...] = (
     _leftovers_are_not_queued_again, _build_is_run_twice, _refresh_forgets_the_build_under_way,
     _abandoned_place_is_not_filled, _hanging_build_is_forgotten, _builds_are_never_abandoned, _too_many_may_hang,
     _late_result_is_stored, _older_check_replaces_a_newer,
+    _failed_check_stays_out, _hanging_check_is_waited_for, _another_check_is_begun_while_one_hangs,
+    _failed_checks_are_repeated_at_once, _build_without_a_check_takes_the_last,
     _moved_sources_pass, _old_check_is_trusted, _fresh_read_trusts_an_old_check, _unread_check_verifies,
     _expired_streams_stay, _stop_is_not_final, _streams_move_no_marker, _reads_forget_streams_that_moved,
     _all_profiles_are_not_outdated, _history_is_forgotten, _every_event_touches_all,

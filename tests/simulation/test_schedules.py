@@ -17,7 +17,7 @@ _OUTCOMES = ("hit", "stale", "built", "waited", "outdated")
 _ERRORS = ("BuildError", "BuildTimeoutError", "LookupTimeoutError", "CacheBusyError", "CacheStoppedError")
 _HAPPENINGS = (
     "overtaken", "late", "left", "Abandon", "BuildFailed", "BuildDiscarded", "EntryEvicted", "EntryInvalidated",
-    "TakeCheck", "TellSourceChanged",
+    "TakeCheck", "TellSourceChanged", "check fails", "check hangs",
 )  # fmt: skip
 _TRACES = """
 from hermes_cache.testing.simulation import Simulation

@@ -89,6 +89,7 @@ def test_health_is_bad_where_no_list_can_be_given(
         "running": running,
         "healthy": running and not failing,
         "failing": {str(KEY): reason for reason in failures.values()},
+        "failing_checks": {},
         "failing_callables": ["live_sessions"],
         "abandoned": 1,
         "journal_lag_s": None,

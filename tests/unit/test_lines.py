@@ -1,0 +1,112 @@
+"""Calls of foreign code on threads of the cache's own (S4, R6)."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from hermes_cache.actors.lines import Lines
+
+_PATIENCE_S = 5.0
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    lines = Lines("hermes_cache.test_line", 4)
+    yield lines
+    assert lines.stop(_PATIENCE_S)
+
+
+def test_calls_of_one_name_come_one_after_the_other(lines: Lines) -> None:
+    """S4"""
+    at_once, most = 0, 0
+
+    def call() -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        at_once -= 1
+
+    calls = [lines.call("one", call) for _ in range(100)]
+
+    assert all(call.wait(_PATIENCE_S) for call in calls)
+    assert most == 1
+
+
+def test_many_threads_may_wait_for_one_call(lines: Lines) -> None:
+    """R6"""
+    goes_on = threading.Event()
+    call = lines.call("one", lambda: goes_on.wait(_PATIENCE_S))
+    waited: list[bool] = []
+    waiting = [threading.Thread(target=lambda: waited.append(call.wait(_PATIENCE_S))) for _ in range(5)]
+    for thread in waiting:
+        thread.start()
+
+    assert not call.wait(0.0)
+    goes_on.set()
+    for thread in waiting:
+        thread.join(_PATIENCE_S)
+    assert waited == [True] * 5
+    assert call.result()
+
+
+def test_what_a_call_raises_is_raised_where_the_result_is_wanted(lines: Lines) -> None:
+    """S4"""
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    call = lines.call("one", leave)
+    call.wait(_PATIENCE_S)
+
+    with pytest.raises(SystemExit):
+        call.result()
+
+
+def test_half_of_the_threads_may_hang_and_names_that_answer_are_served(lines: Lines) -> None:
+    """S4"""
+    goes_on, began = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> None:
+        began.release()
+        goes_on.wait(2 * _PATIENCE_S)
+
+    first = lines.call("hangs", hang)
+    began.acquire(timeout=_PATIENCE_S)
+    served = [lines.call("answers", int).wait(_PATIENCE_S)]
+    others = [lines.call(f"hangs {number}", hang) for number in range(5)]
+    began.acquire(timeout=_PATIENCE_S)
+    served += [lines.call("answers", int).wait(_PATIENCE_S) for _ in range(5)]
+
+    assert served == [True] * 6
+    assert not began.acquire(blocking=False)
+    goes_on.set()
+    assert all(call.wait(_PATIENCE_S) for call in (first, *others))
+
+
+def test_a_call_that_nobody_wants_is_not_begun(lines: Lines) -> None:
+    """S4"""
+    goes_on, called = threading.Event(), []
+    first = lines.call("one", lambda: goes_on.wait(_PATIENCE_S))
+    second = lines.call("one", lambda: called.append("second"))
+
+    lines.give_up(second)
+    goes_on.set()
+
+    assert first.wait(_PATIENCE_S)
+    assert second.wait(_PATIENCE_S)
+    assert called == []
+
+
+def test_a_refused_thread_leaves_nothing_behind(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L7"""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            lines.call("one", int)
+
+    assert lines.call("one", int).wait(_PATIENCE_S)
