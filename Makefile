@@ -7,7 +7,7 @@ OTHERS := 3.13:test 3.12:test-quick
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := check
-.PHONY: check demo fmt lint types imports test long examples bench dev test-quick test-others clean
+.PHONY: check demo fmt lint types imports test long examples bench bench-compare dev test-quick test-others clean
 
 check: lint types imports test ## Everything that a change must pass
 
@@ -43,6 +43,9 @@ bench: $(VENV)/.bench ## Every budget, measured, as one table; ARGS=--record wri
 	@$(BIN)/pytest --quiet --benchmark-enable --benchmark-quiet -p no:randomly tests/benchmarks $(ARGS)
 
 dev: $(VENV)/.dev
+
+bench-compare: $(VENV)/.bench ## This tree against another commit, in turns, as one table; BASE=COMMIT, ARGS="-k hit"
+	@PYTHONPATH=. $(BIN)/python -m tests.benchmarks.compare $(BASE) $(ARGS)
 
 test-quick: $(VENV)/.dev ## The part of the suite that takes seconds
 	@$(BIN)/pytest --quiet -n 2 -m "not long" tests/unit tests/property

@@ -20,6 +20,8 @@ from tests.benchmarks.timing import Benchmark, percentile, run_once, side_by_sid
 from tests.integration import journal_acts as acts
 from tests.integration.journal_members import WAIT_S, Inside, Member, inside
 
+pytestmark = pytest.mark.long
+
 _EVENTS = 1_000
 _READS = 10_000
 _KEY = SessionListKey()

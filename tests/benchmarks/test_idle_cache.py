@@ -47,6 +47,7 @@ def test_an_idle_cache(benchmark: Benchmark, record: Callable[[Figure], None], t
 
 
 @pytest.mark.skipif(not _TASKS.is_dir(), reason="only Linux counts wake-ups by thread")
+@pytest.mark.long
 @pytest.mark.parametrize("listens", [False, True])
 def test_an_idle_cache_with_a_journal(
     benchmark: Benchmark, record: Callable[[Figure], None], tmp_path: Path, *, listens: bool

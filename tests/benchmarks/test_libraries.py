@@ -18,6 +18,8 @@ from tests.benchmarks.libraries import THREADED, Cashews
 from tests.benchmarks.rows import made_payload
 from tests.benchmarks.timing import Benchmark, run_once, side_by_side
 
+pytestmark = pytest.mark.long
+
 _KEY = SessionListKey()
 _READERS = 200
 _BUILD_S = 0.2

@@ -16,6 +16,8 @@ from hermes_cache.hermes.sample import make_sample_home
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.timing import Benchmark, run_once
 
+pytestmark = pytest.mark.long
+
 _MEASURE = """
 import gc, sys, tracemalloc
 from hermes_cache import Bus, HermesHome, Policy, SessionListCache, SessionListKey

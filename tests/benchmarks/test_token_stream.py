@@ -23,6 +23,8 @@ from tests.benchmarks.lock_cache import LockCache, stamp_of_home
 from tests.benchmarks.timing import Benchmark
 from tests.benchmarks.tokens import compared, record_streams
 
+pytestmark = pytest.mark.long
+
 _KEY = SessionListKey(show_cli=True, show_cron=True, show_previous_messaging=True)
 _TABS = 10
 _POLL_S = 0.5

@@ -19,6 +19,8 @@ from tests.benchmarks.tokens import compared, record_streams
 from tests.integration import journal_acts as acts
 from tests.integration.journal_members import Member
 
+pytestmark = pytest.mark.long
+
 _ROUNDS = 10
 _SPAN_S = 2.0
 _PAUSE_S = 0.015

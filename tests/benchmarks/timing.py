@@ -1,7 +1,9 @@
 """Times ways of doing one thing beside one another."""
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import Protocol
 
@@ -62,3 +64,21 @@ def side_by_side(
 def run_once(benchmark: Benchmark, run: Callable[[], object]) -> None:
     """Run what takes its own measures."""
     benchmark.pedantic(run, rounds=1)
+
+
+@contextmanager
+def busy_thread() -> Iterator[None]:
+    """Have one thread compute without a pause meanwhile, as one that streams a turn may."""
+    stop = threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set():
+            sum(range(1_000))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
