@@ -15,16 +15,23 @@ from hermes_cache.errors import (
     LookupTimeoutError,
 )
 
+_KEPT_BOUNDS = 2
+"""What is kept for waiting readers may fill `max_bytes` so many times, what is held included (R4)."""
+
 _FAILURES_THAT_SLOW = 2
 _LEAST_PAUSE_S = 0.2
 """After two failures in a row even an invalidation brings the next attempt no closer than this (R7)."""
 
 
 def stale_for(state: State, waiter: Waiter) -> Entry | None:
-    """Give the stale payload that a read may get: none where it insists, or an invalidation came before it."""
-    entry = state.entry_of(waiter.read.target)
-    allowed = entry is not None and not waiter.read.strict and entry.version >= waiter.version
-    return entry if allowed else None
+    """Give the stale payload that a read may get: none if it insists, or if an invalidation came before it.
+
+    One that was evicted while the read waits is kept for it (R4).
+    """
+    if waiter.read.strict:
+        return None
+    held = state.entry_of(waiter.read.target)
+    return held if held is not None and held.version >= waiter.version else waiter.kept
 
 
 def answer_stale(turn: Turn, waiter: Waiter, entry: Entry, reason: Reason) -> None:
@@ -56,6 +63,11 @@ def answer_expired(turn: Turn, waiter: Waiter) -> None:
         return
     reason = f"a reader waited {policy.build_timeout:g} s, Policy.build_timeout, for its build"
     answer_instead(turn, waiter, BuildTimeoutError(read.target.key, reason))
+
+
+def too_much_is_kept(turn: Turn) -> bool:
+    """Say whether so much is held that nobody may wait who can fall back to a payload (R4)."""
+    return turn.state.held_bytes > _KEPT_BOUNDS * turn.policy.max_bytes
 
 
 def has_room(turn: Turn) -> bool:

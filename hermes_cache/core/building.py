@@ -161,7 +161,8 @@ def _discard_late(turn: Turn, message: Built) -> None:
     turn.record(Returned(message.build.id))
     turn.do(Tell(BuildDiscarded(message.build.target.key, message.build.id, None)))
     held = turn.state.entry_of(message.build.target)
-    if held is None or held.content is not message.content:
+    is_held = held is not None and held.content is message.content
+    if not is_held and message.build.id not in turn.state.kept:
         turn.do(Release(message.content))
 
 

@@ -14,7 +14,9 @@ from hermes_cache.core.answering import (
     answer_instead,
     answer_stale,
     has_room,
+    stale_for,
     standing_failure,
+    too_much_is_kept,
 )
 from hermes_cache.core.building import request_build
 from hermes_cache.core.checking import is_awaited_in_vain, want_check
@@ -41,7 +43,7 @@ def serve(turn: Turn, waiter: Waiter) -> None:
     verdict = judge(turn.state, turn.policy, waiter.read, turn.now_s, check_by_s=waiter.check_by_s)
     entry = turn.state.entry_of(waiter.read.target)
     if entry is None:
-        _await_build(turn, replace(waiter, reason="miss"))
+        _serve_missing(turn, waiter)
     elif verdict is Verdict.FRESH:
         if turn.policy.stamp_interval > 0:
             want_check(turn, waiter.read.target)
@@ -69,6 +71,14 @@ def _reason(verdict: Verdict) -> Reason:
     if verdict is Verdict.OUTDATED:
         return "event"
     return "age" if verdict is Verdict.AGED else "source"
+
+
+def _serve_missing(turn: Turn, waiter: Waiter) -> None:
+    if waiter.kept is None:
+        _await_build(turn, replace(waiter, reason="miss"))
+        return
+    # It was evicted while the read waited for a check: what is not known to be current counts as moved.
+    _serve_stale(turn, replace(waiter, reason="source"), waiter.kept)
 
 
 def _await_check(turn: Turn, waiter: Waiter) -> None:
@@ -108,11 +118,12 @@ def _serve_stale(turn: Turn, waiter: Waiter, entry: Entry) -> None:
     reason = waiter.reason or "source"
     refreshing = _refresh(turn, waiter, reason)
     wait_s = turn.policy.follower_wait if joins else turn.policy.owner_wait
-    if reason == "age" or not refreshing or entry.build_s > wait_s or not has_room(turn):
+    at_once = reason == "age" or not refreshing or entry.build_s > wait_s
+    if at_once or too_much_is_kept(turn) or not has_room(turn):
         answer_stale(turn, waiter, entry, reason)
         return
     outcome = replace(waiter, awaits="build", outcome="waited" if joins else "built")
-    _wait(turn, outcome, until_s=turn.now_s + wait_s)
+    _wait(turn, outcome, until_s=min(turn.now_s + wait_s, waiter.read.began_s + turn.policy.build_timeout))
 
 
 def _serve_any(turn: Turn, waiter: Waiter, entry: Entry, verdict: Verdict) -> None:
@@ -146,4 +157,4 @@ def _wait(turn: Turn, waiter: Waiter, *, until_s: float) -> None:
     if waiter.read.timeout_s <= 0:
         answer_expired(turn, waiter)
         return
-    turn.wait(waiter, until_s=until_s)
+    turn.wait(replace(waiter, kept=stale_for(turn.state, waiter)), until_s=until_s)

@@ -102,6 +102,7 @@ class Waiter:
         reason: Why it was no hit.
         outcome: What it will have been, once a build answers it.
         overtaken_by: The event that overtook a build which it waited for.
+        kept: The stale payload that it may fall back to, whatever is evicted meanwhile (R4).
     """
 
     read: Read
@@ -113,6 +114,20 @@ class Waiter:
     reason: Reason | None = None
     outcome: Literal["built", "waited"] = "waited"
     overtaken_by: EventId | None = None
+    kept: Entry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry that waiting readers may fall back to (R4).
+
+    Attributes:
+        entry: The entry; it may have been evicted.
+        readers: How many they are.
+    """
+
+    entry: Entry
+    readers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +270,7 @@ class State:
         last_build: The last build id given.
         waiters: The reads that wait, by key.
         waiting: How many they are.
+        kept: The entries that they may fall back to, by build id.
         failures: The failures that no success has ended, by key.
         scopes: What is known of each scope.
         told: When subscribers last heard of each profile's rows.
@@ -277,6 +293,7 @@ class State:
     last_build: int = 0
     waiters: Mapping[SessionListKey, tuple[Waiter, ...]] = field(default_factory=dict)
     waiting: int = 0
+    kept: Mapping[int, Kept] = field(default_factory=dict)
     failures: Mapping[SessionListKey, Failure] = field(default_factory=dict)
     scopes: Mapping[Hashable, ScopeState] = field(default_factory=dict)
     told: Mapping[str | None, Told] = field(default_factory=dict)
@@ -293,6 +310,10 @@ class State:
     def entry_of(self, target: Target) -> Entry | None:
         """Give what is held for a key."""
         return self.entries.get(target.key)
+
+    def is_kept(self, entry: Entry) -> bool:
+        """Say whether an entry is held, or a waiting reader may fall back to it."""
+        return entry.build_id in self.kept or self.entries.get(entry.target.key) is entry
 
     def check_of(self, target: Target) -> Check | None:
         """Give the last check of a key's scope."""

@@ -6,6 +6,7 @@ Source: rules P4, B4, E6, E9.
 from dataclasses import replace
 from typing import Final, Literal
 
+from hermes_cache.core.answering import answer_stale, too_much_is_kept
 from hermes_cache.core.effects import Release, Tell, TellSourceChanged
 from hermes_cache.core.events import EventId
 from hermes_cache.core.keys import SessionListKey
@@ -36,8 +37,7 @@ def store(turn: Turn, entry: Entry, message: Built, *, overtaken_by: EventId | N
     turn.record(Stored(entry))
     turn.do(Tell(EntryStored(key, entry.version, size_bytes)))
     if replaced:
-        turn.record(Measured(max(0, turn.state.held_bytes - replaced.content.size_bytes)))
-        turn.do(Release(replaced.content))
+        turn.let_go(replaced)
     _evict(turn, message.recency, keep=key)
     for profile in sorted(message.moved, key=str):
         _tell_moved(turn, profile)
@@ -87,8 +87,9 @@ def _evict(turn: Turn, recency: Recency, *, keep: SessionListKey | None) -> None
     for key in (*unused, *oldest_first):
         bound = _bound_reached(turn)
         if bound is None:
-            return
+            break
         _drop(turn, key, bound)
+    _answer_those_kept_for(turn)
 
 
 def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
@@ -98,8 +99,21 @@ def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
 
 
 def _drop(turn: Turn, key: SessionListKey, bound: Literal["entries", "bytes"]) -> None:
-    content = turn.state.entries[key].content
+    entry = turn.state.entries[key]
     turn.record(Evicted(key))
-    turn.record(Measured(max(0, turn.state.held_bytes - content.size_bytes)))
     turn.do(Tell(EntryEvicted(key, bound)))
-    turn.do(Release(content))
+    turn.let_go(entry)
+
+
+def _answer_those_kept_for(turn: Turn) -> None:
+    """If too much is kept for waiting readers, give them at once what is not held any more (R4)."""
+    if not too_much_is_kept(turn):
+        return
+    for kept in list(turn.state.kept.values()):
+        target = kept.entry.target
+        if turn.state.entry_of(target) is kept.entry:
+            continue
+        waiting = [each for each in turn.state.waiters.get(target.key, ()) if each.kept is kept.entry]
+        turn.dismiss(waiting)
+        for waiter in waiting:
+            answer_stale(turn, waiter, kept.entry, waiter.reason or "source")

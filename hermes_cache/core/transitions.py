@@ -4,8 +4,10 @@ Only these make new state; `fold` of all that a cache went through gives the sta
 judgement: whether something may happen is decided before, in `decide`.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import inf
 from typing import Final, Protocol, TypeVar
 
@@ -19,7 +21,7 @@ from hermes_cache.core.events import (
 from hermes_cache.core.history import PastBuild, Touch, with_build
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Build, Entry, Failure, ScopeState, State, Target, Told, Waiter
+from hermes_cache.core.state import Build, Entry, Failure, Kept, ScopeState, State, Target, Told, Waiter
 from hermes_cache.core.versions import Versions
 
 _MAX_FAILURES: Final = 1_024
@@ -112,7 +114,8 @@ class Waited:
         key = self.waiter.read.target.key
         waiters = {**state.waiters, key: (*state.waiters.get(key, ()), self.waiter)}
         wake_at_s = min(state.wake_at_s, self.waiter.until_s)
-        return replace(state, waiters=waiters, waiting=state.waiting + 1, wake_at_s=wake_at_s)
+        kept = _kept(state.kept, self.waiter.kept, 1)
+        return replace(state, waiters=waiters, waiting=state.waiting + 1, kept=kept, wake_at_s=wake_at_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,9 @@ class Left:
         before = state.waiters.get(self.key, ())
         after = tuple([waiter for waiter in before if waiter not in self.left])
         waiters = _with(state.waiters, self.key, after) if after else _without(state.waiters, self.key)
-        return replace(state, waiters=waiters, waiting=state.waiting - len(before) + len(after))
+        left = Counter(waiter.kept for waiter in self.left)
+        kept = reduce(lambda kept, entry: _kept(kept, entry, -left[entry]), left, state.kept)
+        return replace(state, waiters=waiters, waiting=state.waiting - len(before) + len(after), kept=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +315,14 @@ def scope_of(state: State, target: Target) -> ScopeState:
 def newer(check: Check, than: Check | None) -> bool:
     """Say whether a check began after another (B3)."""
     return than is None or check.began_s > than.began_s
+
+
+def _kept(kept: Mapping[int, Kept], entry: Entry | None, more: int) -> Mapping[int, Kept]:
+    if entry is None:
+        return kept
+    known = kept.get(entry.build_id)
+    readers = (known.readers if known else 0) + more
+    return _with(kept, entry.build_id, Kept(entry, readers)) if readers else _without(kept, entry.build_id)
 
 
 def _overtaken(state: State, versions: Versions, event: AppliedEvent) -> Mapping[SessionListKey, Build]:

@@ -4,13 +4,13 @@ What is decided is folded at once, so that later decisions of the same turn see 
 gathered. Nothing outside changes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from hermes_cache.core.effects import Answer, Effect, Served
+from hermes_cache.core.effects import Answer, Effect, Release, Served
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.state import Read, State, Waiter
-from hermes_cache.core.transitions import Left, Transition, Waited
+from hermes_cache.core.state import Entry, Read, State, Waiter
+from hermes_cache.core.transitions import Left, Measured, Transition, Waited
 from hermes_cache.errors import HermesCacheError
 
 
@@ -37,6 +37,8 @@ class Turn:
     now_s: float
     transitions: list[Transition]
     effects: list[Effect]
+    loose: dict[int, Entry] = field(default_factory=dict)
+    """What was evicted, or lost a reader that might fall back to it: the end of the turn lets it go."""
 
     @classmethod
     def over(cls, state: State, policy: Policy, now_s: float) -> "Turn":
@@ -65,7 +67,22 @@ class Turn:
         """Let reads of one key wait no more."""
         if waiters:
             self.record(Left(waiters[0].read.target.key, frozenset(waiters)))
+            self.loose.update({waiter.kept.build_id: waiter.kept for waiter in waiters if waiter.kept})
+
+    def let_go(self, entry: Entry) -> None:
+        """Let go of an entry that is not held any more, once no waiting reader may fall back to it (R4)."""
+        if entry.build_id in self.state.kept or entry.build_id in self.loose:
+            self.loose[entry.build_id] = entry
+        else:
+            self._release(entry)
 
     def decision(self) -> Decision:
         """End the turn."""
+        for entry in self.loose.values():
+            if not self.state.is_kept(entry):
+                self._release(entry)
         return Decision(self.state, tuple(self.transitions), tuple(self.effects))
+
+    def _release(self, entry: Entry) -> None:
+        self.record(Measured(max(0, self.state.held_bytes - entry.content.size_bytes)))
+        self.do(Release(entry.content))

@@ -26,12 +26,10 @@ class StepLaws:
 
     Attributes:
         made: What each build made, by build id.
-        evictions: How often each key was evicted.
     """
 
     def __init__(self, policy: Policy, world: World) -> None:
         self.made: dict[int, Made] = {}
-        self.evictions: Counter[SessionListKey] = Counter()
         self._policy = policy
         self._world = world
 
@@ -45,8 +43,10 @@ class StepLaws:
                 if entry is not old:
                     yield from self._of_stored(entry, old, before, message, now_s)
             yield from self._of_evictions(before, message, decision)
-        if after.waiters is not before.waiters or after.builds is not before.builds:
-            yield from _of_waiters(after, now_s)
+        if isinstance(message, Weighed) and after.held_bytes > 2 * self._policy.max_bytes:
+            evicted = [each for each in after.kept.values() if after.entry_of(each.entry.target) is not each.entry]
+            yield not evicted, "R4: more than twice max_bytes is kept for readers that wait"
+        yield from _of_waiters(before, after, now_s)
         # A stopped cache has no timer, so its streams do not expire any more.
         if isinstance(message, Publish) and not after.stopped:
             yield from self._of_history(after, now_s)
@@ -95,7 +95,6 @@ class StepLaws:
         after = decision.state
         notices = [effect.notice for effect in decision.effects if isinstance(effect, Tell)]
         evicted = {notice.key: notice.reason for notice in notices if isinstance(notice, EntryEvicted)}
-        self.evictions.update(list(evicted))
         gone = before.entries.keys() - after.entries.keys()
         yield gone <= evicted.keys(), "E6: an entry went and nobody was told"
         if not isinstance(message, Built | Weighed) or not evicted:
@@ -130,8 +129,13 @@ class StepLaws:
         yield not (idle and passed_over), "B5: a build that nobody waits for went first"
 
 
-def _of_waiters(state: State, now_s: float) -> Laws:
+def _of_waiters(before: State, state: State, now_s: float) -> Laws:
+    if state.waiters is before.waiters and state.builds is before.builds:
+        return
     yield state.waiting == sum(map(len, state.waiters.values())), "I9: those who wait are miscounted"
+    kept = Counter(each.kept.build_id for waiters in state.waiters.values() for each in waiters if each.kept)
+    counted = {build_id: each.readers for build_id, each in state.kept.items()}
+    yield counted == kept, "R4: what is kept for waiting readers is miscounted"
     for key, waiters in state.waiters.items():
         yield bool(waiters), "I9: nobody waits for a key, and yet it is remembered"
         for waiter in waiters:

@@ -81,26 +81,36 @@ def draw_faults(random: Random) -> Faults:
 def draw_policy(random: Random) -> Policy:
     """Draw bounds, often so tight that they are reached."""
     pick = random.choice
+    build_timeout = pick((2.0, 5.0))
     return Policy(
         ttl=pick((0.0, 0.5, 2.5)),
-        owner_wait=pick((0.0, 1.0)),
+        owner_wait=pick((0.0, 1.0, build_timeout)),
+        follower_wait=pick((0.1, 0.1, build_timeout)),
         pool_size=pick((1, 2, 4)),
         max_queue=pick((1, 3, 256)),
         max_waiters=pick((2, 10_000, 10_000)),
         max_entries=pick((1, 3, 64, 64)),
-        max_bytes=pick((600, 2_000, 2**28, 2**28)),
+        max_bytes=pick((300, 600, 2_000, 2**28, 2**28)),
         max_abandoned=pick((1, 8)),
         max_build_duty=pick((0.2, 0.5, 1.0)),
         duty_window=pick((1.0, 10.0)),
         retry_delay=pick((0.1, 1.0)),
-        build_timeout=pick((2.0, 5.0)),
+        build_timeout=build_timeout,
         stamp_interval=pick((0.0, 0.05, 0.05)),
         stream_lease=pick((3.0, 900.0)),
     )
 
 
-def targets(*, watched: bool) -> list[Target]:
-    """Give the views that are read: two of each profile, which share a scope, and one of all profiles."""
-    keys = [SessionListKey(profile, show_cron=flag) for profile in PROFILES for flag in (False, True)]
-    keys.append(SessionListKey(all_profiles=True))
+def targets(*, pages: int, watched: bool) -> list[Target]:
+    """Give the views that are read.
+
+    Args:
+        pages: How many pages of each: of two views of each profile, which share a scope, and of one of all profiles.
+        watched: Whether there are sources.
+    """
+    keys: list[SessionListKey] = []
+    for page in range(pages):
+        both = [(profile, flag) for profile in PROFILES for flag in (False, True)]
+        keys += [SessionListKey(profile, show_cron=flag, archived_offset=page) for profile, flag in both]
+        keys.append(SessionListKey(all_profiles=True, archived_offset=page))
     return [Target(key, (reach_of(key),), reach_of(key), watched) for key in keys]

@@ -12,7 +12,14 @@ from hermes_cache.core.effects import Served
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Entry, Read, Target
-from hermes_cache.errors import CacheStoppedError, HermesCacheError
+from hermes_cache.errors import (
+    BuildError,
+    BuildTimeoutError,
+    CacheBusyError,
+    CacheStoppedError,
+    HermesCacheError,
+    LookupTimeoutError,
+)
 from hermes_cache.testing.simulated_world import LISTED, Seen, World
 
 Laws: TypeAlias = Iterator[tuple[bool, str]]
@@ -52,7 +59,6 @@ class Reader:
         seen: What there was when it began.
         is_held: Whether anything was held for its key then.
         is_held_valid: Whether that was not outdated.
-        evictions: How often its key had been evicted then.
         builds: How many builds of its key began while it waited for one.
         is_over: Whether it was answered, or left.
     """
@@ -61,9 +67,27 @@ class Reader:
     seen: Seen
     is_held: bool
     is_held_valid: bool
-    evictions: int
     builds: int = 0
     is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InTheWay:
+    """What could stand in the way of a payload at one moment.
+
+    Attributes:
+        failed: The key's last build failed.
+        timed_out: It was abandoned for its length.
+        hangs: So many builds hang that none starts.
+        crowded: As many readers wait as may.
+        queue_full: All places are taken, and as many builds queue as may.
+    """
+
+    failed: bool
+    timed_out: bool
+    hangs: bool
+    crowded: bool
+    queue_full: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +101,7 @@ class Moment:
         late_s: How late timers may be.
         check: The last check of its scope, of those that came back with something.
         is_failing: Whether a later one failed.
-        evictions: How often the reader's key has been evicted.
+        in_the_way: What could stand in the way.
         stopped: Whether the cache was stopped.
     """
 
@@ -87,7 +111,7 @@ class Moment:
     late_s: float
     check: Check | None
     is_failing: bool
-    evictions: int
+    in_the_way: InTheWay
     stopped: bool
 
 
@@ -97,6 +121,7 @@ def laws_of_answer(reader: Reader, answer: Served | HermesCacheError, made: Made
     yield from _of_time(reader, moment)
     yield isinstance(answer, CacheStoppedError) == moment.stopped, "L1: stopped and told so are not the same"
     if isinstance(answer, HermesCacheError):
+        yield from _of_error(reader, answer, moment)
         return
     entry = answer.entry
     yield made is not None and made.content is entry.content, "I13: a payload is not what its build made"
@@ -116,10 +141,7 @@ def _of_time(reader: Reader, moment: Moment) -> Laws:
     read, policy = reader.read, moment.policy
     waited_s = moment.now_s - read.began_s - moment.late_s - SLACK_S
     yield waited_s <= min(read.timeout_s, policy.build_timeout), "I4: a reader was answered after its deadline"
-    untouched = (
-        moment.evictions == reader.evictions
-        and moment.world.seen(read.target.reach).invalidations == reader.seen.invalidations
-    )
+    untouched = moment.world.seen(read.target.reach).invalidations == reader.seen.invalidations
     longest_s = max(policy.owner_wait, policy.follower_wait)
     if read.freshness == "default" and reader.is_held_valid and untouched:
         # It waits for a check, then for a build: two timers, and each may be late.
@@ -129,6 +151,28 @@ def _of_time(reader: Reader, moment: Moment) -> Laws:
         )
     if read.freshness == "any" and reader.is_held:
         yield waited_s <= 0, "R8: a read that takes anything waited though something is held"
+
+
+def _of_error(reader: Reader, error: HermesCacheError, moment: Moment) -> Laws:
+    """Give the laws of an answer that is an error: it must be true at this moment (I17)."""
+    if isinstance(error, CacheStoppedError):
+        return
+    read, policy, in_the_way = reader.read, moment.policy, moment.in_the_way
+    yield not reader.is_held_valid, "I17: an error though a payload was held that may stand in"
+    waited_s = moment.now_s - read.began_s + SLACK_S
+    match error:
+        case LookupTimeoutError():
+            yield waited_s >= read.timeout_s, "I17: a reader's own bound ended before its time"
+        case BuildTimeoutError():
+            warranted = in_the_way.timed_out or waited_s >= policy.build_timeout
+            yield warranted, "I17: a build is said to have timed out that did not"
+        case BuildError():
+            yield in_the_way.failed or in_the_way.hangs, "I17: a build is said to have failed that did not"
+        case CacheBusyError():
+            is_full = in_the_way.crowded if error.what == "max_waiters" else in_the_way.queue_full
+            yield is_full, "I17: the cache is said to be busy and is not"
+        case _:
+            yield False, f"I17: nobody expects {type(error).__name__}"
 
 
 def _of_invalidations(reader: Reader, served: Served, made: Made) -> Laws:

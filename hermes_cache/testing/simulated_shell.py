@@ -25,7 +25,7 @@ from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.testing.simulated_laws import StepLaws
 from hermes_cache.testing.simulated_plan import TimeLine, draw_faults, draw_policy
-from hermes_cache.testing.simulated_reads import Laws, Made, Moment, Reader, laws_of_answer
+from hermes_cache.testing.simulated_reads import InTheWay, Laws, Made, Moment, Reader, laws_of_answer
 from hermes_cache.testing.simulated_timing import TimingLaws
 from hermes_cache.testing.simulated_world import PROFILES, World, weigh
 
@@ -63,7 +63,7 @@ class Shell:
         self.policy = draw_policy(self._chance)
         self.faults = draw_faults(self._chance)
         self.world = World()
-        self.state = State()
+        self.state = self._before = State()
         self.seen: Counter[str] = Counter()
         self.trace = 0
         self._seed = seed
@@ -91,7 +91,8 @@ class Shell:
 
     def take(self, message: Message) -> None:
         """Let the core decide on a message, and run what it asks for."""
-        before, now_s = self.state, self.now_s
+        self._before = before = self.state
+        now_s = self.now_s
         self.world.expire(now_s)
         decision = decide(before, message, now_s, self.policy)
         self.state = after = decision.state
@@ -112,8 +113,7 @@ class Shell:
             self._check_at_once(target, self.state.streams)
         entry, seen = self.state.entry_of(target), self.world.seen(target.reach)
         valid = entry is not None and self._laws.made[entry.build_id].noted.invalidations == seen.invalidations
-        evictions = self._laws.evictions[target.key]
-        self._readers.append(Reader(read, seen, entry is not None, valid and not read.strict, evictions))
+        self._readers.append(Reader(read, seen, entry is not None, valid and not read.strict))
         self._pending += 1
         self._read_scopes.add(target.scope)
         self.take(read)
@@ -179,11 +179,13 @@ class Shell:
         answer, reader = effect.answer, self._readers[int(str(effect.reader))]
         target = reader.read.target
         check = self._timing.checks.get(target.scope)
-        late_s, evictions = self.faults.late_s, self._laws.evictions[target.key]
+        in_the_way, late_s = self._in_the_way(target), self.faults.late_s
         failing = self._timing.is_failing(target.scope, self.now_s)
-        moment = Moment(self.now_s, self.policy, self.world, late_s, check, failing, evictions, self.state.stopped)
+        moment = Moment(self.now_s, self.policy, self.world, late_s, check, failing, in_the_way, self.state.stopped)
         made = self._laws.made.get(answer.entry.build_id) if isinstance(answer, Served) else None
         self._demand(laws_of_answer(reader, answer, made, moment))
+        gone = isinstance(answer, Served) and id(answer.entry.content) not in self._contents
+        self._demand([(not gone, "R4: a payload was let go while a reader could still get it")])
         reader.is_over = True
         self._pending -= 1
         if isinstance(answer, HermesCacheError):
@@ -192,6 +194,18 @@ class Shell:
         self.seen[answer.outcome] += 1
         self._used.pop(target.key, None)
         self._used[target.key] = self.seen["steps"]
+
+    def _in_the_way(self, target: Target) -> InTheWay:
+        """Tell what could stand in the way before this step or after it."""
+        policy, steps = self.policy, (self._before, self.state)
+        failed, timed_out = self._timing.failed(target.key)
+        return InTheWay(
+            failed=failed,
+            timed_out=timed_out,
+            hangs=any(len(state.abandoned) >= policy.max_abandoned for state in steps),
+            crowded=any(state.waiting >= policy.max_waiters for state in steps),
+            queue_full=any(len(state.queue) >= policy.max_queue for state in steps),
+        )
 
     # Checks.
 

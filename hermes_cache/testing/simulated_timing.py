@@ -34,6 +34,7 @@ class _Failures:
     at_s: float
     noted: Seen
     check: Check | None
+    timed_out: bool
 
 
 class TimingLaws:
@@ -86,6 +87,11 @@ class TimingLaws:
         """Say whether the last check of a scope failed, or the one that is out has by now."""
         return scope in self._failed_s or now_s - self._checking.get(scope, inf) > _CHECK_TIMEOUT_S - SLACK_S
 
+    def failed(self, key: SessionListKey) -> tuple[bool, bool]:
+        """Say whether the last build of a key failed, and whether that was for its length."""
+        last = self._failures.get(key)
+        return last is not None, last is not None and last.timed_out
+
     def of_rest(self) -> Laws:
         """Give the laws of a cache that is at rest."""
         late = [profile for profile, at_s in self._moved_at_s.items() if self._told_at_s.get(profile, -inf) < at_s]
@@ -129,7 +135,7 @@ class TimingLaws:
             if isinstance(message, Built) and ended == build.id:
                 self._failures.pop(build.target.key, None)
             elif ended == build.id or build.id in after.abandoned:
-                self._note_failure(build, now_s)
+                self._note_failure(build, now_s, timed_out=ended != build.id)
 
     def _note_refreshed(self, scope: Hashable, before: State, left: set[int], now_s: float) -> None:
         """Begin the pause with the end of the last build of a refresh (B9)."""
@@ -140,11 +146,11 @@ class TimingLaws:
         pause_until_s = now_s + self._policy.duty_pause_s(now_s - began_s)
         self._pause_until_s[scope] = max(self._pause_until_s[scope], pause_until_s)
 
-    def _note_failure(self, build: Build, now_s: float) -> None:
+    def _note_failure(self, build: Build, now_s: float, *, timed_out: bool) -> None:
         last = self._failures.get(build.target.key)
         count = last.count + 1 if last else 1
         check = self.checks.get(build.target.scope)
-        self._failures[build.target.key] = _Failures(count, now_s, self.noted[build.id], check)
+        self._failures[build.target.key] = _Failures(count, now_s, self.noted[build.id], check, timed_out)
 
     def _of_queued(self, build: Build, before: State, now_s: float) -> Laws:
         failures = self._failures.get(build.target.key)

@@ -38,7 +38,8 @@ class Simulation:
     def __init__(self, seed: int, *, acts: int = 300) -> None:
         self._users = Random(f"users of {seed}")  # noqa: S311 - a schedule, no secret
         self._shell = Shell(seed, most_steps=acts * _STEPS_PER_ACT)
-        self._targets = targets(watched=self._users.random() < 0.9)  # noqa: PLR2004 - most caches have sources
+        watched = self._users.random() < 0.9  # noqa: PLR2004 - most caches have sources
+        self._targets = targets(pages=self._users.choice((1, 1, 1, 6)), watched=watched)
         self._targets = self._users.sample(self._targets, self._users.randint(1, len(self._targets)))
         self._events = 0
         self._lasts_s = acts / self._users.choice(_ACTS_A_SECOND)

@@ -304,6 +304,40 @@ def _strict_read_gets_a_stale_payload(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Turn, "answer", planted)
 
 
+def _evicted_payload_is_not_kept(patch: pytest.MonkeyPatch) -> None:
+    wait = Turn.wait
+    patch.setattr(
+        Turn, "wait", lambda turn, waiter, *, until_s: wait(turn, replace(waiter, kept=None), until_s=until_s)
+    )
+
+
+def _kept_payload_is_let_go(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Turn, "let_go", Turn._release)
+
+
+def _reader_is_told_of_a_timeout_before_its_time(patch: pytest.MonkeyPatch) -> None:
+    wait = Turn.wait
+    patch.setattr(
+        Turn, "wait", lambda turn, waiter, *, until_s: wait(turn, waiter, until_s=min(until_s, turn.now_s + 1.0))
+    )
+
+
+def _reader_is_told_of_a_timeout_that_was_none(patch: pytest.MonkeyPatch) -> None:
+    record = Turn.record
+
+    def planted(turn: Turn, happened: object) -> None:
+        if isinstance(happened, transitions.FailedAgain):
+            failure = replace(happened.failure, cause="it took too long", timeout=True)
+            happened = replace(happened, failure=failure)
+        record(turn, happened)  # type: ignore[arg-type]  # as it came
+
+    patch.setattr(Turn, "record", planted)
+
+
+def _reader_is_told_to_come_back_though_there_is_room(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reading, "has_room", lambda turn: turn.state.waiting + 1 < turn.policy.max_waiters)
+
+
 def _subscribers_hear_all_the_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(storing, "_TOLD_EVERY_S", 0.0)
 
@@ -327,6 +361,9 @@ _PLANTS: tuple[Plant, ...] = (
     _duty_pause_is_cut_short, _held_back_is_never_released, _scope_is_checked_all_the_time,
     _most_recently_used_goes_first, _bytes_are_not_bounded, _replaced_content_is_kept, _own_timeout_is_ignored,
     _those_who_leave_are_kept, _stop_lets_nobody_go, _reader_without_room_waits, _refreshes_go_first,
+    _evicted_payload_is_not_kept, _kept_payload_is_let_go,
+    _reader_is_told_of_a_timeout_before_its_time, _reader_is_told_of_a_timeout_that_was_none,
+    _reader_is_told_to_come_back_though_there_is_room,
     _strict_read_gets_a_stale_payload, _subscribers_hear_all_the_time, _subscribers_never_hear_the_last,
 )  # fmt: skip
 

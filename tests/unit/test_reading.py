@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from hermes_cache.core.effects import RunBuild, Served, TakeCheck
-from hermes_cache.core.messages import Leave, Stop
+from hermes_cache.core.effects import Release, RunBuild, Served, TakeCheck
+from hermes_cache.core.messages import Leave, Stop, Weighed
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Read
 from hermes_cache.errors import BuildError, CacheBusyError, CacheStoppedError, LookupTimeoutError
 from hermes_cache.testing.core_script import CoreScript, content, target_of
@@ -62,6 +63,104 @@ def test_a_moved_source_lets_the_owner_wait_longer_than_the_others() -> None:
     assert follower.reader in after_a_tenth
     assert owner.reader not in after_a_tenth
     assert _outcome(script, owner) == _outcome(script, follower) == ("stale", "source")
+
+
+def _waiting_for_what_is_evicted(policy: Policy, **options: object) -> tuple[CoreScript, Read]:
+    """Let a reader wait for the refresh of an entry that goes meanwhile, for one of another key."""
+    script = CoreScript(policy)
+    script.hold(WATCHED, (("content", 1),))
+    script.now_s += 1.0
+    script.check(WATCHED, (("content", 2),))
+    read = script.read(WATCHED, **options)  # type: ignore[arg-type]  # a reader's own bound
+    script.hold(target_of("work"))
+    assert WATCHED.key not in script.state.entries
+    return script, read
+
+
+def test_a_reader_falls_back_to_what_was_evicted_while_it_waited() -> None:
+    """R4, I17"""
+    script, read = _waiting_for_what_is_evicted(Policy(max_entries=1))
+    is_let_go = bool(script.all_of(Release))
+
+    script.wait(1.0)
+
+    assert not is_let_go
+    assert _outcome(script, read) == ("stale", "source")
+    assert script.all_of(Release) == [Release(script.served(read).entry.content)]
+    assert not script.state.kept
+
+
+def test_a_reader_falls_back_at_its_own_bound_to_what_was_evicted() -> None:
+    """R6, I17"""
+    script, read = _waiting_for_what_is_evicted(Policy(max_entries=1), timeout_s=0.3)
+
+    script.wait(0.3)
+
+    assert _outcome(script, read) == ("stale", "source")
+
+
+def test_what_was_evicted_while_readers_waited_is_let_go_once_by_the_last_that_leaves() -> None:
+    """R4, P4"""
+    script, read = _waiting_for_what_is_evicted(Policy(max_entries=1))
+    other = script.read(WATCHED)
+    content_kept = next(iter(script.state.kept.values())).entry.content
+
+    released = [script.take(Leave(each)) for each in (other, read, read)]
+
+    assert [Release(content_kept) in effects for effects in released] == [False, True, False]
+
+
+def test_a_reader_whose_entry_goes_while_it_waits_for_a_check_still_falls_back_to_it() -> None:
+    """R4, S4"""
+    script = CoreScript(Policy(max_entries=1))
+    script.hold(WATCHED, (("content", 1),))
+    script.now_s += 1.0
+    read = script.read(WATCHED)
+    script.hold(target_of("work"))
+
+    script.check(WATCHED, (("content", 1),))
+    script.wait(1.0)
+
+    assert _outcome(script, read) == ("stale", "source")
+
+
+def test_past_twice_the_bound_of_bytes_readers_get_at_once_what_was_evicted() -> None:
+    """R4"""
+    script, read = _waiting_for_what_is_evicted(Policy(max_entries=1, max_bytes=60))
+
+    script.take(Weighed(121, (target_of("work").key,), leaving=True))
+
+    assert _outcome(script, read) == ("stale", "source")
+    assert script.answers.keys() >= {read.reader}
+    assert not script.state.kept
+
+
+def test_past_twice_the_bound_of_bytes_nobody_waits_who_can_have_a_stale_payload() -> None:
+    """R4"""
+    script = CoreScript(Policy(max_bytes=60))
+    script.hold(WATCHED, (("content", 1),))
+    script.now_s += 1.0
+    script.take(Weighed(121, (WATCHED.key,), leaving=True))
+    script.check(WATCHED, (("content", 2),))
+
+    read = script.read(WATCHED)
+
+    assert _outcome(script, read) == ("stale", "source")
+
+
+def test_a_payload_that_is_kept_for_a_reader_survives_a_message_that_comes_twice() -> None:
+    """R4, I3"""
+    script = CoreScript(Policy(max_entries=1))
+    script.read(WATCHED)
+    message = script.finish(script.running(WATCHED), check=Check(script.now_s, parts=(("content", 1),)))
+    script.now_s += 1.0
+    script.check(WATCHED, (("content", 2),))
+    script.read(WATCHED)
+    script.hold(target_of("work"))
+
+    script.take(message)
+
+    assert script.all_of(Release) == []
 
 
 def test_nobody_waits_for_a_build_that_took_longer_than_the_wait() -> None:
