@@ -4,11 +4,12 @@ Nobody awaits what a receiver or a callable of the cache returns. A coroutine is
 answers yes or no would always say yes. No I/O here. Source: rules E4, B2.
 """
 
-import contextlib
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from functools import partial
 from typing import Final, TypeVar
+
+from hermes_cache.interrupts import ForeignCode
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ def _layers(function: object) -> Iterator[object]:
 
 def _is_async(layer: object) -> bool:
     # A proxy may raise anything while it stands for nothing.
-    with contextlib.suppress(Exception):
+    with ForeignCode():
         if inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer):
             return True
     flags = _attribute(_attribute(layer, "__code__"), "co_flags")
@@ -84,7 +85,7 @@ def _is_async(layer: object) -> bool:
 
 
 def _attribute(layer: object, name: str) -> object:
-    with contextlib.suppress(Exception):
+    with ForeignCode():
         return getattr(layer, name, None)
     return None
 
@@ -93,5 +94,5 @@ def _close(awaitable: Awaitable[object] | object) -> None:
     close = _attribute(awaitable, "close")
     if callable(close):
         # A coroutine that was not begun closes in silence; of any other the failure was told already.
-        with contextlib.suppress(Exception):
+        with ForeignCode():
             close()

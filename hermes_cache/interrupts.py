@@ -4,11 +4,16 @@ Python runs signal handlers in the main thread alone, at any bytecode. What they
 handler, so the traceback tells where it came from. No I/O here. Source: rules E4, L6.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from functools import partial
 from types import CodeType, TracebackType
+from typing import Final
+
+_PACKAGE: Final = os.path.dirname(__file__)  # noqa: PTH120 - as code objects name their files
+_STANDARD: Final = os.path.dirname(os.__file__)  # noqa: PTH120 - likewise
 
 
 def on_main_thread() -> bool:
@@ -20,23 +25,47 @@ def belongs_to_caller(error: BaseException) -> bool:
     """Say whether an error that came out of a call to foreign code must go on to the caller.
 
     Args:
-        error: As caught, in the very function that made the call.
+        error: As caught, in the function that made the call.
 
     Returns:
         True for a `BaseException` that a signal handler raised, and for an `Exception` that one raised before the
         foreign code was entered or after it was left. False for what the foreign code raised itself, and for an
-        `Exception` of a handler that struck while it ran: that counts as its own failure.
+        `Exception` of a handler that struck while it ran: that counts as its own failure. Code of this package and
+        of the standard library is not foreign.
     """
     if not on_main_thread():
         return False
     if isinstance(error, KeyboardInterrupt):
         return True
     handlers = frozenset(_handlers())
-    frames = _codes(error.__traceback__)
-    next(frames, None)
-    if isinstance(error, Exception):
-        return next(frames, None) in handlers
-    return any(code in handlers for code in frames)
+    for code in _codes(error.__traceback__):
+        if code in handlers:
+            return True
+        if isinstance(error, Exception) and _is_foreign(code):
+            return False
+    return False
+
+
+class ForeignCode:
+    """A block of foreign code: an `Exception` of its own ends the block, and nothing more.
+
+    What a signal handler raised before it was entered or after it was left goes on, like any `BaseException`.
+    """
+
+    def __enter__(self) -> None:
+        """Begin it."""
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        return isinstance(error, Exception) and not belongs_to_caller(error)
+
+
+def _is_foreign(code: CodeType) -> bool:
+    """Say whether code is neither this package's nor the standard library's, which both call."""
+    path = code.co_filename
+    ours = path.startswith(_PACKAGE) or (path.startswith(_STANDARD) and "site-packages" not in path)
+    return not ours
 
 
 def is_interrupt(error: BaseException) -> bool:

@@ -41,6 +41,38 @@ _REST_S: Final = 0.1
 """A thread that is free ends in less; one that is not may be waiting for the caller."""
 
 
+class Gate:
+    """What threads wait for and one opens, for good; safe in signal handlers.
+
+    A `threading.Event` is not: its inner lock may be held by the very call that a signal handler interrupts, and
+    an exception raised in the middle of its `wait` leaves that lock in disorder.
+    """
+
+    __slots__ = ("_lock", "is_open")
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Let all go on who wait, and who come; a second call changes nothing."""
+        # Nothing is called between the look and the store: of two who open it, one releases the lock.
+        if not self.is_open:
+            self.is_open = True
+            self._lock.release()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is open, at most so many seconds; say whether it is."""
+        if self.is_open:
+            return True
+        wait_s = -1 if timeout_s is None else min(max(0.0, timeout_s), threading.TIMEOUT_MAX)
+        if not self._lock.acquire(timeout=wait_s):
+            return False
+        self._lock.release()
+        return True
+
+
 class KeptThread:
     """One daemon thread, made anew where it ended before it was told to.
 
@@ -131,8 +163,7 @@ class _Act(Generic[T_co]):
     def __init__(self, do: Callable[[], T_co]) -> None:
         self._do = do
         self._claims = deque([True])
-        self._gate = threading.Lock()
-        self._gate.acquire()
+        self._done = Gate()
         self._error: BaseException | None = None
         self._value: T_co | None = None
 
@@ -152,10 +183,10 @@ class _Act(Generic[T_co]):
         except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
             self._error = error
         finally:
-            self._gate.release()
+            self._done.open()
 
     def wait(self, timeout_s: float) -> bool:
-        return self._gate.acquire(timeout=timeout_s)
+        return self._done.wait(timeout_s)
 
     def result(self) -> T_co:
         if self._error is not None:
@@ -194,11 +225,13 @@ class Aside:
 
     def rest(self) -> None:
         """End all threads that are free, and the others once they are; the next act starts another."""
-        threads, self._threads = self._threads, []
+        threads = self._threads
         for _ in threads:
             self._acts.put(None)
+        # Forgotten last: a second call finishes what an interrupt cut short.
+        self._threads = []
         for thread in threads:
-            if thread is not threading.current_thread():
+            if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(_REST_S)
 
     def _awaited(self, handed: _Act[T], patience_s: float) -> T:
@@ -216,11 +249,12 @@ class Aside:
         if len(self._threads) >= _MOST_THREADS:
             return False
         thread = threading.Thread(target=self._run, args=(self._acts,), name="hermes_cache.aside", daemon=True)
+        # Known before it runs, so that an interrupt leaves no thread that nobody ends.
+        self._threads.append(thread)
         try:
             thread.start()
         except RuntimeError:
             return False
-        self._threads.append(thread)
         return True
 
     @staticmethod

@@ -5,8 +5,9 @@ Source: rules J1, J3, J5, J8, L1.
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
+from functools import partial
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Final, cast
 
@@ -23,6 +24,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, MailboxReentryError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
+from hermes_cache.threads import aside
 
 logger = QuietLogger(__name__)
 
@@ -115,7 +117,7 @@ class JournalLife:
         now_s = self._clock.monotonic_s()
         self._tail.read_s = now_s
         relay = self._relay
-        if not relay.joined.is_set():
+        if not relay.joined.is_open:
             # What is built before the process has its place is missed by all that others say meanwhile.
             return False
         if not self._checks_at_reads:
@@ -137,7 +139,7 @@ class JournalLife:
         """
         self._tail.see_to()
         failing = self._relay.progress.failure is not None
-        if not self._relay.joined.is_set() and (failing or not self.join(patience_s)):
+        if not self._relay.joined.is_open and (failing or not self.join(patience_s)):
             self._relay.miss("lists were served before the journal could be read")
             return
         if self._checks_at_reads and not self._is_away():
@@ -166,13 +168,8 @@ class JournalLife:
         passed = self._relay.progress.seq
         if passed is None or self._relay.progress.failure is not None:
             return False
-        try:
-            # So many ids are remembered; the journal knows the place of all that it keeps.
-            seq = self.journal.seq_of(event_id)
-        except Exception:
-            # A user's own may raise anything; the wait that follows finds out whether the event comes.
-            logger.warning("hermes_cache.journal_not_asked", exc_info=True)
-            return False
+        # So many ids are remembered; the journal knows the place of all that it keeps.
+        seq = aside.do(partial(self._seq_of, event_id))
         return seq is not None and seq <= passed
 
     def await_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:
@@ -181,16 +178,17 @@ class JournalLife:
         Raises:
             JournalUnavailableError: It cannot come: nothing was heard of the journal for longer than the lease.
         """
-        woken = threading.Event()
+        # No Event: its inner lock may be held by the call that a signal handler interrupts.
+        woken: SimpleQueue[None] = SimpleQueue()
         ends_at_s = monotonic() + timeout_s
-        with self._applied.awaited(woken.set):
+        with self._applied.awaited(partial(woken.put, None)):
             self._tail.wake()
             while not self._arrived(event_id, lease_s):
                 left_s = ends_at_s - monotonic()
                 if left_s <= 0:
                     return False
-                woken.wait(min(left_s, _LOOK_AGAIN_S))
-                woken.clear()
+                with contextlib.suppress(Empty):
+                    woken.get(timeout=min(left_s, _LOOK_AGAIN_S))
         return True
 
     async def aawait_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:
@@ -245,6 +243,14 @@ class JournalLife:
         for ref in refs:
             ref.stop(block=False)
         return all([self._tail.join(left_s()), *[ref.join(left_s()) for ref in refs]])
+
+    def _seq_of(self, event_id: EventId) -> int | None:
+        try:
+            return self.journal.seq_of(event_id)
+        except Exception:
+            # A user's own may raise anything; the wait that follows finds out whether the event comes.
+            logger.warning("hermes_cache.journal_not_asked", exc_info=True)
+            return None
 
     def _check(self, since_s: float, patience_s: float) -> None:
         """Have what the journal holds applied, or go on without once patience ends."""

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
-from threading import Lock
 from typing import Final, TypeAlias
 
 import pykka
@@ -22,6 +21,7 @@ from hermes_cache.core.events import AppliedEvent, SettingsChanged, StreamStarte
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
+from hermes_cache.threads import Gate
 
 logger = QuietLogger(__name__)
 
@@ -40,31 +40,24 @@ _MAX_PAUSE_S: Final = 1.0
 class Commit:
     """What becomes of one event, and the wait for it.
 
-    The gate is a bare lock: the lock inside a `threading.Event` could be held by the very call that a signal
-    handler interrupts.
-
     Attributes:
         outcome: True, false, or None while that is not known.
     """
 
-    __slots__ = ("_gate", "_is_open", "outcome")
+    __slots__ = ("_settled", "outcome")
 
     def __init__(self) -> None:
         self.outcome: bool | None = None
-        self._is_open = False
-        self._gate = Lock()
-        self._gate.acquire()
+        self._settled = Gate()
 
     def settle(self, *, outcome: bool | None) -> None:
         """Let the publisher go on, with what is known now; for the writer's thread alone."""
         self.outcome = outcome
-        if not self._is_open:
-            self._is_open = True
-            self._gate.release()
+        self._settled.open()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the publisher may go on; say whether it may."""
-        return self._is_open or self._gate.acquire(timeout=timeout_s)
+        return self._settled.wait(timeout_s)
 
 
 _Buffered: TypeAlias = tuple[AppliedEvent, Commit]

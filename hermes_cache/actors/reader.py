@@ -1,11 +1,11 @@
 """A reader: whoever waits for the answer to a read."""
 
-import threading
 from collections.abc import Callable
 
 from hermes_cache.core.effects import Served
 from hermes_cache.core.state import Read
 from hermes_cache.errors import HermesCacheError
+from hermes_cache.threads import Gate
 
 
 class Reader:
@@ -24,14 +24,14 @@ class Reader:
     def __init__(self, on_answer: Callable[["Reader"], None] | None = None) -> None:
         self.answer: Served | HermesCacheError | None = None
         self.read: Read | None = None
-        self._answered = threading.Event()
+        self._answered = Gate()
         self._on_answer = on_answer
 
     def set(self, answer: Served | HermesCacheError) -> None:
-        """Answer; a second answer changes nothing, but wakes whom an interrupted first one left asleep."""
+        """Answer; a second answer changes nothing."""
         if self.answer is None:
             self.answer = answer
-        self._answered.set()
+        self._answered.open()
         if self._on_answer:
             self._on_answer(self)
 

@@ -72,9 +72,10 @@ class Wish:
         at_least = options.get("at_least")
         if freshness not in ("default", "fresh", "any"):
             raise ValueError(f"freshness is {freshness!r}; it must be 'default', 'fresh' or 'any'")
-        if builder is not None and not callable(builder):
-            raise TypeError(f"builder is {builder!r}; it must be callable, or None for the cache's own")
-        refuse_coroutine(builder, "builder")
+        if builder is not None:
+            if not callable(builder):
+                raise TypeError(f"builder is {builder!r}; it must be callable, or None for the cache's own")
+            refuse_coroutine(builder, "builder")
         if at_least is not None and not isinstance(at_least, str):
             raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
         return cls(timeout_s(options.get("timeout")), freshness, builder, at_least)

@@ -9,7 +9,6 @@ without everything being outdated. Source: rules J1 to J5.
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from math import inf
-from threading import Event
 from typing import Final, Protocol
 
 from hermes_cache.actors.applied import Applied
@@ -20,6 +19,7 @@ from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalGapError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal, Place
+from hermes_cache.threads import Gate
 
 logger = QuietLogger(__name__)
 
@@ -91,7 +91,7 @@ class Relay(MailboxActor):
     Attributes:
         progress: What the last checks came to; it may be looked at from any thread.
         seen: The journal's stamp as of the last check.
-        joined: Set once the process has its place in the journal.
+        joined: Open once the process has its place in the journal.
         is_applying: Whether a check found something, and applies it now.
     """
 
@@ -107,7 +107,7 @@ class Relay(MailboxActor):
         super().__init__(clock=clock.monotonic_s)
         self.progress = Progress(clock.monotonic_s())
         self.seen: Hashable = _NEVER_SEEN
-        self.joined = Event()
+        self.joined = Gate()
         self.is_applying = False
         self._journal = journal
         self._applied = applied
@@ -193,7 +193,7 @@ class Relay(MailboxActor):
         self._place = replayed.place
         self._tell_gap()
         self._hearers.hear_place(replayed.place)
-        self.joined.set()
+        self.joined.open()
 
     def _tell_gap(self) -> None:
         """Outdate everything once where events were missed, however many, whatever became of the check (J5)."""

@@ -24,6 +24,7 @@ from hermes_cache.core.content import Content
 from hermes_cache.core.state import Target
 from hermes_cache.errors import WorkerError
 from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.ports import Builder, ScopedBuilder
 
 _MOST_SCOPES: Final = 4_096
@@ -278,6 +279,8 @@ def pickled(builder: Builder | str) -> bytes:
     try:
         spec: bytes = cloudpickle.dumps(builder)
     except Exception as failure:
+        if belongs_to_caller(failure):
+            raise
         wanted = "it must be one that can be pickled, or be named as 'package.module:function'"
         raise TypeError(f"builder is {builder!r}, which cannot go to a worker process: {wanted}") from failure
     return spec

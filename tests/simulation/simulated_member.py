@@ -174,7 +174,7 @@ class Member:
     @property
     def joined(self) -> bool:
         """Whether it has its place in the journal."""
-        return self.relay.joined.is_set()
+        return self.relay.joined.is_open
 
     def make(self, kind: Made, **fields: object) -> AppliedEvent:
         """Make an event of its own."""

@@ -1,0 +1,232 @@
+"""Exceptions that signal handlers raise in the main thread: they end its call, and nothing else (rule L6).
+
+Once at random moments, by real alarms in a program of its own; once at every moment at which the interpreter looks
+for signals, one after the other, by a trace function that raises there.
+"""
+
+import dis
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache as remembered
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import hermes_cache
+from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+from hermes_cache.adapters.memory_journal import MemoryJournal
+from hermes_cache.ports import Place
+from hermes_cache.testing import VersionedSources
+from hermes_cache.threads import aside
+
+_WAIT_S = 20.0
+_STORM = Path(__file__).with_name("interrupt_storm.py")
+_PACKAGE = str(Path(hermes_cache.__file__).parent)
+_KEY = SessionListKey("work")
+
+
+class AlarmError(Exception):
+    """What a plain alarm raises."""
+
+
+@pytest.mark.parametrize("kind", ["alarm", "keyboard"])
+@pytest.mark.parametrize("folders", [0, 1], ids=["alone", "with a journal"])
+@pytest.mark.parametrize("seconds", [2, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(200)])])
+def test_a_storm_of_interrupts_harms_only_the_calls_that_it_hits(
+    kind: str, folders: int, seconds: int, tmp_path: Path
+) -> None:
+    """L6: none swallowed, none outdated, none half published, no wrong error, no lost build, nobody hung"""
+    command = [sys.executable, str(_STORM), str(seconds), kind, *[str(tmp_path)] * folders]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=True)  # noqa: S603 - our own
+    told = json.loads(ended.stdout)
+
+    assert told.pop("healthy")
+    assert told.pop("raised") > 0
+    assert told.pop("reads") > 0
+    assert told.pop("events") > 0
+    del told["reads of the main thread"]
+    assert told.pop("errors") == {}
+    assert told == dict.fromkeys(told, 0)
+
+
+class House:
+    """A cache with a journal, sources and a receiver, and what was applied, kept and built."""
+
+    def __init__(self) -> None:
+        self.bus = Bus()
+        self.applied: list[str] = []
+        self.bus.attach(lambda event: self.applied.append(str(event.id)))
+        self.bus.session_list_changed.connect(lambda _sender, event: event)
+        self.journal = MemoryJournal()
+        self.changes = 0
+        self.cache = SessionListCache(
+            self.build, sources=VersionedSources(), bus=self.bus, journal=self.journal, policy=Policy(ttl=3_600.0)
+        )
+        self.elsewhere = ThreadPoolExecutor(1)
+
+    def build(self, _key: SessionListKey) -> Mapping[str, object]:
+        return {"changes": self.changes, "sessions": [{"session_id": "s"}]}
+
+    def kept(self) -> list[str]:
+        return [str(each.event.id) for each in self.journal.read(Place(self.journal.end().journal), limit=100_000)]
+
+    def change_and_read(self) -> bool:
+        """Change the list, and say whether a read that begins after that sees it."""
+        self.changes += 1
+        self.cache.invalidate("work")
+        return self.cache.get(_KEY)["changes"] == self.changes
+
+    def is_sound(self) -> bool:
+        """Say whether other threads, and this one, go on as if nothing had happened."""
+        by_others = self.elsewhere.submit(self.change_and_read).result(_WAIT_S)
+        return by_others and self.change_and_read() and self.applied == self.kept()
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    made = House()
+    with made.cache:
+        assert made.is_sound()
+        yield made
+    made.elsewhere.shutdown()
+
+
+def _subscribe(house: House) -> None:
+    subscription = house.cache.subscribe("work")
+    subscription.get(timeout=0)
+    subscription.close()
+
+
+_CALLS: dict[str, Callable[[House], object]] = {
+    "publish": lambda house: house.bus.session_list_changed.send(None, profile="work"),
+    "ticket": lambda house: house.cache.get(_KEY, at_least=house.cache.invalidate("work")),
+    "start a stream": lambda house: house.bus.stream_started.send(None, stream_id="turn", profile="work"),
+    "hit": lambda house: house.cache.get(_KEY),
+    "fresh": lambda house: house.cache.get(_KEY, freshness="fresh"),
+    "bounded": lambda house: house.cache.get(_KEY, timeout=5.0),
+    "lookup": lambda house: house.cache.lookup(_KEY),
+    "render": lambda house: house.cache.render(_KEY),
+    "miss": lambda house: house.cache.get(SessionListKey("work", show_cron=True), freshness="fresh"),
+    "subscribe": _subscribe,
+    "explain": lambda house: (house.cache.explain(_KEY), house.cache.stats(), house.cache.health()),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", _CALLS)
+def test_an_interrupt_at_any_moment_of_a_call_ends_that_call_and_nothing_else(house: House, name: str) -> None:
+    """L6"""
+    strikes = 0
+
+    while _is_struck(strikes + 1, lambda: _CALLS[name](house)):
+        strikes += 1
+        assert house.is_sound()
+
+    assert strikes > 0
+    _wait_until(lambda: not (house.cache.stats().waiting or house.cache.stats().building))
+    assert house.cache.health().healthy
+
+
+@pytest.mark.timeout(300)
+def test_a_stop_that_is_interrupted_at_any_moment_is_finished_by_the_next() -> None:
+    """L1, L6"""
+    strikes = 0
+    while True:
+        house = House()
+        house.cache.start()
+        struck = _is_struck(strikes + 1, house.cache.stop)
+        house.cache.stop()
+        house.elsewhere.shutdown()
+        _wait_until(lambda: not _threads())
+        if not struck:
+            break
+        strikes += 1
+
+    assert strikes > 0
+
+
+@pytest.mark.timeout(300)
+def test_a_start_that_is_interrupted_at_any_moment_can_be_stopped_or_done_again() -> None:
+    """L1, L6"""
+    strikes = 0
+    while True:
+        house = House()
+        struck = _is_struck(strikes + 1, house.cache.start)
+        assert house.is_sound()
+        house.cache.stop()
+        house.elsewhere.shutdown()
+        _wait_until(lambda: not _threads())
+        if not struck:
+            break
+        strikes += 1
+
+    assert strikes > 0
+
+
+def _is_struck(number: int, call: Callable[[], object]) -> bool:
+    """Call, and raise at the so many-th moment of it at which the interpreter would handle a signal.
+
+    Returns:
+        Whether the call came so far.
+
+    Raises:
+        AssertionError: What was raised there did not come out of the call.
+    """
+    moments = 0
+    raised_at: list[str] = []
+    passed: dict[FrameType, str] = {}
+
+    def trace(frame: Any, event: Any, _value: Any = None) -> Any:
+        nonlocal moments
+        if not frame.f_code.co_filename.startswith(_PACKAGE):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            before = passed.get(frame, "")
+            passed[frame] = _names(frame.f_code).get(frame.f_lasti, "")
+            if before.startswith(("CALL", "RESUME", "JUMP_BACKWARD")):
+                moments += 1
+                if moments == number:
+                    raised_at.append(f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}")
+                    raise AlarmError
+        return trace
+
+    tracer, handler = sys.gettrace(), signal.signal(signal.SIGUSR1, trace)  # by which it is known as a handler
+    sys.settrace(trace)
+    try:
+        call()
+    except AlarmError:
+        return True
+    finally:
+        sys.settrace(tracer)
+        signal.signal(signal.SIGUSR1, handler)
+        passed.clear()
+    assert not raised_at, f"the interrupt was swallowed: {raised_at}"
+    return False
+
+
+@remembered
+def _names(code: CodeType) -> dict[int, str]:
+    return {each.offset: each.opname for each in dis.get_instructions(code)}
+
+
+def _threads() -> list[str]:
+    aside.rest()
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("hermes_cache")]
+
+
+def _wait_until(holds: Callable[[], bool]) -> None:
+    ends = threading.Event()
+    for _ in range(2_000):
+        if holds():
+            return
+        ends.wait(0.01)
+    raise AssertionError("it never came to rest")
