@@ -195,7 +195,7 @@ class Feed:
         if known is None:
             return None
         number, starts = known
-        events = self._read_missed(version)
+        events = aside.do(partial(self._read_missed, version))
         if events is None:
             return None
         missed = merge_all(self._changes(events, number, profile, starts))

@@ -13,6 +13,7 @@ from hermes_cache.callables import settle
 from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey, profile_name
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import reach_of
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile, Sources
 
@@ -106,7 +107,9 @@ class Targets:
         try:
             scope = settle(self._sources.scope(key), "sources.scope")
             hash(scope)
-        except (Exception, SystemExit, GeneratorExit):
+        except BaseException as error:
+            if belongs_to_caller(error):
+                raise
             extra = {"hermes_cache.callable": "sources.scope", "hermes_cache.key": str(key)}
             logger.warning("hermes_cache.callable_failed", exc_info=True, extra=extra)
             return None
@@ -115,7 +118,9 @@ class Targets:
     def _ask(self, is_root_profile: IsRootProfile, name: str) -> bool:
         try:
             return bool(settle(is_root_profile(name), "is_root_profile"))
-        except (Exception, SystemExit, GeneratorExit):
+        except BaseException as error:
+            if belongs_to_caller(error):
+                raise
             extra = {"hermes_cache.callable": "is_root_profile", "hermes_cache.profile": name}
             logger.warning("hermes_cache.callable_failed", exc_info=True, extra=extra)
             return False

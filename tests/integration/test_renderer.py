@@ -33,7 +33,7 @@ def test_the_bodies_of_the_keys_that_were_rendered_last_are_remembered(monkeypat
     """O6"""
     renderer = Renderer(None, most=2)
     keys = [SessionListKey(name) for name in "abcd"]
-    contents = {key: _content(key.profile) for key in keys}
+    contents = {key: _content(key.profile_name) for key in keys}
     bodies = {key: renderer.render(key, contents[key], _NONE) for key in keys[:3]}
 
     again = [renderer.render(key, contents[key], _NONE) is bodies[key] for key in keys[:3]]
@@ -110,7 +110,7 @@ def _raised_by(renderer: Renderer) -> type[BaseException] | None:
 
 def test_live_sessions_of_another_kind_count_as_none() -> None:
     """O1"""
-    renderer = Renderer(lambda: {"a": "not a LiveSession"}, most=2)  # type: ignore[dict-item, return-value]
+    renderer = Renderer(lambda: {"a": "not a LiveSession"}, most=2)  # type: ignore[dict-item]
 
     rows = renderer.overlay([{"session_id": "a", "is_streaming": False}], _NONE)
 
