@@ -11,10 +11,12 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from itertools import count
+from time import monotonic, sleep
 from types import MethodType
 from typing import Final, TypeAlias, cast
 
 _GATE_WAIT_S: Final = 3.0
+_LOOK_S: Final = 0.001
 
 _Hook: TypeAlias = Callable[[], None]
 _WeakMethod: TypeAlias = tuple[weakref.ref[object], Callable[[object], None]]
@@ -31,10 +33,13 @@ def after_fork_in_child(method: _Hook) -> None:
 class ForkGate:
     """Keeps forks out of what they must not cut in two: who is inside comes out first, and none enter meanwhile.
 
-    Both waits end after some seconds, for a thread that forks while it is inside itself.
+    Both waits end after some seconds, and no thread waits for itself. There is no lock, which a signal handler
+    might meet in the middle: each change is one operation of a dict, and who waits looks every millisecond. If one
+    enters while another forks, each says so before it looks for the other.
     """
 
-    _forks: int
+    _inside: dict[int, None]
+    _forks: dict[int, float]
 
     def __init__(self) -> None:
         self._begin()
@@ -43,31 +48,33 @@ class ForkGate:
         _registry.in_child.add(self._begin)
 
     def __enter__(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._forks, _GATE_WAIT_S)
-            self._inside += 1
+        thread = threading.get_ident()
+        self._inside[thread] = None
+        while self._is_shut(thread):
+            self._inside.pop(thread, None)
+            sleep(_LOOK_S)
+            self._inside[thread] = None
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._inside -= 1
-            self._changed.notify_all()
+        self._inside.pop(threading.get_ident(), None)
+
+    def _is_shut(self, thread: int) -> bool:
+        # By its time: a fork whose end was interrupted holds nobody up for longer.
+        since_s = monotonic() - _GATE_WAIT_S
+        return any(shut_s > since_s and forking != thread for forking, shut_s in self._forks.copy().items())
 
     def _shut(self) -> None:
-        with self._changed:
-            self._forks += 1
-            self._changed.wait_for(lambda: not self._inside, _GATE_WAIT_S)
+        thread = threading.get_ident()
+        self._forks[thread] = began_s = monotonic()
+        while any(each != thread for each in self._inside.copy()) and monotonic() - began_s < _GATE_WAIT_S:
+            sleep(_LOOK_S)
 
     def _open(self) -> None:
-        with self._changed:
-            # A gate that was made while a fork waited at others was never shut.
-            self._forks = max(0, self._forks - 1)
-            self._changed.notify_all()
+        self._forks.pop(threading.get_ident(), None)
 
     def _begin(self) -> None:
-        # Re-entrant: a signal handler may enter while its thread does.
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._forks = 0
+        self._inside = {}
+        self._forks = {}
 
 
 def before_exit(method: _Hook) -> None:

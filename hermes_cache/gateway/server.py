@@ -16,8 +16,9 @@ from flask import Flask
 
 from hermes_cache.gateway.app import STREAMS_EXTENSION
 from hermes_cache.gateway.event_streams import EventStreams
+from hermes_cache.logs import QuietLogger
 
-_logger = logging.getLogger(__name__)
+_logger: Final = QuietLogger(__name__)
 
 _WORKERS: Final = 16
 """Threads for lists, beside one for each event stream; builds run elsewhere, so these mostly wait."""

@@ -1,16 +1,21 @@
 """The cache's threads go on whatever foreign code raises on them; a missing one is told and made anew (L7)."""
 
 import threading
+import time
 from asyncio import CancelledError
 from collections.abc import Hashable
+from contextlib import suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import pytest
 
-from hermes_cache import Bus, Policy, SessionListCache, SessionListKey, threads
+from hermes_cache import BuildError, Bus, Health, Policy, SessionListCache, SessionListKey, threads
 from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.events import AppliedEvent
-from hermes_cache.testing import GatedBuilder, Listener
+from hermes_cache.ports import Place
+from hermes_cache.testing import GatedBuilder, Listener, UnpluggableJournal, VersionedSources
 from tests.integration.log_handlers import raising_log_handler
 
 _KEY = SessionListKey()
@@ -92,6 +97,66 @@ def test_what_a_log_handler_raises_ends_no_thread(error: type[BaseException]) ->
 
     assert (health.healthy, health.missing_threads) == (True, frozenset())
     assert {"hermes_cache.journal_not_followed", "hermes_cache.receiver_failed"} <= set(logged)
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_log_handler_that_raises_at_every_record_stops_nothing(error: type[BaseException]) -> None:
+    """E4, L7: whatever fails, and whatever becomes of the record of it, the cache is well once it is mended."""
+    store, bus, builder, sources = MemoryStore(), Bus(), GatedBuilder(is_open=True), VersionedSources()
+    journal, fails = UnpluggableJournal(MemoryJournal(store)), [True]
+
+    def call(*_: object, **__: object) -> Any:
+        if fails:
+            raise RuntimeError("as long as it is told to")
+        return None
+
+    bus.session_list_changed.connect(call)
+    bus.build_failed.connect(call)
+    cache = SessionListCache(
+        builder,
+        sources=sources,
+        bus=bus,
+        journal=journal,
+        policy=replace(_POLICY, stamp_interval=0, owner_wait=60, follower_wait=60, max_build_duty=1),
+        is_root_profile=call,
+        active_stream_ids=lambda: call() or (),
+        live_sessions=lambda: call() or {},
+        settings_version=call,
+    )
+    with raising_log_handler(error) as logged, cache:
+        builder.fail_with(RuntimeError("cannot build"))
+        sources.fail_with(RuntimeError("cannot look"))
+        for number in range(3):
+            journal.unplug()
+            bus.session_list_changed.send(reason=f"event {number}", profile="work")
+            journal.wait_for_refusals(2 * number + 1, timeout_s=_WAIT_S)
+            with pytest.raises(BuildError):
+                cache.get(SessionListKey("work"))
+            journal.plug()
+        fails.clear()
+        builder.fail_with(None)
+        sources.fail_with(None)
+        ticket = bus.session_list_changed.ticket()
+        bus.session_list_changed.send(reason="mended", profile="work")
+        health = _health_once_well(cache, SessionListKey("work"))
+        body = cache.render(SessionListKey("work"), freshness="fresh").body
+
+    assert ticket is not None
+    assert b"sessions" in body
+    assert (health.healthy, health.missing_threads) == (True, frozenset())
+    assert len(journal.read(Place(store.name))) == 4
+    expected = {"build_failed", "callable_failed", "receiver_failed", "journal_not_written", "journal_not_read"}
+    assert {f"hermes_cache.{name}" for name in expected} <= set(logged)
+
+
+def _health_once_well(cache: SessionListCache, key: SessionListKey) -> Health:
+    """Read until the cache is well, or until it takes too long: what failed is not tried again at once."""
+    looks, ends_at_s = threading.Event(), time.monotonic() + _WAIT_S
+    while not cache.health().healthy and time.monotonic() < ends_at_s:
+        with suppress(BuildError):
+            cache.render(key)
+        looks.wait(0.01)
+    return cache.health()
 
 
 def test_a_thread_that_the_machine_refuses_is_told_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:

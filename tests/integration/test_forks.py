@@ -108,9 +108,8 @@ def test_a_gate_that_is_made_while_a_fork_waits_at_another_holds_nobody_up() -> 
     def make() -> None:
         with first:
             entered.set()
-            with first._changed:
-                while not first._forks:
-                    first._changed.wait(0.01)
+            while not first._forks:
+                threading.Event().wait(0.001)
             made.append(ForkGate())
 
     making = threading.Thread(target=make)
@@ -127,6 +126,58 @@ def test_a_gate_that_is_made_while_a_fork_waits_at_another_holds_nobody_up() -> 
         took_s = monotonic() - began_s
 
     assert took_s < 1.0
+
+
+def test_a_fork_whose_end_was_interrupted_holds_up_only_those_who_come_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """L2, L6"""
+    monkeypatch.setattr(forks, "_GATE_WAIT_S", 0.2)
+    gate = ForkGate()
+    forking = threading.Thread(target=gate._shut)
+    forking.start()
+    forking.join(_WAIT_S)
+    with gate:
+        began_s = monotonic()
+    for _ in range(50):
+        with gate:
+            pass
+
+    assert monotonic() - began_s < 5.0
+
+
+def test_who_is_inside_comes_out_before_another_threads_fork_and_none_enter_meanwhile() -> None:
+    """L2"""
+    gate, entered, leaves = ForkGate(), threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def stay() -> None:
+        with gate:
+            entered.set()
+            leaves.wait(_WAIT_S)
+            order.append("out")
+
+    def fork() -> None:
+        gate._shut()
+        order.append("forked")
+        gate._open()
+
+    def come() -> None:
+        with gate:
+            order.append("in")
+
+    threads = [threading.Thread(target=each) for each in (stay, fork, come)]
+    threads[0].start()
+    entered.wait(_WAIT_S)
+    threads[1].start()
+    while not gate._forks:
+        threading.Event().wait(0.001)
+    threads[2].start()
+    leaves.set()
+    for thread in threads:
+        thread.join(_WAIT_S)
+
+    assert order == ["out", "forked", "in"]
 
 
 def test_at_the_end_each_that_lives_is_called_once_before_whom_it_overtook() -> None:
