@@ -1,13 +1,22 @@
-"""Whether a journal's SQLite file is there, for those who only read and are not to make one.
+"""A journal's SQLite file among others: whether it is there, who may write to it, and where it is refused.
 
-Source: rule W3.
+SQLite gives the files that it puts beside a database the rights of the database. Nothing here opens the file: to
+close it would drop the locks that this process holds on it. Source: rules J9, W3.
 """
 
+import os
 import sqlite3
-from contextlib import closing
+import stat
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import make_url
+
+from hermes_cache.errors import JournalSetupError
+
+_COMPANIONS: Final = ("", "-journal", "-wal", "-shm")
+_HAS_RIGHTS: Final = os.name == "posix"
 
 
 def missing_journal_file(url: str) -> Path | None:
@@ -20,6 +29,63 @@ def missing_journal_file(url: str) -> Path | None:
         return None
     path = Path(parsed.database).absolute()
     return None if _may_hold_journal(path) else path
+
+
+def refuse_open_folder(file: Path) -> None:
+    """See that nobody but a folder's owner and group may put a file into it, or take one out of it.
+
+    Raises:
+        JournalSetupError: Others may.
+    """
+    folder = file.resolve().parent
+    if _HAS_RIGHTS and folder.exists() and folder.stat().st_mode & stat.S_IWOTH:
+        told = f"every user of this machine may write to its folder {folder}"
+        raise JournalSetupError(str(file), f"{told}; name one in another folder, or add ?shared=true to the URL")
+
+
+def make_missing_file(file: Path) -> None:
+    """Make an empty file, which SQLite takes for a new database."""
+    file = file.resolve()
+    if not _HAS_RIGHTS or file.exists():
+        return
+    with suppress(FileExistsError):
+        try:
+            os.mknod(file, stat.S_IFREG | 0o644)
+        except PermissionError:
+            # On some systems that is for root alone. Nobody can have locked what was not there.
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o644))
+
+
+def share_with_group(file: Path) -> None:
+    """Let the group of a folder write to a file in it, where it may write to the folder; others may not.
+
+    What belongs to another user is left to that one.
+    """
+    if not _HAS_RIGHTS:
+        return
+    file = file.resolve()
+    folder = file.parent.stat()
+    for companion in _COMPANIONS:
+        # Another process may remove a companion at any moment.
+        with suppress(FileNotFoundError, PermissionError):
+            _share(file.with_name(file.name + companion), folder)
+
+
+def _share(file: Path, folder: os.stat_result) -> None:
+    found = file.stat()
+    user = os.geteuid()
+    if user not in {0, found.st_uid}:
+        return
+    by_group = bool(folder.st_mode & stat.S_IWGRP)
+    # What root makes must not lock the folder's owner out.
+    owner = folder.st_uid if user == 0 and found.st_uid == 0 else found.st_uid
+    group = folder.st_gid if by_group or owner != found.st_uid else found.st_gid
+    if (owner, group) != (found.st_uid, found.st_gid):
+        os.chown(file, owner, group)
+    mode = stat.S_IMODE(found.st_mode)
+    wanted = (mode | (stat.S_IRGRP | stat.S_IWGRP if by_group else 0)) & ~stat.S_IWOTH
+    if wanted != mode:
+        file.chmod(wanted)
 
 
 def _may_hold_journal(path: Path) -> bool:

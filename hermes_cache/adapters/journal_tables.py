@@ -16,7 +16,6 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
-    Label,
     LargeBinary,
     MetaData,
     Row,
@@ -28,11 +27,9 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    type_coerce,
     union_all,
     update,
 )
-from sqlalchemy.types import NullType
 
 from hermes_cache.core.codec import checksum, decode, encode, verified
 from hermes_cache.core.events import AppliedEvent, EventId
@@ -70,23 +67,17 @@ _SNAPSHOT: Final = Table(
     Column("checksum", _BIG, nullable=False),
 )
 
-
-def _as_it_is(body: Column[bytes]) -> Label[None]:
-    return type_coerce(body, NullType()).label("body")
-
-
 # Made once: putting a statement together takes longer than SQLite takes to run it.
 _END: Final = select(_JOURNAL.c.name, _JOURNAL.c.last_seq, _JOURNAL.c.last_mark, _JOURNAL.c.checksum)
 _LOCKED_END: Final = _END.with_for_update()
 _START: Final = select(_SNAPSHOT.c.seq)
-# Bodies as they are: the type's own conversion fails for one that is no bytes, and with it the whole query.
-_SNAPSHOT_ROW: Final = select(_SNAPSHOT.c.seq, _SNAPSHOT.c.mark, _as_it_is(_SNAPSHOT.c.body), _SNAPSHOT.c.checksum)
 _KNOWN: Final = select(_EVENTS.c.event_id, _EVENTS.c.seq).where(
     _EVENTS.c.event_id.in_(bindparam("marks", expanding=True))
 )
-_ROW: Final = select(_EVENTS.c.seq, _EVENTS.c.event_id, _as_it_is(_EVENTS.c.body), _EVENTS.c.checksum)
-_ROWS: Final = _ROW.where(_EVENTS.c.seq > bindparam("after"), _EVENTS.c.seq <= bindparam("end")).order_by(
-    _EVENTS.c.seq
+_ROWS: Final = (
+    select(_EVENTS)
+    .where(_EVENTS.c.seq > bindparam("after"), _EVENTS.c.seq <= bindparam("end"))
+    .order_by(_EVENTS.c.seq)
 )
 _FIRST_ROWS: Final = _ROWS.limit(bindparam("most"))
 _MARKS: Final = union_all(
@@ -202,7 +193,7 @@ def read_snapshot(connection: Connection) -> Snapshot | None:
     Raises:
         JournalDamagedError: It is damaged.
     """
-    row = connection.execute(_SNAPSHOT_ROW).one_or_none()
+    row = connection.execute(select(_SNAPSHOT)).one_or_none()
     if row is None:
         return None
     place = Place(read_end(connection).journal, row.seq, row.mark)
@@ -235,7 +226,7 @@ def sound_events(connection: Connection, after: Place, until: int) -> tuple[list
     events = []
     place = after
     for row in connection.execute(
-        _ROW.where(_EVENTS.c.seq > after.seq, _EVENTS.c.seq <= until).order_by(_EVENTS.c.seq)
+        select(_EVENTS).where(_EVENTS.c.seq > after.seq, _EVENTS.c.seq <= until).order_by(_EVENTS.c.seq)
     ):
         place = Place(after.journal, row.seq, row.event_id)
         try:
@@ -317,7 +308,7 @@ def _with_whole_run(
     return JournalDamagedError(damaged.seq, damaged.reason, last_seq=last_seq, last_mark=last_mark)
 
 
-def _recorded(journal: str, expected: int, row: Row[tuple[int, str, object, int]]) -> Recorded:
+def _recorded(journal: str, expected: int, row: Row[tuple[int, str, float, bytes, int]]) -> Recorded:
     if row.seq != expected:
         raise JournalDamagedError(expected, f"it is gone; the next one is {row.seq}")
     event = decode(row.seq, row.body, row.checksum)

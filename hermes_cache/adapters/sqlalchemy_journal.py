@@ -123,19 +123,29 @@ def _in(begin: Callable[[], AbstractContextManager[Connection]], act: Callable[[
         return act(connection)
 
 
-def journal_at(url: str | URL) -> SqlAlchemyJournal:
+def journal_at(url: str | URL, *, shared: bool = False) -> SqlAlchemyJournal:
     """Give the journal that a database URL names, such as `sqlite:////var/lib/gateway/journal.db`.
+
+    Args:
+        url: The URL.
+        shared: Take a file in a folder to which every user of the machine may write, such as `/tmp`; the same as
+            `?shared=true` in the URL.
 
     Raises:
         JournalSetupError: The URL names no database that can hold a journal, or its driver is not installed.
     """
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError, TypeError) as error:
+    except ArgumentError as error:
         raise JournalSetupError(repr(url), "it is no URL; give sqlite:///path or postgresql://...") from error
+    except ValueError as error:
+        # Not shown: the port may be a password whose host was forgotten.
+        raise JournalSetupError(
+            "the URL given", "its port is no number; give sqlite:///path or postgresql://..."
+        ) from error
     match parsed.get_backend_name():
         case "sqlite":
-            return SqlAlchemyJournal(SqliteDatabase(parsed))
+            return SqlAlchemyJournal(SqliteDatabase(parsed, shared=shared))
         case "postgresql" | "postgres":
             return SqlAlchemyJournal(_postgres(parsed))
     raise JournalSetupError(parsed.render_as_string(), "only SQLite and PostgreSQL are known")

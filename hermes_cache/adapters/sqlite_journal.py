@@ -34,11 +34,11 @@ from typing import Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from hermes_cache.adapters.file_systems import MOUNTS, network_file_system
 from hermes_cache.adapters.file_times import found, is_settled
+from hermes_cache.adapters.journal_files import make_missing_file, refuse_open_folder, share_with_group
 from hermes_cache.adapters.journal_tables import is_prepared, prepare
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
 from hermes_cache.forks import ForkGate, after_fork_in_child
@@ -55,6 +55,9 @@ _RETRY_S: Final = 0.0005
 
 _POLL_S: Final = 0.005
 """A look at a still file takes 4 us, a pragma 40; so a waiter hears within the 20 ms that count."""
+
+_SHARED: Final = {"true": True, "false": False}
+"""What a URL may say of it."""
 
 _BUSY_CODES: Final = frozenset({5, 6})
 _DAMAGE_CODES: Final = frozenset({11, 26})
@@ -97,20 +100,27 @@ class SqliteDatabase:
     """Connections to a journal's file, which is made where it is missing. Any thread may call.
 
     Args:
-        url: Names the file.
+        url: Names the file, and with `?shared=true` says what `shared` says.
+        shared: Take a file in a folder to which every user of the machine may write.
         driver: The module whose SQLite opens it, such as `sqlite3` or `pysqlite3.dbapi2`. A process must not
             open one file with two: each drops the locks of the other.
         mounts: The table of what is mounted where; where there is none, every file system is trusted.
 
     Raises:
-        JournalSetupError: The URL names no file.
+        JournalSetupError: The URL names no file, or one in such a folder.
     """
 
-    def __init__(self, url: URL, *, driver: ModuleType = sqlite3, mounts: Path = MOUNTS) -> None:
-        if not url.database or url.database == ":memory:" or url.query:
-            told = "name a file alone, as in sqlite:////path/to/journal.db; in memory there is MemoryJournal"
-            raise JournalSetupError(str(url), told)
+    def __init__(
+        self, url: URL, *, shared: bool = False, driver: ModuleType = sqlite3, mounts: Path = MOUNTS
+    ) -> None:
+        told = _SHARED.get(str(url.query.get("shared", "false"))) if url.query.keys() <= {"shared"} else None
+        if not url.database or url.database == ":memory:" or told is None:
+            todo = "name a file alone, as in sqlite:////path/to/journal.db; in memory there is MemoryJournal"
+            raise JournalSetupError(str(url), todo)
         self._path = Path(url.database).absolute()
+        self._shared = shared or told
+        if not self._shared:
+            refuse_open_folder(self._path)
         self._driver = driver
         self._mounts = mounts
         self._wal = wal_is_safe(driver.sqlite_version_info)
@@ -215,6 +225,10 @@ class SqliteDatabase:
 
     def _open(self, timeout_s: float) -> _Opened:
         self._refuse_network()
+        if not self._shared:
+            refuse_open_folder(self._path)
+        make_missing_file(self._path)
+        share_with_group(self._path)
         inode = _inode(self._path)
         holder = self._engine(timeout_s)
         try:
@@ -225,6 +239,8 @@ class SqliteDatabase:
                 writer = connection.execution_options(hermes_cache_writes=not ready)
                 with writer.begin():
                     prepare(writer, str(self._path))
+            # SQLite made its companions meanwhile, with the group of this user.
+            share_with_group(self._path)
             held = holder.raw_connection()
             _run(held, "PRAGMA busy_timeout=0")
         except BaseException:
@@ -290,6 +306,8 @@ class SqliteDatabase:
             told = f"its journal mode is {mode} and cannot be made {expected} while others have it open"
             raise JournalSetupError(str(self._path), f"{told}; let all processes use the same SQLite library")
         _run(connection, "PRAGMA synchronous=FULL")
+        # Text that is not UTF-8 makes its row damaged, not the whole query.
+        connection.text_factory = _text
 
     def _forget(self) -> None:
         with self._lock:
@@ -302,7 +320,11 @@ class SqliteDatabase:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, self._driver.Error, OSError) as error:
+        except JournalError:
+            raise
+        except UnicodeEncodeError as error:
+            raise JournalError(f"the journal {self._path} refuses this: {error}; keep plain text in it") from error
+        except Exception as error:
             code = _code(error)
             if code not in _BUSY_CODES:
                 # Whatever it was, the next call looks at the file anew.
@@ -335,6 +357,10 @@ def _run(connection: DBAPIConnection | PoolProxiedConnection, statement: str) ->
         return row[0] if row else None
     finally:
         cursor.close()
+
+
+def _text(found: bytes) -> str:
+    return found.decode(errors="replace")
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

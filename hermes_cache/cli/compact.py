@@ -39,7 +39,7 @@ def compact(url: str, *, max_age_s: float, max_events: int, as_json: bool) -> No
 
     \b
     Example:
-      hermes-cache compact --journal sqlite:////tmp/journal.db --max-age 2d --max-events 10000
+      hermes-cache compact --journal sqlite:///journal.db --max-age 2d --max-events 10000
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     with opened_journal(url) as journal, told_when_long("Compacting the journal"):
         gone = journal.compact(fold_snapshot, before_s=time.time() - max_age_s, max_events=max_events)

@@ -52,7 +52,7 @@ def explain(**options: Unpack[_Options]) -> None:
     \b
     Examples:
       hermes-cache explain --profile work --query show_cli=1
-      hermes-cache explain --journal sqlite:////tmp/journal.db --profile work
+      hermes-cache explain --journal sqlite:///journal.db --profile work
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     if options["journal"] is None:
         _explain_by_gateway(options)

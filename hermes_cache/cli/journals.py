@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from hermes_cache.adapters.journal_files import missing_journal_file
-from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
+from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.errors import JournalError, JournalGapError
 from hermes_cache.ports import Journal
 
@@ -36,7 +36,7 @@ def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
         make: Make an SQLite file that is not there; else that is a failure.
     """
     try:
-        with closing(_named(url)) as journal:
+        with closing(journal_at(url)) as journal:
             missing = None if make else missing_journal_file(url)
             if missing:
                 raise click.ClickException(f"there is no journal at {click.format_filename(missing)}")
@@ -48,16 +48,6 @@ def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
 def without_password(told: str) -> str:
     """Give what an error says, without the password that the journal's URL may have among its options."""
     return re.sub(r"(password=)[^&\s]*", r"\1***", told)
-
-
-def _named(url: str) -> SqlAlchemyJournal:
-    try:
-        return journal_at(url)
-    except JournalError:
-        raise
-    except ValueError as error:
-        # The port, which may be a password whose host was forgotten.
-        raise click.ClickException("the URL of the journal has a port that is no number") from error
 
 
 def _told(error: JournalError, url: str) -> str:

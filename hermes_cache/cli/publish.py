@@ -40,8 +40,8 @@ def publish(kind: str, url: str, *, as_json: bool, **fields: Unpack[_Fields]) ->
 
     \b
     Examples:
-      hermes-cache publish --journal sqlite:////tmp/journal.db --profile work --reason nightly_import
-      hermes-cache publish stream-started --journal sqlite:////tmp/journal.db --stream-id turn-7
+      hermes-cache publish --journal sqlite:///journal.db --profile work --reason nightly_import
+      hermes-cache publish stream-started --journal sqlite:///journal.db --stream-id turn-7
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     event = _event(kind, {name: value for name, value in fields.items() if value is not None})
     with opened_journal(url, make=True) as journal:

@@ -31,8 +31,8 @@ def replay(url: str, *, until: int | None, as_json: bool) -> None:
 
     \b
     Examples:
-      hermes-cache replay --journal sqlite:////tmp/journal.db
-      hermes-cache replay --journal sqlite:////tmp/journal.db --until 120 --json
+      hermes-cache replay --journal sqlite:///journal.db
+      hermes-cache replay --journal sqlite:///journal.db --until 120 --json
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     with opened_journal(url) as journal, told_when_long("Replaying the journal"):
         replayed = _replayed(journal, until)

@@ -57,7 +57,7 @@ def serve(**options: Unpack[_Options]) -> None:
     Examples:
       hermes-cache serve --demo
       hermes-cache serve --home ~/.hermes --port 8787
-      hermes-cache serve --journal sqlite:////tmp/journal.db
+      hermes-cache serve --journal sqlite:///journal.db
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     settings = _settings(options)
     if options["demo"] and options["home"]:

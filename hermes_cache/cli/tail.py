@@ -47,8 +47,8 @@ def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
 
     \b
     Examples:
-      hermes-cache tail --journal sqlite:////tmp/journal.db --follow
-      hermes-cache tail --journal sqlite:////tmp/journal.db --lines 100 --json
+      hermes-cache tail --journal sqlite:///journal.db --follow
+      hermes-cache tail --journal sqlite:///journal.db --lines 100 --json
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     if follow:
         # Also where a shell started this in the background, with SIGINT ignored.

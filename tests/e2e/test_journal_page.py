@@ -15,7 +15,7 @@ from tests.e2e.event_client import Client
 from tests.e2e.gateway_process import served
 
 PAGE = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
-JOURNAL = "sqlite:////tmp/journal.db"
+JOURNAL = "sqlite:///journal.db"
 
 
 def lines_of(language: str) -> list[str]:

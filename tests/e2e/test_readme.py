@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 DEMO_ADDRESS = "http://127.0.0.1:8787/"
 CURL_TIMED_OUT = 28
 OUR_COMMAND = ".venv/bin/hermes-cache"
-JOURNAL = "sqlite:////tmp/journal.db"
+JOURNAL = "sqlite:///journal.db"
 
 
 def blocks(language: str) -> list[str]:

@@ -7,18 +7,27 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event, Thread
+from types import ModuleType
 
 import pytest
+from sqlalchemy import make_url
 
 from hermes_cache.adapters.journal_tables import append_events
 from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
-from hermes_cache.adapters.sqlite_journal import wal_is_safe
+from hermes_cache.adapters.sqlite_journal import SqliteDatabase, wal_is_safe
+from hermes_cache.core.events import EventId
 from hermes_cache.core.snapshots import fold_snapshot
-from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError, JournalUnavailableError
+from hermes_cache.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalGapError,
+    JournalSetupError,
+    JournalUnavailableError,
+)
 from hermes_cache.ports import Place, Snapshot
 from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
 
@@ -155,6 +164,71 @@ def test_a_hostile_row_is_a_typed_error(file: Path, journal: SqlAlchemyJournal, 
 
     with pytest.raises(JournalDamagedError, match="row 1"):
         journal.read(Place(journal.end().journal))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("body", "'text'"), ("body", "7e18"), ("event_id", "CAST(x'ff41' AS TEXT)"), ("checksum", "'x'")],
+)
+def test_a_row_of_strange_values_is_damaged_alone(
+    file: Path, journal: SqlAlchemyJournal, column: str, value: str
+) -> None:
+    """J9: the rows around it are read."""
+    journal.append(numbered([1, 2, 3]))
+    _change(file, f"UPDATE hermes_cache_events SET {column} = {value} WHERE seq = 2")  # noqa: S608  # of this test
+    start = Place(journal.end().journal)
+
+    before, after = journal.read(start), journal.read(Place(start.journal, 2))
+
+    with pytest.raises(JournalDamagedError, match="row 2"):
+        journal.read(before[-1].place)
+    assert [recorded.place.seq for recorded in (*before, *after)] == [1, 3]
+
+
+@pytest.mark.parametrize("value", ["'text'", "7e18", "CAST(x'ff41' AS TEXT)"])
+def test_a_snapshot_of_strange_values_is_damaged(file: Path, journal: SqlAlchemyJournal, value: str) -> None:
+    """J9"""
+    journal.append(numbered([1, 2]))
+    journal.compact(fold_ids, before_s=0.0, max_events=1)
+    _change(file, f"UPDATE hermes_cache_snapshot SET body = {value}")  # noqa: S608  # of this test
+
+    with pytest.raises(JournalDamagedError, match="row 1"):
+        journal.snapshot()
+
+
+def test_text_that_cannot_be_kept_is_refused_by_itself(journal: SqlAlchemyJournal) -> None:
+    """J9: a plain `JournalError`, so that the writer goes on with the events behind it."""
+    with pytest.raises(JournalError) as refused:
+        journal.append(numbered([1], life="half\ud800"))
+
+    assert type(refused.value) is JournalError
+    assert journal.append(numbered([1])) == [1]
+
+
+def test_whatever_the_driver_raises_is_a_journal_error(file: Path) -> None:
+    """J9"""
+    driver = ModuleType("strange")
+    driver.__dict__.update(sqlite3.__dict__)
+    driver.connect = _raise_type_error  # type: ignore[attr-defined]  # a module of this test
+    calls: tuple[Callable[[SqlAlchemyJournal], object], ...] = (
+        lambda strange: strange.append(numbered([1])),
+        lambda strange: strange.read(Place("name")),
+        lambda strange: strange.seq_of(EventId("life", 1)),
+        lambda strange: strange.end(),
+        lambda strange: strange.stamp(),
+        lambda strange: strange.wait(None, timeout_s=0.0),
+        lambda strange: strange.snapshot(),
+        lambda strange: strange.compact(fold_ids, before_s=0.0, max_events=0),
+    )
+    url = make_url(f"sqlite:///{file}")
+    with closing(SqlAlchemyJournal(SqliteDatabase(url, driver=driver))) as strange:
+        for call in calls:
+            with pytest.raises(JournalUnavailableError, match="bytes, not str"):
+                call(strange)
+
+
+def _raise_type_error(*_: object, **__: object) -> None:
+    raise TypeError("bytes, not str")
 
 
 def test_a_row_that_is_gone_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
