@@ -293,7 +293,7 @@ class SessionListCache:
         if self._renderer.is_failing:
             failing |= {"live_sessions"}
         journal = self._membership.status
-        missing: frozenset[str] = life.notifier.missing_threads if life else frozenset()
+        missing: frozenset[str] = life.missing_threads if life else frozenset()
         return health_of(
             self._state(),
             self._policy,

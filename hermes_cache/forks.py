@@ -10,7 +10,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from itertools import count
 from time import monotonic, sleep
 from types import MethodType
 from typing import Final, TypeAlias, cast
@@ -87,31 +86,38 @@ def come_first_at_exit() -> None:
     _registry.register_exit()
 
 
+class _Holder(weakref.ref[object]):
+    """A weak reference that equals itself alone: an object may have several methods here."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 class _Hooks:
     """Bound methods, in the order in which they came, of those objects that live.
 
     There is no lock, which a vanished thread might hold, or the thread that a signal handler or a finalizer came
-    upon: each change is one operation of a dict.
+    upon: each change is one operation of a dict. An object that goes is taken out by that operation itself, since
+    what an interrupt raises in a callback written in Python is lost.
     """
 
     def __init__(self) -> None:
-        self._numbers = count()
-        self._methods: dict[int, _WeakMethod] = {}
+        self._methods: dict[_Holder, Callable[[object], None]] = {}
 
     def __len__(self) -> int:
         return len(self._methods)
 
     def add(self, method: _Hook) -> None:
-        number, bound = next(self._numbers), cast("MethodType", method)
+        bound = cast("MethodType", method)
         # No `weakref.WeakMethod`: its callback fails where it is itself let go at the same time.
-        holder = weakref.ref(bound.__self__, lambda _: self._methods.pop(number, None))
-        self._methods[number] = holder, bound.__func__
+        self._methods[_Holder(bound.__self__, self._methods.pop)] = bound.__func__
 
     def call(self) -> None:
-        _call_last_first(reversed(self._methods.copy().values()))
+        _call_last_first(reversed(self._methods.copy().items()))
 
     def call_backwards(self) -> None:
-        _call_last_first(self._methods.copy().values())
+        _call_last_first(self._methods.copy().items())
 
 
 class _Registry:

@@ -90,7 +90,8 @@ class JournalLife:
         progress, writer = self._relay.progress, self._writer
         silent_s = self._silent_s()
         failure = progress.failure or writer.failure or (_SILENT if silent_s > _HUNG_S else None)
-        lag_s, missing = silent_s if failure else 0.0, self._tail.missing_threads
+        own = {actor.thread.name for actor in (writer, self._relay) if actor.thread.is_missing}
+        lag_s, missing = silent_s if failure else 0.0, self._tail.missing_threads | own
         return JournalStatus(progress.seq, lag_s, failure, writer.pending, missing)
 
     def uncommitted(self) -> list[AppliedEvent]:

@@ -74,6 +74,12 @@ class Life:
         """The state as of the last message."""
         return self.actor.state
 
+    @property
+    def missing_threads(self) -> frozenset[str]:
+        """The names of the threads that should run and do not (L7)."""
+        own = self.actor.thread
+        return self.notifier.missing_threads | ({own.name} if own.is_missing else frozenset())
+
     def ask(self, message: Message) -> object:
         """Have a message handled, and give the reply.
 

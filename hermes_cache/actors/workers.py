@@ -70,10 +70,19 @@ class Workers:
             if not self._idle and len(self._busy) >= self._limit:
                 self._waiting.append((tag, job))
                 return
-            worker = self._idle.pop() if self._idle else self._start()
-            self._busy[worker] = tag
-            # Under the lock, so that a stop comes after it.
+            while not self._give(self._idle.pop() if self._idle else self._start(), tag, job):
+                pass
+
+    def _give(self, worker: Worker, tag: object, job: Job) -> bool:
+        """Give a worker a job; false if it ended by what somebody threw into its thread."""
+        self._busy[worker] = tag
+        # Under the lock, so that a stop comes after it.
+        try:
             worker.actor_ref.tell(deque([job]))
+        except pykka.ActorDeadError:
+            del self._busy[worker]
+            return False
+        return True
 
     def give_up(self, tag: object) -> None:
         """Fill the place of the worker that runs a job; it ends when the job does."""

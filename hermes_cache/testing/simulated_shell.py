@@ -181,7 +181,9 @@ class Shell:
         check = self._timing.checks.get(target.scope)
         in_the_way, late_s = self._in_the_way(target), self.faults.late_s
         failing = self._timing.is_failing(target.scope, self.now_s)
-        moment = Moment(self.now_s, self.policy, self.world, late_s, check, failing, in_the_way, self.state.stopped)
+        moment = Moment(
+            self.now_s, self.policy, self.world, late_s, check, failing, in_the_way, self.state.stopped
+        )
         made = self._laws.made.get(answer.entry.build_id) if isinstance(answer, Served) else None
         self._demand(laws_of_answer(reader, answer, made, moment))
         gone = isinstance(answer, Served) and id(answer.entry.content) not in self._contents

@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache as remembered
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -22,11 +25,14 @@ import pytest
 import hermes_cache
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.adapters.memory_journal import MemoryJournal
+from hermes_cache.errors import CacheStoppedError
 from hermes_cache.ports import Place
 from hermes_cache.testing import VersionedSources
 from hermes_cache.threads import aside
 
 _WAIT_S = 20.0
+_STOP_TIMEOUT_S = 5.0
+"""As in `Policy`: a stop takes milliseconds, and would take all of it if it waited for the interrupted call."""
 _STORM = Path(__file__).with_name("interrupt_storm.py")
 _PACKAGE = str(Path(hermes_cache.__file__).parent)
 _KEY = SessionListKey("work")
@@ -171,6 +177,61 @@ def test_a_start_that_is_interrupted_at_any_moment_can_be_stopped_or_done_again(
     assert strikes > 0
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", _CALLS)
+def test_a_signal_handler_may_publish_and_read_at_any_moment_of_a_call(house: House, name: str) -> None:
+    """L5, L6"""
+    handled: list[bool] = []
+
+    while _is_handled(len(handled) + 1, lambda: _CALLS[name](house), lambda: handled.append(house.is_sound())):
+        pass
+
+    assert len(handled) > 0
+    assert all(handled)
+    assert house.is_sound()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["start", *_CALLS])
+def test_a_signal_handler_may_stop_the_cache_at_any_moment_of_a_call(name: str, step: int) -> None:
+    """L1: it waits for nothing that the interrupted call holds, and a stop that interrupts a start wins"""
+    stopped = 0
+    while True:
+        house = House()
+        if name != "start":
+            house.cache.start()
+        struck = _is_handled(
+            1 + stopped * step, partial(_call_or_stopped, house, name), partial(_stop_at_once, house)
+        )
+        running = house.cache.health().running
+        house.cache.stop()
+        house.elsewhere.shutdown()
+        _wait_until(lambda: not _threads())
+        if not struck:
+            break
+        assert not running
+        stopped += 1
+
+    assert stopped > 0
+
+
+def _call_or_stopped(house: House, name: str) -> None:
+    with suppress(CacheStoppedError):
+        house.cache.start() if name == "start" else _CALLS[name](house)
+
+
+def _stop_at_once(house: House) -> None:
+    began_s = time.monotonic()
+    house.cache.stop()
+    assert time.monotonic() - began_s < _STOP_TIMEOUT_S
+
+
+def _is_handled(number: int, call: Callable[[], object], handle: Callable[[], object]) -> bool:
+    """Call, and do something as a signal handler would at the so many-th moment of it; say whether it was done."""
+    return _at_moment(number, call, handle) is not None
+
+
 def _is_struck(number: int, call: Callable[[], object]) -> bool:
     """Call, and raise at the so many-th moment of it at which the interpreter would handle a signal.
 
@@ -180,8 +241,22 @@ def _is_struck(number: int, call: Callable[[], object]) -> bool:
     Raises:
         AssertionError: What was raised there did not come out of the call.
     """
+
+    def strike() -> None:
+        raise AlarmError
+
+    try:
+        where = _at_moment(number, call, strike)
+    except AlarmError:
+        return True
+    assert where is None, f"the interrupt was swallowed: {where}"
+    return False
+
+
+def _at_moment(number: int, call: Callable[[], object], handle: Callable[[], object]) -> str | None:
+    """Call, and handle a signal at the so many-th moment; say where that was, if the call came so far."""
     moments = 0
-    raised_at: list[str] = []
+    handled_at: list[str] = []
     passed: dict[FrameType, str] = {}
 
     def trace(frame: Any, event: Any, _value: Any = None) -> Any:
@@ -195,22 +270,19 @@ def _is_struck(number: int, call: Callable[[], object]) -> bool:
             if before.startswith(("CALL", "RESUME", "JUMP_BACKWARD")):
                 moments += 1
                 if moments == number:
-                    raised_at.append(f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}")
-                    raise AlarmError
+                    handled_at.append(f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}")
+                    handle()
         return trace
 
     tracer, handler = sys.gettrace(), signal.signal(signal.SIGUSR1, trace)  # by which it is known as a handler
     sys.settrace(trace)
     try:
         call()
-    except AlarmError:
-        return True
     finally:
         sys.settrace(tracer)
         signal.signal(signal.SIGUSR1, handler)
         passed.clear()
-    assert not raised_at, f"the interrupt was swallowed: {raised_at}"
-    return False
+    return handled_at[0] if handled_at else None
 
 
 @remembered
