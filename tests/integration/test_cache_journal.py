@@ -623,20 +623,19 @@ def test_tickets_that_never_come_hold_no_thread_of_an_event_loop(url: str) -> No
     """J8, W4"""
     process = _Process(url)
 
-    async def run() -> float:
+    async def run() -> bool:
         waiting = [asyncio.create_task(process.cache.aget(_KEY, at_least=f"other:{n + 1}")) for n in range(50)]
         done, _ = await asyncio.wait(waiting, timeout=0.5)
-        began_s = time.monotonic()
         await asyncio.to_thread(int)
-        took_s = time.monotonic() - began_s
+        came_first = not any(each.done() for each in waiting)
         for each in waiting:
             each.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
         assert not done
-        return took_s
+        return came_first
 
     with _processes(process):
-        assert asyncio.run(run()) < 1.0
+        assert asyncio.run(run())
 
 
 def test_a_bus_may_have_another_journal_once_no_cache_uses_the_first(url: str) -> None:

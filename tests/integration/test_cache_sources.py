@@ -193,21 +193,23 @@ def test_without_an_interval_every_read_is_checked_on_its_own_thread() -> None:
 
 def test_sources_that_hang_hold_a_read_up_for_fifty_milliseconds_and_the_last_check_serves() -> None:
     """S4"""
-    sources = _WatchedSources()
-    with _running(sources, Policy(stamp_interval=0.001, ttl=60)) as cache:
+    sources, clock = _WatchedSources(), ManualClock()
+    policy = Policy(stamp_interval=0.001, ttl=60)
+    with _running(sources, policy, clock=clock) as cache, ThreadPoolExecutor(1) as reader:
         cache.get(_KEY)
         sources.goes_on.clear()
+        clock.advance(0.1)
+        read = reader.submit(cache.lookup, _KEY)
+        _settle(cache, lambda state: state.waiting == 1)
 
-        took_s: list[float] = []
-        while len(took_s) < 5:
-            began_s = time.monotonic()
-            looked = cache.lookup(_KEY)
-            waited_s = time.monotonic() - began_s
-            assert looked.outcome == "hit"
-            took_s += [waited_s] if waited_s > 0.04 else []
+        clock.advance(0.049)
+        cache._living().ask(Tick())
+        assert cache.stats().waiting == 1
+        clock.advance(0.002)
+        _settle(cache, lambda state: state.waiting == 0)
 
+        assert read.result(_PATIENCE_S).outcome == "hit"
         sources.goes_on.set()
-    assert sorted(took_s)[2] < 0.09
 
 
 def test_past_the_ttl_sources_that_hang_count_as_moved() -> None:
@@ -236,8 +238,9 @@ def test_without_an_interval_a_check_that_hangs_holds_other_readers_up_for_fifty
         while len(sources.checks) < 2:
             assert not first.done()
 
-        took_s = []
-        for _ in range(3):
+        took_s: list[float] = []
+        # A busy machine makes some take longer; none could be shorter if two waits came one after the other.
+        while len(took_s) < 3 or (min(took_s) >= 0.09 and len(took_s) < 50):
             began_s = time.monotonic()
             assert cache.lookup(_KEY).outcome == "hit"
             took_s.append(time.monotonic() - began_s)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from itertools import count
-from time import monotonic
 
 import pytest
 
@@ -63,7 +62,7 @@ class _Failing:
 
 
 @pytest.mark.parametrize("journal", [None, MemoryJournal()])
-def test_a_thousand_starts_and_stops_leave_no_hook_behind(
+def test_a_hundred_starts_and_stops_leave_no_hook_behind(
     journal: Journal | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """L1, L2: nor is the interpreter given one, which it would never take back."""
@@ -74,7 +73,7 @@ def test_a_thousand_starts_and_stops_leave_no_hook_behind(
     monkeypatch.setattr(os, "register_at_fork", lambda **_: next(given))
     monkeypatch.setattr(threading, "_register_atexit", lambda *_: next(given))
 
-    for _ in range(1_000):
+    for _ in range(100):
         _live(cache)
     gc.collect()
 
@@ -121,11 +120,7 @@ def test_a_gate_that_is_made_while_a_fork_waits_at_another_holds_nobody_up() -> 
     os.waitpid(pid, 0)
     making.join(_WAIT_S)
 
-    began_s = monotonic()
-    with made[0]:
-        took_s = monotonic() - began_s
-
-    assert took_s < 1.0
+    assert not made[0]._forks
 
 
 def test_a_fork_whose_end_was_interrupted_holds_up_only_those_who_come_soon(
@@ -137,13 +132,12 @@ def test_a_fork_whose_end_was_interrupted_holds_up_only_those_who_come_soon(
     forking = threading.Thread(target=gate._shut)
     forking.start()
     forking.join(_WAIT_S)
-    with gate:
-        began_s = monotonic()
-    for _ in range(50):
-        with gate:
-            pass
+    assert gate._is_shut(threading.get_ident())
 
-    assert monotonic() - began_s < 5.0
+    with gate:
+        pass
+
+    assert not gate._is_shut(threading.get_ident())
 
 
 def test_who_is_inside_comes_out_before_another_threads_fork_and_none_enter_meanwhile() -> None:
