@@ -21,7 +21,12 @@ from hermes_cache.actors.tail import Tail
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, MailboxReentryError
+from hermes_cache.errors import (
+    CacheStoppedError,
+    CallBlockedError,
+    JournalUnavailableError,
+    MailboxReentryError,
+)
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
 from hermes_cache.threads import aside
@@ -261,7 +266,7 @@ class JournalLife:
         # Where another thread runs a check, this one waits for it with a bound: that one may wait for us.
         timeout_s = None if patience_s >= _OWN_CHECK_S and ref.actor_inbox.is_free() else patience_s
         # Inside a check already, a receiver or an alias callable that reads gets what is applied so far.
-        with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout):
+        with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout, CallBlockedError):
             ref.ask(CatchUp(since_s, until_s), timeout=timeout_s)
 
     def _is_away(self) -> bool:

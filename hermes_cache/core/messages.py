@@ -1,6 +1,6 @@
 """Messages: what the mailbox of a cache takes in, besides `Read`.
 
-Each is safe to handle late, and twice.
+Each is safe to handle late.
 """
 
 from dataclasses import dataclass

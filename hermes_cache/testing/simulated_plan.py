@@ -105,7 +105,7 @@ def targets(*, pages: int, watched: bool) -> list[Target]:
     """Give the views that are read.
 
     Args:
-        pages: How many pages of each view: of two of each profile, which share a scope, and of one of all profiles.
+        pages: How many pages of each view: of two of each profile, sharing a scope, and of one of all profiles.
         watched: Whether there are sources.
     """
     keys: list[SessionListKey] = []
