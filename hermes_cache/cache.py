@@ -259,6 +259,29 @@ class SessionListCache:
         fields: dict[str, object] = {"profile": profile, "reason": reason, "session_id": session_id}
         return self._bus.session_list_changed.publish(self, fields)[1]
 
+    def committed(self, ticket: str) -> bool | None:
+        """Look again whether the journal has a ticket's event, and wait for that at most `Policy.journal_wait`.
+
+        Args:
+            ticket: Of this process, or of another one that shares the journal.
+
+        Returns:
+            True once the event is in the journal. False if it never will be: it did not fit into the buffer, was
+            refused, or another journal was put in the place of the one that had it. None if nobody knows yet, and
+            always without a journal.
+
+        Raises:
+            TypeError: The ticket is no text.
+            ValueError: It is no ticket.
+
+        Source: rule J8.
+        """
+        return self._membership.committed(ticket)
+
+    async def acommitted(self, ticket: str) -> bool | None:
+        """Do what `committed` does without blocking the event loop."""
+        return await self._membership.acommitted(ticket)
+
     def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
         """Open a bounded queue of changes for a component outside (E7, E8).
 

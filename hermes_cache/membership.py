@@ -7,8 +7,10 @@ hosts by tickets; and it refuses those that insist where nothing can be known. S
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import inf
 
+from hermes_cache.actors.commit_look import CommitLook, looked
 from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.reads import Wish
 from hermes_cache.adapters.blinker_bus import Bus
@@ -16,7 +18,7 @@ from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.journal_status import JournalStatus
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import JournalUnavailableError, LookupTimeoutError
+from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
 from hermes_cache.journal_link import JournalLink
 from hermes_cache.ports import Clock, Journal, Place
 
@@ -116,6 +118,37 @@ class Membership:
                 raise self._too_late(key, wish, event_id)
         return replace(wish, began_s=began_s) if self._link is not None else wish
 
+    def committed(self, ticket: str) -> bool | None:
+        """Say whether a ticket's event is in the journal, waiting at most `Policy.journal_wait` (J8).
+
+        Raises:
+            TypeError: The ticket is no text.
+            ValueError: It is no ticket.
+        """
+        known, look = self._look_for(ticket)
+        return CommitLook(look).wait(self._policy.journal_wait) if look is not None else known
+
+    async def acommitted(self, ticket: str) -> bool | None:
+        """Do what `committed` does without blocking the event loop."""
+        known, look = self._look_for(ticket)
+        return await looked(look, self._policy.journal_wait) if look is not None else known
+
+    def _look_for(self, ticket: str) -> tuple[bool | None, Callable[[], bool | None] | None]:
+        """Return what memory knows of a ticket's event, and how to look where that is nothing."""
+        event_id = self._event_of(ticket)
+        own = event_id.incarnation == self._bus.incarnation
+        try:
+            life = self._link.life() if self._link is not None else None
+        except CacheStoppedError:
+            life = None
+        if life is None:
+            return None, None
+        known, wait_s = life.committed(event_id, own=own), self._policy.journal_wait
+        # Nobody waits for a journal that is known to be away.
+        if known is not None or not wait_s or life.status.failure is not None:
+            return known, None
+        return None, partial(life.await_commit, event_id, own=own, timeout_s=wait_s)
+
     async def aadmit(self, key: SessionListKey, wish: Wish) -> Wish:
         """Do what `admit` does without blocking the event loop."""
         if self._link is None or (wish.insists_on_nothing and self.is_current()):
@@ -145,17 +178,21 @@ class Membership:
         """Give the event of a read's ticket where another process said it."""
         if wish.at_least is None:
             return None
-        event_id = EventId.parse(wish.at_least)
-        if event_id.incarnation != self._bus.incarnation:
-            if self._link is None:
-                raise JournalUnavailableError(
-                    f"{wish.at_least} is another process's event, and there is no journal"
-                )
-            return event_id
+        event_id = self._event_of(wish.at_least)
         # This process's own are applied when `send` returned.
-        if event_id.number > self._bus.last_number:
-            raise ValueError(f"{wish.at_least} names an event that was never published")
-        return None
+        if event_id.incarnation == self._bus.incarnation:
+            return None
+        if self._link is None:
+            raise JournalUnavailableError(f"{wish.at_least} is another process's event, and there is no journal")
+        return event_id
+
+    def _event_of(self, ticket: str) -> EventId:
+        if not isinstance(ticket, str):
+            raise TypeError(f"the ticket is {ticket!r}; give the text of one")
+        event_id = EventId.parse(ticket)
+        if event_id.incarnation == self._bus.incarnation and event_id.number > self._bus.last_number:
+            raise ValueError(f"{ticket} names an event that was never published")
+        return event_id
 
     def _patience_s(self, wish: Wish, began_s: float) -> float:
         return min(wish.timeout_s, self._policy.build_timeout) - (self._clock.monotonic_s() - began_s)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Final, cast
@@ -84,6 +85,7 @@ class JournalLife:
             actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._checks_at_reads = journal.level == "host"
         self._stopped = False
+        self._first_put: EventId | None = None
 
     def start(self) -> None:
         """Begin to follow the journal."""
@@ -105,10 +107,46 @@ class JournalLife:
 
     def put(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Hand an event of this process to the journal, as `JournalWriter.put` does."""
+        self._first_put = self._first_put or event.id
         # In this order: a join must find it in the buffer, if it does not see it noted.
         committed = self._writer.put(event)
         self._applied.note(event)
         return committed
+
+    def committed(self, event_id: EventId, *, own: bool) -> bool | None:
+        """Say from memory whether an event is in the journal: false if it was given up, None if nobody knows (J8).
+
+        Args:
+            event_id: The event.
+            own: Whether this incarnation said it.
+        """
+        if own and self._writer.commit_of(event_id) is not None:
+            return None
+        # Looked at after the buffer: what leaves it given up is noted before.
+        gave_up = self._writer.gave_up(event_id) if own else False
+        if gave_up is not False:
+            return False if gave_up else None
+        if self._applied.has(event_id):
+            return True
+        was_put = self._first_put is not None and self._first_put.number <= event_id.number
+        # Another journal was put in its place, as this one does not know what was written to it.
+        return False if own and was_put and self._relay.joined.is_open else None
+
+    def await_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> bool | None:
+        """Do what `committed` does, and wait or ask the journal where memory does not know."""
+        ends_at_s = monotonic() + timeout_s
+        commit = self._writer.commit_of(event_id) if own else None
+        if commit is not None:
+            commit.wait(timeout_s)
+        known = self.committed(event_id, own=own)
+        if known is not None or own:
+            return known
+        try:
+            if self.journal.seq_of(event_id) is not None:
+                return True
+            return self.await_event(event_id, inf, ends_at_s - monotonic()) or None
+        except Exception:  # noqa: BLE001 - a user's own journal may raise anything: nothing is known
+            return None
 
     def follow_closely(self) -> None:
         """Wait for news rather than look now and then: somebody began to listen."""

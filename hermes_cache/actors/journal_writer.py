@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
-from hermes_cache.core.events import AppliedEvent, SettingsChanged, StreamStarted, StreamStopped
+from hermes_cache.core.events import AppliedEvent, EventId, SettingsChanged, StreamStarted, StreamStopped
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
@@ -31,6 +31,9 @@ _GROUP: Final = 500
 _MAX_BUFFERED: Final = 10_000
 _MAX_BUFFERED_STREAMS: Final = 20_000
 """Events that wait for a journal that is away. One unscoped event stands for lost ones later, but for no stop."""
+
+_MAX_GIVEN_UP: Final = 10_000
+"""Numbers of events that are remembered as given up; whether an older one was is not known any more."""
 
 _FIRST_PAUSE_S: Final = 0.05
 _MAX_PAUSE_S: Final = 1.0
@@ -96,6 +99,7 @@ class JournalWriter(MailboxActor):
         self._lost_settings = False
         self._late = False
         self._pause_s = 0.0
+        self._given_up: deque[EventId] = deque(maxlen=_MAX_GIVEN_UP)
 
     @property
     def pending(self) -> int:
@@ -105,6 +109,17 @@ class JournalWriter(MailboxActor):
     def uncommitted(self) -> list[AppliedEvent]:
         """Give the events that wait to be committed, oldest first."""
         return [event for event, _ in self._buffer.copy()]
+
+    def commit_of(self, event_id: EventId) -> Commit | None:
+        """Return what becomes of an event that waits to be committed; None if it does not wait."""
+        return next((commit for event, commit in self._buffer.copy() if event.id == event_id), None)
+
+    def gave_up(self, event_id: EventId) -> bool | None:
+        """Say whether an event is lost to the journal; None if that is not remembered."""
+        given_up = self._given_up.copy()
+        if len(given_up) == _MAX_GIVEN_UP and event_id.number < given_up[0].number:
+            return None
+        return event_id in given_up
 
     def put(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Take an event; what this gives waits for its commit and says whether it came. Neither raises."""
@@ -197,6 +212,7 @@ class JournalWriter(MailboxActor):
         self._lose(event, commit)
 
     def _lose(self, event: AppliedEvent, commit: Commit) -> None:
+        self._given_up.append(event.id)
         commit.settle(outcome=False)
         # Each is only ever set here, so that of two publishers neither undoes what the other says.
         if isinstance(event, SettingsChanged):

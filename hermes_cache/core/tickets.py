@@ -13,7 +13,7 @@ class Ticket(str):
 
     Attributes:
         committed: Whether the journal had the event when `send` returned; None where that was not known, or there
-            is no journal.
+            is no journal. `cache.committed(ticket)` looks again.
     """
 
     __slots__ = ("committed",)

@@ -79,8 +79,12 @@ def test_reads_on_an_event_loop_give_the_same() -> None:
         payload = assert_type(await cache.aget(KEY, timeout=5), Payload)
         return payload, assert_type(await cache.alookup(KEY), Lookup)
 
+    async def look(cache: SessionListCache) -> bool | None:
+        return assert_type(await cache.acommitted(cache.invalidate()), bool | None)
+
     with opened_cache() as cache:
         payload, lookup = asyncio.run(read(cache))
+        assert asyncio.run(look(cache)) is None
 
     assert lookup.payload is payload
 
@@ -94,6 +98,7 @@ def test_what_is_published_gives_a_ticket_and_is_heard() -> None:
         assert_type(default_bus, Bus)
         assert_type(default_bus.session_list_changed.ticket(), Ticket | None)
         assert_type(ticket.committed, bool | None)
+        assert_type(cache.committed(ticket), bool | None)
         assert_type(cache.get(KEY, at_least=ticket), Payload)
         assert change is not None
         assert_type(change.profile, str | None)
