@@ -1,15 +1,20 @@
 """What a journal's writer and relay remember when the journal was away, damaged or replaced."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+import pytest
 
 from hermes_cache.actors.applied import Applied
 from hermes_cache.actors.feed import Feed
+from hermes_cache.actors.journal_life import JournalLife
 from hermes_cache.actors.journal_writer import Flush, JournalWriter
 from hermes_cache.actors.relay import CatchUp, Relay
 from hermes_cache.actors.replaying import parts_after, replay
 from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged, StreamStarted
+from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalUnavailableError
 from hermes_cache.ports import Place, Recorded, Snapshot
 from hermes_cache.testing import ManualClock
@@ -35,6 +40,21 @@ class _Hearers:
 
     def hear_place(self, place: Place) -> None:
         pass
+
+
+class _InterruptedHearers(_Hearers):
+    """Applies events, and is struck by an interrupt or a failure over one of them, once."""
+
+    def __init__(self, number: int, strike: BaseException) -> None:
+        super().__init__()
+        self.heard: list[int] = []
+        self._number = number
+        self._strikes = [strike]
+
+    def hear(self, event: AppliedEvent) -> None:
+        if event.id.number == self._number and self._strikes:
+            raise self._strikes.pop()
+        self.heard.append(event.id.number)
 
 
 class _Slow(MemoryJournal):
@@ -153,6 +173,51 @@ def test_a_process_that_joins_another_journal_agrees_to_nothing_of_the_one_befor
     _relay(MemoryJournal(), applied).on_receive(CatchUp(since_s=2_000.0))
 
     assert applied.agreed == AgreedState()
+
+
+@pytest.mark.parametrize("strike", [KeyboardInterrupt(), MemoryError()])
+def test_a_check_that_is_cut_short_is_taken_up_at_the_event_that_it_did_not_apply(strike: BaseException) -> None:
+    """J4, L6: neither the place nor the stamp goes past what is not applied."""
+    hearers, journal = _InterruptedHearers(2, strike), MemoryJournal()
+    relay = _relay(journal, Applied(), hearers=hearers)
+    relay.on_receive(CatchUp(since_s=2_000.0))
+    journal.append([_changed(number) for number in range(1, 4)])
+
+    with suppress(KeyboardInterrupt):
+        relay.on_receive(CatchUp(since_s=2_000.0))
+    place = relay._place
+    relay.on_receive(CatchUp(since_s=2_000.0))
+
+    assert place is not None
+    assert (place.seq, hearers.heard) == (1, [1, 2, 3])
+    assert relay._applied.has(EventId("life", 2))
+
+
+def test_an_event_is_with_the_writer_before_it_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """J1: a join that comes in between finds it in one of the two."""
+    applied, clock = Applied(), ManualClock()
+    life = JournalLife(
+        MemoryJournal(),
+        policy=Policy(),
+        clock=clock,
+        applied=applied,
+        hearers=_Hearers(),
+        on_loss=lambda _settings: None,
+    )
+    put = life._writer.put
+
+    def join_and_put(event: AppliedEvent) -> Callable[[], bool | None]:
+        life._relay.on_receive(CatchUp(since_s=2_000.0))
+        return put(event)
+
+    monkeypatch.setattr(life._writer, "put", join_and_put)
+    event = _started(1)
+
+    life.put(event)
+    known = applied.has(event.id)
+    life.stop(5.0, close=False)
+
+    assert known
 
 
 def test_rows_that_are_gone_outdate_everything_once() -> None:
