@@ -10,7 +10,7 @@ Source: rules R1, R2, E5, L4, L6.
 """
 
 import contextlib
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from dataclasses import replace
 from math import inf
 from typing import Final
@@ -22,11 +22,13 @@ from hermes_cache.actors.tallies import Tallies
 from hermes_cache.actors.works import Works, told
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Answer, Effect, RunBuild, Served, TakeCheck
-from hermes_cache.core.freshness import Verdict, judge, trusted_for_s, ttl_s
+from hermes_cache.core.hits import Hit, Hits
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Publish, Tick, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
+from hermes_cache.core.transitions import Evicted, Stored
+from hermes_cache.core.turn import Decision
 from hermes_cache.errors import CallLostError
 from hermes_cache.ports import Clock
 
@@ -35,18 +37,6 @@ AGAIN: Final = "again"
 
 _MOST_READ_SCOPES: Final = 4_096
 """Profiles come from outside: past so many, checks pause until the next read of their scope."""
-
-
-class Hit:
-    """A key's last hit, and how often it was had again."""
-
-    __slots__ = ("count", "served", "until_s", "used_s")
-
-    def __init__(self, served: Served, until_s: float, now_s: float) -> None:
-        self.served = served
-        self.until_s = until_s
-        self.used_s = now_s
-        self.count = 0
 
 
 class CacheActor(MailboxActor):
@@ -63,7 +53,8 @@ class CacheActor(MailboxActor):
 
     def __init__(self, policy: Policy, clock: Clock, works: Works, state: State) -> None:
         super().__init__(clock=clock.monotonic_s)
-        self.hits: dict[SessionListKey, Hit] = {}
+        self.hits = Hits(policy)
+        self._had: set[Hit] = set()
         self.outcomes: Counter[str] = Counter()
         self._tallies = Tallies()
         self._policy = policy
@@ -72,7 +63,7 @@ class CacheActor(MailboxActor):
         self.hits_had = 0
         self._effects: deque[Effect] = deque()
         self._failed: Effect | None = None
-        self._used_s: dict[SessionListKey, float] = {}
+        self._used: OrderedDict[SessionListKey, None] = OrderedDict()
         self._read_scopes: set[object] = set()
 
     def hit(self, target: Target) -> Served | None:
@@ -80,15 +71,15 @@ class CacheActor(MailboxActor):
 
         Nothing is called between the look at a counter and its store, so no other thread comes in between.
         """
-        hit = self.hits.get(target.key)
-        if hit is None:
-            return None
         now_s = self._clock()
-        if now_s >= hit.until_s:
+        hit = self.hits.at(target.key, now_s)
+        if hit is None:
             return None
         hit.used_s = now_s
         hit.count += 1
         self.hits_had += 1
+        # After the count: who counts takes it out first, so no hit is left uncounted for good.
+        self._had.add(hit)
         return hit.served
 
     def counted(self) -> dict[str, int]:
@@ -127,19 +118,19 @@ class CacheActor(MailboxActor):
         self._count_hits()
         before = self.state
         decision = decide(before, self._completed(message), self._clock(), self._policy)
-        if not _leaves_hits(before, decision.state):
-            self.hits = {}
+        self.hits.follow(before, decision.state)
         self.state = decision.state
+        self._follow(decision)
         self._effects.extend(decision.effects)
         # Due at once, until all effects were run: whatever comes in between, the own thread goes on.
         self.wake_at_s = -inf
         try:
             if isinstance(message, Checked):
-                self._renew_hits(message.target)
+                self.hits.renew(self.state, message.target)
             if self._run_effects():
                 self.wake_at_s = self.state.wake_at_s
         except Exception:  # noqa: BLE001 - no stack or memory is left on this thread; the own thread tries again
-            self.hits = {}
+            self.hits.forget()
         return None
 
     def _is_outdated(self, message: Read | Publish) -> bool:
@@ -158,9 +149,9 @@ class CacheActor(MailboxActor):
                 self._read_scopes.discard(message.target.scope)
                 return replace(message, read_since=read_since)
             case Built(build, content, check, took_s, held_bytes, moved):
-                return Built(build, content, check, took_s, held_bytes, moved, self._recency())
+                return Built(build, content, check, took_s, held_bytes, moved, self._used)
             case Weighed():
-                return Weighed(message.held_bytes, self._recency(), message.leaving)
+                return Weighed(message.held_bytes, self._used, message.leaving)
             case _:
                 return message
 
@@ -197,59 +188,40 @@ class CacheActor(MailboxActor):
         self._tallies.add(effect.key, self._held_build(effect.key), outcome)
         if not isinstance(answer, Served):
             return
-        now_s = self._clock()
-        target = answer.entry.target
-        self._used_s[target.key] = now_s
+        self._use(effect.key)
         if outcome == "hit":
-            self.hits[target.key] = Hit(answer, self._hit_until_s(answer), now_s)
+            self.hits.remember(self.state, answer, self._clock())
 
     def _held_build(self, key: SessionListKey) -> int:
         entry = self.state.entries.get(key)
         return entry.build_id if entry else 0
 
-    def _hit_until_s(self, served: Served) -> float:
-        """Give the moment up to which nothing but a message can make a hit stale."""
-        entry = served.entry
-        until_s = min(entry.built_at_s + ttl_s(entry, self._policy), self.state.streams.next_expiry_s())
-        if not entry.target.watched:
-            return until_s
-        check = self.state.check_of(entry.target)
-        if check is None or self._policy.stamp_interval == 0:
-            return -inf
-        return min(until_s, check.began_s + trusted_for_s(check, self._policy))
-
     def _count_hits(self) -> None:
-        """Count the hits since the last message."""
-        for key, hit in self.hits.items():
-            if hit.count:
-                # No call between the look and the store: what comes meanwhile is counted the next time.
-                count, hit.count = hit.count, 0
-                self._used_s[key] = hit.used_s
-                self._read_scopes.add(hit.served.entry.target.scope)
-                self._tallies.add(key, hit.served.entry.build_id, "hit", count)
+        """Count the hits since the last message, in the order of their last use."""
+        had: list[Hit] = []
+        while self._had:
+            had.append(self._had.pop())
+        for hit in sorted(had, key=_used_s):
+            # No call between the look and the store: what comes meanwhile is counted the next time.
+            count, hit.count = hit.count, 0
+            entry = hit.served.entry
+            self._use(entry.target.key)
+            self._read_scopes.add(entry.target.scope)
+            self._tallies.add(entry.target.key, entry.build_id, "hit", count)
 
-    def _renew_hits(self, checked: Target) -> None:
-        """Let a check carry the hits of its scope on, where it found nothing moved and another one follows."""
-        state = self.state
-        scope = state.scopes.get(checked.scope)
-        for key, hit in list(self.hits.items()):
-            target = hit.served.entry.target
-            if target.scope != checked.scope:
-                continue
-            now_s = self._clock()
-            verdict = judge(state, self._policy, Read(None, target, now_s), now_s, check_by_s=-inf)
-            if verdict is Verdict.FRESH and scope is not None and scope.due_s < inf:
-                hit.until_s = self._hit_until_s(hit.served)
-            else:
-                del self.hits[key]
+    def _follow(self, decision: Decision) -> None:
+        """Keep the order of use of what is held; what nobody has read yet stands first."""
+        for happened in decision.transitions:
+            if isinstance(happened, Stored) and happened.entry.target.key not in self._used:
+                self._used[happened.entry.target.key] = None
+                self._used.move_to_end(happened.entry.target.key, last=False)
+            elif isinstance(happened, Evicted):
+                self._used.pop(happened.key, None)
 
-    def _recency(self) -> tuple[SessionListKey, ...]:
-        held = self.state.entries
-        self._used_s = {key: used_s for key, used_s in self._used_s.items() if key in held}
-        return tuple(sorted(self._used_s, key=self._used_s.__getitem__))
+    def _use(self, key: SessionListKey) -> None:
+        if key in self._used:
+            self._used.move_to_end(key)
 
 
-def _leaves_hits(before: State, after: State) -> bool:
-    """Say whether nothing that a hit was judged by changed, but for checks."""
-    unchanged = before.entries is after.entries and before.versions is after.versions
-    return unchanged and before.streams is after.streams and not after.stopped
+def _used_s(hit: Hit) -> float:
+    return hit.used_s

@@ -16,6 +16,7 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[int, tuple[Content, dict[int, Piece]]] = {}
+        self._holders: dict[int, int] = {}
         self._objects: dict[int, int] = {}
         self._held_bytes = 0
 
@@ -29,8 +30,12 @@ class Ledger:
         with self._lock:
             if id(content) not in self._held:
                 pieces = dict(zip(map(id, content.pieces or ()), content.pieces or (), strict=True))
+                come = set(pieces).difference(self._holders)
                 self._held_bytes += len(content.envelope)
-                self._held_bytes += sum([len(pieces[each].encoded) for each in self._not_shared(pieces)])
+                self._held_bytes += sum([len(pieces[each].encoded) for each in come])
+                holders = self._holders
+                for each in pieces:
+                    holders[each] = holders.get(each, 0) + 1
                 self._held[id(content)] = content, pieces
             return self._held_bytes
 
@@ -52,15 +57,22 @@ class Ledger:
         with self._lock:
             _, pieces = self._held.pop(id(content), (None, None))
             if pieces is not None:
-                gone = self._not_shared(pieces)
+                gone = self._let_go(pieces)
                 self._held_bytes -= len(content.envelope)
                 self._held_bytes -= sum([len(pieces[each].encoded) for each in gone])
                 self._held_bytes -= sum([self._objects.pop(each, 0) for each in gone])
             return self._held_bytes
 
-    def _not_shared(self, pieces: dict[int, Piece]) -> set[int]:
-        """Name the pieces that no held content has; sets do it in a tenth of the time of counting."""
-        return set(pieces).difference(*[held for _, held in self._held.values()])
+    def _let_go(self, pieces: dict[int, Piece]) -> list[int]:
+        """Count one holder less for each piece, and name those that nobody holds any more."""
+        gone: list[int] = []
+        for each in pieces:
+            holders = self._holders.pop(each) - 1
+            if holders:
+                self._holders[each] = holders
+            else:
+                gone.append(each)
+        return gone
 
 
 def object_bytes(value: object) -> int:

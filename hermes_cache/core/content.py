@@ -5,7 +5,7 @@ is joined from pieces. Source: rules P4, O6, B8, E9.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import orjson
@@ -24,16 +24,16 @@ class Content:
         pieces: The rows in the builder's order; None where the payload has no list of them. Contents that share a
             row share its piece, the very object.
         payload: The frozen payload; None where only pieces came and nobody has asked yet.
+        size_bytes: The encoded size, shared rows included.
     """
 
     envelope: bytes
     pieces: tuple[Piece, ...] | None
     payload: Payload | None = None
+    size_bytes: int = field(init=False)
 
-    @property
-    def size_bytes(self) -> int:
-        """The encoded size, shared rows included."""
-        return len(self.envelope) + sum([len(piece.encoded) for piece in self.pieces or ()])
+    def __post_init__(self) -> None:
+        self.size_bytes = len(self.envelope) + sum([len(piece.encoded) for piece in self.pieces or ()])
 
     def decoded(self) -> Payload:
         """Give the payload, decoded, whole, where only pieces came."""

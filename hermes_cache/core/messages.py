@@ -3,6 +3,7 @@
 Each is safe to handle late.
 """
 
+from collections.abc import Reversible
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,8 +13,12 @@ from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Read, Target
 
-Recency: TypeAlias = tuple[SessionListKey, ...]
-"""Keys, the least recently used first."""
+Recency: TypeAlias = Reversible[SessionListKey]
+"""The keys of all that is held, the least recently used first; it may name others too.
+
+It is looked at from its cold end, and only while the message is decided: the shell hands in its own order of use,
+which changes later, and not a copy.
+"""
 
 
 @dataclass(frozen=True, slots=True)

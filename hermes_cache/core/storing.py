@@ -49,7 +49,7 @@ def weighed(turn: Turn, message: Weighed) -> None:
     turn.record(Measured(message.held_bytes))
     # What is on its way in or out weighs in, and must not push out the very last; once all is settled, it may go.
     unsettled = message.leaving or turn.state.running() > 0
-    _evict(turn, message.recency, keep=message.recency[-1] if unsettled and message.recency else None)
+    _evict(turn, message.recency, keep=next(iter(reversed(message.recency)), None) if unsettled else None)
 
 
 def tell_again(turn: Turn) -> None:
@@ -82,11 +82,10 @@ def _tell_moved(turn: Turn, profile: str | None) -> None:
 
 
 def _evict(turn: Turn, recency: Recency, *, keep: SessionListKey | None) -> None:
-    oldest_first = [key for key in recency if key in turn.state.entries and key != keep]
-    unused = [key for key in turn.state.entries if key not in recency and key != keep]
-    for key in (*unused, *oldest_first):
-        bound = _bound_reached(turn)
-        if bound is None:
+    coldest_first = iter(recency)
+    while (bound := _bound_reached(turn)) is not None:
+        key = next((key for key in coldest_first if key != keep and key in turn.state.entries), None)
+        if key is None:
             break
         _drop(turn, key, bound)
     _answer_those_kept_for(turn)

@@ -13,8 +13,8 @@ from hermes_cache.core.keys import SessionListKey
 ALL_PROFILES: Final = ""
 """The reach of the keys that show all profiles; no profile has a blank name (rule K3)."""
 
-_MAX_REACHES: Final = 1_000
-"""Profiles remembered one by one; past them all count as touched (rule V2)."""
+MOST_PROFILES: Final = 10_000
+"""Profiles remembered one by one; past them the one whose last event is oldest is forgotten (rule V2)."""
 
 
 def reach_of(key: SessionListKey) -> str:
@@ -27,22 +27,29 @@ class Versions:
     """Positions, in this process's order of applied events, of the last that touched each reach.
 
     Attributes:
-        everything: Of the last that touched all.
-        reaches: Of the last that touched a reach by name, where it came later than that.
+        everything: Of the last that touched all; where profiles were forgotten since, the newest of theirs.
+        all_profiles: Of the last that touched the keys that show all profiles: the last of any.
+        profiles: Of the last that touched a profile by name, where it came later than `everything`; oldest first.
     """
 
     everything: int = 0
-    reaches: Mapping[str, int] = field(default_factory=dict)
+    all_profiles: int = 0
+    profiles: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, reach: str) -> int:
         """Give the version of a reach."""
-        return self.reaches.get(reach, self.everything)
+        return self.all_profiles if reach == ALL_PROFILES else self.profiles.get(reach, self.everything)
 
     def touched(self, profile: str | None, position: int) -> "Versions":
         """Give the versions after an event at `position` that touched a profile, or all (None)."""
         if profile is None:
-            return Versions(everything=position)
-        reaches = {**self.reaches, profile: position, ALL_PROFILES: position}
-        if len(reaches) > _MAX_REACHES + 1:
-            return Versions(everything=position)
-        return Versions(self.everything, reaches)
+            return Versions(position, position)
+        profiles = dict(self.profiles)
+        # Taken out first: the one that was touched last stands last, and is forgotten last.
+        profiles.pop(profile, None)
+        profiles[profile] = position
+        if len(profiles) <= MOST_PROFILES:
+            return Versions(self.everything, position, profiles)
+        oldest = next(iter(profiles))
+        # Who is not known may be the one that is forgotten: its version must not go down.
+        return Versions(profiles.pop(oldest), position, profiles)

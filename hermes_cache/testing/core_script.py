@@ -108,13 +108,14 @@ class CoreScript:
         *,
         check: Check | None = None,
         moved: Iterable[str | None] = (),
-        recency: Recency = (),
+        recency: Recency | None = None,
     ) -> Built:
-        """Let a builder return, and give the message that said so."""
+        """Let a builder return, and give the message that said so; what was stored first counts as used first."""
         made = made or content()
         held = sum(entry.content.size_bytes for entry in self.state.entries.values()) + made.size_bytes
         took_s = self.now_s - (build.began_s or self.now_s)
-        message = Built(build, made, check or Check(build.began_s or 0.0), took_s, held, frozenset(moved), recency)
+        used = tuple(self.state.entries) if recency is None else recency
+        message = Built(build, made, check or Check(build.began_s or 0.0), took_s, held, frozenset(moved), used)
         self.take(message)
         return message
 
@@ -134,9 +135,18 @@ class CoreScript:
         self.take(message)
         return message
 
-    def check(self, target: Target, parts: Parts = (), *, began_s: float | None = None, **found: bool) -> Checked:
+    def check(
+        self,
+        target: Target,
+        parts: Parts = (),
+        *,
+        began_s: float | None = None,
+        read_since: bool = False,
+        **found: bool,
+    ) -> Checked:
         """Hand in a check, and give the message."""
-        message = Checked(target, Check(self.now_s if began_s is None else began_s, parts=parts, **found))  # type: ignore[arg-type]  # flags only
+        check = Check(self.now_s if began_s is None else began_s, parts=parts, **found)  # type: ignore[arg-type]  # flags only
+        message = Checked(target, check, read_since=read_since)
         self.take(message)
         return message
 

@@ -105,7 +105,7 @@ def targets(*, pages: int, watched: bool) -> list[Target]:
     """Give the views that are read.
 
     Args:
-        pages: How many pages of each view: of two of each profile, sharing a scope, and of one of all profiles.
+        pages: How many pages there are of each view: two of a profile, which share a scope, and one of all.
         watched: Whether there are sources.
     """
     keys: list[SessionListKey] = []

@@ -26,6 +26,7 @@ _CALM = Policy(ttl=3_600.0, stamp_interval=600.0)
 _MEMORY_ONLY = frozenset(
     {
         "__exit__",
+        "add",
         "allocate_lock",
         "append",
         "get",

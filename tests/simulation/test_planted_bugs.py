@@ -11,11 +11,13 @@ from typing import TypeAlias
 
 import pytest
 
-from hermes_cache.core import building, checking, decide, duty, freshness, reading, storing, transitions
+from hermes_cache.core import building, checking, decide, duty, freshness, hits, reading, storing, transitions
+from hermes_cache.core import versions as core_versions
 from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.history import Touch, Touches
+from hermes_cache.core.hits import Hits
 from hermes_cache.core.messages import Built
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
@@ -189,11 +191,21 @@ def _reads_forget_streams_that_moved(patch: pytest.MonkeyPatch) -> None:
 
 def _all_profiles_are_not_outdated(patch: pytest.MonkeyPatch) -> None:
     def planted(versions: Versions, profile: str | None, position: int) -> Versions:
-        if profile is None:
-            return Versions(everything=position)
-        return Versions(versions.everything, {**versions.reaches, profile: position})
+        after = touched(versions, profile, position)
+        return after if profile is None else replace(after, all_profiles=versions.all_profiles)
 
+    touched = Versions.touched
     patch.setattr(Versions, "touched", planted)
+
+
+def _forgotten_profile_counts_as_never_touched(patch: pytest.MonkeyPatch) -> None:
+    def planted(versions: Versions, profile: str | None, position: int) -> Versions:
+        after = touched(versions, profile, position)
+        return after if profile is None else replace(after, everything=versions.everything)
+
+    touched = Versions.touched
+    patch.setattr(Versions, "touched", planted)
+    patch.setattr(core_versions, "MOST_PROFILES", 1)
 
 
 def _history_is_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -304,6 +316,36 @@ def _strict_read_gets_a_stale_payload(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Turn, "answer", planted)
 
 
+def _hits_outlive(patch: pytest.MonkeyPatch, *parts: str) -> None:
+    """Let hits stand though these parts of the state change."""
+    follow = Hits.follow
+
+    def planted(remembered: Hits, before: State, after: State) -> None:
+        follow(remembered, replace(before, **{part: getattr(after, part) for part in parts}), after)
+
+    patch.setattr(Hits, "follow", planted)
+
+
+def _hits_outlive_streams(patch: pytest.MonkeyPatch) -> None:
+    _hits_outlive(patch, "streams")
+
+
+def _hits_outlive_events(patch: pytest.MonkeyPatch) -> None:
+    _hits_outlive(patch, "versions")
+
+
+def _hits_outlive_a_check_that_finds_another(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hits, "_finds_the_same", _always(answer=True))
+
+
+def _hits_outlive_their_check(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Hits, "_trusted_until_s", _always(inf))
+
+
+def _hits_never_age(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hits, "ttl_s", _always(inf))
+
+
 def _evicted_payload_is_not_kept(patch: pytest.MonkeyPatch) -> None:
     wait = Turn.wait
     patch.setattr(
@@ -356,11 +398,14 @@ _PLANTS: tuple[Plant, ...] = (
     _failed_checks_are_repeated_at_once, _build_without_a_check_takes_the_last,
     _moved_sources_pass, _old_check_is_trusted, _fresh_read_trusts_an_old_check, _unread_check_verifies,
     _expired_streams_stay, _stop_is_not_final, _streams_move_no_marker, _reads_forget_streams_that_moved,
-    _all_profiles_are_not_outdated, _history_is_forgotten, _every_event_touches_all,
+    _all_profiles_are_not_outdated, _forgotten_profile_counts_as_never_touched,
+    _history_is_forgotten, _every_event_touches_all,
     _nothing_ages, _retry_delay_is_ignored, _duty_pause_is_ignored,
     _duty_pause_is_cut_short, _held_back_is_never_released, _scope_is_checked_all_the_time,
     _most_recently_used_goes_first, _bytes_are_not_bounded, _replaced_content_is_kept, _own_timeout_is_ignored,
     _those_who_leave_are_kept, _stop_lets_nobody_go, _reader_without_room_waits, _refreshes_go_first,
+    _hits_outlive_streams, _hits_outlive_events, _hits_outlive_a_check_that_finds_another,
+    _hits_outlive_their_check, _hits_never_age,
     _evicted_payload_is_not_kept, _kept_payload_is_let_go,
     _reader_is_told_of_a_timeout_before_its_time, _reader_is_told_of_a_timeout_that_was_none,
     _reader_is_told_to_come_back_though_there_is_room,

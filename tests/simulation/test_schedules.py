@@ -10,14 +10,15 @@ from collections import Counter
 
 import pytest
 
+from hermes_cache.core import versions
 from hermes_cache.testing.simulation import Simulation
 
 _BLOCK = 24
 _OUTCOMES = ("hit", "stale", "built", "waited", "outdated")
 _ERRORS = ("BuildError", "BuildTimeoutError", "LookupTimeoutError", "CacheBusyError", "CacheStoppedError")
 _HAPPENINGS = (
-    "overtaken", "late", "left", "Abandon", "BuildFailed", "BuildDiscarded", "EntryEvicted", "EntryInvalidated",
-    "TakeCheck", "TellSourceChanged", "check fails", "check hangs",
+    "remembered", "overtaken", "late", "left", "Abandon", "BuildFailed", "BuildDiscarded", "EntryEvicted",
+    "EntryInvalidated", "TakeCheck", "TellSourceChanged", "check fails", "check hangs",
 )  # fmt: skip
 _TRACES = """
 from hermes_cache.testing.simulation import Simulation
@@ -43,6 +44,15 @@ def test_every_law_holds_in_every_schedule_and_enough_happens(first_seed: int) -
 
     assert seen["steps"] > 8_000
     assert {name: seen[name] for name in (*_OUTCOMES, *_ERRORS, *_HAPPENINGS) if seen[name] < 10} == {}
+
+
+def test_every_law_holds_where_profiles_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """V2, R1: past the bound the oldest is forgotten, and nothing outdated is served"""
+    monkeypatch.setattr(versions, "MOST_PROFILES", 1)
+
+    seen = _campaign(0, _BLOCK)
+
+    assert seen["EntryInvalidated"] > 10
 
 
 @pytest.mark.long

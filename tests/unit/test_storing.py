@@ -24,18 +24,6 @@ def test_the_least_recently_used_goes_first() -> None:
     assert EntryEvicted(WORK.key, "entries") in [tell.notice for tell in script.all_of(Tell)]
 
 
-def test_what_was_never_used_goes_before_what_was() -> None:
-    """P4"""
-    script = CoreScript(Policy(max_entries=2))
-    script.hold(HERE)
-    script.hold(WORK)
-    script.read(HOME)
-
-    script.finish(script.running(HOME), recency=(HERE.key,))
-
-    assert script.state.entries.keys() == {HERE.key, HOME.key}
-
-
 def test_more_bytes_than_allowed_let_entries_go() -> None:
     """P4"""
     script = CoreScript(Policy(max_bytes=60))
