@@ -10,8 +10,8 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 
-from hermes_cache.actors.commit_look import CommitLook, looked
 from hermes_cache.actors.feed import Feed
+from hermes_cache.actors.look import Look, looked
 from hermes_cache.actors.reads import Wish
 from hermes_cache.adapters.blinker_bus import Bus
 from hermes_cache.core.events import AppliedEvent, EventId
@@ -126,7 +126,7 @@ class Membership:
             ValueError: It is no ticket.
         """
         known, look = self._look_for(ticket)
-        return CommitLook(look).wait(self._policy.journal_wait) if look is not None else known
+        return Look(look).wait(self._policy.journal_wait) if look is not None else known
 
     async def acommitted(self, ticket: str) -> bool | None:
         """Do what `committed` does without blocking the event loop."""
@@ -166,12 +166,16 @@ class Membership:
         event_id = self._foreign_event(wish)
         if self._link is None:
             return None
-        life = self._link.life()
+        life, ends_at_s = self._link.life(), self._clock.monotonic_s() + wish.timeout_s
+
+        def left_s() -> float:
+            return max(0.0, ends_at_s - self._clock.monotonic_s())
+
         if wish.freshness != "any" and not self.is_current():
-            self.catch_up(wish.timeout_s)
-        awaited = event_id if event_id is not None and not life.has(event_id) else None
+            self.catch_up(left_s())
+        awaited = event_id if event_id is not None and not life.has(event_id, left_s()) else None
         if wish.freshness == "fresh" or awaited is not None:
-            life.insist(self._policy.journal_lease, wish.timeout_s)
+            life.insist(self._policy.journal_lease, left_s())
         return awaited
 
     def _foreign_event(self, wish: Wish) -> EventId | None:

@@ -16,6 +16,7 @@ import pykka
 
 from hermes_cache.actors.applied import Applied
 from hermes_cache.actors.journal_writer import Flush, JournalWriter
+from hermes_cache.actors.look import Look
 from hermes_cache.actors.mailbox import MailboxActor, MailboxRef
 from hermes_cache.actors.relay import CatchUp, Hearers, Relay
 from hermes_cache.actors.tail import Tail
@@ -30,7 +31,6 @@ from hermes_cache.errors import (
 )
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
-from hermes_cache.threads import aside
 
 logger = QuietLogger(__name__)
 
@@ -205,15 +205,20 @@ class JournalLife:
             self._check(self._clock.monotonic_s(), patience_s)
         self._see_to_lease(lease_s)
 
-    def has(self, event_id: EventId) -> bool:
-        """Say whether another process's event is applied here; it may ask the journal (J8)."""
+    def has(self, event_id: EventId, patience_s: float) -> bool:
+        """Say whether another process's event is applied here; it may ask the journal (J8).
+
+        Args:
+            event_id: The event.
+            patience_s: How long the read can wait for the journal's answer.
+        """
         if self._applied.has(event_id):
             return True
         passed = self._relay.progress.seq
         if passed is None or self._relay.progress.failure is not None:
             return False
         # So many ids are remembered; the journal knows the place of all that it keeps.
-        seq = aside.do(partial(self._seq_of, event_id))
+        seq = Look(partial(self._seq_of, event_id)).wait(patience_s)
         return seq is not None and seq <= passed
 
     def await_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:

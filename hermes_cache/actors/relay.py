@@ -193,6 +193,8 @@ class Relay(MailboxActor):
         self._place = replayed.place
         self._tell_gap()
         self._hearers.hear_place(replayed.place)
+        # Told before those who wait for the join look at it.
+        self.progress = replace(self.progress, seq=replayed.place.seq)
         self.joined.open()
 
     def _tell_gap(self) -> None:

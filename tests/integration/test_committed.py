@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+from hermes_cache import Bus, LookupTimeoutError, Policy, SessionListCache, SessionListKey
 from hermes_cache.actors import journal_writer
 from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.events import AppliedEvent, EventId
@@ -213,6 +213,21 @@ def test_a_journal_that_hangs_is_waited_for_no_longer_than_journal_wait() -> Non
         journal.looks.set()
 
     assert looked == (None, None)
+
+
+def test_a_read_with_a_ticket_waits_for_a_journal_that_hangs_no_longer_than_it_may() -> None:
+    """R6, J8"""
+    journal = _Hanging(MemoryStore())
+    with _cache(journal) as cache:
+        journal.looks.clear()
+        began_s = time.monotonic()
+        for read in (cache.get, lambda key, **options: asyncio.run(cache.aget(key, **options))):
+            with pytest.raises(LookupTimeoutError):
+                read(_KEY, at_least=_UNKNOWN, timeout=0.1)
+        took_s = time.monotonic() - began_s
+        journal.looks.set()
+
+    assert took_s < _WAIT_S / 2
 
 
 def test_an_event_loop_looks_without_standing_still_or_using_its_executor(

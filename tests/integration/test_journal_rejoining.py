@@ -18,6 +18,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalUnavailableError
 from hermes_cache.ports import Place, Recorded, Snapshot
 from hermes_cache.testing import ManualClock
+from hermes_cache.threads import Gate
 
 
 class _Hearers:
@@ -218,6 +219,24 @@ def test_an_event_is_with_the_writer_before_it_is_noted(monkeypatch: pytest.Monk
     life.stop(5.0, close=False)
 
     assert known
+
+
+def test_who_waits_for_a_join_finds_its_place_told() -> None:
+    """J2, L4"""
+    journal = MemoryJournal()
+    journal.append([_changed(1), _changed(2)])
+    relay = _relay(journal, Applied())
+    seen: list[int | None] = []
+
+    class _LookingGate(Gate):
+        def open(self) -> None:
+            seen.append(relay.progress.seq)
+            super().open()
+
+    relay.joined = _LookingGate()
+    relay.on_receive(CatchUp(since_s=2_000.0))
+
+    assert seen == [2]
 
 
 def test_rows_that_are_gone_outdate_everything_once() -> None:

@@ -1,46 +1,49 @@
-"""A look for an event in the journal, on a thread of its own: the journal may hang, its caller may not.
+"""A look into the journal, on a thread of its own: the journal may hang, its caller may not.
 
-Source: rule J8.
+Source: rules J8, R6.
 """
 
 import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from hermes_cache.threads import Gate
 
+T = TypeVar("T")
 
-class CommitLook:
+
+class Look(Generic[T]):
     """Looks once, as soon as it is made.
 
     Args:
-        look: Returns whether the event is in the journal, or None if that is not known; it may wait.
+        look: Returns what it finds; it may wait.
         wake: Called on the look's thread when it is over.
 
     Attributes:
-        outcome: What `look` returned; None before.
+        found: What `look` returned; None before, and if it raised.
     """
 
-    def __init__(self, look: Callable[[], bool | None], wake: Callable[[], None] | None = None) -> None:
-        self.outcome: bool | None = None
+    def __init__(self, look: Callable[[], T], wake: Callable[[], None] | None = None) -> None:
+        self.found: T | None = None
         self._look = look
         self._wake = wake
         self._over = Gate()
         try:
-            threading.Thread(target=self._run, name="hermes_cache.commit_look", daemon=True).start()
+            threading.Thread(target=self._run, name="hermes_cache.look", daemon=True).start()
         except RuntimeError:
             # The machine refuses a thread: nothing more is known.
             self._end()
 
-    def wait(self, timeout_s: float) -> bool | None:
+    def wait(self, timeout_s: float) -> T | None:
         """Wait until it is over, at most so many seconds; return what is known then."""
         self._over.wait(timeout_s)
-        return self.outcome
+        return self.found
 
     def _run(self) -> None:
         try:
-            self.outcome = self._look()
+            self.found = self._look()
         finally:
             self._end()
 
@@ -50,7 +53,7 @@ class CommitLook:
             self._wake()
 
 
-async def looked(look: Callable[[], bool | None], timeout_s: float) -> bool | None:
+async def looked(look: Callable[[], T], timeout_s: float) -> T | None:
     """Look, and wait for it at most so many seconds without blocking the event loop."""
     loop, over = asyncio.get_running_loop(), asyncio.Event()
 
@@ -59,8 +62,8 @@ async def looked(look: Callable[[], bool | None], timeout_s: float) -> bool | No
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(over.set)
 
-    started = CommitLook(look, wake)
+    started = Look(look, wake)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await over.wait()
-    return started.outcome
+    return started.found
