@@ -35,10 +35,17 @@ def refuse_open_folder(file: Path) -> None:
     """See that nobody but a folder's owner and group may put a file into it, or take one out of it.
 
     Raises:
-        JournalSetupError: Others may.
+        JournalSetupError: Others may, or there can be no such file.
     """
-    folder = file.resolve().parent
-    if _HAS_RIGHTS and folder.exists() and folder.stat().st_mode & stat.S_IWOTH:
+    try:
+        folder = file.resolve().parent
+        mode = folder.stat().st_mode
+    except OSError:
+        # It is not there, or not for this user: who opens the file is told.
+        return
+    except (ValueError, RuntimeError) as error:
+        raise JournalSetupError(repr(str(file)), f"{error}; name another file") from error
+    if _HAS_RIGHTS and mode & stat.S_IWOTH:
         told = f"every user of this machine may write to its folder {folder}"
         raise JournalSetupError(str(file), f"{told}; name one in another folder, or add ?shared=true to the URL")
 

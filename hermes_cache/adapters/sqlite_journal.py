@@ -60,6 +60,7 @@ _SHARED: Final = {"true": True, "false": False}
 """What a URL may say of it."""
 
 _BUSY_CODES: Final = frozenset({5, 6})
+_RIGHTS_CODES: Final = frozenset({3, 8, 14})
 _DAMAGE_CODES: Final = frozenset({11, 26})
 
 _REPAIRED: Final = ((3, 44, 6), (3, 50, 7))
@@ -119,8 +120,7 @@ class SqliteDatabase:
             raise JournalSetupError(str(url), todo)
         self._path = Path(url.database).absolute()
         self._shared = shared or told
-        if not self._shared:
-            refuse_open_folder(self._path)
+        self._refuse_open_folder()
         self._driver = driver
         self._mounts = mounts
         self._wal = wal_is_safe(driver.sqlite_version_info)
@@ -225,8 +225,7 @@ class SqliteDatabase:
 
     def _open(self, timeout_s: float) -> _Opened:
         self._refuse_network()
-        if not self._shared:
-            refuse_open_folder(self._path)
+        self._refuse_open_folder()
         make_missing_file(self._path)
         share_with_group(self._path)
         inode = _inode(self._path)
@@ -250,6 +249,10 @@ class SqliteDatabase:
         return _Opened(
             self._engine(_BUSY_TIMEOUT_S), holder, held, inode or _inode(self._path), next(self._epochs)
         )
+
+    def _refuse_open_folder(self) -> None:
+        if not self._shared:
+            refuse_open_folder(self._path)
 
     def _refuse_network(self) -> None:
         with suppress(OSError):
@@ -335,6 +338,8 @@ class SqliteDatabase:
         told = f"{self._path}: {getattr(error, 'orig', error)}"
         if code in _DAMAGE_CODES:
             return JournalDamagedError(None, told)
+        if code in _RIGHTS_CODES:
+            told = f"{told}; see that this user may write to it and to its folder"
         return JournalUnavailableError(f"the journal cannot be used now: {told}; try again")
 
     def _start_anew(self) -> None:

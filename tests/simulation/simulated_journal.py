@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from random import Random
 
 from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged
@@ -85,9 +86,17 @@ class SimulatedJournal:
         recorded = file.journal.read(after, limit=limit)
         damaged = next((at for at, each in enumerate(recorded) if each.place.mark in file.damaged), None)
         if damaged == 0:
-            raise JournalDamagedError(recorded[0].place.seq, "its checksum is wrong")
+            raise self._whole_run(after)
         self._world.interrupt()
         return recorded[:damaged]
+
+    def _whole_run(self, after: Place) -> JournalDamagedError:
+        file, end = self.file, self.file.journal.end()
+        rows = file.journal.read(after, limit=end.seq)
+        run = [*takewhile(lambda each: each.place.mark in file.damaged, rows)]
+        last = run[-1].place
+        mark = last.mark if last.seq == end.seq else ""
+        return JournalDamagedError(run[0].place.seq, "its checksum is wrong", last_seq=last.seq, last_mark=mark)
 
     def seq_of(self, event_id: EventId, /) -> int | None:
         """Give an event's sequence number."""
