@@ -358,13 +358,14 @@ def test_a_released_refresh_keeps_the_retry_delay() -> None:
     script.now_s += 9.3
     script.read(HERE)
     for _ in range(2):
-        script.invalidate()
-        script.read(HERE)
+        script.read(HERE, "fresh")
         script.fail(script.running(HERE))
+    assert HERE.key in script.state.scopes[HERE.scope].held_back
 
-    script.wait(0.3)
+    script.wait(0.4)
 
     assert script.started() == []
+    assert script.state.scopes[HERE.scope].held_back == {}
 
 
 def test_a_start_of_a_stream_is_never_held_back() -> None:
