@@ -4,6 +4,8 @@ A timeout is also a `TimeoutError`, a caller's bug also a `ValueError`. Each err
 attributes, builds its message from them, and says what to do.
 """
 
+from collections.abc import Sequence
+
 _MOST_SHOWN = 200
 
 
@@ -215,15 +217,24 @@ class JournalDamagedError(JournalError):
         last_seq: The last row of the run; the next one is sound, or not written yet.
         last_mark: The id of the event at `last_seq` if the run ends where the journal ends; blank if it ends
             before that; None if the journal does not say.
+        behind: What was read behind the run in the same step, as `hermes_cache.ports.Recorded`; a number that is
+            missing between two of them belongs to a further run.
     """
 
     def __init__(
-        self, seq: int | None, reason: str, *, last_seq: int | None = None, last_mark: str | None = None
+        self,
+        seq: int | None,
+        reason: str,
+        *,
+        last_seq: int | None = None,
+        last_mark: str | None = None,
+        behind: Sequence[object] = (),
     ) -> None:
         self.seq = seq
         self.reason = reason
         self.last_seq = seq if last_seq is None else last_seq
         self.last_mark = last_mark
+        self.behind = behind
         told = "the journal is damaged" if seq is None else f"the journal's {self.what}"
         todo = "put another in its place" if seq is None else "invalidate everything, then read on behind"
         super().__init__(f"{told}: {reason}; {todo}")

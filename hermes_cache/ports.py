@@ -244,7 +244,8 @@ class Journal(Protocol):
         Raises:
             JournalGapError: The events after the place are compacted, or the place is none of this journal.
             JournalDamagedError: The next event is gone or damaged; earlier calls returned those before it. The
-                error says how far the run of such events goes, so that a reader passes it in one step.
+                error says how far the run of such events goes, and may bring what lies behind it, so that a reader
+                passes it in one step.
         """
 
     def seq_of(self, event_id: EventId, /) -> int | None:

@@ -61,11 +61,12 @@ def parts_after(journal: Journal, place: Place) -> Iterator[Part]:
         JournalError: The journal cannot be read, or not from there.
     """
     while True:
-        part = _part_after(journal, place)
-        if part.place == place:
+        before = place
+        for part in _next_parts(journal, place):
+            yield part
+            place = part.place
+        if place == before:
             return
-        yield part
-        place = part.place
 
 
 def replay(journal: Journal, *, until: float = inf) -> Replay:
@@ -120,17 +121,36 @@ def _continued(journal: Journal, start: Replay, until: float) -> Replay:
     return Replay(place, agreed, tuple(damaged))
 
 
-def _part_after(journal: Journal, place: Place) -> Part:
+def _next_parts(journal: Journal, place: Place) -> list[Part]:
+    """Read once."""
     try:
-        recorded = journal.read(place, limit=_PART)
+        return _parts_of(place, journal.read(place, limit=_PART))
     except JournalDamagedError as damaged:
         if damaged.seq is None:
             raise
-        last_seq = damaged.last_seq or damaged.seq
-        if damaged.last_mark is None:
-            return Part((), _passed(journal, place.journal, last_seq), damaged)
-        return Part((), Place(place.journal, last_seq, damaged.last_mark), damaged)
-    return Part(recorded, recorded[-1].place if recorded else place)
+        last_seq, last_mark = damaged.last_seq or damaged.seq, damaged.last_mark
+        known = last_mark is not None
+        passed = (
+            Place(place.journal, last_seq, last_mark or "") if known else _passed(journal, place.journal, last_seq)
+        )
+        behind = [each for each in damaged.behind if isinstance(each, Recorded)]
+        return [Part((), passed, damaged), *_parts_of(passed, behind)]
+
+
+def _parts_of(place: Place, recorded: Sequence[Recorded]) -> list[Part]:
+    """Split events where numbers between them are missing."""
+    parts: list[Part] = []
+    sound: list[Recorded] = []
+    last_seq = place.seq
+    for each in recorded:
+        seq = each.place.seq
+        if seq != last_seq + 1:
+            lost = JournalDamagedError(last_seq + 1, "it is gone or damaged", last_seq=seq - 1, last_mark="")
+            parts.append(Part(sound, Place(place.journal, seq - 1), lost))
+            sound = []
+        sound.append(each)
+        last_seq = seq
+    return [*parts, Part(sound, sound[-1].place)] if sound else parts
 
 
 def _passed(journal: Journal, name: str, seq: int) -> Place:

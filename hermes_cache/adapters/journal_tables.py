@@ -6,7 +6,7 @@ visible in their order, without holes, in every database. Source: rule J4.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from itertools import islice
 from typing import Final
 from uuid import uuid4
 
@@ -172,19 +172,21 @@ def read_after(connection: Connection, after: Place, limit: int) -> list[Recorde
         JournalDamagedError: The first is gone or damaged; it names the whole run of such rows.
     """
     end = _check_place(connection, after)
-    rows = connection.execute(_FIRST_ROWS, {"after": after.seq, "end": end.seq, "most": limit})
-    recorded: list[Recorded] = []
-    for expected, row in enumerate(rows, after.seq + 1):
-        try:
-            recorded.append(_recorded(after.journal, expected, row))
-        except JournalDamagedError as damaged:
-            if not recorded:
-                raise _with_whole_run(connection, damaged, after, end) from damaged
-            break
-    if not recorded and limit and after.seq < end.seq:
-        told = "it is gone, and so are all rows behind it"
-        raise JournalDamagedError(after.seq + 1, told, last_seq=end.seq, last_mark=end.mark)
-    return recorded
+    rows = connection.execute(_FIRST_ROWS, {"after": after.seq, "end": end.seq, "most": limit}).all()
+    found = [_recorded_or_damaged(after.journal, row) for row in rows]
+    recorded = [each for each in found if isinstance(each, Recorded)]
+    sound = [each for seq, each in enumerate(recorded, after.seq + 1) if each.place.seq == seq]
+    if sound or not limit or after.seq == end.seq:
+        return sound
+    first, reason = found[0] if found else None, "it is gone"
+    if isinstance(first, JournalDamagedError) and first.seq == after.seq + 1:
+        reason = first.reason
+    if rows and not recorded:
+        recorded = _first_sound(connection, Place(after.journal, rows[-1].seq), end)
+    last_seq, last_mark = (recorded[0].place.seq - 1, "") if recorded else (end.seq, end.mark)
+    raise JournalDamagedError(
+        after.seq + 1, reason, last_seq=last_seq, last_mark=last_mark, behind=tuple(recorded)
+    )
 
 
 def read_snapshot(connection: Connection) -> Snapshot | None:
@@ -294,24 +296,20 @@ def _check_place(connection: Connection, place: Place) -> Place:
     return end
 
 
-def _with_whole_run(
-    connection: Connection, damaged: JournalDamagedError, after: Place, end: Place
-) -> JournalDamagedError:
-    """Return the error of a damaged row with the end of the run that begins there: one query for any length."""
-    last_seq, last_mark = end.seq, end.mark
+def _first_sound(connection: Connection, after: Place, end: Place) -> list[Recorded]:
+    """Find the first event behind a run of rows that are gone or damaged: one query, however long the run is."""
     with connection.execute(_ROWS, {"after": after.seq, "end": end.seq}, execution_options=_STREAMED) as rows:
-        for row in rows:
-            with suppress(JournalDamagedError):
-                _recorded(after.journal, row.seq, row)
-                last_seq, last_mark = row.seq - 1, ""
-                break
-    return JournalDamagedError(damaged.seq, damaged.reason, last_seq=last_seq, last_mark=last_mark)
+        found = (_recorded_or_damaged(after.journal, row) for row in rows)
+        return [*islice((each for each in found if isinstance(each, Recorded)), 1)]
 
 
-def _recorded(journal: str, expected: int, row: Row[tuple[int, str, float, bytes, int]]) -> Recorded:
-    if row.seq != expected:
-        raise JournalDamagedError(expected, f"it is gone; the next one is {row.seq}")
-    event = decode(row.seq, row.body, row.checksum)
+def _recorded_or_damaged(
+    journal: str, row: Row[tuple[int, str, float, bytes, int]]
+) -> Recorded | JournalDamagedError:
+    try:
+        event = decode(row.seq, row.body, row.checksum)
+    except JournalDamagedError as damaged:
+        return damaged
     if str(event.id) != row.event_id:
-        raise JournalDamagedError(expected, f"it is {event.id} and stands under the id {row.event_id!r}")
+        return JournalDamagedError(row.seq, f"it is {event.id} and stands under the id {row.event_id!r}")
     return Recorded(Place(journal, row.seq, row.event_id), event)

@@ -163,7 +163,9 @@ def _up_to_hole(after: Place, found: list[Recorded], end: Place) -> list[Recorde
     if sound or after.seq == end.seq:
         return sound
     last_seq, last_mark = (found[0].place.seq - 1, "") if found else (end.seq, end.mark)
-    raise JournalDamagedError(after.seq + 1, "it is gone", last_seq=last_seq, last_mark=last_mark)
+    raise JournalDamagedError(
+        after.seq + 1, "it is gone", last_seq=last_seq, last_mark=last_mark, behind=tuple(found)
+    )
 
 
 def _going(events: list[Recorded], before_s: float, max_events: int) -> list[Recorded]:

@@ -318,6 +318,22 @@ class JournalContract:
 
         self._see_run_passed(spoil, lost=range(3, _MANY + 1))
 
+    def test_rows_that_are_gone_here_and_there_cost_few_steps(self) -> None:
+        """J9: many short runs do not cost a step each."""
+        lost = range(2, 200, 3)
+        with self._two() as (writer, reader):
+            writer.append(numbered(range(1, 201)))
+            for seq in lost:
+                self.lose_rows(seq, seq)
+            counted = _Counted(reader)
+
+            parts = list(parts_after(counted, Place(reader.end().journal)))
+
+            assert [[*part.lost] for part in parts if part.damaged is not None] == [[seq] for seq in lost]
+            sound = [recorded.place.seq for part in parts for recorded in part.recorded]
+            assert sound == [seq for seq in range(1, 201) if seq not in lost]
+            assert counted.calls <= 4
+
     def test_an_append_behind_rows_that_are_gone_is_read_from_there(self) -> None:
         """J9: who passed them misses nothing more."""
         with self._two() as (writer, reader):
