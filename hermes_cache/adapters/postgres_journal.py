@@ -241,9 +241,10 @@ class PostgresDatabase:
             connection.detach()
             if not isinstance(driver, psycopg.Connection):
                 raise TypeError(f"{type(driver).__name__} is no psycopg connection")
+            # Known before anything can fail: whoever waits hangs up then.
+            self._listener = driver
             driver.set_autocommit(True)
             driver.execute(f"LISTEN {_CHANNEL}")
-            self._listener = driver
         return self._listener
 
     def _hang_up(self) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Barrier, Thread
 from uuid import uuid4
 
@@ -19,7 +21,7 @@ from hermes_cache.errors import (
 )
 from hermes_cache.ports import Place
 from hermes_cache.testing.journal_contract import numbered
-from tests.integration.postgres_server import PostgresServer
+from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries
 
 _WAIT_S = 20.0
 _WRITERS = 4
@@ -321,3 +323,29 @@ def test_a_server_that_restarts_between_two_calls_is_told_and_found_again(
             with suppress(JournalUnavailableError):
                 call(journal)
             call(journal)
+
+
+def test_a_standby_is_read_and_tells_who_writes_to_take_the_primary() -> None:
+    """J9"""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip(MISSING)
+    with TemporaryDirectory(prefix="hermes_pg_", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(binaries, Path(folder))
+        server.start()
+        with closing(journal_at(server.url())) as journal:
+            journal.append(numbered([1]))
+        server.stop()
+        (Path(folder) / "data" / "standby.signal").touch()
+        server.start()
+        try:
+            with closing(journal_at(server.url())) as journal:
+                kept = journal.read(Place(journal.end().journal))
+                with pytest.raises(JournalSetupError, match="connect to the primary"):
+                    journal.append(numbered([2]))
+                with pytest.raises(JournalSetupError, match="connect to the primary"):
+                    journal.wait(None, timeout_s=0.0)
+        finally:
+            server.stop()
+
+    assert [recorded.event for recorded in kept] == numbered([1])
