@@ -51,7 +51,7 @@ def refuse_open_folder(file: Path) -> None:
 
 
 def make_missing_file(file: Path) -> None:
-    """Make an empty file, which SQLite takes for a new database."""
+    """Make an empty file, which SQLite takes for a new database. What root makes belongs to the folder's owner."""
     file = file.resolve()
     if not _HAS_RIGHTS or file.exists():
         return
@@ -61,6 +61,9 @@ def make_missing_file(file: Path) -> None:
         except PermissionError:
             # On some systems that is for root alone. Nobody can have locked what was not there.
             os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o644))
+        if os.geteuid() == 0:
+            folder = file.parent.stat()
+            os.chown(file, folder.st_uid, folder.st_gid, follow_symlinks=False)
 
 
 def share_with_group(file: Path) -> None:
@@ -79,16 +82,13 @@ def share_with_group(file: Path) -> None:
 
 
 def _share(file: Path, folder: os.stat_result) -> None:
-    found = file.stat()
-    user = os.geteuid()
-    if user not in {0, found.st_uid}:
+    # A link in a folder of somebody else's must not have root open what it leads to.
+    found = file.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or os.geteuid() not in {0, found.st_uid}:
         return
     by_group = bool(folder.st_mode & stat.S_IWGRP)
-    # What root makes must not lock the folder's owner out.
-    owner = folder.st_uid if user == 0 and found.st_uid == 0 else found.st_uid
-    group = folder.st_gid if by_group or owner != found.st_uid else found.st_gid
-    if (owner, group) != (found.st_uid, found.st_gid):
-        os.chown(file, owner, group)
+    if by_group and found.st_gid != folder.st_gid:
+        os.chown(file, -1, folder.st_gid, follow_symlinks=False)
     mode = stat.S_IMODE(found.st_mode)
     wanted = (mode | (stat.S_IRGRP | stat.S_IWGRP if by_group else 0)) & ~stat.S_IWOTH
     if wanted != mode:

@@ -3,8 +3,8 @@
 import multiprocessing
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -175,3 +175,25 @@ def test_a_path_that_cannot_be_is_a_typed_error(folder: Path, name: str) -> None
 
     with pytest.raises(JournalError), closing(journal_at(f"sqlite:///{folder}/{name}")) as journal:
         journal.end()
+
+
+@as_root
+@pytest.mark.parametrize("make", [os.symlink, os.link])
+def test_a_link_in_a_users_folder_gives_nothing_of_roots_away(
+    folder: Path, make: Callable[[Path, Path], None]
+) -> None:
+    """J9: root publishes to a journal in a folder whose owner put links beside it."""
+    secret = folder / "secret"
+    secret.write_text("of root")
+    secret.chmod(0o600)
+    theirs = folder / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, _ANN, _GROUP)
+    theirs.chmod(0o2770)
+    make(secret, theirs / "journal.db-shm")
+
+    with closing(journal_at(f"sqlite:///{theirs}/journal.db")) as journal, suppress(JournalError):
+        journal.append(numbered([1]))
+
+    found = secret.stat()
+    assert (found.st_uid, found.st_gid, _mode(secret)) == (0, 0, 0o600)
