@@ -29,11 +29,13 @@ class _Connection:
     """One receiver of one sender, or of all.
 
     Attributes:
-        receiver: Gives it; None once it is gone, if it is held weakly.
+        receiver: Itself, if it is held strongly.
+        reference: Gives one that is held weakly; None once it is gone.
         sender: Keeps the reference whose callback ends the connection; None if it is a plain value, or all.
     """
 
-    receiver: Callable[[], Receiver | None]
+    receiver: Receiver | None
+    reference: Callable[[], Receiver | None]
     sender: object
 
 
@@ -52,8 +54,11 @@ class Connections(Signal):
                 references; or the receiver is to be held weakly and cannot be.
         """
         key = _identity(receiver), _sender_key(sender)
-        held = self._reference(receiver, key) if weak else lambda: receiver
-        self._table[key] = _Connection(held, self._watched(sender, key))
+        watched = self._watched(sender, key)
+        if weak:
+            self._table[key] = _Connection(None, self._reference(receiver, key), watched)
+        else:
+            self._table[key] = _Connection(receiver, _gone, watched)
         return receiver
 
     def disconnect(self, receiver: Receiver, sender: object = ANY) -> None:
@@ -72,14 +77,16 @@ class Connections(Signal):
 
     def receivers_for(self, sender: object) -> Generator[Receiver, None, None]:
         """Give each receiver of a sender once, but for those that are disconnected meanwhile."""
-        table, wanted, given = self._table, (ANY, _sender_key(sender)), set()
+        table, only = self._table, _sender_key(sender)
         for key, connection in list(table.items()):
-            if key[1] not in wanted or key[0] in given or table.get(key) is not connection:
+            if key[1] is not ANY and (key[1] != only or (key[0], ANY) in table):
                 continue
-            receiver = connection.receiver()
-            if receiver is not None:
-                given.add(key[0])
-                yield receiver
+            if table.get(key) is connection:
+                receiver = connection.receiver
+                if receiver is None:
+                    receiver = connection.reference()
+                if receiver is not None:
+                    yield receiver
 
     @property
     def _table(self) -> dict[_Key, _Connection]:
@@ -106,17 +113,20 @@ class Connections(Signal):
         return weakref.WeakMethod(thing, forget) if type(thing) is MethodType else weakref.ref(thing, forget)
 
 
+def _gone() -> None:
+    """Refer to nothing."""
+
+
 def _identity(thing: object) -> Hashable:
     """Tell things apart while they live; a bound method is made anew at each look."""
-    if type(thing) is MethodType:
-        return id(thing.__self__), id(thing.__func__)
-    return (id(thing),)
+    return (id(thing.__self__), id(thing.__func__)) if type(thing) is MethodType else id(thing)
 
 
 def _sender_key(sender: object) -> Hashable:
-    return sender if sender is ANY or _is_value(sender) else _identity(sender)
+    # In a tuple, so that no number is taken for an object.
+    return sender if sender is ANY or _is_value(sender) else (_identity(sender),)
 
 
 def _is_value(sender: object) -> bool:
     # By its type: a proxy passes itself off for what it stands for, and may raise where that is away.
-    return sender is None or issubclass(type(sender), (str, Number))
+    return sender is None or issubclass(type(sender), str) or issubclass(type(sender), Number)

@@ -67,6 +67,8 @@ class Topic:
                 receiver counts as that receiver's.
         """
         answers: list[tuple[Receiver, object]] = []
+        if not self.has_receivers:
+            return answers
         for receiver in self._signal.receivers_for(sender):
             try:
                 answer = receiver(sender, event=event)
