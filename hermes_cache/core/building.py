@@ -56,7 +56,7 @@ def start_builds(turn: Turn) -> None:
         if _too_many_hang(turn):
             _refuse(turn, state.builds[state.queue[0]])
             continue
-        wanted = (key for key in state.queue if any(w.awaits == "build" for w in state.waiters.get(key, ())))
+        wanted = (key for key in state.queue if key in state.waiters)
         _start(turn, state.builds[next(wanted, state.queue[0])])
 
 
@@ -202,7 +202,7 @@ def _answer_waiters(turn: Turn, build: Build, entry: Entry) -> bool:
 
 
 def _builds_waiters(turn: Turn, build: Build) -> list[Waiter]:
-    return [w for w in turn.state.waiters.get(build.target.key, ()) if w.awaits == "build"]
+    return list(turn.state.for_build(build.target).values())
 
 
 def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:

@@ -13,7 +13,15 @@ from typing import Final
 from hermes_cache.core.effects import TakeCheck
 from hermes_cache.core.messages import Checked, CheckFailed
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.state import CHECK_TIMEOUT_S, CheckFailure, ScopeState, State, Target, Waiter
+from hermes_cache.core.state import (
+    CHECK_TIMEOUT_S,
+    NO_WAITERS,
+    CheckFailure,
+    ScopeState,
+    Target,
+    Waiter,
+    Waiters,
+)
 from hermes_cache.core.transitions import ScopeMoved, newer, scope_of
 from hermes_cache.core.turn import Turn
 
@@ -68,7 +76,7 @@ def checked(turn: Turn, message: Checked, resume: Resume) -> None:
     if turn.state.stopped:
         return
     scope = scope_of(turn.state, message.target)
-    waiting = _waiting(turn.state, message.target)
+    waiting = turn.state.for_check(message.target)
     latest = message.check if newer(message.check, scope.check) else scope.check
     is_back = _is_back(scope, message)
     if is_back or (scope.failure and not scope.is_late and message.check.began_s > scope.failure.at_s):
@@ -89,9 +97,9 @@ def check_failed(turn: Turn, message: CheckFailed, resume: Resume) -> None:
     failure = replace(scope.failure, why=message.why) if scope.is_late and scope.failure else None
     failure = failure or _failed_again(turn, scope, message.why)
     scope = replace(scope, failure=failure)
-    waiting: list[list[Waiter]] = []
+    waiting = NO_WAITERS
     if _is_back(scope, message):
-        waiting = _waiting(turn.state, message.target)
+        waiting = turn.state.for_check(message.target)
         due_s = _earliest_s(scope, turn.policy) if _is_read(turn, message, waiting) else scope.due_s
         scope = replace(scope, asked_s=None, is_late=False, due_s=due_s)
     turn.record(ScopeMoved(scope))
@@ -108,7 +116,7 @@ def _earliest_s(scope: ScopeState, policy: Policy) -> float:
     return max(earliest_s, scope.failure.at_s + pause_s)
 
 
-def _is_read(turn: Turn, message: Checked | CheckFailed, waiting: list[list[Waiter]]) -> bool:
+def _is_read(turn: Turn, message: Checked | CheckFailed, waiting: Waiters) -> bool:
     """Say whether the scope is read so that another check is to follow by itself."""
     return (message.read_since or bool(waiting)) and turn.policy.stamp_interval > 0
 
@@ -122,14 +130,6 @@ def _is_back(scope: ScopeState, message: Checked | CheckFailed) -> bool:
     return not message.by_build and message.asked_s in (None, scope.asked_s)
 
 
-def _go_on(turn: Turn, waiting: list[list[Waiter]], resume: Resume) -> None:
-    for waiters in waiting:
-        turn.dismiss(waiters)
-        for waiter in waiters:
-            resume(turn, waiter)
-
-
-def _waiting(state: State, target: Target) -> list[list[Waiter]]:
-    by_key = (waiters for waiters in state.waiters.values() if waiters[0].read.target.scope == target.scope)
-    waiting = [[waiter for waiter in waiters if waiter.awaits == "check"] for waiters in by_key]
-    return [waiters for waiters in waiting if waiters]
+def _go_on(turn: Turn, waiting: Waiters, resume: Resume) -> None:
+    for waiter in turn.dismiss(waiting.values()):
+        resume(turn, waiter)

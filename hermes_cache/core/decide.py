@@ -30,10 +30,11 @@ from hermes_cache.core.messages import (
 from hermes_cache.core.notices import EntryInvalidated
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.reading import expire, read, serve
-from hermes_cache.core.state import Read, Reason, State
+from hermes_cache.core.state import Entry, Read, Reason, State
 from hermes_cache.core.storing import again_at_s, tell_again, weighed
 from hermes_cache.core.transitions import CacheStopped, EventApplied, Rearmed, ScopeMoved, StreamsExpired
 from hermes_cache.core.turn import Decision, Turn
+from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import CacheStoppedError
 
 
@@ -56,10 +57,9 @@ def decide(state: State, message: Message, now_s: float, policy: Policy) -> Deci
 def next_wake_s(state: State, policy: Policy) -> float:
     """Give the moment of the first timer; infinity where none is set."""
     ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]
-    waits = [waiter.until_s for waiters in state.waiters.values() for waiter in waiters]
-    scopes = [scope.wake_at_s() for scope in state.scopes.values()]
     news = [again_at_s(told) or inf for told in state.told.values()]
-    return min((*ends, *waits, *scopes, *news, state.streams.next_expiry_s()))
+    timers = (state.deadlines.first_s(), state.scope_timers.first_s(), state.streams.next_expiry_s())
+    return min((*ends, *news, *timers))
 
 
 def _take_in(turn: Turn, message: Message) -> None:
@@ -106,15 +106,13 @@ def _pass_time(turn: Turn) -> None:
 
 
 def _expire_waiters(turn: Turn) -> None:
-    for waiters in list(turn.state.waiters.values()):
-        over = [waiter for waiter in waiters if waiter.until_s <= turn.now_s]
-        turn.dismiss(over)
-        for waiter in over:
-            expire(turn, waiter)
+    for waiter in turn.dismiss(turn.state.deadlines.due(turn.now_s)):
+        expire(turn, waiter)
 
 
 def _see_to_scopes(turn: Turn) -> None:
-    for scope in list(turn.state.scopes.values()):
+    for name in turn.state.scope_timers.due(turn.now_s):
+        scope = turn.state.scopes[name]
         if scope.due_s <= turn.now_s:
             take_check(turn, turn.state.scopes[scope.target.scope])
         if scope.give_up_at_s() <= turn.now_s:
@@ -142,10 +140,17 @@ def _publish(turn: Turn, message: Publish) -> None:
     after, position = turn.state.versions, turn.state.position
     if after is before:
         return
-    for entry in turn.state.entries.values():
+    for entry in _touched(turn.state, message.profile):
         reach = entry.target.reach
         if after.of(reach) == position and entry.version >= before.of(reach):
             turn.do(Tell(EntryInvalidated(entry.target.key, event.id)))
+
+
+def _touched(state: State, profile: str | None) -> list[Entry]:
+    if profile is None:
+        return list(state.entries.values())
+    both = (state.held_of.get(reach) for reach in (profile, ALL_PROFILES))
+    return [state.entries[key] for keys in both for key in keys or ()]
 
 
 def _lease_end_s(turn: Turn, event: AppliedEvent, age_s: float) -> float:
@@ -155,13 +160,12 @@ def _lease_end_s(turn: Turn, event: AppliedEvent, age_s: float) -> float:
 
 
 def _leave(turn: Turn, message: Leave) -> None:
-    waiters = turn.state.waiters.get(message.read.target.key, ())
-    turn.dismiss([waiter for waiter in waiters if waiter.read is message.read])
+    target = message.read.target
+    found = [waiters.get(message.read) for waiters in (turn.state.for_build(target), turn.state.for_check(target))]
+    turn.dismiss(waiter for waiter in found if waiter is not None)
 
 
 def _stop(turn: Turn) -> None:
     turn.record(CacheStopped())
-    for waiters in list(turn.state.waiters.values()):
-        turn.dismiss(list(waiters))
-        for waiter in waiters:
-            turn.answer(waiter.read, CacheStoppedError())
+    for waiter in turn.dismiss(turn.state.all_waiters()):
+        turn.answer(waiter.read, CacheStoppedError())

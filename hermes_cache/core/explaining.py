@@ -80,7 +80,7 @@ def explain(
         current_version=state.version_of(target),
         building_for_s=now_s - build.began_s if build and build.began_s is not None else None,
         overtaken_by=build.overtaken_by if build else None,
-        waiting=len(state.waiters.get(target.key, ())),
+        waiting=_waiting(state, target),
         failures=failure.count if failure else 0,
         failure=str(failure.cause) if failure else None,
         retry_in_s=max(0.0, retry_at_s(state, failure, target) - now_s) if failure else None,
@@ -96,6 +96,11 @@ def _condition(state: State, target: Target, policy: Policy, now_s: float, moved
     if verdict in _CONDITIONS:
         return _CONDITIONS[verdict]
     return "moved" if moved else "unchecked"
+
+
+def _waiting(state: State, target: Target) -> int:
+    for_check = [each for each in state.for_check(target).values() if each.read.target.key == target.key]
+    return len(state.for_build(target)) + len(for_check)
 
 
 def _moved(state: State, target: Target) -> tuple[str, ...]:

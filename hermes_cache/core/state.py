@@ -4,7 +4,7 @@ Waiters, queue and timers are in it, so that a simulation sees all of it. Recenc
 changes nothing here. Times are monotonic seconds. Mappings are never changed, only replaced.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Literal, TypeAlias
@@ -15,6 +15,7 @@ from hermes_cache.core.history import PastBuilds, Touches
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check, Stamp
 from hermes_cache.core.streams import Marker, Streams
+from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import Versions
 
 Freshness: TypeAlias = Literal["default", "fresh", "any"]
@@ -103,6 +104,7 @@ class Waiter:
         outcome: What it will have been, once a build answers it.
         overtaken_by: The event that overtook a build which it waited for.
         kept: The stale payload that it may fall back to, whatever is evicted meanwhile (R4).
+        number: Counts all waits; orders those that end at one moment.
     """
 
     read: Read
@@ -115,6 +117,13 @@ class Waiter:
     outcome: Literal["built", "waited"] = "waited"
     overtaken_by: EventId | None = None
     kept: Entry | None = None
+    number: int = 0
+
+
+Waiters: TypeAlias = Table[Read, Waiter]
+"""Those who wait for one thing, in the order in which they came."""
+
+NO_WAITERS: Final[Waiters] = Table()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +223,7 @@ class ScopeState:
         refresh_began_s: When the first of them began.
         pause_until_s: When the next refresh may begin.
         held_back: What was asked for meanwhile, by key.
+        number: Counts all scopes; orders those whose timers fall on one moment.
     """
 
     target: Target
@@ -226,6 +236,7 @@ class ScopeState:
     refresh_began_s: float | None = None
     pause_until_s: float = 0.0
     held_back: Mapping[SessionListKey, Read] = field(default_factory=dict)
+    number: int = 0
 
     def release_at_s(self) -> float:
         """Give the moment when what is held back may start; infinity where nothing is, or one is under way."""
@@ -263,16 +274,24 @@ class State:
         settings: How many of them were `SettingsChanged`.
         streams: The streams.
         entries: The payloads held.
+        held_of: The keys of those, by reach.
         held_bytes: Their size together, shared rows once.
         builds: The builds that are queued or running, by key: one a key (B1).
         queue: The keys of the queued ones, oldest first.
         abandoned: Builds that hang (B6).
         last_build: The last build id given.
-        waiters: The reads that wait, by key.
-        waiting: How many they are.
+        waiters: The reads that wait for a build, by key.
+        for_checks: The reads that wait for a check, by scope.
+        waiting: How many they are, both together.
+        deadlines: When each of them stops waiting for that.
+        last_wait: How many waits there were.
         kept: The entries that they may fall back to, by build id.
         failures: The failures that no success has ended, by key.
         scopes: What is known of each scope.
+        scope_timers: When something is due in one.
+        last_scope: How many scopes there were.
+        most_scopes: Past so many, those that nobody uses are forgotten.
+        newest_check: The check of any scope that began last.
         told: When subscribers last heard of each profile's rows.
         changes: The last events that outdated something (J7).
         moves: The last starts and stops of streams that moved something.
@@ -285,17 +304,25 @@ class State:
     versions: Versions = field(default_factory=Versions)
     settings: int = 0
     streams: Streams = field(default_factory=Streams)
-    entries: Mapping[SessionListKey, Entry] = field(default_factory=dict)
+    entries: Table[SessionListKey, Entry] = field(default_factory=Table)
+    held_of: Table[str, Table[SessionListKey, None]] = field(default_factory=Table)
     held_bytes: int = 0
     builds: Mapping[SessionListKey, Build] = field(default_factory=dict)
     queue: tuple[SessionListKey, ...] = ()
     abandoned: frozenset[int] = frozenset()
     last_build: int = 0
-    waiters: Mapping[SessionListKey, tuple[Waiter, ...]] = field(default_factory=dict)
+    waiters: Table[SessionListKey, Waiters] = field(default_factory=Table)
+    for_checks: Table[Hashable, Waiters] = field(default_factory=Table)
     waiting: int = 0
-    kept: Mapping[int, Kept] = field(default_factory=dict)
+    deadlines: Timers = field(default_factory=Timers)
+    last_wait: int = 0
+    kept: Table[int, Kept] = field(default_factory=Table)
     failures: Mapping[SessionListKey, Failure] = field(default_factory=dict)
-    scopes: Mapping[Hashable, ScopeState] = field(default_factory=dict)
+    scopes: Table[Hashable, ScopeState] = field(default_factory=Table)
+    scope_timers: Timers = field(default_factory=Timers)
+    last_scope: int = 0
+    most_scopes: int = 1_024
+    newest_check: Check | None = None
     told: Mapping[str | None, Told] = field(default_factory=dict)
     changes: Touches = field(default_factory=Touches)
     moves: Touches = field(default_factory=Touches)
@@ -310,6 +337,19 @@ class State:
     def entry_of(self, target: Target) -> Entry | None:
         """Give what is held for a key."""
         return self.entries.get(target.key)
+
+    def for_build(self, target: Target) -> Waiters:
+        """Return the reads that wait for a build of a key."""
+        return self.waiters.get(target.key, NO_WAITERS)
+
+    def for_check(self, target: Target) -> Waiters:
+        """Return the reads that wait for a check of a key's scope."""
+        return self.for_checks.get(target.scope, NO_WAITERS)
+
+    def all_waiters(self) -> Iterator[Waiter]:
+        """Yield all reads that wait; no message but a stop may need them all."""
+        for waiters in (*self.waiters.values(), *self.for_checks.values()):
+            yield from waiters.values()
 
     def is_kept(self, entry: Entry) -> bool:
         """Say whether an entry is held, or a waiting reader may fall back to it."""
@@ -342,6 +382,4 @@ class State:
     def active_stream_ids(self) -> frozenset[str]:
         """Give the ids of the active streams: those of the bus, and those that the newest check of all listed."""
         # The newest alone: a scope that is read no more would keep a turn that ended.
-        checks = [scope.check for scope in self.scopes.values() if scope.check]
-        latest = max(checks, key=lambda check: check.began_s, default=None)
-        return self.streams.all_ids(latest.listed if latest else ())
+        return self.streams.all_ids(self.newest_check.listed if self.newest_check else ())

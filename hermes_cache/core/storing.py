@@ -112,7 +112,6 @@ def _answer_those_kept_for(turn: Turn) -> None:
         target = kept.entry.target
         if turn.state.entry_of(target) is kept.entry:
             continue
-        waiting = [each for each in turn.state.waiters.get(target.key, ()) if each.kept is kept.entry]
-        turn.dismiss(waiting)
-        for waiter in waiting:
+        both = (*turn.state.for_build(target).values(), *turn.state.for_check(target).values())
+        for waiter in turn.dismiss(each for each in both if each.kept is kept.entry):
             answer_stale(turn, waiter, kept.entry, waiter.reason or "source")

@@ -4,17 +4,18 @@ A stream id names one turn: a stop is final whatever order it comes in, and a st
 forgotten when its lease ends. Source: rules H1, H2, H4, H5.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from math import inf
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
+from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import ALL_PROFILES, Versions
-
-V = TypeVar("V")
 
 _MAX_STREAMS: Final = 4_096
 """Streams, and stops, remembered; past them the one that would be forgotten first goes."""
+
+_MOST_MARKERS: Final = 1_024
+"""Markers remembered between two moves of streams."""
 
 
 class Marker(NamedTuple):
@@ -49,11 +50,25 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The streams that are active, and the stops that are remembered."""
+    """The streams that are active, and the stops that are remembered.
 
-    active: Mapping[str, Stream] = field(default_factory=dict)
-    stopped: Mapping[str, float] = field(default_factory=dict)
+    Attributes:
+        active: The active ones, by id.
+        stopped: When each stop is forgotten, by the stream's id.
+        moves: Which start or stop last touched what.
+        active_ends: When the lease of each active one ends.
+        stopped_ends: When each stop is forgotten.
+    """
+
+    active: Table[str, Stream] = field(default_factory=Table)
+    stopped: Table[str, float] = field(default_factory=Table)
     moves: Versions = field(default_factory=Versions)
+    active_ends: Timers = field(default_factory=Timers)
+    stopped_ends: Timers = field(default_factory=Timers)
+    _markers: dict[tuple[str, frozenset[str]], Marker] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What was asked for already: it is asked at every read, and changes only with the next start or stop."""
 
     def start(self, stream_id: str, profile: str | None, *, position: int, until_s: float) -> "Streams":
         """Give the streams after a start; one after the stop is ignored, a repeated one is a sign of life."""
@@ -61,35 +76,38 @@ class Streams:
             return self
         known = self.active.get(stream_id)
         if known is None:
-            active = _bounded({**self.active, stream_id: Stream(profile, until_s)}, by=lambda s: s.until_s)
-            return replace(self, active=active, moves=self.moves.touched(profile, position))
+            started = _with(self, stream_id, Stream(profile, until_s))
+            return replace(started, moves=self.moves.touched(profile, position))
         stream = Stream(settled(known.profile, profile), max(known.until_s, until_s))
         moves = self.moves if stream.profile == known.profile else self.moves.touched(None, position)
-        return replace(self, active={**self.active, stream_id: stream}, moves=moves)
+        return replace(_with(_without(self, stream_id), stream_id, stream), moves=moves)
 
     def stop(self, stream_id: str, *, position: int, until_s: float) -> "Streams":
         """Give the streams after a stop; one of an unknown stream touches all."""
         if stream_id in self.stopped:
             return self
         known = self.active.get(stream_id)
-        return Streams(
-            {name: stream for name, stream in self.active.items() if name != stream_id},
-            _bounded({**self.stopped, stream_id: until_s}, by=lambda until: until),
-            self.moves.touched(known.profile if known else None, position),
-        )
+        left = _without(self, stream_id)
+        stopped, ends = left.stopped.with_one(stream_id, until_s), left.stopped_ends.with_one(until_s, stream_id)
+        if len(stopped) > _MAX_STREAMS:
+            first_s, first = ends.first()
+            stopped, ends = stopped.without([first]), ends.without(first_s, first)
+        moves = self.moves.touched(known.profile if known else None, position)
+        return replace(left, stopped=stopped, stopped_ends=ends, moves=moves)
 
     def without_expired(self, now_s: float) -> "Streams":
         """Give the streams whose lease has not ended."""
-        return Streams(
-            {name: stream for name, stream in self.active.items() if stream.until_s > now_s},
-            {name: until_s for name, until_s in self.stopped.items() if until_s > now_s},
-            self.moves,
-        )
+        left, ends = self, self.stopped_ends
+        for name in self.active_ends.due(now_s):
+            left = _without(left, name)
+        over = ends.due(now_s)
+        for name in over:
+            ends = ends.without(self.stopped[name], name)
+        return replace(left, stopped=left.stopped.without(over), stopped_ends=ends)
 
     def next_expiry_s(self) -> float:
         """Give the moment when the first lease ends; infinity where there is none."""
-        leases = [stream.until_s for stream in self.active.values()]
-        return min((*leases, *self.stopped.values()), default=inf)
+        return min(self.active_ends.first_s(), self.stopped_ends.first_s())
 
     def marker(self, reach: str, listed: Iterable[str] = ()) -> Marker:
         """Give the marker of a reach.
@@ -98,6 +116,15 @@ class Streams:
             reach: Whose.
             listed: Ids that the gateway's callable listed; one that the bus knows keeps the bus's profile.
         """
+        wanted = reach, frozenset(listed)
+        marker = self._markers.get(wanted)
+        if marker is None:
+            if len(self._markers) >= _MOST_MARKERS:
+                self._markers.clear()
+            marker = self._markers[wanted] = self._marker(*wanted)
+        return marker
+
+    def _marker(self, reach: str, listed: frozenset[str]) -> Marker:
         ids = {name for name, stream in self.active.items() if _touches(stream.profile, reach)}
         ids.update(name for name in listed if name not in self.active and name not in self.stopped)
         return Marker(tuple(sorted(ids)), self.moves.of(reach))
@@ -116,7 +143,17 @@ def _touches(profile: str | None, reach: str) -> bool:
     return profile is None or reach in (ALL_PROFILES, profile)
 
 
-def _bounded(streams: dict[str, V], by: Callable[[V], float]) -> dict[str, V]:
-    if len(streams) > _MAX_STREAMS:
-        del streams[min(streams, key=lambda name: by(streams[name]))]
-    return streams
+def _with(streams: Streams, name: str, stream: Stream) -> Streams:
+    active, ends = streams.active.with_one(name, stream), streams.active_ends.with_one(stream.until_s, name)
+    if len(active) > _MAX_STREAMS:
+        first_s, first = ends.first()
+        active, ends = active.without([first]), ends.without(first_s, first)
+    return replace(streams, active=active, active_ends=ends)
+
+
+def _without(streams: Streams, name: str) -> Streams:
+    known = streams.active.get(name)
+    if known is None:
+        return streams
+    ends = streams.active_ends.without(known.until_s, name)
+    return replace(streams, active=streams.active.without([name]), active_ends=ends)

@@ -5,9 +5,8 @@ judgement: whether something may happen is decided before, in `decide`.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 from math import inf
 from typing import Final, Protocol, TypeVar
 
@@ -21,11 +20,24 @@ from hermes_cache.core.events import (
 from hermes_cache.core.history import PastBuild, Touch, with_build
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Build, Entry, Failure, Kept, ScopeState, State, Target, Told, Waiter
+from hermes_cache.core.state import (
+    Build,
+    Entry,
+    Failure,
+    Kept,
+    Read,
+    ScopeState,
+    State,
+    Target,
+    Told,
+    Waiter,
+    Waiters,
+)
+from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import Versions
 
 _MAX_FAILURES: Final = 1_024
-_MAX_SCOPES: Final = 1_024
+_MOST_SCOPES: Final = 1_024
 _MAX_TOLD: Final = 1_024
 """Keys and profiles come from outside: what is remembered of them is bounded, the oldest go."""
 
@@ -106,32 +118,61 @@ class StreamsExpired:
 
 @dataclass(frozen=True, slots=True)
 class Waited:
-    """A read began to wait, or waits for something else now."""
+    """A read began to wait, or waits for something else now.
+
+    Attributes:
+        waiter: The read; its number is the next one.
+    """
 
     waiter: Waiter
 
     def apply(self, state: State) -> State:  # noqa: D102
-        key = self.waiter.read.target.key
-        waiters = {**state.waiters, key: (*state.waiters.get(key, ()), self.waiter)}
-        wake_at_s = min(state.wake_at_s, self.waiter.until_s)
-        kept = _kept(state.kept, self.waiter.kept, 1)
-        return replace(state, waiters=waiters, waiting=state.waiting + 1, kept=kept, wake_at_s=wake_at_s)
+        waiter, target = self.waiter, self.waiter.read.target
+        waiters, for_checks = state.waiters, state.for_checks
+        if waiter.awaits == "build":
+            group = state.for_build(target).with_one(waiter.read, waiter)
+            waiters = waiters.with_one(target.key, group)
+        else:
+            group = state.for_check(target).with_one(waiter.read, waiter)
+            for_checks = for_checks.with_one(target.scope, group)
+        return replace(
+            state,
+            waiters=waiters,
+            for_checks=for_checks,
+            waiting=state.waiting + 1,
+            deadlines=state.deadlines.with_one(waiter.until_s, waiter.number, waiter),
+            last_wait=waiter.number,
+            kept=_kept(state.kept, waiter.kept, 1),
+            wake_at_s=min(state.wake_at_s, waiter.until_s),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Reads of a key wait no more."""
+    """Reads wait no more.
 
-    key: SessionListKey
-    left: frozenset[Waiter]
+    Attributes:
+        left: The reads that waited, each of them until now.
+    """
+
+    left: tuple[Waiter, ...]
 
     def apply(self, state: State) -> State:  # noqa: D102
-        before = state.waiters.get(self.key, ())
-        after = tuple([waiter for waiter in before if waiter not in self.left])
-        waiters = _with(state.waiters, self.key, after) if after else _without(state.waiters, self.key)
-        left = Counter(waiter.kept for waiter in self.left)
-        kept = reduce(lambda kept, entry: _kept(kept, entry, -left[entry]), left, state.kept)
-        return replace(state, waiters=waiters, waiting=state.waiting - len(before) + len(after), kept=kept)
+        for_builds = [waiter for waiter in self.left if waiter.awaits == "build"]
+        for_checks = [waiter for waiter in self.left if waiter.awaits == "check"]
+        deadlines, kept = state.deadlines, state.kept
+        for waiter in self.left:
+            deadlines = deadlines.without(waiter.until_s, waiter.number)
+        for entry, readers in Counter(waiter.kept for waiter in self.left).items():
+            kept = _kept(kept, entry, -readers)
+        return replace(
+            state,
+            waiters=_without_those(state.waiters, for_builds, lambda waiter: waiter.read.target.key),
+            for_checks=_without_those(state.for_checks, for_checks, lambda waiter: waiter.read.target.scope),
+            waiting=state.waiting - len(self.left),
+            deadlines=deadlines,
+            kept=kept,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +253,10 @@ class Stored:
     entry: Entry
 
     def apply(self, state: State) -> State:  # noqa: D102
-        return replace(state, entries={**state.entries, self.entry.target.key: self.entry})
+        key, reach = self.entry.target.key, self.entry.target.reach
+        of_reach: Table[SessionListKey, None] = state.held_of.get(reach) or Table()
+        held_of = state.held_of if key in of_reach else state.held_of.with_one(reach, of_reach.with_one(key, None))
+        return replace(state, entries=state.entries.with_one(key, self.entry), held_of=held_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +266,10 @@ class Evicted:
     key: SessionListKey
 
     def apply(self, state: State) -> State:  # noqa: D102
-        return replace(state, entries=_without(state.entries, self.key))
+        reach = state.entries[self.key].target.reach
+        of_reach = state.held_of[reach].without([self.key])
+        held_of = state.held_of.with_one(reach, of_reach) if of_reach else state.held_of.without([reach])
+        return replace(state, entries=state.entries.without([self.key]), held_of=held_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +311,21 @@ class ScopeMoved:
     scope: ScopeState
 
     def apply(self, state: State) -> State:  # noqa: D102
-        scopes = _with(state.scopes, self.scope.target.scope, self.scope)
-        if len(scopes) > _MAX_SCOPES:
-            scopes = _used(scopes, state)
-        return replace(state, scopes=scopes, wake_at_s=min(state.wake_at_s, self.scope.wake_at_s()))
+        scope, name = self.scope, self.scope.target.scope
+        known = state.scopes.get(name)
+        timers = state.scope_timers.without(known.wake_at_s(), known.number) if known else state.scope_timers
+        newest, wake_at_s = state.newest_check, scope.wake_at_s()
+        if scope.check is not None and newer(scope.check, newest):
+            newest = scope.check
+        moved = replace(
+            state,
+            scopes=state.scopes.with_one(name, scope),
+            scope_timers=timers.with_one(wake_at_s, scope.number, name),
+            last_scope=max(scope.number, state.last_scope),
+            newest_check=newest,
+            wake_at_s=min(state.wake_at_s, wake_at_s),
+        )
+        return _with_fewer_scopes(moved, name) if len(moved.scopes) > moved.most_scopes else moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,12 +362,22 @@ class CacheStopped:
     """The cache was stopped: nothing is built, checked or told any more, and no timer is set."""
 
     def apply(self, state: State) -> State:  # noqa: D102
-        return replace(state, stopped=True, builds={}, queue=(), scopes={}, told={}, wake_at_s=inf)
+        return replace(
+            state,
+            stopped=True,
+            builds={},
+            queue=(),
+            scopes=Table(),
+            scope_timers=Timers(),
+            newest_check=None,
+            told={},
+            wake_at_s=inf,
+        )
 
 
 def scope_of(state: State, target: Target) -> ScopeState:
     """Give what is known of a key's scope."""
-    return state.scopes.get(target.scope) or ScopeState(target)
+    return state.scopes.get(target.scope) or ScopeState(target, number=state.last_scope + 1)
 
 
 def newer(check: Check, than: Check | None) -> bool:
@@ -317,12 +385,24 @@ def newer(check: Check, than: Check | None) -> bool:
     return than is None or check.began_s > than.began_s
 
 
-def _kept(kept: Mapping[int, Kept], entry: Entry | None, more: int) -> Mapping[int, Kept]:
+def _kept(kept: Table[int, Kept], entry: Entry | None, more: int) -> Table[int, Kept]:
     if entry is None:
         return kept
     known = kept.get(entry.build_id)
     readers = (known.readers if known else 0) + more
-    return _with(kept, entry.build_id, Kept(entry, readers)) if readers else _without(kept, entry.build_id)
+    return kept.with_one(entry.build_id, Kept(entry, readers)) if readers else kept.without([entry.build_id])
+
+
+def _without_those(
+    groups: Table[K, Waiters], left: list[Waiter], name_of: Callable[[Waiter], K]
+) -> Table[K, Waiters]:
+    by_name: dict[K, list[Read]] = {}
+    for waiter in left:
+        by_name.setdefault(name_of(waiter), []).append(waiter.read)
+    for name, reads in by_name.items():
+        group = groups[name].without(reads)
+        groups = groups.with_one(name, group) if group else groups.without([name])
+    return groups
 
 
 def _overtaken(state: State, versions: Versions, event: AppliedEvent) -> Mapping[SessionListKey, Build]:
@@ -334,12 +414,17 @@ def _overtaken(state: State, versions: Versions, event: AppliedEvent) -> Mapping
     return {**state.builds, **overtaken} if overtaken else state.builds
 
 
-def _used(scopes: Mapping[Hashable, ScopeState], state: State) -> dict[Hashable, ScopeState]:
-    used = {entry.target.scope for entry in state.entries.values()}
+def _with_fewer_scopes(state: State, newest: Hashable) -> State:
+    """Forget the scopes that nobody uses; what is left may double before they are looked through again."""
+    used = {newest, *state.for_checks}
+    used.update(entry.target.scope for entry in state.entries.values())
     used.update(build.target.scope for build in state.builds.values())
-    used.update(waiters[0].read.target.scope for waiters in state.waiters.values())
-    newest = next(reversed(scopes))
-    return {name: scope for name, scope in scopes.items() if name in used or name == newest}
+    unused = [name for name in state.scopes if name not in used]
+    timers = state.scope_timers
+    for name in unused:
+        timers = timers.without(state.scopes[name].wake_at_s(), state.scopes[name].number)
+    scopes = state.scopes.without(unused)
+    return replace(state, scopes=scopes, scope_timers=timers, most_scopes=max(_MOST_SCOPES, 2 * len(scopes)))
 
 
 def _with(mapping: Mapping[K, V], key: K, value: V) -> dict[K, V]:
@@ -347,7 +432,11 @@ def _with(mapping: Mapping[K, V], key: K, value: V) -> dict[K, V]:
 
 
 def _without(mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
-    return {name: value for name, value in mapping.items() if name != key} if key in mapping else mapping
+    if key not in mapping:
+        return mapping
+    rest = dict(mapping)
+    del rest[key]
+    return rest
 
 
 def _bounded(mapping: dict[K, V], most: int) -> dict[K, V]:

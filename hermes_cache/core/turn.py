@@ -4,6 +4,7 @@ What is decided is folded at once, so that later decisions of the same turn see 
 gathered. Nothing outside changes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -61,13 +62,16 @@ class Turn:
     def wait(self, waiter: Waiter, *, until_s: float) -> None:
         """Let a read wait, until then or its own bound."""
         bound_s = waiter.read.began_s + waiter.read.timeout_s
-        self.record(Waited(replace(waiter, until_s=min(until_s, bound_s))))
+        number = self.state.last_wait + 1
+        self.record(Waited(replace(waiter, until_s=min(until_s, bound_s), number=number)))
 
-    def dismiss(self, waiters: list[Waiter]) -> None:
-        """Let reads of one key wait no more."""
-        if waiters:
-            self.record(Left(waiters[0].read.target.key, frozenset(waiters)))
-            self.loose.update({waiter.kept.build_id: waiter.kept for waiter in waiters if waiter.kept})
+    def dismiss(self, waiters: Iterable[Waiter]) -> list[Waiter]:
+        """Let reads wait no more, and return them in order."""
+        dismissed = list(waiters)
+        if dismissed:
+            self.record(Left(tuple(dismissed)))
+            self.loose.update({waiter.kept.build_id: waiter.kept for waiter in dismissed if waiter.kept})
+        return dismissed
 
     def let_go(self, entry: Entry) -> None:
         """Let go of an entry that is not held any more, once no waiting reader may fall back to it (R4)."""

@@ -112,9 +112,9 @@ class CoreScript:
     ) -> Built:
         """Let a builder return, and give the message that said so; what was stored first counts as used first."""
         made = made or content()
-        held = sum(entry.content.size_bytes for entry in self.state.entries.values()) + made.size_bytes
+        held = self.state.held_bytes + made.size_bytes
         took_s = self.now_s - (build.began_s or self.now_s)
-        used = tuple(self.state.entries) if recency is None else recency
+        used = self.state.entries if recency is None else recency
         message = Built(build, made, check or Check(build.began_s or 0.0), took_s, held, frozenset(moved), used)
         self.take(message)
         return message

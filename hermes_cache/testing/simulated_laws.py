@@ -57,7 +57,7 @@ class StepLaws:
 
     def of_rest(self, state: State) -> Laws:
         """Give the laws of a cache that is at rest."""
-        yield not state.waiting and not state.waiters, "I10: a reader was never answered"
+        yield not state.waiting and not any(state.all_waiters()), "I10: a reader was never answered"
         yield not state.builds and not state.queue, "I10: a build never came to its end"
         yield not state.abandoned, "B6: a build that came back still counts as hanging"
         held = weigh(entry.content for entry in state.entries.values())
@@ -134,21 +134,22 @@ class StepLaws:
 
 
 def _of_waiters(before: State, state: State, now_s: float) -> Laws:
-    if state.waiters is before.waiters and state.builds is before.builds:
+    if state.deadlines is before.deadlines and state.builds is before.builds:
         return
-    yield state.waiting == sum(map(len, state.waiters.values())), "I9: those who wait are miscounted"
-    kept = Counter(each.kept.build_id for waiters in state.waiters.values() for each in waiters if each.kept)
+    waiters = list(state.all_waiters())
+    yield state.waiting == len(waiters), "I9: those who wait are miscounted"
+    kept = Counter(each.kept.build_id for each in waiters if each.kept)
     counted = {build_id: each.readers for build_id, each in state.kept.items()}
     yield counted == kept, "R4: what is kept for waiting readers is miscounted"
-    for key, waiters in state.waiters.items():
-        yield bool(waiters), "I9: nobody waits for a key, and yet it is remembered"
-        for waiter in waiters:
-            yield waiter.until_s > now_s, "I4: a reader waits past its deadline"
-            yield (
-                waiter.awaits == "check" or key in state.builds,
-                "R7: a reader waits for a build that is not there",
-            )
+    groups = (*state.waiters.values(), *state.for_checks.values())
+    yield all(groups), "I9: nobody waits for a key or a check, and yet it is remembered"
+    for waiter in waiters:
+        yield waiter.until_s > now_s, "I4: a reader waits past its deadline"
+        yield (
+            waiter.awaits == "check" or waiter.read.target.key in state.builds,
+            "R7: a reader waits for a build that is not there",
+        )
 
 
 def _is_awaited(key: SessionListKey, state: State) -> bool:
-    return any(waiter.awaits == "build" for waiter in state.waiters.get(key, ()))
+    return key in state.waiters

@@ -277,9 +277,7 @@ class Shell:
     def _of_start(self, build: Build) -> Laws:
         key = build.target.key
         yield all(other.target.key != key for other in self._running.values()), "B1: two builds of one key run"
-        waiting = [
-            self._reader(waiter.read) for waiter in self.state.waiters.get(key, ()) if waiter.awaits == "build"
-        ]
+        waiting = [self._reader(waiter.read) for waiter in self.state.for_build(build.target).values()]
         for reader in waiting:
             reader.builds += 1
             yield reader.builds <= 2, "B4: a reader waits for a third build"  # noqa: PLR2004 - the rule's number

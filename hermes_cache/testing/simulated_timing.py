@@ -190,7 +190,7 @@ class TimingLaws:
         scope = target.scope
         yield scope not in self._checking, "S4: two checks of one scope at once"
         insists = (isinstance(message, Read) and message.freshness == "fresh") or any(
-            waiter.read.freshness == "fresh" for waiters in before.waiters.values() for waiter in waiters
+            waiter.read.freshness == "fresh" for waiter in before.all_waiters()
         )
         since_s = now_s - self._asked_at_s.get(scope, -inf)
         often = since_s + SLACK_S < self._policy.stamp_interval
@@ -200,9 +200,7 @@ class TimingLaws:
 
     def _of_waiting(self, read: Read, decision: Decision, now_s: float) -> Laws:
         scope = read.target.scope
-        waits = [
-            w for w in decision.state.waiters.get(read.target.key, ()) if w.read is read and w.awaits == "check"
-        ]
+        waits = [w for w in decision.state.for_check(read.target).values() if w.read is read]
         late = now_s - self._checking.get(scope, inf) > _CHECK_TIMEOUT_S + _MOST_LATE_S
         yield not (waits and late), "S4: a read waits for a check that was given up"
         yield (

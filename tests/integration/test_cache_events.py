@@ -23,6 +23,7 @@ from hermes_cache import (
     default_bus,
 )
 from hermes_cache.adapters.topic import Topic
+from hermes_cache.core import versions
 from hermes_cache.core.changes import Change
 from hermes_cache.core.messages import Tick
 from hermes_cache.core.notices import (
@@ -140,18 +141,20 @@ def test_a_version_is_the_place_of_the_last_event_that_touched_the_key() -> None
         assert versions == [0, 1, 3]
 
 
-def test_past_a_thousand_profiles_all_are_forgotten_and_everything_is_outdated() -> None:
+def test_past_their_bound_only_profiles_that_are_not_known_are_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
     """V2"""
+    monkeypatch.setattr(versions, "MOST_PROFILES", 3)
     with _running() as cache:
+        cache.invalidate("work")
         cache.get(_WORK)
 
-        for number in range(1_000):
-            cache.invalidate(f"profile-{number}")
+        for name in ("a", "b", "work is forgotten"):
+            cache.invalidate(name)
         within = cache.lookup(_WORK)
-        cache.invalidate("one too many")
+        cache.invalidate("a is forgotten")
         beyond = cache.lookup(_WORK)
 
-        assert (_told(within), _told(beyond), beyond.version) == ("hit", "built event", 1_001)
+        assert (_told(within), _told(beyond), beyond.version) == ("hit", "built event", 2)
 
 
 def test_an_event_from_before_the_start_is_known_after_it() -> None:

@@ -51,7 +51,7 @@ def _told(state: State) -> tuple[object, ...]:
         state.position, state.versions, state.settings, state.streams, state.held_bytes, state.builds, state.queue,
         state.abandoned, state.last_build, state.waiting, state.wake_at_s, state.stopped,
         {key: entry.build_id for key, entry in state.entries.items()},
-        {key: [(w.read.reader, w.awaits, w.until_s) for w in waiters] for key, waiters in state.waiters.items()},
+        [(w.read.reader, w.read.target.key, w.awaits, w.until_s) for w in state.all_waiters()],
         {key: (failure.count, failure.retry_at_s) for key, failure in state.failures.items()},
         {name: (scope.check, scope.due_s, scope.pause_until_s) for name, scope in state.scopes.items()},
     )  # fmt: skip
@@ -94,7 +94,7 @@ def test_what_happened_folds_to_what_is_and_time_passes_before_a_message(
         script.now_s += span_s
         _step(script, what, number, target)
 
-    assert script.state.waiting == sum(map(len, script.state.waiters.values()))
+    assert script.state.waiting == len(list(script.state.all_waiters()))
 
 
 @given(_STEPS, st.integers(0, 100))

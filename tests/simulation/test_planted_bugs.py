@@ -23,6 +23,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Entry, Read, ScopeState, State, Target, Waiter
 from hermes_cache.core.streams import Streams
+from hermes_cache.core.tables import Table
 from hermes_cache.core.turn import Turn
 from hermes_cache.core.versions import Versions
 from hermes_cache.testing.simulation import Simulation
@@ -58,7 +59,7 @@ def _overtaken_payload_is_stored(patch: pytest.MonkeyPatch) -> None:
 
 
 def _nobody_is_dismissed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Turn, "dismiss", _always(None))
+    patch.setattr(Turn, "dismiss", lambda _turn, waiters: list(waiters))
 
 
 def _leftovers_are_not_queued_again(patch: pytest.MonkeyPatch) -> None:
@@ -171,7 +172,7 @@ def _stop_is_not_final(patch: pytest.MonkeyPatch) -> None:
     stop = Streams.stop
 
     def planted(streams: Streams, stream_id: str, *, position: int, until_s: float) -> Streams:
-        return replace(stop(streams, stream_id, position=position, until_s=until_s), stopped={})
+        return replace(stop(streams, stream_id, position=position, until_s=until_s), stopped=Table())
 
     patch.setattr(Streams, "stop", planted)
 

@@ -1,5 +1,6 @@
 """Rules R2 to R4, R8, S4, B3, H2 and H3: may an entry be served?"""
 
+from collections.abc import Hashable
 from dataclasses import replace
 from math import inf
 from typing import Literal
@@ -14,6 +15,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check, Stamp
 from hermes_cache.core.state import Entry, Read, ScopeState, State, Target
 from hermes_cache.core.streams import Marker, Streams
+from hermes_cache.core.tables import Table
 from hermes_cache.core.versions import Versions
 
 _POLICY = Policy()
@@ -29,8 +31,8 @@ _STREAMS = Streams().start("a", "default", position=6, until_s=inf)
 def _state(check: Check | None = _OWN, *, entry: Entry | None = _ENTRY, streams: Streams | None = None) -> State:
     return State(
         versions=Versions(everything=5),
-        entries={_TARGET.key: entry} if entry else {},
-        scopes={"scope": ScopeState(_TARGET, check)},
+        entries=Table[SessionListKey, Entry]().with_one(_TARGET.key, entry) if entry else Table(),
+        scopes=Table[Hashable, ScopeState]().with_one("scope", ScopeState(_TARGET, check)),
         streams=streams or Streams(),
     )
 

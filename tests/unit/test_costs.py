@@ -1,0 +1,211 @@
+"""I19: what one message costs, counted in steps of the interpreter, hardly grows with what is known (B5)."""
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from types import FrameType
+from typing import Any, TypeAlias
+
+import pytest
+
+from hermes_cache.core.messages import Leave, Weighed
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import State, Target
+from hermes_cache.testing.core_script import CoreScript, target_of
+
+Act: TypeAlias = Callable[[], object]
+
+_FEW = 64
+_POLICY = Policy(max_entries=20_000, max_waiters=20_000, max_queue=20_000)
+_PARTS = (("content", 1),)
+
+
+def _steps(act: Act) -> int:
+    """Count the instructions that are run; a copy of a table of pointers is one."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes = True
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def _profile(number: int, *, watched: bool = False) -> Target:
+    return target_of(f"profile {number}", watched=watched)
+
+
+@cache
+def _held(count: int) -> tuple[State, float]:
+    script = CoreScript(_POLICY)
+    for number in range(count):
+        script.hold(_profile(number, watched=True), _PARTS)
+    return script.state, script.now_s
+
+
+def _holding(count: int, policy: Policy = _POLICY) -> CoreScript:
+    script = CoreScript(policy)
+    script.state, script.now_s = _held(count)
+    return script
+
+
+def _store_among_entries(count: int) -> Act:
+    script = _holding(count)
+    script.read(_profile(0), "fresh", strict=True)
+    build = script.running(_profile(0))
+    return lambda: script.finish(build, recency=())
+
+
+def _evict_among_entries(count: int) -> Act:
+    script = _holding(count, Policy(max_entries=count, max_build_duty=1.0))
+    script.read(_profile(count))
+    build, order = script.running(_profile(count)), dict.fromkeys(script.state.entries)
+    return lambda: script.finish(build, recency=order)
+
+
+def _weigh_among_entries(count: int) -> Act:
+    script = _holding(count)
+    order = dict.fromkeys(script.state.entries)
+    return lambda: script.take(Weighed(script.state.held_bytes, order, leaving=True))
+
+
+def _outdate_one_among_entries(count: int) -> Act:
+    script = _holding(count)
+    return lambda: script.invalidate("profile 1")
+
+
+def _check_among_scopes(count: int) -> Act:
+    script = _holding(count)
+    return lambda: script.check(_profile(0, watched=True), _PARTS)
+
+
+def _wake_among_scopes(count: int) -> Act:
+    script = _holding(count)
+    for number in range(count):
+        script.now_s += 0.000_001
+        script.read(_profile(number, watched=True))
+    script.now_s = script.state.wake_at_s
+    return lambda: script.wait(0.0)
+
+
+def _come_and_give_up_among_waiters(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    reads = [script.read(target_of()) for _ in range(count)]
+
+    def act() -> None:
+        script.read(target_of())
+        script.take(Leave(reads[count // 2]))
+
+    return act
+
+
+def _time_out_among_waiters(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    for _ in range(count):
+        script.now_s += 0.000_01
+        script.read(target_of(), timeout_s=1.0)
+    script.now_s = script.state.wake_at_s
+    return lambda: script.wait(0.0)
+
+
+def _check_among_those_who_wait_for_other_keys(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    for number in range(count):
+        script.read(_profile(number))
+    return lambda: script.check(target_of("work", watched=True), _PARTS)
+
+
+def _build_that_ends_beside_those_who_wait_for_a_check(count: int) -> Act:
+    script = CoreScript(Policy(max_waiters=20_000, max_build_duty=1.0))
+    here = target_of(watched=True)
+    script.hold(here, _PARTS)
+    script.now_s += 3.0
+    script.check(here, _PARTS)
+    script.read(here)
+    script.now_s += 1.0
+    build = script.running(here)
+    for _ in range(count):
+        script.read(here)
+    script.invalidate("another")
+    return lambda: script.finish(build)
+
+
+def _stream_among_streams(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    for number in range(count):
+        script.start_stream(f"turn {number}", f"profile {number}")
+
+    def act() -> None:
+        script.start_stream("one more", "work")
+        script.stop_stream("turn 1")
+
+    return act
+
+
+def _read_among_streams(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    script.hold(target_of())
+    for number in range(count):
+        script.start_stream(f"turn {number}", f"profile {number}")
+    script.read(target_of())
+    return lambda: script.read(target_of())
+
+
+def _event_among_profiles(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    for number in range(count):
+        script.invalidate(f"profile {number}")
+    return lambda: script.invalidate("one more")
+
+
+_ACTS: tuple[Callable[[int], Act], ...] = (
+    _store_among_entries, _evict_among_entries, _weigh_among_entries, _outdate_one_among_entries,
+    _check_among_scopes, _wake_among_scopes,
+    _come_and_give_up_among_waiters, _time_out_among_waiters, _check_among_those_who_wait_for_other_keys,
+    _build_that_ends_beside_those_who_wait_for_a_check,
+    _stream_among_streams, _read_among_streams, _event_among_profiles,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("prepare", _ACTS, ids=lambda prepare: prepare.__name__.strip("_"))
+@pytest.mark.parametrize("count", [1_000, 10_000])
+def test_one_message_costs_hardly_more_among_many(prepare: Callable[[int], Act], count: int) -> None:
+    """I19, B5"""
+    among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(count))
+
+    assert among_few > 100
+    assert among_many <= 2 * among_few
+
+
+def _build_under_waiters(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    for _ in range(count):
+        script.read(target_of())
+    build = script.running(target_of())
+    return lambda: script.finish(build)
+
+
+def _check_under_waiters(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    here = target_of(watched=True)
+    script.hold(here, _PARTS)
+    script.now_s += 1.0
+    for _ in range(count):
+        script.read(here)
+    return lambda: script.check(here, (("content", 2),))
+
+
+@pytest.mark.parametrize("prepare", [_build_under_waiters, _check_under_waiters])
+def test_what_answers_all_waiters_costs_the_same_for_each(prepare: Callable[[int], Act]) -> None:
+    """I19, B5: it touches every one of them, and none of them twice"""
+    among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(2_000))
+
+    assert among_many / 2_000 <= 1.5 * among_few / _FEW
