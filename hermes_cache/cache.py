@@ -3,7 +3,6 @@
 Only here are core, actors and adapters wired. Every public method may be called from any thread.
 """
 
-import asyncio
 import contextlib
 import threading
 from collections.abc import Sequence
@@ -13,9 +12,10 @@ from typing import Literal, Self, Unpack
 from uuid import uuid4
 
 from hermes_cache import ports
+from hermes_cache.actors.away import Away
 from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.inside import Inside
-from hermes_cache.actors.life import Life
+from hermes_cache.actors.life import ALIAS_WAIT_S, Life
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.actors.reads import ReadOptions, Wish, aserve, remembered, serve
 from hermes_cache.actors.stamper import Stamper
@@ -40,7 +40,7 @@ from hermes_cache.core.payload import Payload
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State
 from hermes_cache.core.tickets import Ticket
-from hermes_cache.errors import CacheStoppedError, CallBlockedError
+from hermes_cache.errors import BuildError, CacheStoppedError, CallBlockedError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
 from hermes_cache.membership import Membership
@@ -113,12 +113,14 @@ class SessionListCache:
             active_stream_ids=active_stream_ids,
             settings_version=settings_version,
         )
-        self._new_targets = partial(Targets, sources, is_root_profile, watched=self._new_stamper().watches)
+        self._new_targets = partial(
+            Targets, sources, is_root_profile, self._inside, watched=self._new_stamper().watches
+        )
         self._renderer = Renderer(live_sessions, self._policy.max_entries)
         self._feed = Feed(uuid4().hex, size=self._policy.subscription_size, canonical=self._canonical)
         self._new_membership = partial(Membership, self._bus, journal, self._policy, self._clock, self._feed)
         self._membership = self._new_membership()
-        self._inherited: tuple[Life | None, ...] = ()
+        self._inherited: tuple[object, ...] = ()
         self._life: Life | None = None
         self._ending: Life | None = None
         self._stopped = False
@@ -153,6 +155,7 @@ class SessionListCache:
             if self._stopped:
                 # Another process may have said that settings changed: aliases are asked for anew.
                 self._targets = self._new_targets()
+                self._away = Away()
                 self._membership = self._new_membership()
                 self._stopped = False
                 self._link.connect()
@@ -180,11 +183,15 @@ class SessionListCache:
                 self._stopped = True
                 self._link.disconnect()
                 self._feed.close()
-            ending, membership = self._ending, self._membership
+            ending, membership, helpers = self._ending, self._membership, (self._targets, self._away)
         ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
-        in_time = ending is None or ending.stop(self._policy.stop_timeout)
-        left_s = max(0.0, ends_at_s - self._clock.monotonic_s())
-        if membership.leave(left_s) and in_time:
+        for each in helpers:
+            # Those who wait there are let go at once.
+            each.stop(0.0)
+        ended = [ending is None or ending.stop(self._policy.stop_timeout)]
+        leaves = (membership.leave, *[each.stop for each in helpers])
+        ended += [leave(max(0.0, ends_at_s - self._clock.monotonic_s())) for leave in leaves]
+        if all(ended):
             self._ending = None
         else:
             logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
@@ -225,7 +232,7 @@ class SessionListCache:
         content = (await self._aserve(key, options)).entry.content
         if content.payload is not None:
             return content.payload
-        return await asyncio.to_thread(self._decoded, content)
+        return await self._away.run(partial(self._decoded, content))
 
     async def alookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
         """Do what `lookup` does without blocking the event loop."""
@@ -298,7 +305,10 @@ class SessionListCache:
     def explain(self, key: SessionListKey) -> Explanation:
         """Say why a key is as it is, from memory alone."""
         life, state = self._life, self._state()
-        target = self._targets.find(key, state.settings)
+        target = None
+        with contextlib.suppress(BuildError, CacheStoppedError):
+            target = self._targets.find(key, state.settings, ALIAS_WAIT_S)
+        target = target or self._targets.unasked(key)
         now = Moment(self._clock.monotonic_s(), self._clock.wall_s())
         served = life.actor.counted_for(target.key) if life else {}
         return explain(state, target, self._policy, now, incarnation=self._bus.incarnation, served=served)
@@ -341,11 +351,16 @@ class SessionListCache:
     async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life
         if life is None:
-            life = await asyncio.to_thread(self._living)
+            life = self._living() if self._stopped else await self._away.run(self._living)
+        if not options and (self._membership.is_current() or life.works.is_inside()):
+            target = life.targets.known(key, life.state.settings)
+            served = life.hit(target) if target else None
+            if served is not None:
+                return served
         wish = self._wish(life, options)
         if not life.works.is_inside():
-            wish = await self._membership.aadmit(key, wish)
-        return await aserve(life, key, wish)
+            wish = await self._membership.aadmit(key, wish, self._away)
+        return await aserve(life, key, wish, self._away)
 
     def _wish(self, life: Life, options: ReadOptions) -> Wish:
         """Check what a caller asks for."""
@@ -379,7 +394,7 @@ class SessionListCache:
     def _canonical(self, profile: str | None) -> str | None:
         if profile is None or not profile.strip():
             return None
-        return self._targets.canonical(profile_name(profile), self._state().settings)
+        return self._targets.canonical(profile_name(profile), self._state().settings, ALIAS_WAIT_S)
 
     def _apply(self, event: AppliedEvent) -> None:
         """Apply an event: the bus calls this before anybody hears of it (E5)."""
@@ -407,8 +422,9 @@ class SessionListCache:
         self._ending = None
         self._prior = State()
         self._targets = self._new_targets()
+        self._away = Away()
 
     def _begin_in_child(self) -> None:
         """Begin anew after a fork; what was inherited is neither used nor freed (L2)."""
-        self._inherited = (*self._inherited, self._life, self._ending)
+        self._inherited = (*self._inherited, self._life, self._ending, self._targets, self._away)
         self._begin()

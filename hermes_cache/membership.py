@@ -4,12 +4,13 @@ It makes reads as fresh as the journal lets them be: on one host by a look at th
 hosts by tickets; and it refuses those that insist where nothing can be known. Source: rules J1, J3, J5, J8.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import inf
+from typing import Final
 
+from hermes_cache.actors.away import Away
 from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.look import Look, looked
 from hermes_cache.actors.reads import Wish
@@ -21,6 +22,9 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
 from hermes_cache.journal_link import JournalLink
 from hermes_cache.ports import Clock, Journal, Place
+
+_GRACE_S: Final = 0.1
+"""A check that ends in time tells more than that the time is over."""
 
 
 class Membership:
@@ -111,7 +115,7 @@ class Membership:
             ValueError: Its ticket is none.
         """
         began_s = self._clock.monotonic_s()
-        event_id = self._prepare(wish)
+        event_id = self._prepare(wish, began_s)
         if event_id is not None and self._link is not None:
             patience_s = self._patience_s(wish, began_s)
             if not self._link.life().await_event(event_id, self._policy.journal_lease, patience_s):
@@ -149,33 +153,35 @@ class Membership:
             return known, None
         return None, partial(life.await_commit, event_id, own=own, timeout_s=wait_s)
 
-    async def aadmit(self, key: SessionListKey, wish: Wish) -> Wish:
+    async def aadmit(self, key: SessionListKey, wish: Wish, away: Away) -> Wish:
         """Do what `admit` does without blocking the event loop."""
         if self._link is None or (wish.insists_on_nothing and self.is_current()):
             return self.admit(key, wish)
         began_s = self._clock.monotonic_s()
-        event_id = await asyncio.to_thread(self._prepare, wish)
+        prepare = partial(self._prepare, wish, began_s)
+        try:
+            event_id = await away.run(prepare, self._patience_s(wish, began_s) + _GRACE_S)
+        except TimeoutError:
+            raise LookupTimeoutError(key, wish.timeout_s, "the journal") from None
         if event_id is not None:
             patience_s = self._patience_s(wish, began_s)
             if not await self._link.life().aawait_event(event_id, self._policy.journal_lease, patience_s):
                 raise self._too_late(key, wish, event_id)
         return replace(wish, began_s=began_s)
 
-    def _prepare(self, wish: Wish) -> EventId | None:
+    def _prepare(self, wish: Wish, began_s: float) -> EventId | None:
         """Check what a read asks for, and the journal; give the event that is still to be waited for."""
         event_id = self._foreign_event(wish)
         if self._link is None:
             return None
-        life, ends_at_s = self._link.life(), self._clock.monotonic_s() + wish.timeout_s
-
-        def left_s() -> float:
-            return max(0.0, ends_at_s - self._clock.monotonic_s())
-
+        life = self._link.life()
         if wish.freshness != "any" and not self.is_current():
-            self.catch_up(left_s())
-        awaited = event_id if event_id is not None and not life.has(event_id, left_s()) else None
+            self.catch_up(self._patience_s(wish, began_s))
+        awaited = (
+            event_id if event_id is not None and not life.has(event_id, self._patience_s(wish, began_s)) else None
+        )
         if wish.freshness == "fresh" or awaited is not None:
-            life.insist(self._policy.journal_lease, left_s())
+            life.insist(self._policy.journal_lease, self._patience_s(wish, began_s))
         return awaited
 
     def _foreign_event(self, wish: Wish) -> EventId | None:
@@ -199,7 +205,8 @@ class Membership:
         return event_id
 
     def _patience_s(self, wish: Wish, began_s: float) -> float:
-        return min(wish.timeout_s, self._policy.build_timeout) - (self._clock.monotonic_s() - began_s)
+        passed_s = self._clock.monotonic_s() - began_s
+        return max(0.0, min(wish.timeout_s, self._policy.build_timeout) - passed_s)
 
     def _too_late(self, key: SessionListKey, wish: Wish, event_id: EventId) -> LookupTimeoutError:
         patience_s = min(wish.timeout_s, self._policy.build_timeout)

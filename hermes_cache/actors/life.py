@@ -6,14 +6,17 @@ A fork or a restart begins another. Source: rules L1 to L3, L5.
 from dataclasses import replace
 from math import inf
 from threading import TIMEOUT_MAX
-from typing import Final, cast
+from time import monotonic
+from typing import Any, Final, cast
 
 import pykka
+from pykka._envelope import Envelope
 
 from hermes_cache.actors.cache_actor import AGAIN, CacheActor
 from hermes_cache.actors.mailbox import MailboxRef
 from hermes_cache.actors.notifier import Notifier
-from hermes_cache.actors.reader import Reader
+from hermes_cache.actors.reader import Reader, ReadLostError
+from hermes_cache.actors.reply import ExceptionTriple, MailboxFuture
 from hermes_cache.actors.stamper import Stamper
 from hermes_cache.actors.targets import Targets
 from hermes_cache.actors.works import Works, told
@@ -27,6 +30,9 @@ from hermes_cache.core.state import CHECK_TIMEOUT_S, Read, State, Target
 from hermes_cache.errors import CacheStoppedError, CallLostError, MailboxReentryError
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.ports import Clock, Executor
+
+ALIAS_WAIT_S: Final = 1.0
+"""How long an event waits for the alias of its profile; past it, it touches all."""
 
 _GRACE_S: Final = 0.05
 """After its deadline a reader does not rely on the actor's own thread any more, and lets time pass itself."""
@@ -106,10 +112,12 @@ class Life:
             event: Which.
             profile: As published; None or blank for all.
         """
-        is_applied = False
+        is_applied, ends_at_s = False, monotonic() + ALIAS_WAIT_S
         while not is_applied:
-            settings = self.state.settings
-            canonical = self.targets.canonical(profile, settings) if profile and profile.strip() else None
+            settings, left_s = self.state.settings, ends_at_s - monotonic()
+            named = profile and profile.strip() and left_s > 0
+            # An alias that is not known in time may be any: the event is everybody's.
+            canonical = self.targets.canonical(profile, settings, left_s) if named else None
             asked = settings if self.targets.asks and canonical is not None else None
             is_applied = self._apply(Publish.at(event, canonical, self.clock.wall_s(), asked))
 
@@ -137,10 +145,21 @@ class Life:
         if check is not None:
             self.ask(Checked(target, check, by_build=True))
 
+    def send(self, read: Read, reader: Reader) -> None:
+        """Hand in a read without waiting for another thread; whatever comes of that is told to its reader."""
+        inbox = self.actor.actor_inbox
+        inbox.put(Envelope(read, _ReadReply(reader)))
+        if inbox.is_closed:
+            reader.set(CacheStoppedError())
+
     def wait(self, read: Read, reader: Reader) -> None:
         """Wait for the answer to a read that was handed in."""
-        while not reader.wait(self._patience_s(read)):
+        while not reader.wait(self.patience_s(read)):
             self.ask(Tick())
+
+    def nudge(self) -> None:
+        """Have time pass, without waiting for that: a read is not answered though it is due."""
+        self._ask(Tick(), block=False)
 
     def leave(self, reader: Reader) -> None:
         """End a read, whatever ended it: one that was not answered waits no more."""
@@ -180,7 +199,28 @@ class Life:
             # Applied or not: twice does no harm, not at all would.
             return False
 
-    def _patience_s(self, read: Read) -> float:
+    def patience_s(self, read: Read) -> float:
+        """Return how long to wait for the answer to a read until the next look."""
         deadline_s = read.began_s + min(read.timeout_s, self.policy.build_timeout)
         patience_s = max(0.0, deadline_s - self.clock.monotonic_s()) + _GRACE_S
         return min(patience_s, TIMEOUT_MAX)
+
+
+class _ReadReply(MailboxFuture):
+    """The reply to a read that was sent: its reader hears of it if the read did not reach the core."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self._reader = reader
+
+    def set(self, value: Any = None) -> None:
+        super().set(value)
+        if value == AGAIN:
+            self._reader.set(ReadLostError())
+
+    def set_exception(self, exc_info: ExceptionTriple | None = None) -> None:
+        super().set_exception(exc_info)
+        stopped = isinstance(self._error, pykka.ActorDeadError)
+        self._reader.set(CacheStoppedError() if stopped else ReadLostError())

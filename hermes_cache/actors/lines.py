@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
 from hermes_cache.actors.workers import Workers
+from hermes_cache.errors import CacheStoppedError
 from hermes_cache.threads import aside
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class Call(Generic[T]):
 
     def __init__(self, do: Callable[[], T]) -> None:
         self._do = do
-        self._gates: deque[threading.Lock] = deque()
+        self._waiters: deque[Callable[[], object]] = deque()
         self._value: T | None = None
         self._error: BaseException | None = None
         self.is_over = False
@@ -37,24 +38,35 @@ class Call(Generic[T]):
     def run(self) -> None:
         """Do it; on a thread of the lines."""
         try:
-            if not self.is_unwanted:
+            if not (self.is_unwanted or self.is_over):
                 self._value = self._do()
         except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            self._error = self._error or error
+        self._end()
+
+    def fail(self, error: BaseException) -> None:
+        """Let those who wait go with an error; the call itself may go on."""
+        if not self.is_over:
             self._error = error
-        self.is_over = True
-        while self._gates:
-            self._gates.popleft().release()
+            self._end()
+
+    def tell(self, wake: Callable[[], object]) -> None:
+        """Have something called once it is over, at once if it is; maybe twice. It must be quick."""
+        self._waiters.append(wake)
+        # A look after that one stands there: whoever ends the call finds it, or this thread finds the end.
+        if self.is_over:
+            wake()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until it is over; return whether it is. Any number of threads may wait."""
         gate = threading.Lock()
         gate.acquire()
-        self._gates.append(gate)
-        # A look after the gate stands there: whoever ends the call finds the gate, or this thread finds the end.
+        release = gate.release
+        self._waiters.append(release)
         if not self.is_over:
             gate.acquire(timeout=min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
         with suppress(ValueError):
-            self._gates.remove(gate)
+            self._waiters.remove(release)
         return self.is_over
 
     def result(self) -> T:
@@ -62,6 +74,13 @@ class Call(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]  # set by `run`
+
+    def _end(self) -> None:
+        self.is_over = True
+        while self._waiters:
+            # What could not wake somebody, for lack of memory, must not keep the others: they look by themselves.
+            with suppress(Exception):
+                self._waiters.popleft()()
 
 
 class Lines:
@@ -76,6 +95,7 @@ class Lines:
         self._workers = Workers(thread_name)
         self._threads = threads
         self._lock = threading.RLock()
+        self._is_stopped = False
         self._calls: dict[Hashable, deque[Call[Any]]] = {}
         self._waiting: deque[Hashable] = deque()
         self._began_s: dict[Hashable, float] = {}
@@ -89,11 +109,23 @@ class Lines:
             do: What to call; it may raise anything.
 
         Raises:
+            CacheStoppedError: The threads were stopped; nothing was called.
             RuntimeError: The machine refuses a thread; nothing was called.
         """
         call = Call(do)
-        aside.do(lambda: self._add(name, call))
+        aside.do(lambda: self.add(name, call))
         return call
+
+    def add(self, name: Hashable, call: Call[T]) -> None:
+        """Put a call in line; as `call`, for threads that signal handlers cannot strike."""
+        with self._lock:
+            if self._is_stopped:
+                raise CacheStoppedError
+            line = self._calls.setdefault(name, deque())
+            line.append(call)
+            if len(line) == 1:
+                self._waiting.append(name)
+                self._start(name)
 
     def hangs(self, name: Hashable) -> bool:
         """Return whether a call of that name has been out for too long: none comes after it before it is back."""
@@ -105,16 +137,13 @@ class Lines:
         call.is_unwanted = True
 
     def stop(self, timeout_s: float) -> bool:
-        """End the threads; return whether all ended in time."""
-        return self._workers.stop(timeout_s)
-
-    def _add(self, name: Hashable, call: Call[T]) -> None:
+        """Let go who waits, and end the threads; return whether all ended in time. It may be called twice."""
         with self._lock:
-            line = self._calls.setdefault(name, deque())
-            line.append(call)
-            if len(line) == 1:
-                self._waiting.append(name)
-                self._start(name)
+            self._is_stopped = True
+            left = [call for line in self._calls.values() for call in line]
+        for call in left:
+            call.fail(CacheStoppedError())
+        return self._workers.stop(timeout_s)
 
     def _start(self, newcomer: Hashable) -> None:
         name = self._next()

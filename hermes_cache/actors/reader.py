@@ -8,6 +8,10 @@ from hermes_cache.errors import HermesCacheError
 from hermes_cache.threads import Gate
 
 
+class ReadLostError(HermesCacheError):
+    """A read that was sent must be sent anew: settings changed since its alias was asked for, or it was lost."""
+
+
 class Reader:
     """One read's place to be answered: a thread that waits, or a callback.
 

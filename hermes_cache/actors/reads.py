@@ -5,21 +5,25 @@ Source: rules R1, R8, R10, R11, L5.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
-from typing import TypedDict
+from typing import Final, NamedTuple, TypedDict
 
+from hermes_cache.actors.away import Away, finish
 from hermes_cache.actors.life import Life
-from hermes_cache.actors.reader import Reader
+from hermes_cache.actors.reader import Reader, ReadLostError
 from hermes_cache.callables import refuse_coroutine
 from hermes_cache.core.arguments import timeout_s
 from hermes_cache.core.effects import Served
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.state import Freshness, Outcome, Read, Reason, Target
-from hermes_cache.errors import BuildError
+from hermes_cache.errors import BuildError, BuildTimeoutError, HermesCacheError, LookupTimeoutError
 from hermes_cache.ports import Builder
+
+_GRACE_S: Final = 0.1
+"""A callable that answers at once is heard though the read has no time: a read may return 0.25 s late (R6)."""
 
 
 class ReadOptions(TypedDict, total=False):
@@ -105,51 +109,51 @@ def serve(life: Life, key: SessionListKey, wish: Wish) -> Served:
     """
     if life.works.is_inside():
         return _from_memory(life, key, wish)
+    bound = _Bound.of(life, wish)
     reader = Reader()
     try:
-        life.wait(_begin(life, key, wish, reader, check=life.check_for), reader)
+        life.wait(_begin(life, key, wish, reader, bound), reader)
     finally:
         life.leave(reader)
     return reader.served()
 
 
-async def aserve(life: Life, key: SessionListKey, wish: Wish) -> Served:
+async def aserve(life: Life, key: SessionListKey, wish: Wish, away: Away) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
     if life.works.is_inside():
         return _from_memory(life, key, wish)
-    loop = asyncio.get_running_loop()
-    answered: asyncio.Future[None] = loop.create_future()
-
-    def wake(_reader: Reader) -> None:
-        # The loop may be closed by now: nobody waits there any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_finish, answered)
-
-    settings = life.state.settings
-    if life.targets.asks and life.targets.known(key, settings) is None:
-        await loop.run_in_executor(None, life.targets.find, key, settings)
-    reader = Reader(wake)
-    try:
-        _begin(life, key, wish, reader, check=_leave_to_checkers)
-        await answered
-    finally:
-        life.leave(reader)
-    return reader.served()
+    bound = _Bound.of(life, wish)
+    while True:
+        settings = life.state.settings
+        target = await _target_on_loop(life, key, settings, bound, away)
+        reader = _LoopReader()
+        read = wish.read(reader, target, bound.handed_in_s(), settings if life.targets.asks else None)
+        try:
+            reader.read = read
+            life.send(read, reader)
+            await reader.wait_on_loop(life, read)
+        finally:
+            life.leave(reader)
+        if not isinstance(reader.answer, ReadLostError):
+            return reader.served()
+        bound.check(key)
 
 
 def remembered(life: Life, key: SessionListKey) -> Served | None:
     """Give what is held for a key, and how a read would find it, from memory alone."""
     state = life.state
     target = life.targets.known(key, state.settings)
-    if target is None and not life.targets.asks:
-        target = life.targets.find(key, state.settings)
-    entry = state.entry_of(target) if target else None
-    if target is None or entry is None:
+    if target is None and not isinstance(key, SessionListKey):
+        raise TypeError(f"key is {key!r}; it must be a SessionListKey")
+    # An entry knows its own target: nobody is asked for it.
+    canonical = target.key if target else None if life.targets.asks else key.with_profile(key.profile_name)
+    entry = state.entries.get(canonical) if canonical else None
+    if entry is None:
         return None
     now_s = life.clock.monotonic_s()
-    verdict = judge(state, life.policy, Read(None, target, now_s), now_s, check_by_s=-inf)
+    verdict = judge(state, life.policy, Read(None, entry.target, now_s), now_s, check_by_s=-inf)
     outcome, reason = _OUTCOMES[verdict]
-    return Served(entry, outcome, reason, failure=state.failures.get(target.key))
+    return Served(entry, outcome, reason, failure=state.failures.get(entry.target.key))
 
 
 _OUTCOMES: dict[Verdict, tuple[Outcome, Reason | None]] = {
@@ -162,34 +166,96 @@ _OUTCOMES: dict[Verdict, tuple[Outcome, Reason | None]] = {
 }
 
 
-def _begin(
-    life: Life, key: SessionListKey, wish: Wish, reader: Reader, *, check: Callable[[Target, float], None]
-) -> Read:
+class _Bound(NamedTuple):
+    """How long a read may take, in all (R5, R6)."""
+
+    life: Life
+    began_s: float
+    longest_s: float
+    is_own: bool
+    counts: bool
+
+    @classmethod
+    def of(cls, life: Life, wish: Wish) -> "_Bound":
+        began_s = life.clock.monotonic_s() if wish.began_s is None else wish.began_s
+        longest_s = min(wish.timeout_s, life.policy.build_timeout)
+        is_own = wish.timeout_s <= longest_s
+        return cls(life, began_s, longest_s, is_own, is_own or wish.began_s is not None)
+
+    def handed_in_s(self) -> float:
+        """Return the moment from which the core counts: of a bounded read the beginning of the call."""
+        return self.began_s if self.counts else max(self.began_s, self.life.clock.monotonic_s())
+
+    def left_s(self, grace_s: float = 0.0) -> float:
+        return max(0.0, self.began_s + self.longest_s + grace_s - self.life.clock.monotonic_s())
+
+    def check(self, key: SessionListKey) -> None:
+        if self.left_s() <= 0:
+            raise self.error(key)
+
+    def error(self, key: SessionListKey) -> HermesCacheError:
+        waited_for = "the answer of is_root_profile or of sources.scope"
+        if self.is_own:
+            return LookupTimeoutError(key, self.longest_s, waited_for)
+        told = f"a reader waited {self.longest_s:g} s, Policy.build_timeout, for {waited_for}"
+        return BuildTimeoutError(key, told)
+
+
+class _LoopReader(Reader):
+    """A reader on an event loop."""
+
+    __slots__ = ("_loop", "_told")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._told: asyncio.Future[None] = self._loop.create_future()
+        super().__init__(self._wake)
+
+    async def wait_on_loop(self, life: Life, read: Read) -> None:
+        while not self._told.done():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(life.patience_s(read)):
+                    await asyncio.shield(self._told)
+                return
+            life.nudge()
+
+    def _wake(self, _reader: Reader) -> None:
+        # The loop may be closed by now: nobody waits there any more.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(finish, self._told)
+
+
+async def _target_on_loop(life: Life, key: SessionListKey, settings: int, bound: _Bound, away: Away) -> Target:
+    target = life.targets.known(key, settings)
+    if target is None and not life.targets.asks_others:
+        target = life.targets.find(key, settings)
+    if target is not None:
+        return target
+    try:
+        return await away.ask(partial(life.targets.question, key, settings), bound.left_s(_GRACE_S))
+    except TimeoutError:
+        raise bound.error(key) from None
+
+
+def _begin(life: Life, key: SessionListKey, wish: Wish, reader: Reader, bound: _Bound) -> Read:
     while True:
         settings = life.state.settings
-        target = life.targets.find(key, settings)
-        began_s = life.clock.monotonic_s() if wish.began_s is None else wish.began_s
-        if life.policy.stamp_interval == 0 and wish.freshness != "any":
-            check(target, began_s + wish.timeout_s - life.clock.monotonic_s())
-        read = wish.read(reader, target, began_s, settings if life.targets.asks else None)
-        # Noted first: an interrupt may come at any moment from now on.
-        reader.read = read
-        if life.begin(read):
-            return read
+        target = life.targets.find(key, settings, bound.left_s(_GRACE_S))
+        if target is not None:
+            began_s = bound.handed_in_s()
+            if life.policy.stamp_interval == 0 and wish.freshness != "any":
+                life.check_for(target, bound.left_s(_GRACE_S) if wish.timeout_s < inf else inf)
+            read = wish.read(reader, target, began_s, settings if life.targets.asks else None)
+            # Noted first: an interrupt may come at any moment from now on.
+            reader.read = read
+            if life.begin(read):
+                return read
+        bound.check(key)
 
 
 def _from_memory(life: Life, key: SessionListKey, wish: Wish) -> Served:
     served = remembered(life, key)
     if served is None or not wish.takes(served.outcome):
-        reason = "a builder asked the cache for what is not held as fresh; a build never waits for another"
+        reason = "a callable or a builder asked the cache for what is not held as fresh; it waits for nobody"
         raise BuildError(key, reason)
     return served
-
-
-def _leave_to_checkers(_target: Target, _patience_s: float) -> None:
-    """Let the read wait for a check: an event loop must not do I/O."""
-
-
-def _finish(answered: asyncio.Future[None]) -> None:
-    if not answered.done():
-        answered.set_result(None)

@@ -1,0 +1,105 @@
+"""What is known of aliases and scopes, and for how long (K3)."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hermes_cache import SessionListKey
+from hermes_cache.actors.inside import Inside
+from hermes_cache.actors.targets import Targets
+
+_KINNI = SessionListKey("kinni")
+_PATIENCE_S = 5.0
+
+
+@contextmanager
+def _asking(is_root_profile: Callable[[str], bool]) -> Iterator[Targets]:
+    targets = Targets(None, is_root_profile, Inside(), watched=False)
+    yield targets
+    assert targets.stop(_PATIENCE_S)
+
+
+def _profile(targets: Targets, settings: int) -> str | None:
+    target = targets.find(_KINNI, settings, _PATIENCE_S)
+    return target.key.profile if target else None
+
+
+def test_an_answer_is_kept_until_settings_change() -> None:
+    """K3"""
+    asked: list[str] = []
+
+    def is_root_profile(name: str) -> bool:
+        asked.append(name)
+        return len(asked) == 1
+
+    with _asking(is_root_profile) as targets:
+        before = [_profile(targets, 0), _profile(targets, 0), targets.canonical("kinni", 0)]
+        known = targets.known(_KINNI, 1)
+        after = [_profile(targets, 1), targets.canonical("kinni", 1)]
+
+    assert before == ["default"] * 3
+    assert known is None
+    assert after == ["kinni"] * 2
+    assert asked == ["kinni"] * 2
+
+
+def test_an_answer_from_before_the_last_change_of_settings_is_neither_kept_nor_used() -> None:
+    """K3: one that is asked for, or comes, too late for its time."""
+    asked, goes_on = threading.Event(), threading.Event()
+    answers = iter([True, False])
+
+    def is_root_profile(_name: str) -> bool:
+        answer = next(answers)
+        if answer:
+            asked.set()
+            goes_on.wait(_PATIENCE_S)
+        return answer
+
+    with _asking(is_root_profile) as targets:
+        late = targets.question(_KINNI, 0)
+        assert asked.wait(_PATIENCE_S)
+        newer = targets.question(_KINNI, 1)
+        goes_on.set()
+        assert late.wait(_PATIENCE_S)
+        assert newer.wait(_PATIENCE_S)
+
+        assert late.result().key.profile == "default"
+        assert newer.result().key.profile == "kinni"
+        assert targets.canonical("kinni", 1) == "kinni"
+        assert targets.known(_KINNI, 0) is None
+
+
+def test_who_asks_as_of_earlier_settings_changes_nothing_that_is_known() -> None:
+    """K3"""
+    asked: list[str] = []
+
+    def is_root_profile(name: str) -> bool:
+        asked.append(name)
+        return len(asked) > 1
+
+    with _asking(is_root_profile) as targets:
+        newer = _profile(targets, 1)
+        older = _profile(targets, 0)
+
+        assert (newer, older) == ("kinni", "default")
+        assert _profile(targets, 1) == "kinni"
+        assert len(asked) == 2
+
+
+def test_readers_of_one_key_share_a_question() -> None:
+    """R6"""
+    goes_on, asked = threading.Event(), []
+
+    def is_root_profile(name: str) -> bool:
+        asked.append(name)
+        return goes_on.wait(_PATIENCE_S)
+
+    with _asking(is_root_profile) as targets:
+        found = [targets.find(_KINNI, 0, 0.0) for _ in range(100)]
+        questions = {id(targets.question(_KINNI, 0)) for _ in range(100)}
+        goes_on.set()
+        assert targets.question(_KINNI, 0).wait(_PATIENCE_S)
+
+    assert found == [None] * 100
+    assert len(questions) == 1
+    assert asked == ["kinni"]
