@@ -21,7 +21,7 @@ from tests.benchmarks.comparison import Comparison, Row, compared, named, text_t
 
 _ROOT = Path(__file__).parents[2]
 _BENCHMARKS = Path("tests") / "benchmarks"
-_ROUNDS = 3
+_ROUNDS = 2
 _MOST = 1.1
 """What is slower by more than this is marked."""
 
@@ -51,7 +51,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("base", help="the commit to compare with")
     parser.add_argument("--rounds", type=int, default=_ROUNDS, help="how often each benchmark runs on each tree")
     parser.add_argument("-k", dest="words", default="", help="only the benchmarks that pytest selects by this")
-    parser.add_argument("--all", action="store_true", help="also those that take a minute and more")
+    parser.add_argument("--all", action="store_true", help="also those that are marked long")
     return parser.parse_args(arguments)
 
 
