@@ -58,7 +58,7 @@ class _Users:
         self._references: tuple[weakref.ref[User], ...] = ()
 
     def renew_lock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, user: User) -> None:
         with self._lock:
