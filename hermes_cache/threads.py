@@ -28,6 +28,7 @@ _RETRY_S: Final = 1.0
 PATIENCE_S: Final = 5.0
 """How long the main thread waits for an act: past it, it waits for something that it holds itself."""
 
+_LOOK_S: Final = 0.5
 _FIRST_LOOK_S: Final = 0.05
 _LOOKS: Final = 10
 """The wait is cut in parts, so that a process that was suspended for long does not count all of it."""
@@ -64,12 +65,14 @@ class Gate:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it is open, at most so many seconds; say whether it is."""
-        if self.is_open:
-            return True
-        wait_s = -1 if timeout_s is None else min(max(0.0, timeout_s), threading.TIMEOUT_MAX)
-        if not self._lock.acquire(timeout=wait_s):
-            return False
-        self._lock.release()
+        ends_at_s = inf if timeout_s is None else monotonic() + timeout_s
+        while not self.is_open:
+            left_s = ends_at_s - monotonic()
+            # An interrupt may keep one who waited from passing the lock on: the others look now and then.
+            if self._lock.acquire(timeout=max(0.0, min(left_s, _LOOK_S))):
+                self._lock.release()
+            elif left_s <= _LOOK_S:
+                return self.is_open
         return True
 
 
