@@ -84,7 +84,8 @@ class Hits:
         check = scope.check if scope else None
         if look is None or check is look.check:
             return
-        if scope is not None and scope.due_s < inf and _finds_the_same(look.check, check):
+        follows = scope is not None and scope.due_s < inf
+        if follows and look.check is not None and check is not None and _finds_the_same(look.check, check):
             look.check, look.until_s = check, self._trusted_until_s(check)
         else:
             # What its hits were judged by is over: the next read of each is judged anew.
@@ -106,11 +107,9 @@ class Hits:
             look = self._looks[target.scope] = Look(check, self._trusted_until_s(check))
         return look
 
-    def _trusted_until_s(self, check: Check | None) -> float:
-        return check.began_s + trusted_for_s(check, self._policy) if check else -inf
+    def _trusted_until_s(self, check: Check) -> float:
+        return check.began_s + trusted_for_s(check, self._policy)
 
 
-def _finds_the_same(check: Check | None, other: Check | None) -> bool:
-    if check is None or other is None:
-        return False
+def _finds_the_same(check: Check, other: Check) -> bool:
     return (check.parts, check.listed, check.held) == (other.parts, other.listed, other.held)

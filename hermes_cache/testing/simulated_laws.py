@@ -4,6 +4,7 @@ A law is a pair: whether it holds, and what to say where it does not.
 """
 
 from collections import Counter
+from math import inf
 from typing import Final
 
 from hermes_cache.core import versions
@@ -74,6 +75,7 @@ class StepLaws:
         # A build that ends is queued again whatever the bound: at most one for each place.
         yield len(state.queue) <= policy.max_queue + policy.pool_size, "B5: more builds queue than allowed"
         yield not state.queue or len(began_s) == policy.pool_size, "B5: a build queues though there is a place"
+        yield state.wake_at_s <= _first_timer_s(state, policy), "I4: nothing wakes the cache at its first timer"
         overdue = [at_s for at_s in began_s if at_s + policy.build_timeout <= now_s]
         yield not overdue, "I5: a build holds its place past build_timeout"
 
@@ -131,6 +133,17 @@ class StepLaws:
         passed_over = [name for name in after.queue if _is_awaited(name, before) and _is_awaited(name, after)]
         idle = not _is_awaited(key, before) and not _is_awaited(key, after)
         yield not (idle and passed_over), "B5: a build that nobody waits for went first"
+
+
+def _first_timer_s(state: State, policy: Policy) -> float:
+    """Give the moment at which something is due, by a walk over all that may be."""
+    if state.stopped:
+        return inf
+    ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]
+    waits = [waiter.until_s for waiter in state.all_waiters()]
+    scopes = [scope.wake_at_s() for scope in state.scopes.values()]
+    leases = [*(stream.until_s for stream in state.streams.active.values()), *state.streams.stopped.values()]
+    return min((*ends, *waits, *scopes, *leases), default=inf)
 
 
 def _of_waiters(before: State, state: State, now_s: float) -> Laws:

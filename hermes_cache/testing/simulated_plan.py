@@ -44,6 +44,7 @@ class Faults:
         hangs: Builders that come back after `build_timeout`.
         unreadable: Checks that find a locked source.
         checks_fail: Checks that raise, or get no thread.
+        effects_fail: What is asked of the world, and fails once.
         checks_hang: Checks that come back late, or never.
         repeats: Messages that come twice.
         leaves: Readers that give up.
@@ -55,6 +56,7 @@ class Faults:
     hangs: float
     unreadable: float
     checks_fail: float
+    effects_fail: float
     checks_hang: float
     repeats: float
     leaves: float
@@ -70,7 +72,8 @@ def draw_faults(random: Random) -> Faults:
         hangs=pick((0.0, 0.02, 0.02, 0.3)),
         unreadable=pick((0.0, 0.1, 0.5)),
         checks_fail=pick((0.0, 0.0, 0.1, 0.8)),
-        checks_hang=pick((0.0, 0.0, 0.02, 0.2)),
+        effects_fail=pick((0.0, 0.0, 0.05, 0.3)),
+        checks_hang=pick((0.0, 0.02, 0.02, 0.2)),
         repeats=pick((0.0, 0.05)),
         leaves=pick((0.0, 0.05)),
         late_s=pick((0.0, 0.0, 0.3)),

@@ -4,7 +4,7 @@ Checks and builds take their time; builders fail, hang or come back late. A law 
 `AssertionError` naming the seed.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
 from math import inf
 from random import Random
@@ -73,6 +73,8 @@ class Shell:
         self._laws = StepLaws(self.policy, self.world)
         self._timing = TimingLaws(self.policy, self.world, self._laws.made)
         self._hits = Hits(self.policy)
+        self._effects: deque[Effect] = deque()
+        self._failed: Effect | None = None
         self._readers: list[Reader] = []
         self._pending = 0
         self._running: dict[int, Build] = {}
@@ -105,7 +107,9 @@ class Shell:
         self._demand(self._laws.of_step(before, message, decision, now_s))
         self._demand(self._timing.of_step(before, message, decision, now_s))
         for effect in decision.effects:
-            self._run(effect)
+            self._judge(effect)
+        self._effects.extend(decision.effects)
+        self._run_effects()
         self._demand(self._of_step(before, decision.transitions))
         self.seen["steps"] += 1
         told = f"{now_s}{type(message).__name__}{after.position}{after.waiting}{len(decision.effects)}"
@@ -131,7 +135,9 @@ class Shell:
             self.take(read)
             return
         self.seen["remembered"] += 1
-        self._answered(Answer(read.reader, target.key, hit.served))
+        answer = Answer(read.reader, target.key, hit.served)
+        self._judge(answer)
+        self._answered(answer)
 
     def next_read(self) -> int:
         """Give the number that the next reader must have."""
@@ -156,6 +162,7 @@ class Shell:
         Raises:
             AssertionError: It does not.
         """
+        self._demand([(not self._effects, "I4: an effect that failed was never run again")])
         self._demand(self._laws.of_rest(self.state))
         self._demand([] if self.state.stopped else self._timing.of_rest())
         held = {id(entry.content) for entry in self.state.entries.values()}
@@ -165,10 +172,33 @@ class Shell:
         state = self.state
         if self.seen["steps"] % _FOLDED_EVERY == 0:
             yield _same(fold(before, transitions), state), "the fold of what happened gives another state"
-        yield len(self._running) == state.running() or state.stopped, "I5: a place in the pool is lost"
-        yield self._hanging == state.abandoned, "B6: builds that hang are miscounted"
+        if not self._effects:
+            yield len(self._running) == state.running() or state.stopped, "I5: a place in the pool is lost"
+            yield self._hanging == state.abandoned, "B6: builds that hang are miscounted"
         yield self._pending == state.waiting, "I4: a reader was forgotten, or is remembered after its answer"
         yield self.seen["steps"] < self._most_steps, "the cache keeps itself busy"
+
+    def _judge(self, effect: Effect) -> None:
+        """Check what an effect does by the moment at which it was decided; it may be run later."""
+        match effect:
+            case Answer():
+                self._judge_answer(effect)
+            case RunBuild(build=build):
+                self._demand(self._of_start(build))
+            case _:
+                pass
+
+    def _run_effects(self) -> None:
+        """Run what is asked for, in order; one that fails is run again later, or with the next message."""
+        while self._effects:
+            effect = self._effects[0]
+            if effect is not self._failed and self._chance.random() < self.faults.effects_fail:
+                self.seen["effect fails"] += 1
+                self._failed = effect
+                self.after(self._chance.uniform(0.0, 0.05), self._run_effects)
+                return
+            self._effects.popleft()
+            self._run(effect)
 
     def _run(self, effect: Effect) -> None:
         match effect:
@@ -190,7 +220,7 @@ class Shell:
                 pass
         self.seen[type(effect).__name__] += 1
 
-    def _answered(self, effect: Answer) -> None:
+    def _judge_answer(self, effect: Answer) -> None:
         answer, reader = effect.answer, self._readers[int(str(effect.reader))]
         target = reader.read.target
         check = self._timing.checks.get(target.scope)
@@ -203,14 +233,17 @@ class Shell:
         self._demand([(not gone, "R4: a payload was let go while a reader could still get it")])
         reader.is_over = True
         self._pending -= 1
+
+    def _answered(self, effect: Answer) -> None:
+        answer = effect.answer
         if isinstance(answer, HermesCacheError):
             self.seen[type(answer).__name__] += 1
             return
         if answer.outcome == "hit":
             self._hits.remember(self.state, answer, self.now_s)
         self.seen[answer.outcome] += 1
-        self._used.pop(target.key, None)
-        self._used[target.key] = self.seen["steps"]
+        self._used.pop(effect.key, None)
+        self._used[effect.key] = self.seen["steps"]
 
     def _in_the_way(self, target: Target) -> InTheWay:
         """Tell what could stand in the way before this step or after it."""
@@ -270,13 +303,13 @@ class Shell:
     # Builds.
 
     def _build(self, build: Build) -> None:
-        self._demand(self._of_start(build))
+        alone = all(other.target.key != build.target.key for other in self._running.values())
+        self._demand([(alone, "B1: two builds of one key run")])
         self._running[build.id] = build
         self.after(self._chance.choice((0.0, 0.01)), lambda: self._stamp(build))
 
     def _of_start(self, build: Build) -> Laws:
         key = build.target.key
-        yield all(other.target.key != key for other in self._running.values()), "B1: two builds of one key run"
         waiting = [self._reader(waiter.read) for waiter in self.state.for_build(build.target).values()]
         for reader in waiting:
             reader.builds += 1

@@ -18,13 +18,14 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.core.messages import Leave, Publish, Stop, Tick
-from hermes_cache.core.state import Freshness, Read
+from hermes_cache.core.state import Freshness, Read, Target
 from hermes_cache.testing.simulated_plan import targets
 from hermes_cache.testing.simulated_shell import Shell
 from hermes_cache.testing.simulated_world import LISTED, PROFILES
 
 _ACTS_A_SECOND: Final = (3, 10, 50)
 _STEPS_PER_ACT: Final = 20
+_POLLS_AGAIN: Final = 0.4
 
 
 class Simulation:
@@ -42,6 +43,7 @@ class Simulation:
         self._targets = targets(pages=self._users.choice((1, 1, 1, 6)), watched=watched)
         self._targets = self._users.sample(self._targets, self._users.randint(1, len(self._targets)))
         self._events = 0
+        self._turns = self._users.choice((6, 6, 60))
         self._lasts_s = acts / self._users.choice(_ACTS_A_SECOND)
         pick = self._users.choice
         ways = [self._read] * pick((8, 40)) + [self._change_settings, self._write_settings, self._list_streams]
@@ -93,8 +95,14 @@ class Simulation:
             builder=f"a builder for {target.key}" if users.random() < 0.2 else None,  # noqa: PLR2004 - some bring one
         )
         shell.read(read)
+        if users.random() < _POLLS_AGAIN:
+            shell.after(users.uniform(0.0, 0.2), lambda: self._poll(target))
         if users.random() < shell.faults.leaves:
             shell.after(users.uniform(0.0, 1.0), lambda: self._leave(read))
+
+    def _poll(self, target: Target) -> None:
+        """Read once more, as a tab does that asks for nothing special: what was a hit before may answer it."""
+        self._shell.read(Read(self._shell.next_read(), target, self._shell.now_s))
 
     def _leave(self, read: Read) -> None:
         self._shell.left(read)
@@ -103,27 +111,31 @@ class Simulation:
     def _invalidate(self) -> None:
         profile = self._users.choice((None, *PROFILES))
         self._shell.world.invalidate(profile)
-        self._publish(SessionListChanged(id=self._next_id(), at_s=0.0, profile=profile), profile)
+        self._publish(SessionListChanged(id=self._next_id(), at_s=self._wall_s(), profile=profile), profile)
 
     def _change_settings(self) -> None:
         self._shell.world.invalidate(None)
-        self._publish(SettingsChanged(id=self._next_id(), at_s=0.0), None)
+        self._publish(SettingsChanged(id=self._next_id(), at_s=self._wall_s()), None)
 
     def _stream(self) -> None:
-        shell, name = self._shell, f"turn {self._users.randrange(6)}"
+        shell, name = self._shell, f"turn {self._users.randrange(self._turns)}"
         age_s = self._users.choice((0.0, 0.0, 1.0, 20.0))
         until_s = shell.now_s + shell.policy.stream_lease - age_s
         if self._users.random() < 0.5:  # noqa: PLR2004 - as often a start as a stop
             profile = self._users.choice((None, *PROFILES))
             shell.world.start_stream(name, profile, until_s=until_s)
-            started = StreamStarted(id=self._next_id(), at_s=0.0, stream_id=name, profile=profile)
+            started = StreamStarted(id=self._next_id(), at_s=self._wall_s(), stream_id=name, profile=profile)
             self._publish(started, profile, age_s)
             return
         shell.world.stop_stream(name, until_s=until_s)
-        self._publish(StreamStopped(id=self._next_id(), at_s=0.0, stream_id=name), None, age_s)
+        self._publish(StreamStopped(id=self._next_id(), at_s=self._wall_s(), stream_id=name), None, age_s)
 
     def _publish(self, event: AppliedEvent, profile: str | None, age_s: float = 0.0) -> None:
         self._shell.take(Publish(event, profile, age_s))
+
+    def _wall_s(self) -> float:
+        """Give the time by a publisher's clock, which may be set forwards and back."""
+        return 1_700_000_000.0 + self._shell.now_s + self._users.choice((0.0, 0.0, 0.0, -3_600.0, 3_600.0))
 
     def _next_id(self) -> EventId:
         self._events += 1

@@ -1,4 +1,4 @@
-"""The tester, tested: each of these bugs, planted into the core, is found by the simulation within 200 seeds.
+"""The tester, tested: each of these bugs, planted into the core, is found by the simulation within 300 seeds.
 
 A bug that no schedule finds would mean that a law is missing, not that the core is right.
 """
@@ -23,14 +23,14 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Entry, Read, ScopeState, State, Target, Waiter
 from hermes_cache.core.streams import Streams
-from hermes_cache.core.tables import Table
+from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.turn import Turn
 from hermes_cache.core.versions import Versions
 from hermes_cache.testing.simulation import Simulation
 
 Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 
-_SEEDS = 200
+_SEEDS = 300
 
 
 def _always(answer: object) -> Callable[..., object]:
@@ -347,6 +347,29 @@ def _hits_never_age(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(hits, "ttl_s", _always(inf))
 
 
+def _waiting_reader_arms_no_timer(patch: pytest.MonkeyPatch) -> None:
+    apply = transitions.Waited.apply
+
+    def planted(waited: transitions.Waited, state: State) -> State:
+        return replace(apply(waited, state), wake_at_s=state.wake_at_s)
+
+    patch.setattr(transitions.Waited, "apply", planted)
+
+
+def _scope_arms_no_timer(patch: pytest.MonkeyPatch) -> None:
+    apply = transitions.ScopeMoved.apply
+
+    def planted(moved: transitions.ScopeMoved, state: State) -> State:
+        return replace(apply(moved, state), wake_at_s=state.wake_at_s)
+
+    patch.setattr(transitions.ScopeMoved, "apply", planted)
+
+
+def _timer_of_a_reader_is_lost(patch: pytest.MonkeyPatch) -> None:
+    due = Timers.due
+    patch.setattr(Timers, "due", lambda timers, now_s: due(timers, now_s)[:1])
+
+
 def _evicted_payload_is_not_kept(patch: pytest.MonkeyPatch) -> None:
     wait = Turn.wait
     patch.setattr(
@@ -407,6 +430,8 @@ _PLANTS: tuple[Plant, ...] = (
     _those_who_leave_are_kept, _stop_lets_nobody_go, _reader_without_room_waits, _refreshes_go_first,
     _hits_outlive_streams, _hits_outlive_events, _hits_outlive_a_check_that_finds_another,
     _hits_outlive_their_check, _hits_never_age,
+    _waiting_reader_arms_no_timer, _scope_arms_no_timer, _timer_of_a_reader_is_lost,
+
     _evicted_payload_is_not_kept, _kept_payload_is_let_go,
     _reader_is_told_of_a_timeout_before_its_time, _reader_is_told_of_a_timeout_that_was_none,
     _reader_is_told_to_come_back_though_there_is_room,

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from hermes_cache.core import decide
 from hermes_cache.core.messages import Leave, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State, Target
@@ -89,8 +90,9 @@ def _check_among_scopes(count: int) -> Act:
 
 def _wake_among_scopes(count: int) -> Act:
     script = _holding(count)
+    script.now_s += 0.06
     for number in range(count):
-        script.now_s += 0.000_001
+        script.now_s += 0.000_01
         script.read(_profile(number, watched=True))
     script.now_s = script.state.wake_at_s
     return lambda: script.wait(0.0)
@@ -209,3 +211,17 @@ def test_what_answers_all_waiters_costs_the_same_for_each(prepare: Callable[[int
     among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(2_000))
 
     assert among_many / 2_000 <= 1.5 * among_few / _FEW
+
+
+def test_a_walk_over_all_who_wait_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """I19: the tester, tested"""
+    walk = decide.next_wake_s
+
+    def planted(state: State, policy: Policy) -> float:
+        return min([walk(state, policy), *(waiter.until_s for waiter in state.all_waiters())])
+
+    monkeypatch.setattr(decide, "next_wake_s", planted)
+
+    among_few, among_many = (_steps(_time_out_among_waiters(count)) for count in (_FEW, 1_000))
+
+    assert among_many > 2 * among_few
