@@ -135,6 +135,23 @@ def test_past_twice_the_bound_of_bytes_readers_get_at_once_what_was_evicted() ->
     assert not script.state.kept
 
 
+def test_past_twice_the_bound_of_bytes_a_reader_whose_entry_is_still_held_waits_on() -> None:
+    """R4"""
+    script = CoreScript(Policy(max_entries=2, max_bytes=60))
+    gone, held = WATCHED, target_of("home", watched=True)
+    for target in (gone, held):
+        script.hold(target, (("content", 1),))
+    script.now_s += 1.0
+    for target in (gone, held):
+        script.check(target, (("content", 2),))
+    reads = [script.read(target) for target in (gone, held)]
+    script.hold(target_of("work"))
+
+    script.take(Weighed(121, (target_of("work").key, held.key), leaving=True))
+
+    assert [read.reader in script.answers for read in reads] == [True, False]
+
+
 def test_past_twice_the_bound_of_bytes_nobody_waits_who_can_have_a_stale_payload() -> None:
     """R4"""
     script = CoreScript(Policy(max_bytes=60))
