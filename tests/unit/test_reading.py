@@ -137,7 +137,7 @@ def test_past_twice_the_bound_of_bytes_readers_get_at_once_what_was_evicted() ->
 
 def test_past_twice_the_bound_of_bytes_a_reader_whose_entry_is_still_held_waits_on() -> None:
     """R4"""
-    script = CoreScript(Policy(max_entries=2, max_bytes=60))
+    script = CoreScript(Policy(max_entries=2, max_bytes=60, pool_size=3))
     gone, held = WATCHED, target_of("home", watched=True)
     for target in (gone, held):
         script.hold(target, (("content", 1),))
@@ -147,7 +147,7 @@ def test_past_twice_the_bound_of_bytes_a_reader_whose_entry_is_still_held_waits_
     reads = [script.read(target) for target in (gone, held)]
     script.hold(target_of("work"))
 
-    script.take(Weighed(121, (target_of("work").key, held.key), leaving=True))
+    script.take(Weighed(200, (target_of("work").key, held.key), leaving=True))
 
     assert [read.reader in script.answers for read in reads] == [True, False]
 
