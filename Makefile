@@ -7,7 +7,7 @@ OTHERS := 3.13:test 3.12:test-quick
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := check
-.PHONY: check demo fmt lint types imports test long examples bench bench-compare dev test-quick test-others clean
+.PHONY: check demo fmt lint types imports test test-room long examples bench bench-compare dev test-quick test-others clean
 
 check: lint types imports test ## Everything that a change must pass
 
@@ -30,6 +30,10 @@ imports: $(VENV)/.dev
 
 test: $(VENV)/.dev ## The suite, but for what takes minutes
 	@$(BIN)/pytest --quiet -n 2 -m "not long"
+
+test-room: $(VENV)/.dev ## The tests of one room alone; ROOM=journal and the like
+	@$(BIN)/pytest --quiet -n 2 -m "not long" $$(grep -rlE "hermes_cache[./]$(ROOM)[./ ]" tests --include="test_*.py" \
+		| grep -v benchmarks)
 
 long: $(VENV)/.dev ## What takes minutes
 	@$(BIN)/pytest --quiet -n 2 -m long

@@ -2,13 +2,11 @@
 
 import logging
 
-from hermes_cache.actors.replaying import Replay, replay
-from hermes_cache.actors.subscription import Subscription
-from hermes_cache.adapters.blinker_bus import Bus, default_bus
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
-from hermes_cache.cache import SessionListCache
-from hermes_cache.core.agreed import AgreedState
-from hermes_cache.core.changes import Change
+from hermes_cache.bus.blinker_bus import Bus, default_bus
+from hermes_cache.bus.changes import Change
+from hermes_cache.bus.subscription import Subscription
+from hermes_cache.bus.tickets import Ticket
+from hermes_cache.cache.lookups import Health, Lookup, Rendered, Stats
 from hermes_cache.core.events import (
     EventId,
     SessionListChanged,
@@ -17,13 +15,7 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
-from hermes_cache.core.explanations import Explanation
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.lookups import Health, Lookup, Rendered, Stats
-from hermes_cache.core.overlay import LiveSession
-from hermes_cache.core.payload import Payload, freeze, thaw
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.tickets import Ticket
 from hermes_cache.errors import (
     BuildError,
     BuildTimeoutError,
@@ -38,7 +30,15 @@ from hermes_cache.errors import (
     ProfileNotFoundError,
     SourceError,
 )
-from hermes_cache.hermes.home import HermesHome
+from hermes_cache.explain.explanations import Explanation
+from hermes_cache.journal.agreed import AgreedState
+from hermes_cache.journal.replaying import Replay, replay
+from hermes_cache.journal.sqlalchemy_journal import journal_at
+from hermes_cache.payload.freezing import Payload, freeze, thaw
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.overlay import LiveSession
+from hermes_cache.sessions.session_list_cache import SessionListCache
+from hermes_cache.stores.hermes.home import HermesHome
 
 __all__ = [
     "AgreedState",

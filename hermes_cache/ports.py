@@ -8,12 +8,12 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
-from hermes_cache.core.content import Content
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.overlay import LiveSession
 from hermes_cache.core.stamps import SETTINGS_PART
 from hermes_cache.core.state import Target
+from hermes_cache.payload.content import Content
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.overlay import LiveSession
 
 __all__ = [
     "SETTINGS_PART",

@@ -1,1 +1,1 @@
-"""Actors on pykka: the only place that knows threads and mailboxes."""
+"""Actors on pykka whose mailbox runs on the thread that asks, and the thread that tells monitors."""

@@ -11,7 +11,7 @@ import click
 from hermes_cache.cli.journals import journal_option, json_option, opened_journal
 from hermes_cache.cli.patience import told_when_long
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.snapshots import fold_snapshot
+from hermes_cache.journal.snapshots import fold_snapshot
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DEFAULTS: Final = Policy()

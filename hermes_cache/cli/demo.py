@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 
 _COMMITS_PER_S: Final = 5
 _WRITER_WAIT_S: Final = 1.0

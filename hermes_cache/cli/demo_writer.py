@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from hermes_cache.hermes.writer import write_turns
+from hermes_cache.samples.writer import write_turns
 
 
 def run(home_path: Path, commits_per_s: float) -> None:

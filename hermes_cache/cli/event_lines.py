@@ -3,7 +3,7 @@
 import json
 from datetime import datetime
 
-from hermes_cache.core.codec import to_plain
+from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.ports import Recorded
 

@@ -7,9 +7,9 @@ from typing import Final
 
 import click
 
-from hermes_cache.adapters.journal_files import missing_journal_file
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.errors import JournalError, JournalGapError
+from hermes_cache.journal.files import missing_journal_file
+from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.ports import Journal
 
 journal_option: Final = click.option(

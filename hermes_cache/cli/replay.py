@@ -7,15 +7,15 @@ from math import inf
 
 import click
 
-from hermes_cache.actors import replaying
+from hermes_cache.bus.codec import to_plain
 from hermes_cache.cli.event_lines import human_line, shown
 from hermes_cache.cli.journals import journal_option, json_option, opened_journal
 from hermes_cache.cli.patience import told_when_long
-from hermes_cache.core.agreed import EVERYTHING, AgreedState
-from hermes_cache.core.codec import to_plain
 from hermes_cache.core.events import StreamStarted
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalDamagedError, JournalGapError
+from hermes_cache.journal import replaying
+from hermes_cache.journal.agreed import EVERYTHING, AgreedState
 from hermes_cache.ports import Journal
 
 

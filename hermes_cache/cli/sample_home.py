@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 
 
 @click.command()

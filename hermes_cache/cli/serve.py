@@ -9,8 +9,7 @@ from typing import Final, TypedDict, Unpack
 
 import click
 
-from hermes_cache.adapters.blinker_bus import Bus
-from hermes_cache.cache import SessionListCache
+from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.cli.demo import demo_home
 from hermes_cache.cli.journals import opened_journal, without_password
 from hermes_cache.core.policy import Policy
@@ -18,7 +17,8 @@ from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.gateway.app import create_app
 from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.hermes import HermesHome
+from hermes_cache.sessions.session_list_cache import SessionListCache
+from hermes_cache.stores.hermes import HermesHome
 
 _POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
 """The page polls every 5 s; the whole command is to end within that."""

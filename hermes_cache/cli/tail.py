@@ -10,12 +10,12 @@ from typing import Final, TypeAlias, TypedDict, Unpack
 
 import click
 
-from hermes_cache.actors.replaying import parts_after
 from hermes_cache.cli.event_lines import human_line, json_line
 from hermes_cache.cli.journals import journal_option, json_option, opened_journal, without_password
 from hermes_cache.cli.patience import told_when_long
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, StreamStarted
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
+from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Place, Recorded
 
 _Passed: TypeAlias = Recorded | JournalDamagedError

@@ -3,7 +3,6 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from hermes_cache.actors.replaying import parts_after
 from hermes_cache.core.events import (
     AppliedEvent,
     SessionListChanged,
@@ -12,6 +11,7 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.errors import JournalDamagedError
+from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Place, Recorded
 
 

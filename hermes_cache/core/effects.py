@@ -7,13 +7,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from hermes_cache.core.content import Content
 from hermes_cache.core.events import EventId
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.notices import Notice
 from hermes_cache.core.state import Build, Entry, Failure, Outcome, Reason, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.errors import HermesCacheError
+from hermes_cache.payload.content import Content
+from hermes_cache.sessions.keys import SessionListKey
 
 
 @dataclass(frozen=True, slots=True)

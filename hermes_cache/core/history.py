@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.versions import ALL_PROFILES, Versions
+from hermes_cache.sessions.keys import SessionListKey
 
 _MOST_EVENTS: Final = 16
 """Remembered of each reach."""

@@ -11,10 +11,10 @@ from math import inf
 
 from hermes_cache.core.effects import Served
 from hermes_cache.core.freshness import trusted_for_s, ttl_s
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import State, Target
+from hermes_cache.sessions.keys import SessionListKey
 
 
 class Look:

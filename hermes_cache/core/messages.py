@@ -7,11 +7,11 @@ from collections.abc import Reversible
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from hermes_cache.core.content import Content
 from hermes_cache.core.events import AppliedEvent
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Read, Target
+from hermes_cache.payload.content import Content
+from hermes_cache.sessions.keys import SessionListKey
 
 Recency: TypeAlias = Reversible[SessionListKey]
 """The keys of all that is held, the least recently used first; it may name others too.

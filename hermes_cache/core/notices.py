@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from hermes_cache.core.events import EventId
-from hermes_cache.core.keys import SessionListKey
+from hermes_cache.sessions.keys import SessionListKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Literal, TypeAlias
 
-from hermes_cache.core.content import Content
 from hermes_cache.core.events import EventId
 from hermes_cache.core.history import PastBuilds, Touches
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check, Stamp
 from hermes_cache.core.streams import Marker, Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import Versions
+from hermes_cache.payload.content import Content
+from hermes_cache.sessions.keys import SessionListKey
 
 Freshness: TypeAlias = Literal["default", "fresh", "any"]
 Reason: TypeAlias = Literal["age", "source", "event", "miss"]

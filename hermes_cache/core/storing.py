@@ -9,12 +9,12 @@ from typing import Final, Literal
 from hermes_cache.core.answering import answer_stale, too_much_is_kept
 from hermes_cache.core.effects import Release, Tell, TellSourceChanged
 from hermes_cache.core.events import EventId
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.messages import Built, Recency, Weighed
 from hermes_cache.core.notices import BuildDiscarded, EntryEvicted, EntryStored
 from hermes_cache.core.state import Entry, Told
 from hermes_cache.core.transitions import Evicted, Measured, Stored, SubscribersTold
 from hermes_cache.core.turn import Turn
+from hermes_cache.sessions.keys import SessionListKey
 
 _TOLD_EVERY_S: Final = 2.0
 """Subscribers hear of one profile's rows at most this often (E9)."""

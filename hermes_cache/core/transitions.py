@@ -18,7 +18,6 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.core.history import PastBuild, Touch, with_build
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import (
     Build,
@@ -35,6 +34,7 @@ from hermes_cache.core.state import (
 )
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import Versions
+from hermes_cache.sessions.keys import SessionListKey
 
 _MAX_FAILURES: Final = 1_024
 _MOST_SCOPES: Final = 1_024

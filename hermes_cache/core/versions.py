@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from hermes_cache.core.keys import SessionListKey
+from hermes_cache.sessions.keys import SessionListKey
 
 ALL_PROFILES: Final = ""
 """The reach of the keys that show all profiles; no profile has a blank name (rule K3)."""

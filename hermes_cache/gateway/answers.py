@@ -7,9 +7,7 @@ from math import ceil
 import orjson
 from flask import Response
 
-from hermes_cache.core.explanations import Explanation
-from hermes_cache.core.lookups import Health
-from hermes_cache.core.plain_explanations import plain_explanation
+from hermes_cache.cache.lookups import Health
 from hermes_cache.errors import (
     BuildError,
     CacheBusyError,
@@ -20,6 +18,8 @@ from hermes_cache.errors import (
     ProfileNotFoundError,
     SourceError,
 )
+from hermes_cache.explain.explanations import Explanation
+from hermes_cache.explain.plain import plain_explanation
 from hermes_cache.gateway.view_query import ParameterError
 
 

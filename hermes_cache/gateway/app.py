@@ -6,7 +6,6 @@ from typing import Final
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from hermes_cache.cache import SessionListCache
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.gateway.access import Access, parameters_of
 from hermes_cache.gateway.answers import error_answer, explanation_answer, failure_answer, health_answer
@@ -15,7 +14,8 @@ from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.view_defaults import ViewDefaults
 from hermes_cache.gateway.view_query import key_of
-from hermes_cache.hermes import HermesHome
+from hermes_cache.sessions.session_list_cache import SessionListCache
+from hermes_cache.stores.hermes import HermesHome
 
 STREAMS_EXTENSION: Final = "hermes_cache.streams"
 """Where an application keeps its `EventStreams`, for the server that runs it."""

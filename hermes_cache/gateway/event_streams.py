@@ -12,11 +12,11 @@ from typing import Final
 import orjson
 from flask import Response
 
-from hermes_cache.actors.subscription import Subscription
-from hermes_cache.cache import SessionListCache
-from hermes_cache.core.changes import Change
+from hermes_cache.bus.changes import Change
+from hermes_cache.bus.subscription import Subscription
 from hermes_cache.gateway.answers import error_answer
 from hermes_cache.gateway.view_query import ParameterError, Query
+from hermes_cache.sessions.session_list_cache import SessionListCache
 
 _RETRY_MS: Final = 2_000
 """How long a browser waits before it connects again."""

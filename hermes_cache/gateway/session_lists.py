@@ -6,12 +6,12 @@ from typing import Final
 
 from flask import Request, Response
 
-from hermes_cache.cache import SessionListCache
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.lookups import Lookup, Rendered
+from hermes_cache.cache.lookups import Lookup, Rendered
 from hermes_cache.errors import BuildError, SourceError
 from hermes_cache.gateway.answers import one_line
 from hermes_cache.gateway.compressed_bodies import CompressedBodies
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.session_list_cache import SessionListCache
 
 _SMALLEST_COMPRESSED_BYTES: Final = 1_024
 """Below one packet nothing is won."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Final
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.hermes.settings import ViewSettings
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes.settings import ViewSettings
 
 _INTERVAL_S: Final = 1.0
 """A switch may take effect this late, so that a request almost never waits for the file system."""

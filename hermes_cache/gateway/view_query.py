@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from re import compile as pattern
 from typing import Final
 
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.errors import HermesCacheError
+from hermes_cache.sessions.keys import SessionListKey
 
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no"})

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from threading import Condition
 
-from hermes_cache.core.keys import SessionListKey
+from hermes_cache.sessions.keys import SessionListKey
 
 
 def numbered_payload(key: SessionListKey, call: int) -> Mapping[str, object]:

@@ -13,8 +13,6 @@ from time import monotonic
 from typing import Final, TypeVar, get_args
 from unittest import SkipTest
 
-from hermes_cache.actors.replaying import parts_after
-from hermes_cache.adapters.memory_journal import MemoryJournal
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -24,6 +22,8 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.errors import JournalGapError, JournalUnavailableError
+from hermes_cache.journal.memory import MemoryJournal
+from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Level, Place, Recorded, Snapshot
 
 _WAIT_S: Final = 20.0

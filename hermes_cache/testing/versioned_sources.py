@@ -5,8 +5,8 @@ from collections.abc import Hashable, Mapping
 from threading import Lock
 from typing import Final
 
-from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.ports import SETTINGS_PART
+from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 
 CONTENT_PART: Final = "content"
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from hermes_cache import Bus, HermesHome, Policy, SessionListCache, SessionListKey
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 from tests.benchmarks.figures import Figure, at_most, faster
 from tests.benchmarks.lock_cache import LockCache, stamp_of_home
 from tests.benchmarks.rows import made_payload

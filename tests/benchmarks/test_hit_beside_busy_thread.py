@@ -22,7 +22,7 @@ from statistics import median
 import pytest
 
 from hermes_cache import Bus, HermesHome, Policy, SessionListCache, SessionListKey
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 from tests.benchmarks.figures import Figure, in_units
 from tests.benchmarks.plain_actor import PlainActor
 from tests.benchmarks.rows import made_payload

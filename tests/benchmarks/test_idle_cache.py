@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cache import Bus, HermesHome, SessionListCache, SessionListKey
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.timing import Benchmark, run_once
 

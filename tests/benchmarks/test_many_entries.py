@@ -16,9 +16,9 @@ from statistics import median
 import pytest
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.actors.ledger import Ledger
-from hermes_cache.core.content import Content, content_of
-from hermes_cache.core.payload import freeze
+from hermes_cache.cache.ledger import Ledger
+from hermes_cache.payload.content import Content, content_of
+from hermes_cache.payload.freezing import freeze
 from hermes_cache.testing import GatedBuilder
 from tests.benchmarks.figures import Figure, at_most, in_units
 from tests.benchmarks.rows import made_payload

@@ -16,8 +16,8 @@ import orjson
 import pytest
 
 from hermes_cache import Bus, HermesHome, SessionListCache, SessionListKey
-from hermes_cache.hermes.sample import SampleHome, make_sample_home
-from hermes_cache.hermes.writer import rename_session
+from hermes_cache.samples.home import SampleHome, make_sample_home
+from hermes_cache.samples.writer import rename_session
 from tests.benchmarks.figures import Figure, at_most
 from tests.benchmarks.timing import Benchmark, side_by_side, timed_s
 

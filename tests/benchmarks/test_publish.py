@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import median
 
 from hermes_cache import Bus, Policy, SessionListCache
-from hermes_cache.adapters.sqlite_journal import wal_is_safe
-from hermes_cache.core.tickets import Ticket
+from hermes_cache.bus.tickets import Ticket
+from hermes_cache.journal.sqlite import wal_is_safe
 from tests.benchmarks.figures import Figure, at_most
 from tests.benchmarks.timing import Benchmark, percentile, run_once, side_by_side, timed_s
 

@@ -17,7 +17,7 @@ from typing import Literal
 import pytest
 
 from hermes_cache import Bus, HermesHome, SessionListCache, SessionListKey
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.lock_cache import LockCache, stamp_of_home
 from tests.benchmarks.timing import Benchmark
@@ -37,7 +37,7 @@ _SPAN_S = 12.0
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A home that another process writes to."""
     path = make_sample_home(tmp_path_factory.mktemp("busy") / "home", sessions=5_000, profiles=()).path
-    command = [sys.executable, "-m", "hermes_cache.hermes.writer", "--home", str(path)]
+    command = [sys.executable, "-m", "hermes_cache.samples.writer", "--home", str(path)]
     with subprocess.Popen([*command, "--commits-per-second", "50"]) as writer:  # noqa: S603 - a fixed command
         yield path
         writer.terminate()

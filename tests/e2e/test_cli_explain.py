@@ -15,7 +15,6 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -24,8 +23,9 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
-from hermes_cache.core.snapshots import fold_snapshot
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.journal.snapshots import fold_snapshot
+from hermes_cache.journal.sqlalchemy_journal import journal_at
+from hermes_cache.samples.home import make_sample_home
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli"]
 TOKEN = "correct horse"  # noqa: S105 -- a token of the tests

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
-from hermes_cache.core.agreed import AgreedState
-from hermes_cache.core.codec import to_plain
+from hermes_cache.bus.codec import to_plain
+from hermes_cache.bus.tickets import Ticket
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -24,7 +23,8 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
-from hermes_cache.core.tickets import Ticket
+from hermes_cache.journal.agreed import AgreedState
+from hermes_cache.journal.sqlalchemy_journal import journal_at
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cache import SessionListCache
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 from hermes_cache.testing import GatedBuilder
 from tests.e2e.event_client import Client
 from tests.e2e.gateway_process import served

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from hermes_cache.hermes.sample import SampleHome, make_sample_home
-from hermes_cache.hermes.writer import rename_session
+from hermes_cache.samples.home import SampleHome, make_sample_home
+from hermes_cache.samples.writer import rename_session
 
 CHROMIUM = shutil.which("chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]

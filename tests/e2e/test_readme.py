@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

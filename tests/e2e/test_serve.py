@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hermes_cache.adapters.blinker_bus import Bus
-from hermes_cache.cache import SessionListCache
+from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.core.policy import Policy
 from hermes_cache.gateway.app import create_app
 from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.hermes import HermesHome
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
+from hermes_cache.sessions.session_list_cache import SessionListCache
+from hermes_cache.stores.hermes import HermesHome
 
 LIST = "/api/sessions?visible_only=0&show_cli=1"
 TOKEN = "correct horse"  # noqa: S105 -- a token of the tests

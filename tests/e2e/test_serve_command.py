@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
 from tests.e2e.gateway_process import COMMAND, connect, served
 
 

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hermes_cache.adapters.blinker_bus import Bus
-from hermes_cache.cache import SessionListCache
+from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.core.policy import Policy
 from hermes_cache.gateway.app import create_app
 from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.hermes import HermesHome
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples.home import make_sample_home
+from hermes_cache.sessions.session_list_cache import SessionListCache
+from hermes_cache.stores.hermes import HermesHome
 from tests.e2e.event_client import Client
 
 LIST = "/api/sessions?visible_only=0&show_cli=1&show_cron=1"
@@ -233,7 +233,7 @@ class Polls(threading.Thread):
 def rename(home: Path, session_id: str, title: str) -> None:
     """Rename a session as another process does."""
     code = (
-        "import sys; from pathlib import Path; from hermes_cache.hermes.writer import rename_session; "
+        "import sys; from pathlib import Path; from hermes_cache.samples.writer import rename_session; "
         "rename_session(Path(sys.argv[1]), sys.argv[2], sys.argv[3])"
     )
     subprocess.run([sys.executable, "-c", code, str(home), session_id, title], check=True, timeout=30)  # noqa: S603 -- ours

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from hermes_cache.adapters.blinker_bus import Bus
-from hermes_cache.cache import SessionListCache
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.samples.home import make_sample_home
+from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.testing import GatedBuilder
 from tests.e2e.event_client import Client
 from tests.e2e.gateway_process import COMMAND, connect, served

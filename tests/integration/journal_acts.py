@@ -13,9 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.core.events import AppliedEvent, SessionListChanged
 from hermes_cache.errors import JournalUnavailableError
+from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.ports import Place
 from tests.integration.journal_members import KEY, WAIT_S, WORK, Inside
 

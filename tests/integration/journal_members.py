@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.actors.reads import ReadOptions
+from hermes_cache.cache.reads import ReadOptions
 from hermes_cache.core.events import AppliedEvent
 
 WAIT_S = 30.0

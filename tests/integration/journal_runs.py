@@ -5,7 +5,7 @@ from contextlib import closing
 
 from sqlalchemy import Connection, Engine, event
 
-from hermes_cache.actors.replaying import parts_after
+from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Place
 from hermes_cache.testing.journal_contract import numbered
 

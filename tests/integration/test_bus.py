@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hermes_cache.adapters.blinker_bus import Bus, default_bus
-from hermes_cache.adapters.topic import PublishedTopic
+from hermes_cache.bus.blinker_bus import Bus, default_bus
+from hermes_cache.bus.topic import PublishedTopic
 from hermes_cache.core.events import (
     AppliedEvent,
     Event,
@@ -20,7 +20,6 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.notices import (
     BuildDiscarded,
     BuildFailed,
@@ -32,6 +31,7 @@ from hermes_cache.core.notices import (
     Notice,
 )
 from hermes_cache.errors import EventError
+from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.testing import Listener
 
 _WAIT_S = 10.0

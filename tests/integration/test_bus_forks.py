@@ -11,9 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from hermes_cache import threads
-from hermes_cache.actors.feed import Feed
 from hermes_cache.actors.notifier import Notifier
-from hermes_cache.adapters.blinker_bus import Bus
+from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.bus.feed import Feed
 from hermes_cache.core.events import EventId, SessionListChanged
 
 _WAIT_S = 10.0

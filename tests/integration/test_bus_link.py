@@ -2,9 +2,9 @@
 
 import pytest
 
-from hermes_cache.actors.feed import Feed
-from hermes_cache.adapters.blinker_bus import Bus
-from hermes_cache.bus_link import BusLink
+from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.bus.feed import Feed
+from hermes_cache.cache.bus_link import BusLink
 from hermes_cache.core.events import EventId, SessionListChanged
 from hermes_cache.ports import Place
 from hermes_cache.testing import ManualClock

@@ -22,9 +22,9 @@ from hermes_cache import (
     Subscription,
     default_bus,
 )
-from hermes_cache.adapters.topic import Topic
+from hermes_cache.bus.changes import Change
+from hermes_cache.bus.topic import Topic
 from hermes_cache.core import versions
-from hermes_cache.core.changes import Change
 from hermes_cache.core.messages import Tick
 from hermes_cache.core.notices import (
     BuildDiscarded,

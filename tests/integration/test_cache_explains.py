@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hermes_cache import BuildError, Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.core.codec import to_plain
+from hermes_cache.bus.codec import to_plain
 from hermes_cache.testing import GatedBuilder, ManualClock
 
 KEY = SessionListKey("work")

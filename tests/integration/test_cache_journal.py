@@ -28,13 +28,13 @@ from hermes_cache import (
     SessionListKey,
     StreamStarted,
 )
-from hermes_cache.actors.replaying import replay
-from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import JournalSetupError
-from hermes_cache.journal_link import JournalLink
+from hermes_cache.journal.link import JournalLink
+from hermes_cache.journal.memory import MemoryJournal, MemoryStore
+from hermes_cache.journal.replaying import replay
+from hermes_cache.journal.snapshots import fold_snapshot
+from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.ports import Journal, Place
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, UnpluggableJournal
 
@@ -525,7 +525,7 @@ def test_many_damaged_rows_are_one_gap(url: str, tmp_path: Path) -> None:
 
 def test_what_did_not_fit_is_told_by_a_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """J5, L1"""
-    monkeypatch.setattr("hermes_cache.actors.journal_writer._MAX_BUFFERED", 2)
+    monkeypatch.setattr("hermes_cache.journal.writer._MAX_BUFFERED", 2)
     journal, store = _unpluggable()
     here = _Process(journal)
     with _processes(here):
@@ -802,7 +802,7 @@ def test_events_that_did_not_fit_while_the_journal_was_away_are_told_as_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """J5"""
-    monkeypatch.setattr("hermes_cache.actors.journal_writer._MAX_BUFFERED", 5)
+    monkeypatch.setattr("hermes_cache.journal.writer._MAX_BUFFERED", 5)
     journal, store = _unpluggable()
     here, there = _Process(journal), _Process(MemoryJournal(store))
     with _processes(here, there):

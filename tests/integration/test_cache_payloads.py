@@ -18,7 +18,7 @@ from hermes_cache import (
     SessionListCache,
     SessionListKey,
 )
-from hermes_cache.core.payload import freeze_row
+from hermes_cache.payload.freezing import freeze_row
 from hermes_cache.testing import GatedBuilder, Listener
 
 _WAIT_S = 10.0

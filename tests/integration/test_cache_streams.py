@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from hermes_cache import Bus, Lookup, Policy, PolicyError, SessionListCache, SessionListKey, Subscription
-from hermes_cache.core.changes import Change
+from hermes_cache.bus.changes import Change
 from hermes_cache.core.events import EventId, StreamStarted
 from hermes_cache.core.messages import Tick
 from hermes_cache.core.streams import Marker

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from hermes_cache import BuildError, Bus, Health, Policy, SessionListCache, SessionListKey, threads
-from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.events import AppliedEvent
+from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Place
 from hermes_cache.testing import GatedBuilder, Listener, UnpluggableJournal, VersionedSources
 from tests.integration.log_handlers import raising_log_handler

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from hermes_cache import Bus, LookupTimeoutError, Policy, SessionListCache, SessionListKey
-from hermes_cache.actors import journal_writer
-from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import JournalError
+from hermes_cache.journal import writer as journal_writer
+from hermes_cache.journal.memory import MemoryJournal, MemoryStore
+from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder, UnpluggableJournal
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hermes_cache import Bus
-from hermes_cache.adapters.topic import PublishedTopic
+from hermes_cache.bus.topic import PublishedTopic
 
 
 class _Receiver:

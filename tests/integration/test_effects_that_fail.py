@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hermes_cache import BuildError, Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.actors.workers import Workers
+from hermes_cache.builders.workers import Workers
 
 _KEY = SessionListKey()
 _WAIT_S = 20.0

@@ -8,9 +8,9 @@ from itertools import count
 
 import pytest
 
-from hermes_cache.actors.feed import Feed
-from hermes_cache.actors.subscription import Subscription
-from hermes_cache.core.changes import Change
+from hermes_cache.bus.changes import Change
+from hermes_cache.bus.feed import Feed
+from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import (
     EventId,
     SessionListChanged,

@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import pytest
 
-from hermes_cache.actors.feed import Feed
-from hermes_cache.actors.subscription import Subscription
+from hermes_cache.bus.feed import Feed
+from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import EventId, SessionListChanged
 
 _WAIT_S = 10.0

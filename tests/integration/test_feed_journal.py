@@ -10,10 +10,9 @@ from typing import NoReturn
 
 import pytest
 
-from hermes_cache.actors.feed import Feed
-from hermes_cache.actors.subscription import Subscription
-from hermes_cache.adapters.memory_journal import MemoryJournal
-from hermes_cache.core.changes import Change
+from hermes_cache.bus.changes import Change
+from hermes_cache.bus.feed import Feed
+from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -23,6 +22,7 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.errors import JournalUnavailableError
+from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Place
 
 _WAIT_S = 10.0

@@ -10,8 +10,8 @@ from itertools import count
 import pytest
 
 from hermes_cache import Bus, SessionListCache, SessionListKey, forks
-from hermes_cache.adapters.memory_journal import MemoryJournal
 from hermes_cache.forks import ForkGate, after_fork_in_child
+from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder
 

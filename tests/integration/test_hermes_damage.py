@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.payload import freeze
 from hermes_cache.errors import ProfileNotFoundError, SourceError
-from hermes_cache.hermes import HermesHome
-from hermes_cache.hermes.sample import SampleHome, make_sample_home
+from hermes_cache.payload.freezing import freeze
 from hermes_cache.ports import LastKnown
+from hermes_cache.samples.home import SampleHome, make_sample_home
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes import HermesHome
 
 EVERYTHING = SessionListKey(
     show_cli=True,

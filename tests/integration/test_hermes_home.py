@@ -12,12 +12,13 @@ from typing import Any
 import orjson
 import pytest
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.payload import freeze
 from hermes_cache.errors import SourceError
-from hermes_cache.hermes import HermesHome, writer
-from hermes_cache.hermes.sample import SampleHome, make_sample_home
+from hermes_cache.payload.freezing import freeze
 from hermes_cache.ports import ScopedBuilder
+from hermes_cache.samples import writer
+from hermes_cache.samples.home import SampleHome, make_sample_home
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes import HermesHome
 
 EVERYTHING: dict[str, Any] = {
     "show_cli": True, "show_cron": True, "show_webhook": True, "show_kanban": True, "show_claude_code": True,

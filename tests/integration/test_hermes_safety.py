@@ -9,9 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.hermes import HermesHome, writer
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples import writer
+from hermes_cache.samples.home import make_sample_home
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes import HermesHome
 
 EVERYTHING = SessionListKey(
     show_cli=True, show_cron=True, show_webhook=True, show_kanban=True, show_previous_messaging=True
@@ -30,8 +31,8 @@ def audit(event, arguments):
 
 sys.addaudithook(audit)
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.hermes import HermesHome
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes import HermesHome
 
 home = HermesHome(sys.argv[1])
 for key in (SessionListKey(), SessionListKey(profile="work"), SessionListKey(all_profiles=True)):
@@ -84,7 +85,7 @@ def test_a_live_writer_loses_nothing_beside_readers(tmp_path: Path) -> None:
         holder.execute("UPDATE sessions SET archived = archived")
         holder.commit()
         inode = log.stat().st_ino
-        command = [sys.executable, "-m", "hermes_cache.hermes.writer", "--home", str(sample.path)]
+        command = [sys.executable, "-m", "hermes_cache.samples.writer", "--home", str(sample.path)]
         command += ["--commits-per-second", "200", "--seconds", "2"]
 
         lengths = []

@@ -9,8 +9,8 @@ from threading import Event, Thread
 import orjson
 import pytest
 
-from hermes_cache.hermes import writer
-from hermes_cache.hermes.sample import make_sample_home
+from hermes_cache.samples import writer
+from hermes_cache.samples.home import make_sample_home
 
 NOW_S = 1_790_000_000.0
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.hermes import HermesHome, sources, writer
-from hermes_cache.hermes.file_stamps import ABSENT, wal_stamp
-from hermes_cache.hermes.held_databases import BUSY_TIMEOUT_S, _HeldDatabase
-from hermes_cache.hermes.sample import SampleHome, make_sample_home
 from hermes_cache.ports import SETTINGS_PART, LastKnown, Sources
+from hermes_cache.samples import writer
+from hermes_cache.samples.home import SampleHome, make_sample_home
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes import HermesHome, sources
+from hermes_cache.stores.hermes.file_stamps import ABSENT, wal_stamp
+from hermes_cache.stores.hermes.held_databases import BUSY_TIMEOUT_S, _HeldDatabase
 
 KEY = SessionListKey()
 

@@ -24,8 +24,8 @@ import pytest
 
 import hermes_cache
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.adapters.memory_journal import MemoryJournal
 from hermes_cache.errors import CacheStoppedError
+from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Place
 from hermes_cache.testing import VersionedSources
 from hermes_cache.threads import aside

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
+from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Journal
 from hermes_cache.testing import JournalContract
 

@@ -7,10 +7,10 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import URL, Connection
 
-from hermes_cache.adapters.journal_tables import append_events
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalUnavailableError
+from hermes_cache.journal.sqlalchemy_journal import journal_at
+from hermes_cache.journal.tables import append_events
 from hermes_cache.ports import Journal
 from hermes_cache.testing.journal_contract import JournalContract, numbered
 from tests.integration.journal_runs import transactions_of_a_truncated_journal

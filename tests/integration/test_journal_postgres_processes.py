@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import URL, Connection
 
 from hermes_cache import Policy
-from hermes_cache.adapters.journal_tables import append_events
-from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.core.events import AppliedEvent
+from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
+from hermes_cache.journal.tables import append_events
 from hermes_cache.testing.journal_contract import numbered
 from tests.integration import journal_acts as acts
 from tests.integration.journal_acts import percentile

@@ -14,8 +14,8 @@ from typing import Literal
 import pytest
 
 from hermes_cache import Policy
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
-from hermes_cache.core.snapshots import fold_snapshot
+from hermes_cache.journal.snapshots import fold_snapshot
+from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.testing.journal_contract import numbered
 from tests.integration import journal_acts as acts
 from tests.integration.journal_acts import percentile

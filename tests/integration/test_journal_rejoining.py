@@ -5,17 +5,17 @@ from contextlib import suppress
 
 import pytest
 
-from hermes_cache.actors.applied import Applied
-from hermes_cache.actors.feed import Feed
-from hermes_cache.actors.journal_life import JournalLife
-from hermes_cache.actors.journal_writer import Flush, JournalWriter
-from hermes_cache.actors.relay import CatchUp, Relay
-from hermes_cache.actors.replaying import parts_after, replay
-from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
-from hermes_cache.core.agreed import AgreedState
+from hermes_cache.bus.feed import Feed
 from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged, StreamStarted
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalUnavailableError
+from hermes_cache.journal.agreed import AgreedState
+from hermes_cache.journal.applied import Applied
+from hermes_cache.journal.life import JournalLife
+from hermes_cache.journal.memory import MemoryJournal, MemoryStore
+from hermes_cache.journal.relay import CatchUp, Relay
+from hermes_cache.journal.replaying import parts_after, replay
+from hermes_cache.journal.writer import Flush, JournalWriter
 from hermes_cache.ports import Place, Recorded, Snapshot
 from hermes_cache.testing import ManualClock
 from hermes_cache.threads import Gate

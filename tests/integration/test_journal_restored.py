@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.actors.subscription import Subscription
-from hermes_cache.core.changes import Change
+from hermes_cache.bus.changes import Change
+from hermes_cache.bus.subscription import Subscription
 from hermes_cache.testing import GatedBuilder
 
 _WAIT_S = 10.0

@@ -5,9 +5,9 @@ import time
 from collections.abc import Hashable, Sequence
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalUnavailableError
+from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 
 _KEY = SessionListKey("work")
 _WAIT_S = 10.0

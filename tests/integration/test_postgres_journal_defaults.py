@@ -12,13 +12,13 @@ import pytest
 from psycopg import sql
 from sqlalchemy import URL, text
 
-from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.core.events import EventId, SessionListChanged
 from hermes_cache.errors import (
     JournalError,
     JournalSetupError,
     JournalUnavailableError,
 )
+from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.ports import Place
 from hermes_cache.testing.journal_contract import numbered
 from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries

@@ -15,8 +15,8 @@ from typing import Self
 import pytest
 from sqlalchemy import URL
 
-from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.errors import JournalUnavailableError
+from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.ports import Place
 from hermes_cache.testing.journal_contract import follow, numbered
 from tests.integration.postgres_server import PostgresServer

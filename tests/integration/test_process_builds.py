@@ -14,9 +14,9 @@ import pytest
 
 from hermes_cache import Bus, HermesHome, Policy, SessionListCache, SessionListKey, thaw
 from hermes_cache.errors import BuildError, BuildTimeoutError
-from hermes_cache.hermes.sample import SampleHome, make_sample_home
-from hermes_cache.hermes.writer import rename_session
 from hermes_cache.ports import Builder
+from hermes_cache.samples.home import SampleHome, make_sample_home
+from hermes_cache.samples.writer import rename_session
 from hermes_cache.testing import Listener
 
 KEY = SessionListKey("work")

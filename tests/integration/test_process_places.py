@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.adapters.desk import Desk
-from hermes_cache.adapters.process_executor import ProcessExecutor, pickled
+from hermes_cache.builders.desk import Desk
+from hermes_cache.builders.process_executor import ProcessExecutor, pickled
 from hermes_cache.core.state import Target
 from hermes_cache.errors import BuildError, BuildTimeoutError, WorkerError
 

@@ -7,12 +7,12 @@ from typing import NoReturn
 
 import pytest
 
-from hermes_cache.adapters import renderer as renderers
-from hermes_cache.adapters.renderer import Renderer
-from hermes_cache.core.content import Content, content_of
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.overlay import LiveSession
-from hermes_cache.core.payload import freeze
+from hermes_cache.payload.content import Content, content_of
+from hermes_cache.payload.freezing import freeze
+from hermes_cache.sessions import renderer as renderers
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.overlay import LiveSession
+from hermes_cache.sessions.renderer import Renderer
 
 _NONE: frozenset[str] = frozenset()
 

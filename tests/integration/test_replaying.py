@@ -2,12 +2,12 @@
 
 import pytest
 
-from hermes_cache.actors.replaying import parts_after, replay
-from hermes_cache.adapters.memory_journal import MemoryJournal
-from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged, StreamStarted, StreamStopped
-from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import JournalGapError
+from hermes_cache.journal.agreed import AgreedState
+from hermes_cache.journal.memory import MemoryJournal
+from hermes_cache.journal.replaying import parts_after, replay
+from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.ports import Place, Recorded
 
 _LIFE = "life"

@@ -16,11 +16,7 @@ from types import ModuleType
 import pytest
 from sqlalchemy import make_url
 
-from hermes_cache.adapters.journal_tables import append_events
-from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
-from hermes_cache.adapters.sqlite_journal import SqliteDatabase, wal_is_safe
 from hermes_cache.core.events import EventId
-from hermes_cache.core.snapshots import fold_snapshot
 from hermes_cache.errors import (
     JournalDamagedError,
     JournalError,
@@ -28,6 +24,10 @@ from hermes_cache.errors import (
     JournalSetupError,
     JournalUnavailableError,
 )
+from hermes_cache.journal.snapshots import fold_snapshot
+from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
+from hermes_cache.journal.sqlite import SqliteDatabase, wal_is_safe
+from hermes_cache.journal.tables import append_events
 from hermes_cache.ports import Place, Snapshot
 from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
 

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from hermes_cache import Bus, SessionListCache
-from hermes_cache.adapters.sqlalchemy_journal import journal_at
 from hermes_cache.errors import JournalError, JournalSetupError
+from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.testing import GatedBuilder
 from hermes_cache.testing.journal_contract import numbered
 

@@ -16,11 +16,11 @@ from time import monotonic
 import pytest
 from sqlalchemy import make_url
 
-from hermes_cache.adapters.file_systems import network_file_system
-from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal, journal_at
-from hermes_cache.adapters.sqlite_journal import SqliteDatabase
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalSetupError, JournalUnavailableError
+from hermes_cache.journal.file_systems import network_file_system
+from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
+from hermes_cache.journal.sqlite import SqliteDatabase
 from hermes_cache.ports import Place
 from hermes_cache.testing.journal_contract import numbered
 

@@ -15,8 +15,8 @@ from time import sleep
 import pytest
 from sqlalchemy import make_url
 
-from hermes_cache.adapters.sqlalchemy_journal import SqlAlchemyJournal
-from hermes_cache.adapters.sqlite_journal import SqliteDatabase
+from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal
+from hermes_cache.journal.sqlite import SqliteDatabase
 from hermes_cache.ports import Journal, Place
 from hermes_cache.testing.journal_contract import numbered
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hermes_cache import SessionListKey
-from hermes_cache.actors.inside import Inside
-from hermes_cache.actors.targets import Targets
+from hermes_cache.cache.inside import Inside
+from hermes_cache.cache.targets import Targets
 
 _KINNI = SessionListKey("kinni")
 _PATIENCE_S = 5.0

@@ -2,7 +2,7 @@
 
 import threading
 
-from hermes_cache.actors.workers import Workers
+from hermes_cache.builders.workers import Workers
 
 _WAIT_S = 10.0
 

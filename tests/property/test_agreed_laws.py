@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.core.agreed import EVERYTHING, AgreedState
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -16,10 +15,11 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
-from hermes_cache.core.numbers import Numbers
-from hermes_cache.core.snapshots import fold_snapshot, from_bytes, to_bytes
 from hermes_cache.core.streams import Streams
 from hermes_cache.errors import JournalDamagedError
+from hermes_cache.journal.agreed import EVERYTHING, AgreedState
+from hermes_cache.journal.numbers import Numbers
+from hermes_cache.journal.snapshots import fold_snapshot, from_bytes, to_bytes
 
 _LEASE_S = 900.0
 

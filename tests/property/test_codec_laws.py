@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.core.codec import checksum, decode, encode, from_plain, to_plain
+from hermes_cache.bus.codec import checksum, decode, encode, from_plain, to_plain
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,

@@ -13,7 +13,7 @@ from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Freshness, Read, State, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.transitions import fold
-from hermes_cache.testing.core_script import CoreScript, content, target_of
+from tests.simulation.core_script import CoreScript, content, target_of
 
 _POLICY = Policy(ttl=0.5, pool_size=1, max_queue=2, max_entries=2, build_timeout=2.0, stream_lease=3.0)
 _TARGETS = [target_of("work", watched=True), target_of("work", show_cron=True, watched=True), target_of("home")]

@@ -7,17 +7,17 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.payload import freeze, freeze_row
-from hermes_cache.hermes.gateway_routing import Routing
-from hermes_cache.hermes.joining import NOTHING, Told, join, tell
-from hermes_cache.hermes.lineage import trace
-from hermes_cache.hermes.session_index import IndexRecord
-from hermes_cache.hermes.session_rows import Known, make_row
-from hermes_cache.hermes.sidecar import leading_fields
-from hermes_cache.hermes.snapshot import make_session, snapshot_of
-from hermes_cache.hermes.state_db import SessionRecord
-from hermes_cache.hermes.views import view
+from hermes_cache.payload.freezing import freeze, freeze_row
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes.gateway_routing import Routing
+from hermes_cache.stores.hermes.joining import NOTHING, Told, join, tell
+from hermes_cache.stores.hermes.lineage import trace
+from hermes_cache.stores.hermes.session_index import IndexRecord
+from hermes_cache.stores.hermes.session_rows import Known, make_row
+from hermes_cache.stores.hermes.sidecar import leading_fields
+from hermes_cache.stores.hermes.snapshot import make_session, snapshot_of
+from hermes_cache.stores.hermes.state_db import SessionRecord
+from hermes_cache.stores.hermes.views import view
 
 VALUES = st.one_of(
     st.none(), st.integers(), st.floats(), st.text(max_size=5), st.binary(max_size=5), st.booleans(),

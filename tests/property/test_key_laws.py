@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.core.keys import SessionListKey
+from hermes_cache.sessions.keys import SessionListKey
 
 _TEXTS = st.none() | st.text(max_size=4)
 _COUNTS = st.none() | st.integers() | st.floats() | st.text(max_size=4)

@@ -5,7 +5,7 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.core.changes import Change, add, merge, merge_all, resume_number
+from hermes_cache.bus.changes import Change, add, merge, merge_all, resume_number
 
 _PROFILES = st.sampled_from([None, "p", "q", "r"])
 _SESSIONS = st.sampled_from([None, "s", "t"])

@@ -6,11 +6,11 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.core.content import Content, content_of
-from hermes_cache.core.overlay import LiveSession, overlay
-from hermes_cache.core.payload import freeze
-from hermes_cache.core.rendering import order_of, render
-from hermes_cache.core.rows import EncodedRow
+from hermes_cache.payload.content import Content, content_of
+from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.rows import EncodedRow
+from hermes_cache.sessions.overlay import LiveSession, overlay
+from hermes_cache.sessions.rendering import order_of, render
 
 IDS = st.sampled_from(["a", "b", "c", "d", None, 7])
 STREAMS = st.sampled_from(["x", "y", "", None, 3])

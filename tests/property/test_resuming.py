@@ -12,9 +12,9 @@ from typing import Final, TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.actors.feed import Feed
-from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
-from hermes_cache.core.changes import Change
+from hermes_cache.bus.changes import Change
+from hermes_cache.bus.feed import Feed
+from hermes_cache.bus.feed_versions import FeedVersion
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -22,8 +22,8 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
-from hermes_cache.core.feed_versions import FeedVersion
 from hermes_cache.errors import JournalGapError
+from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Place
 
 _AMPLE: Final = 64

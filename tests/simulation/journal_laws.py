@@ -1,6 +1,5 @@
 """The laws of processes that share a journal, checked after every step."""
 
-from hermes_cache.core.agreed import AgreedState
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -9,6 +8,7 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
+from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.ports import Place
 from tests.simulation.journal_world import PROFILES, JournalFile, World
 from tests.simulation.simulated_member import Member

@@ -15,12 +15,12 @@ from random import Random
 from typing import Final
 from unittest.mock import patch
 
-from hermes_cache import journal_link
-from hermes_cache.actors import journal_writer, replaying
-from hermes_cache.core import snapshots
 from hermes_cache.core.events import SessionListChanged, SettingsChanged, StreamStarted, StreamStopped
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalError, JournalUnavailableError
+from hermes_cache.journal import link as journal_link
+from hermes_cache.journal import replaying, snapshots
+from hermes_cache.journal import writer as journal_writer
 from tests.simulation.journal_laws import MemberLaws, check_lists
 from tests.simulation.journal_world import PROFILES, World
 from tests.simulation.simulated_client import Client

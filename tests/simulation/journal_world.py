@@ -11,8 +11,8 @@ from random import Random
 from typing import Final
 from zlib import crc32
 
-from hermes_cache.adapters.memory_journal import MemoryJournal, MemoryStore
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, StreamStarted, StreamStopped
+from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 
 PROFILES: Final = ("default", "home", "work")
 _MOMENT_S: Final = 1e-6

@@ -7,8 +7,8 @@ showed as of that version. Its law: once it has taken all that is told, nothing 
 from dataclasses import dataclass
 from random import Random
 
-from hermes_cache.actors.subscription import Subscription
-from hermes_cache.core.feed_versions import FeedVersion
+from hermes_cache.bus.feed_versions import FeedVersion
+from hermes_cache.bus.subscription import Subscription
 from tests.simulation.journal_world import PROFILES, World
 from tests.simulation.simulated_member import Member
 

@@ -10,17 +10,12 @@ from dataclasses import dataclass
 from random import Random
 from unittest.mock import patch
 
-from hermes_cache import journal_link
-from hermes_cache.actors.feed import Feed
-from hermes_cache.actors.journal_life import JournalLife
-from hermes_cache.actors.journal_writer import JournalWriter
 from hermes_cache.actors.mailbox import MailboxActor
-from hermes_cache.actors.relay import CatchUp, Relay
-from hermes_cache.actors.subscription import Subscription
-from hermes_cache.actors.tail import Tail
-from hermes_cache.adapters.blinker_bus import Bus
-from hermes_cache.bus_link import BusLink
-from hermes_cache.core.agreed import AgreedState
+from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.bus.feed import Feed
+from hermes_cache.bus.subscription import Subscription
+from hermes_cache.cache.bus_link import BusLink
+from hermes_cache.cache.membership import Membership
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -30,7 +25,12 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.core.policy import Policy
-from hermes_cache.membership import Membership
+from hermes_cache.journal import link as journal_link
+from hermes_cache.journal.agreed import AgreedState
+from hermes_cache.journal.life import JournalLife
+from hermes_cache.journal.relay import CatchUp, Relay
+from hermes_cache.journal.tail import Tail
+from hermes_cache.journal.writer import JournalWriter
 from tests.simulation.journal_world import PROFILES, JournalFile, World
 from tests.simulation.simulated_journal import Mishaps, SimulatedJournal
 

@@ -10,20 +10,19 @@ from typing import TypeAlias
 
 import pytest
 
-from hermes_cache.actors import relay, replaying
-from hermes_cache.actors.applied import Applied
-from hermes_cache.actors.feed import Feed
-from hermes_cache.actors.journal_life import JournalLife
-from hermes_cache.actors.journal_writer import Commit, JournalWriter
-from hermes_cache.actors.relay import Relay
-from hermes_cache.actors.replaying import Part, Replay
-from hermes_cache.core import agreed as agreed_state
-from hermes_cache.core import snapshots
-from hermes_cache.core.agreed import AgreedState, Outdating, StreamFacts
+from hermes_cache.bus.feed import Feed
+from hermes_cache.cache.membership import Membership
 from hermes_cache.core.events import AppliedEvent, EventId, StreamStarted, StreamStopped
-from hermes_cache.core.numbers import Numbers
-from hermes_cache.journal_link import JournalLink
-from hermes_cache.membership import Membership
+from hermes_cache.journal import agreed as agreed_state
+from hermes_cache.journal import relay, replaying, snapshots
+from hermes_cache.journal.agreed import AgreedState, Outdating, StreamFacts
+from hermes_cache.journal.applied import Applied
+from hermes_cache.journal.life import JournalLife
+from hermes_cache.journal.link import JournalLink
+from hermes_cache.journal.numbers import Numbers
+from hermes_cache.journal.relay import Relay
+from hermes_cache.journal.replaying import Part, Replay
+from hermes_cache.journal.writer import Commit, JournalWriter
 from hermes_cache.ports import Journal, Place
 from tests.simulation.journal_simulation import JournalSimulation
 

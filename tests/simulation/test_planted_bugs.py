@@ -26,7 +26,7 @@ from hermes_cache.core.streams import Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.turn import Turn
 from hermes_cache.core.versions import Versions
-from hermes_cache.testing.simulation import Simulation
+from tests.simulation.simulation import Simulation
 
 Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
 

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from hermes_cache.core import versions
-from hermes_cache.testing.simulation import Simulation
+from tests.simulation.simulation import Simulation
 
 _BLOCK = 24
 _OUTCOMES = ("hit", "stale", "built", "waited", "outdated")
@@ -21,7 +21,7 @@ _HAPPENINGS = (
     "EntryInvalidated", "TakeCheck", "TellSourceChanged", "check fails", "check hangs", "effect fails",
 )  # fmt: skip
 _TRACES = """
-from hermes_cache.testing.simulation import Simulation
+from tests.simulation.simulation import Simulation
 for seed in range(10):
     simulation = Simulation(seed)
     simulation.run()

@@ -7,7 +7,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Failure
 from hermes_cache.errors import BuildTimeoutError, LookupTimeoutError
-from hermes_cache.testing.core_script import CoreScript, target_of
+from tests.simulation.core_script import CoreScript, target_of
 
 HERE = target_of(watched=True)
 

@@ -8,7 +8,7 @@ from hermes_cache.core.notices import BuildDiscarded
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.errors import BuildError, BuildTimeoutError, CacheBusyError
-from hermes_cache.testing.core_script import CoreScript, content, target_of
+from tests.simulation.core_script import CoreScript, content, target_of
 
 HERE, WORK, HOME = target_of(), target_of("work"), target_of("home")
 

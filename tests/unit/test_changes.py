@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cache.core.changes import Change, add, change_of, merge, merge_all, resume_number
+from hermes_cache.bus.changes import Change, add, change_of, merge, merge_all, resume_number
 from hermes_cache.core.events import (
     Event,
     EventId,

@@ -6,7 +6,7 @@ from hermes_cache.core.effects import TakeCheck
 from hermes_cache.core.messages import Checked, CheckFailed, Stop
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
-from hermes_cache.testing.core_script import CoreScript, target_of
+from tests.simulation.core_script import CoreScript, target_of
 
 HERE = target_of(watched=True)
 PARTS = (("content", 1),)

@@ -2,9 +2,9 @@
 
 import orjson
 
-from hermes_cache.core.content import Content, content_of, profiles_that_differ, rows_differ
-from hermes_cache.core.payload import freeze, freeze_row
-from hermes_cache.core.rows import EncodedRow
+from hermes_cache.payload.content import Content, content_of, profiles_that_differ, rows_differ
+from hermes_cache.payload.freezing import freeze, freeze_row
+from hermes_cache.payload.rows import EncodedRow
 
 
 def test_the_content_of_a_payload_keeps_its_rows_as_pieces() -> None:

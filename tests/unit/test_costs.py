@@ -12,7 +12,7 @@ from hermes_cache.core import decide
 from hermes_cache.core.messages import Leave, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State, Target
-from hermes_cache.testing.core_script import CoreScript, target_of
+from tests.simulation.core_script import CoreScript, target_of
 
 Act: TypeAlias = Callable[[], object]
 

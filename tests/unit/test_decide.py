@@ -7,7 +7,7 @@ from hermes_cache.core.effects import Tell
 from hermes_cache.core.events import SettingsChanged, StreamStarted
 from hermes_cache.core.messages import Publish, Tick
 from hermes_cache.core.notices import EntryInvalidated
-from hermes_cache.testing.core_script import CoreScript, target_of
+from tests.simulation.core_script import CoreScript, target_of
 
 HERE, WORK = target_of(), target_of("work")
 

@@ -1,11 +1,11 @@
 """Rule B9: a build's cost bounds its frequency."""
 
 from hermes_cache.core import duty
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Build, State, Target
 from hermes_cache.core.transitions import scope_of
 from hermes_cache.core.turn import Turn
+from hermes_cache.sessions.keys import SessionListKey
 
 _TARGET = Target(SessionListKey(), "scope", "default", watched=True)
 _OTHER = Target(SessionListKey(show_cron=True), "scope", "default", watched=True)

@@ -3,12 +3,12 @@
 import pytest
 
 from hermes_cache.core.events import EventId, SessionListChanged
-from hermes_cache.core.explaining import Moment, explain
-from hermes_cache.core.explanations import Explanation
 from hermes_cache.core.messages import Checked
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
-from hermes_cache.testing.core_script import CoreScript, target_of
+from hermes_cache.explain.explaining import Moment, explain
+from hermes_cache.explain.explanations import Explanation
+from tests.simulation.core_script import CoreScript, target_of
 
 HERE = target_of("here", watched=True)
 AT_S = 1_700_000_000.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cache.core.feed_versions import FeedVersion
+from hermes_cache.bus.feed_versions import FeedVersion
 
 
 @pytest.mark.parametrize(

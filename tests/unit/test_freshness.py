@@ -7,16 +7,16 @@ from typing import Literal
 
 import pytest
 
-from hermes_cache.core.content import content_of
 from hermes_cache.core.freshness import Verdict, judge, never_held_back, trusted, ttl_s
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.payload import freeze
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check, Stamp
 from hermes_cache.core.state import Entry, Read, ScopeState, State, Target
 from hermes_cache.core.streams import Marker, Streams
 from hermes_cache.core.tables import Table
 from hermes_cache.core.versions import Versions
+from hermes_cache.payload.content import content_of
+from hermes_cache.payload.freezing import freeze
+from hermes_cache.sessions.keys import SessionListKey
 
 _POLICY = Policy()
 _TARGET = Target(SessionListKey(), "scope", "default", watched=True)

@@ -3,8 +3,7 @@
 import orjson
 import pytest
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.lookups import Health
+from hermes_cache.cache.lookups import Health
 from hermes_cache.errors import (
     BuildError,
     BuildTimeoutError,
@@ -17,6 +16,7 @@ from hermes_cache.errors import (
     SourceError,
 )
 from hermes_cache.gateway.answers import failure_answer, health_answer, one_line
+from hermes_cache.sessions.keys import SessionListKey
 
 KEY = SessionListKey("work")
 

@@ -1,8 +1,8 @@
 """The settings of a home, and how closely they are followed."""
 
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.gateway.view_defaults import ViewDefaults
-from hermes_cache.hermes.settings import ViewSettings
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes.settings import ViewSettings
 from hermes_cache.testing import ManualClock
 
 

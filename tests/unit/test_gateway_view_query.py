@@ -2,8 +2,8 @@
 
 import pytest
 
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.gateway.view_query import ParameterError, key_of
+from hermes_cache.sessions.keys import SessionListKey
 
 DEFAULT = SessionListKey(show_cli=True, visible_only=True, source_filter="slack")
 

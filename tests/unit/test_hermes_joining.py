@@ -1,7 +1,7 @@
 """Proves rule X5 for sessions that are kin: what is told of one can move with another."""
 
-from hermes_cache.hermes.joining import NOTHING, Told, join, moved, tell
-from hermes_cache.hermes.state_db import SessionRecord
+from hermes_cache.stores.hermes.joining import NOTHING, Told, join, moved, tell
+from hermes_cache.stores.hermes.state_db import SessionRecord
 
 _CHILD = SessionRecord("child", "cli", None, "parent")
 _OTHER = SessionRecord("other", "cli")

@@ -1,7 +1,7 @@
 """Proves rule X7 for chains of continuations, and rule X3 for parents that are gone or in a ring."""
 
-from hermes_cache.hermes.lineage import is_in_a_ring, trace
-from hermes_cache.hermes.state_db import SessionRecord
+from hermes_cache.stores.hermes.lineage import is_in_a_ring, trace
+from hermes_cache.stores.hermes.state_db import SessionRecord
 
 
 def _records(*records: SessionRecord) -> dict[str, SessionRecord]:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from hermes_cache.core.payload import freeze_row
-from hermes_cache.hermes.gateway_routing import Routing, routing_by_session
-from hermes_cache.hermes.session_index import IndexRecord
-from hermes_cache.hermes.session_rows import Known, Parent, make_row, source_tag
-from hermes_cache.hermes.state_db import SessionRecord
+from hermes_cache.payload.freezing import freeze_row
+from hermes_cache.stores.hermes.gateway_routing import Routing, routing_by_session
+from hermes_cache.stores.hermes.session_index import IndexRecord
+from hermes_cache.stores.hermes.session_rows import Known, Parent, make_row, source_tag
+from hermes_cache.stores.hermes.state_db import SessionRecord
 
 _AGENT = SessionRecord(
     "s", "cli", "m-agent", started_at=100.0, message_count=5, input_tokens=10, output_tokens=90, cwd="/agent",

@@ -4,7 +4,7 @@ from datetime import UTC, timedelta, timezone
 
 import pytest
 
-from hermes_cache.hermes.values import amount, count, flag, greatest, moment_s, plain, text
+from hermes_cache.stores.hermes.values import amount, count, flag, greatest, moment_s, plain, text
 
 
 @pytest.mark.parametrize(

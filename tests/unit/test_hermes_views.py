@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.core.keys import SessionListKey
-from hermes_cache.core.payload import freeze
-from hermes_cache.hermes.session_index import IndexRecord
-from hermes_cache.hermes.session_rows import Known, Parent
-from hermes_cache.hermes.snapshot import Snapshot, make_session, snapshot_of
-from hermes_cache.hermes.state_db import SessionRecord
-from hermes_cache.hermes.views import view
+from hermes_cache.payload.freezing import freeze
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes.session_index import IndexRecord
+from hermes_cache.stores.hermes.session_rows import Known, Parent
+from hermes_cache.stores.hermes.snapshot import Snapshot, make_session, snapshot_of
+from hermes_cache.stores.hermes.state_db import SessionRecord
+from hermes_cache.stores.hermes.views import view
 
 _ALL: dict[str, Any] = {
     "show_cli": True, "show_cron": True, "show_webhook": True, "show_kanban": True, "show_claude_code": True,

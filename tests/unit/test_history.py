@@ -6,7 +6,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State
 from hermes_cache.core.transitions import EventApplied
 from hermes_cache.core.versions import ALL_PROFILES, Versions
-from hermes_cache.testing.core_script import CoreScript, content, target_of
+from tests.simulation.core_script import CoreScript, content, target_of
 
 HERE = target_of("here")
 

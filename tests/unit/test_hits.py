@@ -5,7 +5,7 @@ from hermes_cache.core.messages import Stop
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import State, Target
-from hermes_cache.testing.core_script import CoreScript, target_of
+from tests.simulation.core_script import CoreScript, target_of
 
 HERE, WORK = target_of(), target_of("work")
 WATCHED, SAME_SCOPE = target_of(watched=True), target_of(watched=True, show_cron=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.core.arguments import session_list_changed, stream_started
-from hermes_cache.core.keys import DEFAULT_PROFILE, SessionListKey, profile_name
+from hermes_cache.arguments import session_list_changed, stream_started
+from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey, profile_name
 
 FLAGS = [
     "all_profiles",

@@ -1,9 +1,9 @@
 """Rule P4: what the held contents weigh together, shared rows once."""
 
-from hermes_cache.actors.ledger import Ledger
-from hermes_cache.core.content import Content
-from hermes_cache.core.payload import freeze_row
-from hermes_cache.testing.core_script import content
+from hermes_cache.cache.ledger import Ledger
+from hermes_cache.payload.content import Content
+from hermes_cache.payload.freezing import freeze_row
+from tests.simulation.core_script import content
 
 _ROWS = [freeze_row({"session_id": str(number), "title": "x" * number}) for number in range(4)]
 

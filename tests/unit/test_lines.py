@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hermes_cache.actors.lines import Lines
+from hermes_cache.cache.lines import Lines
 
 _PATIENCE_S = 5.0
 

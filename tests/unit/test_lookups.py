@@ -2,12 +2,12 @@
 
 import pytest
 
-from hermes_cache.core.content import Content
+from hermes_cache.cache.lookups import health_of, lookup_of, stats_of
 from hermes_cache.core.effects import Served
-from hermes_cache.core.journal_status import JournalStatus
-from hermes_cache.core.lookups import health_of, lookup_of, stats_of
 from hermes_cache.errors import BuildError, ProfileNotFoundError
-from hermes_cache.testing.core_script import CoreScript, target_of
+from hermes_cache.journal.status import JournalStatus
+from hermes_cache.payload.content import Content
+from tests.simulation.core_script import CoreScript, target_of
 
 HERE = target_of()
 

@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 import pytest
 
-from hermes_cache.core.payload import FrozenList, Payload, Row, freeze, freeze_row, thaw
-from hermes_cache.core.rows import NO_FACTS, EncodedRow, digest_of
 from hermes_cache.errors import PayloadError
+from hermes_cache.payload.freezing import FrozenList, Payload, Row, freeze, freeze_row, thaw
+from hermes_cache.payload.rows import NO_FACTS, EncodedRow, digest_of
 
 
 def built() -> dict[str, Any]:

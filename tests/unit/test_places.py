@@ -1,7 +1,7 @@
 """Rule E8: which place in a journal belongs to a number of a feed."""
 
-from hermes_cache.actors.places import Places
-from hermes_cache.core.feed_versions import FeedVersion
+from hermes_cache.bus.feed_versions import FeedVersion
+from hermes_cache.bus.places import Places
 from hermes_cache.ports import Place
 
 

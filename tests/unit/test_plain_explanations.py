@@ -5,9 +5,9 @@ from collections.abc import Hashable
 import orjson
 import pytest
 
-from hermes_cache.core.explaining import Moment, explain
-from hermes_cache.core.plain_explanations import plain_explanation
-from hermes_cache.testing.core_script import CoreScript, target_of
+from hermes_cache.explain.explaining import Moment, explain
+from hermes_cache.explain.plain import plain_explanation
+from tests.simulation.core_script import CoreScript, target_of
 
 HERE = target_of("here", watched=True)
 

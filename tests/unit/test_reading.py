@@ -10,7 +10,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Read
 from hermes_cache.errors import BuildError, CacheBusyError, CacheStoppedError, LookupTimeoutError
-from hermes_cache.testing.core_script import CoreScript, content, target_of
+from tests.simulation.core_script import CoreScript, content, target_of
 
 HERE = target_of()
 WATCHED = target_of(watched=True)

@@ -6,7 +6,7 @@ from hermes_cache.core.effects import Release, Tell, TellSourceChanged
 from hermes_cache.core.messages import Weighed
 from hermes_cache.core.notices import BuildDiscarded, EntryEvicted, EntryStored
 from hermes_cache.core.policy import Policy
-from hermes_cache.testing.core_script import CoreScript, content, target_of
+from tests.simulation.core_script import CoreScript, content, target_of
 
 HERE, WORK, HOME = target_of(), target_of("work"), target_of("home")
 

@@ -1,7 +1,7 @@
 """Rule J7: what the reads of a key got since its payload was built."""
 
-from hermes_cache.actors.tallies import Tallies
-from hermes_cache.core.keys import SessionListKey
+from hermes_cache.cache.tallies import Tallies
+from hermes_cache.sessions.keys import SessionListKey
 
 KEY = SessionListKey("work")
 

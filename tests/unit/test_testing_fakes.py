@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hermes_cache.core.keys import SessionListKey
 from hermes_cache.ports import Builder, Clock, LastKnown, Sources
+from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
 
 HOME = SessionListKey()

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
+from hermes_cache.bus.tickets import Ticket
 from hermes_cache.core.events import EventId
-from hermes_cache.core.tickets import Ticket
 
 
 def test_a_ticket_is_the_text_of_its_event_id() -> None:

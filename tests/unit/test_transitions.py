@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hermes_cache.core.state import Failure, ScopeState, State, Told
 from hermes_cache.core.transitions import FailedAgain, Mended, ScopeMoved, SubscribersTold, fold
-from hermes_cache.testing.core_script import CoreScript, target_of
+from tests.simulation.core_script import CoreScript, target_of
 
 
 def test_a_fold_over_nothing_changes_nothing() -> None:

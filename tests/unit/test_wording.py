@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cache.core.wording import clock_time, one_line, span
+from hermes_cache.explain.wording import clock_time, one_line, span
 
 
 @pytest.mark.parametrize(

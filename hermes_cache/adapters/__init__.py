@@ -1,1 +1,0 @@
-"""What ties the ports to a technology: blinker, SQLAlchemy, the system clock."""

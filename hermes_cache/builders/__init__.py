@@ -1,0 +1,1 @@
+"""Where builders run: threads of this process, or worker processes that a hung build cannot outlive."""

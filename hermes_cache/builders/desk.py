@@ -1,0 +1,136 @@
+"""The desk: what a worker process keeps of a builder, and the calls that it answers.
+
+It runs in the worker alone. Source: rule B8.
+"""
+
+import os
+import pickle
+import select
+import time
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
+from pkgutil import resolve_name
+from threading import Thread
+from typing import Final
+
+from loky import process_executor
+
+from hermes_cache.builders.parcels import Parcel, SentRow, Share
+from hermes_cache.callables import settle
+from hermes_cache.payload.content import content_of
+from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.rows import Piece
+from hermes_cache.ports import Builder, JoiningBuilder
+from hermes_cache.sessions.keys import SessionListKey
+
+_LOOKS_EVERY_S: Final = 5.0
+_MOST_DESKS: Final = 8
+"""Builders kept by one worker; requests that bring their own come and go."""
+
+_SENT_FOR_EACH: Final = 4
+"""Rows remembered as sent, by the rows of the largest payload; past it all count as unsent."""
+
+
+class Desk:
+    """One builder, and what was sent of its rows."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+        self._sent: set[bytes] = set()
+        self._last: tuple[Piece, ...] = ()
+        self._most = 0
+        self._adopted: dict[Hashable, Hashable] = {}
+
+    def build(self, key: SessionListKey, shares: Mapping[Hashable, Share]) -> Parcel:
+        """Build a key.
+
+        Args:
+            key: Which.
+            shares: Of scopes that live in other workers and that this one joins.
+        """
+        if isinstance(self._builder, JoiningBuilder):
+            for scope, (token, share) in shares.items():
+                # Noted when it is done, by who did it: one that was lost on the way must come again.
+                self._adopted.pop(scope, None)
+                self._builder.adopt(scope, share)
+                self._adopted[scope] = token
+        content = content_of(freeze(settle(self._builder(key), "the builder")))
+        self._last = content.pieces or ()
+        digests = None if content.pieces is None else b"".join([piece.digest for piece in self._last])
+        return Parcel(content.envelope, digests, self._unsent())
+
+    def rows(self, digests: list[bytes]) -> dict[bytes, SentRow]:
+        """Give rows of the last payload once more."""
+        wanted = frozenset(digests)
+        return {piece.digest: (piece.encoded, piece.facts) for piece in self._last if piece.digest in wanted}
+
+    def parts(self, key: SessionListKey) -> dict[Hashable, Hashable]:
+        """Name the scopes that a key's scope joins, each with what was adopted of it."""
+        parts = self._builder.parts(key) if isinstance(self._builder, JoiningBuilder) else ()
+        return {scope: self._adopted.get(scope) for scope in parts}
+
+    def share(self, scope: Hashable, seen: Hashable) -> Share:
+        """Refresh a scope for a worker that joins it; see `JoiningBuilder`."""
+        if not isinstance(self._builder, JoiningBuilder):
+            raise TypeError(f"{self._builder!r} shares no scopes")
+        return self._builder.share(scope, seen)
+
+    def _unsent(self) -> dict[bytes, SentRow]:
+        self._most = max(self._most, len(self._last))
+        if len(self._sent) > _SENT_FOR_EACH * self._most:
+            self._sent = set()
+        rows = {p.digest: (p.encoded, p.facts) for p in self._last if p.digest not in self._sent}
+        self._sent.update(rows)
+        return rows
+
+
+def call(spec: bytes, method: str, *args: object) -> object:
+    """Have a desk answer a call, in a worker.
+
+    Args:
+        spec: The builder, pickled; a str names it as "package.module:function".
+        method: Of `Desk`.
+        args: Its arguments.
+    """
+    try:
+        return getattr(_desk(spec), method)(*args)
+    except BaseException as failure:  # noqa: BLE001 - a builder may raise anything, and it must cross over
+        raise _portable(failure) from None
+
+
+def arrive(parent: int) -> None:
+    """Get a worker ready: what a build needs is imported by now, and the worker ends when its parent does.
+
+    Args:
+        parent: The process id.
+    """
+    # Else a worker that grew by 300 MB is taken for a leak and replaced; a large home's projection is no leak.
+    process_executor._USE_PSUTIL = False  # noqa: SLF001 - there is no other way to say so
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    try:
+        select.select([os.pidfd_open(parent)], [], [])
+    except (AttributeError, OSError):
+        # No such call on this system, or no such process any more.
+        while os.getppid() == parent:
+            time.sleep(_LOOKS_EVERY_S)
+    os._exit(0)
+
+
+@lru_cache(_MOST_DESKS)
+def _desk(spec: bytes) -> Desk:
+    builder = pickle.loads(spec)  # noqa: S301 - made by the parent
+    return Desk(resolve_name(builder) if isinstance(builder, str) else builder)
+
+
+def _portable(failure: BaseException) -> Exception:
+    """Give a failure that can be pickled, and is no SystemExit: that would end the worker."""
+    try:
+        copy = pickle.loads(pickle.dumps(failure))  # noqa: S301 - made here
+    except Exception:  # noqa: BLE001 - foreign reducers may raise anything
+        copy = None
+    if isinstance(copy, Exception):
+        return copy
+    return RuntimeError(f"{type(failure).__name__}: {failure}")

@@ -1,0 +1,291 @@
+"""Runs builders in worker processes, so that a build never holds this process's interpreter lock.
+
+Each place is a pool of one worker: a scope always goes to the same place, where its projection lives, and a worker
+that hangs is killed with its pool, which harms no other. An all-profiles build joins its profiles' refreshes:
+their places give what changed, and the joining place adopts it. Source: rules B6, B8, L2, L3.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections import Counter
+from collections.abc import Container, Hashable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from typing import Final, cast
+
+import cloudpickle
+from loky.backend import get_context
+from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
+
+from hermes_cache.builders import desk
+from hermes_cache.builders.parcels import Parcel, ReceivedRows, SentRow, Share
+from hermes_cache.core.state import Target
+from hermes_cache.errors import WorkerError
+from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
+from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.payload.content import Content
+from hermes_cache.ports import Builder, ScopedBuilder
+
+_MOST_SCOPES: Final = 4_096
+"""Scopes whose place is remembered; the names of the others choose theirs. None ever moves: what a place adopted
+of a scope that it has to read itself would stay as it was, and two joining builds could wait for each other."""
+
+_TRIES: Final = 2
+"""A worker that died costs one full read, no error; a builder that kills its worker twice is told."""
+
+
+class ProcessExecutor:
+    """`ports.Executor` on worker processes.
+
+    Args:
+        spec: The cache's own builder, `pickled`; None where every read brings one.
+        places: How many workers.
+        scoped: Whether that builder keeps something for each scope.
+    """
+
+    def __init__(self, spec: bytes | None, places: int, *, scoped: bool) -> None:
+        self._spec = spec
+        self._is_scoped = scoped
+        self._count = places
+        self._inherited: list[object] = []
+        self._begin()
+        after_fork_in_child(self._begin_in_child)
+        before_exit(self.stop)
+
+    def start(self) -> None:
+        """Start the workers; they are ready some time later."""
+        for place in self._places:
+            with suppress(_WorkerGoneError), place.turn():
+                pass
+
+    def check(self, builder: Builder) -> None:
+        """See that a reader's own builder can go to a worker.
+
+        Raises:
+            TypeError: It cannot be pickled.
+        """
+        pickled(builder)
+
+    def build(self, build_id: int, target: Target, builder: Builder | None) -> Content:
+        """Build a key's content in a worker.
+
+        Raises:
+            WorkerError: The worker died, twice, or was killed since the build was given up.
+            Exception: Whatever the builder raised.
+        """
+        spec = self._spec if builder is None else pickled(builder)
+        if spec is None:
+            raise TypeError("there is no builder; give one to SessionListCache, or to the read")
+        scoped = self._is_scoped if builder is None else is_scoped(builder)
+        try:
+            return self._persist(build_id, spec, target, scoped=scoped)
+        finally:
+            self._given_up.discard(build_id)
+
+    def give_up(self, build_id: int) -> None:
+        """Kill the workers that run a build; one that has none yet gets none."""
+        # Noted first: whoever does not find the build at a worker is found by the turn that it takes next.
+        self._given_up.add(build_id)
+        for place in self._places:
+            place.kill(build_id)
+
+    def stop(self) -> None:
+        """End all workers."""
+        self._is_stopped = True
+        for place in self._places:
+            place.stop()
+
+    def _persist(self, build_id: int, spec: bytes, target: Target, *, scoped: bool) -> Content:
+        for _ in range(_TRIES):
+            place = self._place_of(target.reach) if scoped else self._free_place()
+            content = self._try(place, build_id, spec, target)
+            if content is not None:
+                return content
+            if self._is_stopped or build_id in self._given_up:
+                break
+        raise WorkerError(target.key)
+
+    def _try(self, place: "_Place", build_id: int, spec: bytes, target: Target) -> Content | None:
+        """Build once; None where a worker died over it."""
+        try:
+            with place.turn(build_id, self._given_up) as worker:
+                shares = self._shares(place, worker, build_id, spec, target)
+                parcel = cast("Parcel", worker.call(spec, "build", target.key, shares))
+                held = self._received.held(target.key, parcel)
+                missing = parcel.missing(held)
+                rows = cast("dict[bytes, SentRow]", worker.call(spec, "rows", missing)) if missing else {}
+        except _WorkerGoneError:
+            return None
+        return self._received.content(target.key, parcel._replace(rows={**parcel.rows, **rows}), held)
+
+    def _shares(
+        self, place: "_Place", worker: "_Worker", build_id: int, spec: bytes, target: Target
+    ) -> dict[Hashable, Share]:
+        """Have the scopes that a scope joins refreshed where they live, and give what the worker lacks of them."""
+        if not target.key.all_profiles:
+            return {}
+        shares: dict[Hashable, Share] = {}
+        seen = cast("dict[Hashable, Hashable]", worker.call(spec, "parts", target.key))
+        for part, token in seen.items():
+            owner = self._place_of(part)
+            if owner is not place:
+                with owner.turn(build_id, self._given_up) as other:
+                    shares[part] = cast("Share", other.call(spec, "share", part, token))
+        return shares
+
+    def _free_place(self) -> "_Place":
+        return next((place for place in self._places if not place.is_taken()), self._places[0])
+
+    def _place_of(self, scope: Hashable) -> "_Place":
+        """Give the place where a scope lives: the one with the fewest, from then on."""
+        with self._lock:
+            place = self._homes.get(scope)
+            if place is None:
+                if len(self._homes) >= _MOST_SCOPES:
+                    return self._places[hash(scope) % len(self._places)]
+                counts = Counter(self._homes.values())
+                place = min(self._places, key=lambda each: counts[each])
+                self._homes[scope] = place
+            return place
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._is_stopped = False
+        self._given_up: set[int] = set()
+        self._places = tuple([_Place() for _ in range(self._count)])
+        self._homes: dict[Hashable, _Place] = {}
+        self._received = ReceivedRows()
+
+    def _begin_in_child(self) -> None:
+        """Begin anew after a fork: the workers are the parent's."""
+        for place in self._places:
+            place.forget()
+        self._inherited.append(self._places)
+        self._begin()
+
+
+class _WorkerGoneError(Exception):
+    """A worker died, or was killed, over a call."""
+
+
+@contextmanager
+def _gone_is_told() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenProcessPool, ShutdownExecutorError, CancelledError) as gone:
+        raise _WorkerGoneError from gone
+
+
+class _Worker:
+    """One worker process."""
+
+    def __init__(self) -> None:
+        self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
+        self.is_gone = False
+
+    def warm_up(self) -> None:
+        """Start the process; it is not waited for."""
+        with _gone_is_told():
+            self._pool.submit(desk.arrive, os.getpid())
+
+    def call(self, spec: bytes, method: str, *args: object) -> object:
+        try:
+            with _gone_is_told():
+                return self._pool.submit(desk.call, spec, method, *args).result()
+        except _WorkerGoneError:
+            self.is_gone = True
+            raise
+
+    def forget(self) -> None:
+        # At a child's exit multiprocessing joins all that it knows, and fails over a sibling.
+        processes = self._pool._processes or {}  # noqa: SLF001 - nobody else names them
+        multiprocessing.process._children.difference_update(processes.values())  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def kill(self, *, wait: bool) -> None:
+        self.is_gone = True
+        self._pool.shutdown(wait=wait, kill_workers=True)
+
+
+class _Place:
+    """Where the builds of some scopes run, one at a time. Its worker starts with the first."""
+
+    def __init__(self) -> None:
+        self._worker: _Worker | None = None
+        self._turn = threading.Lock()
+        self._starting = threading.Lock()
+        self._build_id: int | None = None
+        self._stopped = False
+
+    def is_taken(self) -> bool:
+        return self._turn.locked()
+
+    @contextmanager
+    def turn(self, build_id: int | None = None, given_up: Container[int] = ()) -> Iterator[_Worker]:
+        """Wait for the worker to be free, and use it; one that died over it is replaced at the next turn.
+
+        Args:
+            build_id: For which build; None for none.
+            given_up: The builds that get no turn any more.
+        """
+        with self._turn:
+            self._build_id = build_id
+            try:
+                worker = self._running()
+                # Looked at last: a build that is given up from now on is found with its worker, and killed.
+                if build_id in given_up:
+                    raise _WorkerGoneError
+                yield worker
+            finally:
+                self._build_id = None
+
+    def _running(self) -> _Worker:
+        # A stop comes before a worker was begun, or finds it.
+        with self._starting:
+            if self._stopped:
+                raise _WorkerGoneError
+            if self._worker is None or self._worker.is_gone:
+                worker = _Worker()
+                worker.warm_up()
+                # The pool registered a hook of its own, which waits for its worker.
+                come_first_at_exit()
+                self._worker = worker
+            return self._worker
+
+    def forget(self) -> None:
+        """See that a forked child takes the worker for none of its own."""
+        if self._worker is not None:
+            self._worker.forget()
+
+    def kill(self, build_id: int) -> None:
+        """Kill the worker if it runs this build."""
+        worker = self._worker
+        if worker is not None and self._build_id == build_id:
+            worker.kill(wait=False)
+
+    def stop(self) -> None:
+        with self._starting:
+            self._stopped = True
+        if self._worker is not None:
+            self._worker.kill(wait=True)
+
+
+def pickled(builder: Builder | str) -> bytes:
+    """Give a builder as bytes that a worker can read.
+
+    Raises:
+        TypeError: It cannot be pickled.
+    """
+    try:
+        spec: bytes = cloudpickle.dumps(builder)
+    except Exception as failure:
+        if belongs_to_caller(failure):
+            raise
+        wanted = "it must be one that can be pickled, or be named as 'package.module:function'"
+        raise TypeError(f"builder is {builder!r}, which cannot go to a worker process: {wanted}") from failure
+    return spec
+
+
+def is_scoped(builder: object) -> bool:
+    """Say whether a builder keeps something for each scope, so that a scope must always go to the same worker."""
+    return isinstance(builder, ScopedBuilder)

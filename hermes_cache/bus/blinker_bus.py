@@ -1,0 +1,242 @@
+"""The bus: where facts are published and caches, receivers and subscriptions hear of them.
+
+The order of one publish is law (rule E5): the event is made, every applier applies it, the recorder takes it,
+listeners and then receivers hear of it, its commit is waited for. All of it up to the listeners is one step that
+no interrupt divides (rule L6). Several publishers go through this side by side; no lock is held while foreign code
+runs.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from threading import RLock
+from typing import Final, TypeAlias
+from uuid import uuid4
+
+from hermes_cache import arguments
+from hermes_cache.bus.connections import Receiver
+from hermes_cache.bus.tickets import Ticket
+from hermes_cache.bus.topic import Outbox, PublishedTopic, Topic
+from hermes_cache.core.events import (
+    AppliedEvent,
+    Event,
+    EventId,
+    SessionListChanged,
+    SettingsChanged,
+    SourceChanged,
+    StreamStarted,
+    StreamStopped,
+)
+from hermes_cache.core.notices import (
+    BuildDiscarded,
+    BuildFailed,
+    BuildFinished,
+    BuildStarted,
+    EntryEvicted,
+    EntryInvalidated,
+    EntryStored,
+    Notice,
+)
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
+from hermes_cache.threads import aside
+
+_logger: Final = QuietLogger(__name__)
+
+Applier: TypeAlias = Callable[[AppliedEvent], None]
+"""Applies an event before any receiver hears of it; it must be quick and never raise."""
+
+Listener: TypeAlias = Callable[[AppliedEvent], None]
+"""Hears of an event once it is applied, before any receiver does; it must be quick and never raise.
+
+With a journal it may come to a listener twice (see `Bus.hear`).
+"""
+
+Recorder: TypeAlias = Callable[[AppliedEvent], Callable[[], bool | None]]
+"""Takes an event for a journal; what it gives waits for the commit and says whether it came. Neither raises."""
+
+
+class Bus:
+    """Topics for publishers and monitors, with one numbering of events.
+
+    A forked child's copy is another incarnation and numbers from 1 again (rule L2).
+
+    Attributes:
+        session_list_changed: The list of a profile, or every list, changed.
+        stream_started: A chat turn began to produce tokens.
+        stream_stopped: A chat turn ended.
+        settings_changed: Settings changed.
+        source_changed: Rows moved at the source; told by the cache.
+        build_started: For monitors, like all that follow (rule E6).
+    """
+
+    def __init__(self) -> None:
+        outbox = Outbox()
+        self._attached: tuple[tuple[Applier, Listener | None], ...] = ()
+        self._recorder: Recorder | None = None
+        self._last_number = 0
+
+        def published(
+            kind: Callable[..., AppliedEvent], fields_of: Callable[..., arguments.Fields]
+        ) -> PublishedTopic:
+            return PublishedTopic(fields_of.__name__, partial(self._publish, kind, fields_of), outbox)
+
+        self.session_list_changed = published(SessionListChanged, arguments.session_list_changed)
+        self.stream_started = published(StreamStarted, arguments.stream_started)
+        self.stream_stopped = published(StreamStopped, arguments.stream_stopped)
+        self.settings_changed = published(SettingsChanged, arguments.settings_changed)
+        self.source_changed = Topic("source_changed")
+        self.build_started = Topic("build_started")
+        self.build_finished = Topic("build_finished")
+        self.build_failed = Topic("build_failed")
+        self.build_discarded = Topic("build_discarded")
+        self.entry_stored = Topic("entry_stored")
+        self.entry_invalidated = Topic("entry_invalidated")
+        self.entry_evicted = Topic("entry_evicted")
+        self._topics: dict[type[Event | Notice], Topic] = {
+            SessionListChanged: self.session_list_changed,
+            StreamStarted: self.stream_started,
+            StreamStopped: self.stream_stopped,
+            SettingsChanged: self.settings_changed,
+            SourceChanged: self.source_changed,
+            BuildStarted: self.build_started,
+            BuildFinished: self.build_finished,
+            BuildFailed: self.build_failed,
+            BuildDiscarded: self.build_discarded,
+            EntryStored: self.entry_stored,
+            EntryInvalidated: self.entry_invalidated,
+            EntryEvicted: self.entry_evicted,
+        }
+        self._begin_incarnation()
+        after_fork_in_child(self._begin_incarnation)
+
+    @property
+    def incarnation(self) -> str:
+        """Names this life of this process in event ids."""
+        return self._incarnation
+
+    @property
+    def last_number(self) -> int:
+        """The highest number that an event of this incarnation has; 0 where there is none yet."""
+        return self._last_number
+
+    @property
+    def has_receivers(self) -> bool:
+        """Whether anybody receives what publishers say."""
+        return any(topic.has_receivers for topic in self.published())
+
+    def published(self) -> tuple[PublishedTopic, ...]:
+        """Give the topics on which publishers say facts."""
+        return (self.session_list_changed, self.stream_started, self.stream_stopped, self.settings_changed)
+
+    def attach(self, applier: Applier, listener: Listener | None = None) -> None:
+        """Have every event applied by an applier, then heard by its listener, after those that are attached."""
+        with self._lock:
+            self._attached = (*self._attached, (applier, listener))
+
+    def detach(self, applier: Applier) -> None:
+        """Let an applier and its listener have no further event; one that is not attached is no error."""
+        with self._lock:
+            self._attached = tuple(pair for pair in self._attached if pair[0] != applier)
+
+    def record_with(self, choose: Callable[[Recorder | None], Recorder | None]) -> None:
+        """Hand what is published here to the recorder that is chosen, from the one until now; or to none.
+
+        One choice at a time; what it raises leaves all as it is.
+        """
+        with self._lock:
+            self._recorder = choose(self._recorder)
+
+    def tell(self, event: Event | Notice, sender: object = None) -> None:
+        """Let the receivers of a topic hear of what was made elsewhere; nothing is applied or recorded."""
+        self._topics[type(event)].tell(event, sender)
+
+    def relay(self, event: AppliedEvent) -> None:
+        """Apply what another process published, and let listeners hear of it; it is not recorded again.
+
+        Receivers are told by `tell`, on a thread that may wait.
+        """
+        self._apply(event)
+        self.hear(event)
+
+    def hear(self, event: AppliedEvent) -> None:
+        """Let listeners hear of an event that is applied.
+
+        A journal may show an event before its publisher came to the listeners: who reads it there lets them hear
+        of it, so that what they heard is never behind the place of the reader.
+        """
+        for _, listener in self._attached:
+            if listener is not None:
+                _run(listener, event, "hermes_cache.listener_failed")
+
+    def _publish(
+        self,
+        kind: Callable[..., AppliedEvent],
+        fields_of: Callable[..., arguments.Fields],
+        topic: PublishedTopic,
+        sender: object,
+        given: dict[str, object],
+    ) -> tuple[list[tuple[Receiver, object]], Ticket]:
+        fields = fields_of(**given)
+        say = partial(self._say, kind, fields)
+        # Where nothing is attached there is nothing that an interrupt could divide.
+        event, wait_for_commit = aside.do(say) if self._attached or self._recorder else say()
+        heard = topic.tell(event, sender)
+        return heard, Ticket.of(event.id, committed=wait_for_commit())
+
+    def _say(
+        self, kind: Callable[..., AppliedEvent], fields: arguments.Fields
+    ) -> tuple[AppliedEvent, Callable[[], bool | None]]:
+        """Make, apply and record an event: the step that no interrupt divides."""
+        event = kind(id=self.next_id(), at_s=time.time(), **fields)
+        self._apply(event)
+        wait_for_commit = self._record(event)
+        self.hear(event)
+        return event, wait_for_commit
+
+    def _apply(self, event: AppliedEvent) -> None:
+        for applier, _ in self._attached:
+            _run(applier, event, "hermes_cache.applier_failed")
+
+    def _record(self, event: AppliedEvent) -> Callable[[], bool | None]:
+        try:
+            return self._recorder(event) if self._recorder else _unknown
+        except Exception:
+            # The interpreter ends, or no thread is left: nobody's publishing may fail for that.
+            _logger.exception("hermes_cache.recorder_failed", extra={"hermes_cache.event_id": str(event.id)})
+            return _unknown
+
+    def told_id(self) -> EventId:
+        """Number an event that is only told here, such as `SourceChanged`, apart from those that are kept."""
+        return EventId(f"{self._incarnation}-told", next(self._told_numbers))
+
+    def next_id(self) -> EventId:
+        """Number an event that is published, or made for publishing."""
+        with self._lock:
+            # Drawn from a counter in one step: a signal handler that publishes must not draw the same.
+            event_id = EventId(self._incarnation, next(self._numbers))
+            self._last_number = max(self._last_number, event_id.number)
+            return event_id
+
+    def _begin_incarnation(self) -> None:
+        self._lock = RLock()
+        self._incarnation = uuid4().hex
+        self._numbers = count(1)
+        self._told_numbers = count(1)
+        self._last_number = 0
+
+
+def _run(attached: Applier | Listener, event: AppliedEvent, failure: str) -> None:
+    try:
+        attached(event)
+    except Exception:
+        _logger.exception(failure, extra={"hermes_cache.event_id": str(event.id)})
+
+
+def _unknown() -> None:
+    """Say that nothing is known of a commit."""
+
+
+default_bus: Final = Bus()
+"""The bus of this process, for publishers and caches that are given no other."""

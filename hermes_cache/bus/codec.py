@@ -1,0 +1,143 @@
+"""Turns events into plain mappings, and those into bytes with a checksum, and back.
+
+What is read back may be anything: a flipped byte, another program's row, a later version's event. All of that is
+a `JournalDamagedError` that names the row. Fields that are not known are passed over. Source: rules J1, J5.
+"""
+
+from collections.abc import Callable, Mapping
+from math import isfinite
+from types import MappingProxyType
+from typing import Final
+from zlib import crc32
+
+import orjson
+
+from hermes_cache import arguments
+from hermes_cache.core.events import (
+    AppliedEvent,
+    EventId,
+    SessionListChanged,
+    SettingsChanged,
+    StreamStarted,
+    StreamStopped,
+)
+from hermes_cache.errors import EventError, JournalDamagedError, JournalError
+
+_FIELDS: Final = ("reason", "profile", "session_id", "stream_id")
+
+_KINDS: Final[
+    Mapping[str, tuple[Callable[..., AppliedEvent], Callable[..., arguments.Fields], frozenset[str]]]
+] = MappingProxyType(
+    {
+        "session_list_changed": (
+            SessionListChanged,
+            arguments.session_list_changed,
+            frozenset({"reason", "profile", "session_id"}),
+        ),
+        "stream_started": (
+            StreamStarted,
+            arguments.stream_started,
+            frozenset({"stream_id", "profile", "session_id"}),
+        ),
+        "stream_stopped": (StreamStopped, arguments.stream_stopped, frozenset({"stream_id"})),
+        "settings_changed": (SettingsChanged, arguments.settings_changed, frozenset()),
+    }
+)
+
+
+def to_plain(event: AppliedEvent) -> dict[str, object]:
+    """Give an event as a mapping of JSON values; fields that are None are left out."""
+    plain: dict[str, object] = {"kind": _kind(event), "id": str(event.id), "at_s": event.at_s}
+    given = ((name, getattr(event, name, None)) for name in _FIELDS)
+    return plain | {name: value for name, value in given if value is not None}
+
+
+def from_plain(plain: object) -> AppliedEvent:
+    """Give the event that `to_plain` took apart.
+
+    Raises:
+        ValueError: It is none; the message says why.
+    """
+    if not isinstance(plain, dict):
+        raise ValueError("it is no mapping")  # noqa: TRY004  # whatever a journal held, it is a bad value
+    kind = plain.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ValueError(f"its kind is {kind!r}")
+    make, check, names = _KINDS[kind]
+    fields = check(**{name: plain[name] for name in names if name in plain})
+    return make(id=_event_id(plain.get("id")), at_s=_moment(plain.get("at_s")), **fields)
+
+
+def encode(event: AppliedEvent) -> bytes:
+    """Give an event as JSON.
+
+    Raises:
+        JournalError: It holds what cannot be read back, which no bus publishes.
+    """
+    try:
+        body = orjson.dumps(to_plain(event))
+        from_plain(orjson.loads(body))
+    except (ValueError, TypeError) as error:
+        raise JournalError(f"{event} cannot be kept: {error}; publish it on a bus") from error
+    return body
+
+
+def checksum(seq: int, body: bytes) -> int:
+    """Give the checksum of a row: it tells any four neighbouring bytes that changed, and rows that moved."""
+    return crc32(body, crc32(b"%d:" % seq))
+
+
+def decode(seq: int, body: object, expected: object) -> AppliedEvent:
+    """Give the event of a row.
+
+    Args:
+        seq: The row's sequence number.
+        body: What `encode` gave.
+        expected: The row's checksum.
+
+    Raises:
+        JournalDamagedError: They do not fit each other, or are no event; it names the row.
+    """
+    try:
+        return from_plain(orjson.loads(verified(seq, body, expected)))
+    except EventError as error:
+        raise JournalDamagedError(seq, f"its {error.field} is {error.value!r}") from error
+    except ValueError as error:
+        raise JournalDamagedError(seq, str(error)) from error
+
+
+def verified(seq: int, body: object, expected: object) -> bytes:
+    """Give the bytes of a row whose checksum is right.
+
+    Raises:
+        JournalDamagedError: It is not; it names the row.
+    """
+    if not isinstance(body, bytes):
+        raise JournalDamagedError(seq, f"its body is {type(body).__name__}, not bytes")
+    if checksum(seq, body) != expected:
+        raise JournalDamagedError(seq, "its checksum is wrong")
+    return body
+
+
+def _kind(event: AppliedEvent) -> str:
+    match event:
+        case SessionListChanged():
+            return "session_list_changed"
+        case StreamStarted():
+            return "stream_started"
+        case StreamStopped():
+            return "stream_stopped"
+        case SettingsChanged():
+            return "settings_changed"
+
+
+def _event_id(value: object) -> EventId:
+    if not isinstance(value, str):
+        raise ValueError(f"its id is {value!r}")  # noqa: TRY004  # as above
+    return EventId.parse(value)
+
+
+def _moment(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"its at_s is {value!r}")
+    return float(value)

@@ -1,0 +1,187 @@
+"""The subscription: a bounded queue of changes for one outside component.
+
+Who never reads it delays nobody and lets nothing grow: past its size, changes merge. The main thread, where signal
+handlers strike, holds no lock: it has each step done aside, and an interrupted `get` puts back what it took.
+Source: rules E7, E8, L6.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import TIMEOUT_MAX, Lock, RLock
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from hermes_cache.arguments import timeout_s
+from hermes_cache.bus.changes import Change, add, resume_number
+from hermes_cache.threads import aside
+
+
+def _shut() -> Lock:
+    gate = Lock()
+    gate.acquire()
+    return gate
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """One call of `get`; guarded by the lock but for its gate.
+
+    Attributes:
+        gate: Opened once there is something to look at.
+        queued: The change that it took, as it was queued.
+        taken: The same, as it is given.
+        version: The subscription's before that.
+        is_over: It was interrupted, and takes nothing any more.
+    """
+
+    gate: Lock = field(default_factory=_shut)
+    queued: Change | None = None
+    taken: Change | None = None
+    version: str = ""
+    is_over: bool = False
+
+
+class Subscription:
+    """Changes of one profile, or of all, oldest first; may be read and closed by any thread.
+
+    Iterating it waits for changes and ends when it is closed. Let it go or close it: its feed does not hold it.
+
+    Args:
+        lock: The feed's; it is held for microseconds, and by no one who waits.
+        version_of: Gives the version of who has seen all up to a number of the feed; called with the lock held.
+        version: Where a subscriber resumes that has taken nothing yet.
+        number: The feed's number that this version amounts to, once what is offered first was taken.
+    """
+
+    def __init__(
+        self,
+        lock: RLock,
+        *,
+        version_of: Callable[[int], str],
+        profile: str | None,
+        size: int,
+        version: str,
+        number: int,
+    ) -> None:
+        self._lock = lock
+        self._turns: dict[_Turn, None] = {}
+        self._version_of = version_of
+        self._profile = profile
+        self._size = size
+        self._version = version
+        self._first_number = number
+        self._waiting: tuple[Change, ...] = ()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed: here, by the cache, or by a fork."""
+        return self._closed
+
+    @property
+    def version(self) -> str:
+        """The version of the change that was taken last; before that, the one that was resumed from."""
+        return self._version
+
+    def get(self, timeout: float | None = None) -> Change | None:
+        """Take the oldest change, and wait for one if need be.
+
+        Args:
+            timeout: Seconds to wait at most; None for no bound.
+
+        Returns:
+            None where none came in time, or where it is closed; `closed` tells which.
+
+        Raises:
+            TypeError: The timeout is no number.
+            ValueError: It is negative or NaN.
+        """
+        ends_at_s = monotonic() + timeout_s(timeout)
+        turn = _Turn()
+        try:
+            left_s = ends_at_s - monotonic()
+            while not aside.do(partial(self._serve, turn, stays=left_s > 0)):
+                turn.gate.acquire(timeout=min(left_s, TIMEOUT_MAX))
+                left_s = max(0.0, ends_at_s - monotonic())
+        except BaseException:
+            aside.do(partial(self._take_back, turn))
+            raise
+        return turn.taken
+
+    def close(self) -> None:
+        """End it and wake who waits for it; what was not taken is dropped. Closing twice is no error."""
+        aside.do(self._close)
+
+    def offer(self, change: Change) -> None:
+        """Queue a change if it concerns this subscriber; the feed calls it."""
+        if not change.concerns(self._profile):
+            return
+        with self._lock:
+            if not self._closed:
+                self._waiting = add(self._waiting, change, self._size)
+                self._wake()
+
+    def close_in_child(self, lock: RLock) -> None:
+        """Close it after a fork, with a lock that no vanished thread holds; the feed calls it."""
+        self._lock = lock
+        self._close()
+
+    def _close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._waiting = ()
+            self._wake()
+
+    def _serve(self, turn: _Turn, *, stays: bool) -> bool:
+        """Let a turn take what waits; say whether it is at its end, or else have it woken."""
+        with self._lock:
+            self._turns.pop(turn, None)
+            if self._waiting and not turn.is_over:
+                self._take(turn)
+            elif stays and not (self._closed or turn.is_over):
+                turn.gate = _shut()
+                self._turns[turn] = None
+                return False
+            return True
+
+    def _take(self, turn: _Turn) -> None:
+        turn.version, turn.queued = self._version, self._waiting[0]
+        self._waiting = self._waiting[1:]
+        number = resume_number(turn.queued, self._waiting)
+        # Below it, something waits that was missed before: who leaves now has come no further than it was.
+        if number >= self._first_number:
+            self._version = self._version_of(number)
+        turn.taken = replace(turn.queued, version=self._version)
+
+    def _take_back(self, turn: _Turn) -> None:
+        with self._lock:
+            turn.is_over = True
+            self._turns.pop(turn, None)
+            if turn.queued is not None and not self._closed:
+                self._waiting = (turn.queued, *self._waiting)
+                self._version = turn.version
+                self._wake()
+
+    def _wake(self) -> None:
+        turns, self._turns = self._turns, {}
+        for turn in turns:
+            turn.gate.release()
+
+    def __iter__(self) -> Iterator[Change]:
+        return self
+
+    def __next__(self) -> Change:
+        change = self.get()
+        if change is None:
+            raise StopIteration
+        return change
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

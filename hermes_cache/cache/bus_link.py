@@ -1,0 +1,80 @@
+"""The link between a cache and its bus: what comes in is applied, what goes out is told.
+
+Source: rules E5 to E9.
+"""
+
+from collections.abc import Callable
+
+from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.bus.feed import Feed
+from hermes_cache.core.effects import Tell, TellSourceChanged
+from hermes_cache.core.events import AppliedEvent, SessionListChanged, SourceChanged
+from hermes_cache.core.notices import BuildFailed
+from hermes_cache.logs import QuietLogger
+from hermes_cache.ports import Clock
+
+logger = QuietLogger(__name__)
+
+
+class BusLink:
+    """Ties a cache, and the feed of its subscriptions, to a bus.
+
+    Args:
+        bus: Which.
+        feed: Hears what is published, and that sources changed.
+        clock: For the time of what is told.
+        apply: Applies an event to the cache.
+        canonical: Gives an event's profile as the cache knows it; None for all.
+        sender: Who is named as the sender of what is told.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        feed: Feed,
+        clock: Clock,
+        *,
+        apply: Callable[[AppliedEvent], None],
+        canonical: Callable[[str | None], str | None],
+        sender: object,
+    ) -> None:
+        self._bus = bus
+        self._feed = feed
+        self._clock = clock
+        self._apply = apply
+        self._canonical = canonical
+        self._sender = sender
+        self._left_at: int | None = None
+
+    def connect(self) -> None:
+        """Have every event applied, and told to subscriptions, from now on."""
+        self._bus.attach(self._apply, self._hear)
+        if self._left_at is None:
+            return
+        # Subscribers that resume must not miss what went by: published here, or in processes nobody listened to.
+        if self._feed.journaled or self._bus.last_number != self._left_at:
+            event = SessionListChanged(id=self._bus.told_id(), at_s=self._clock.wall_s(), reason="restarted")
+            self._feed.tell(event, None)
+
+    def disconnect(self) -> None:
+        """Have no further event applied or told."""
+        self._left_at = self._bus.last_number
+        self._bus.detach(self._apply)
+
+    def announce(self, effect: object) -> None:
+        """Tell monitors and subscribers what a `Tell` or a `TellSourceChanged` holds; log a failure."""
+        match effect:
+            case Exception():
+                logger.error("hermes_cache.effect_failed", exc_info=effect)
+            case TellSourceChanged(profile=profile):
+                event = SourceChanged(id=self._bus.told_id(), at_s=self._clock.wall_s(), profile=profile)
+                self._feed.tell(event, profile)
+                self._bus.tell(event, self._sender)
+            case Tell(notice=notice):
+                if isinstance(notice, BuildFailed):
+                    told = {"hermes_cache.key": str(notice.key), "hermes_cache.error": notice.error}
+                    logger.warning("hermes_cache.build_failed", extra=told)
+                self._bus.tell(notice, self._sender)
+
+    def _hear(self, event: AppliedEvent) -> None:
+        self._feed.tell(event, self._canonical(getattr(event, "profile", None)))

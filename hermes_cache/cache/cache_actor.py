@@ -1,0 +1,227 @@
+"""The cache actor: the one owner of a cache's state.
+
+All reads, writes and invalidations go through its mailbox. A message is decided by the core, its state is taken
+over in one step, and then its effects are run. An effect that fails, for lack of stack or memory, is run once more
+by the actor's own thread; one that fails again is announced, and its readers are told. A hit is no message: what
+was last judged a hit is remembered and looked up without a lock, on any thread. It stands until an entry, a
+version or a stream changes, until a check finds otherwise, or until the moment when its age or the age of its
+check ends it.
+Source: rules R1, R2, E5, L4, L6.
+"""
+
+import contextlib
+from collections import Counter, OrderedDict, deque
+from dataclasses import replace
+from math import inf
+from typing import Final
+
+import pykka
+
+from hermes_cache.actors.mailbox import MailboxActor
+from hermes_cache.cache.tallies import Tallies
+from hermes_cache.cache.works import Works, told
+from hermes_cache.core.decide import decide
+from hermes_cache.core.effects import Answer, Effect, RunBuild, Served, TakeCheck
+from hermes_cache.core.hits import Hit, Hits
+from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Publish, Tick, Weighed
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import Read, State, Target
+from hermes_cache.core.transitions import Evicted, Stored
+from hermes_cache.core.turn import Decision
+from hermes_cache.errors import CallLostError
+from hermes_cache.ports import Clock
+from hermes_cache.sessions.keys import SessionListKey
+
+AGAIN: Final = "again"
+"""The reply to what was said of a profile whose alias must be asked anew (K3)."""
+
+_MOST_READ_SCOPES: Final = 4_096
+"""Profiles come from outside: past so many, checks pause until the next read of their scope."""
+
+
+class CacheActor(MailboxActor):
+    """Decides what comes in, and remembers hits.
+
+    The messages are the core's; the reply is `AGAIN` or None, and readers are answered as an effect.
+
+    Args:
+        policy: The bounds and spans.
+        clock: The time.
+        works: Runs the effects.
+        state: What is known from before.
+    """
+
+    def __init__(self, policy: Policy, clock: Clock, works: Works, state: State) -> None:
+        super().__init__(clock=clock.monotonic_s)
+        self.hits = Hits(policy)
+        self._had: set[Hit] = set()
+        self.outcomes: Counter[str] = Counter()
+        self._tallies = Tallies()
+        self._policy = policy
+        self._works = works
+        self.state = state
+        self.hits_had = 0
+        self._effects: deque[Effect] = deque()
+        self._failed: Effect | None = None
+        self._used: OrderedDict[SessionListKey, None] = OrderedDict()
+        self._read_scopes: set[object] = set()
+
+    def hit(self, target: Target) -> Served | None:
+        """Return the last hit of a key if it still is one; from any thread, without a lock.
+
+        Nothing is called between the look at a counter and its store, so no other thread comes in between.
+        """
+        now_s = self._clock()
+        hit = self.hits.at(target.key, now_s)
+        if hit is None:
+            return None
+        hit.used_s = now_s
+        hit.count += 1
+        self.hits_had += 1
+        # After the count: who counts takes it out first, so no hit is left uncounted for good.
+        self._had.add(hit)
+        return hit.served
+
+    def counted(self) -> dict[str, int]:
+        """Count the reads by outcome, those of this very moment too; from any thread."""
+        outcomes = dict(self.outcomes)
+        hits = outcomes.get("hit", 0) + self.hits_had
+        return {**outcomes, "hit": hits} if hits else outcomes
+
+    def counted_for(self, key: SessionListKey) -> dict[str, int]:
+        """Count the reads of a key by outcome, since the payload that it holds was built (J7); from any thread."""
+        counts, hit = self._tallies.of(key, self._held_build(key)), self.hits.get(key)
+        if hit is not None and hit.count:
+            counts["hit"] += hit.count
+        return dict(counts)
+
+    def send(self, message: Message) -> None:
+        """Take what comes of an effect; once the cache is stopped, nobody wants it any more."""
+        with contextlib.suppress(pykka.ActorDeadError):
+            try:
+                self.actor_ref.ask(message)
+            except CallLostError:
+                # Safe to say twice: the core knows what it has taken in.
+                self.actor_ref.ask(message)
+
+    def on_receive(self, message: object) -> object:
+        """Decide a message."""
+        return self._decide(message)  # type: ignore[arg-type]  # pykka's messages have no type
+
+    def on_wake(self) -> None:
+        """Let time pass."""
+        self._decide(Tick())
+
+    def _decide(self, message: Message) -> str | None:
+        if isinstance(message, Read | Publish) and self._is_outdated(message):
+            return AGAIN
+        self._count_hits()
+        before = self.state
+        decision = decide(before, self._completed(message), self._clock(), self._policy)
+        self.hits.follow(before, decision.state)
+        self.state = decision.state
+        self._follow(decision)
+        self._effects.extend(decision.effects)
+        # Due at once, until all effects were run: whatever comes in between, the own thread goes on.
+        self.wake_at_s = -inf
+        try:
+            if isinstance(message, Checked):
+                self.hits.renew(self.state, message.target)
+            if self._run_effects():
+                self.wake_at_s = self.state.wake_at_s
+        except Exception:  # noqa: BLE001 - no stack or memory is left on this thread; the own thread tries again
+            self.hits.forget()
+        return None
+
+    def _is_outdated(self, message: Read | Publish) -> bool:
+        return message.settings is not None and message.settings != self.state.settings
+
+    def _completed(self, message: Message) -> Message:
+        """Add what lies beside the state: what was read since, and the order of use."""
+        match message:
+            case Read():
+                if len(self._read_scopes) >= _MOST_READ_SCOPES:
+                    self._read_scopes.clear()
+                self._read_scopes.add(message.target.scope)
+                return message
+            case Checked(by_build=False) | CheckFailed(by_build=False):
+                read_since = message.target.scope in self._read_scopes
+                self._read_scopes.discard(message.target.scope)
+                return replace(message, read_since=read_since)
+            case Built(build, content, check, took_s, held_bytes, moved):
+                return Built(build, content, check, took_s, held_bytes, moved, self._used)
+            case Weighed():
+                return Weighed(message.held_bytes, self._used, message.leaving)
+            case _:
+                return message
+
+    def _run_effects(self) -> bool:
+        """Run what is asked for, in order; false where one failed and is left to the own thread."""
+        effects = self._effects
+        while effects:
+            effect = effects[0]
+            try:
+                if isinstance(effect, Answer):
+                    self._note(effect)
+                self._works.run(effect, self.send)
+            except Exception as failure:  # noqa: BLE001 - announced if it fails again
+                if self._failed is not effect:
+                    self._failed = effect
+                    return False
+                effects.popleft()
+                self._give_up(effect, failure)
+                continue
+            effects.popleft()
+        return True
+
+    def _give_up(self, effect: Effect, failure: Exception) -> None:
+        self._works.report(failure)
+        if isinstance(effect, RunBuild):
+            self.actor_ref.tell(Failed(effect.build, failure))
+        elif isinstance(effect, TakeCheck):
+            self.actor_ref.tell(CheckFailed(effect.target, told(failure), asked_s=effect.asked_s))
+
+    def _note(self, effect: Answer) -> None:
+        answer = effect.answer
+        outcome = answer.outcome if isinstance(answer, Served) else type(answer).__name__
+        self.outcomes[outcome] += 1
+        self._tallies.add(effect.key, self._held_build(effect.key), outcome)
+        if not isinstance(answer, Served):
+            return
+        self._use(effect.key)
+        if outcome == "hit":
+            self.hits.remember(self.state, answer, self._clock())
+
+    def _held_build(self, key: SessionListKey) -> int:
+        entry = self.state.entries.get(key)
+        return entry.build_id if entry else 0
+
+    def _count_hits(self) -> None:
+        """Count the hits since the last message, in the order of their last use."""
+        had: list[Hit] = []
+        while self._had:
+            had.append(self._had.pop())
+        for hit in sorted(had, key=_used_s):
+            # No call between the look and the store: what comes meanwhile is counted the next time.
+            count, hit.count = hit.count, 0
+            entry = hit.served.entry
+            self._use(entry.target.key)
+            self._read_scopes.add(entry.target.scope)
+            self._tallies.add(entry.target.key, entry.build_id, "hit", count)
+
+    def _follow(self, decision: Decision) -> None:
+        """Keep the order of use of what is held; what nobody has read yet stands first."""
+        for happened in decision.transitions:
+            if isinstance(happened, Stored) and happened.entry.target.key not in self._used:
+                self._used[happened.entry.target.key] = None
+                self._used.move_to_end(happened.entry.target.key, last=False)
+            elif isinstance(happened, Evicted):
+                self._used.pop(happened.key, None)
+
+    def _use(self, key: SessionListKey) -> None:
+        if key in self._used:
+            self._used.move_to_end(key)
+
+
+def _used_s(hit: Hit) -> float:
+    return hit.used_s

@@ -1,0 +1,226 @@
+"""One life of a cache: its actor and its threads, from a start to a stop, in one process.
+
+A fork or a restart begins another. Source: rules L1 to L3, L5.
+"""
+
+from dataclasses import replace
+from math import inf
+from threading import TIMEOUT_MAX
+from time import monotonic
+from typing import Any, Final, cast
+
+import pykka
+from pykka._envelope import Envelope
+
+from hermes_cache.actors.mailbox import MailboxRef
+from hermes_cache.actors.notifier import Notifier
+from hermes_cache.actors.reply import ExceptionTriple, MailboxFuture
+from hermes_cache.cache.cache_actor import AGAIN, CacheActor
+from hermes_cache.cache.reader import Reader, ReadLostError
+from hermes_cache.cache.stamper import Stamper
+from hermes_cache.cache.targets import Targets
+from hermes_cache.cache.works import Works, told
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.freshness import CHECK_WAIT_S
+from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Stop, Tick
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import CHECK_TIMEOUT_S, Read, State, Target
+from hermes_cache.errors import CacheStoppedError, CallLostError, MailboxReentryError
+from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.payload.content import Content
+from hermes_cache.payload.freezing import Payload
+from hermes_cache.ports import Clock, Executor
+
+ALIAS_WAIT_S: Final = 1.0
+"""How long an event waits for the alias of its profile; past it, it touches all."""
+
+_GRACE_S: Final = 0.05
+"""After its deadline a reader does not rely on the actor's own thread any more, and lets time pass itself."""
+
+
+class Life:
+    """The running parts of a cache.
+
+    Args:
+        policy: The bounds and spans.
+        clock: The time.
+        targets: Finds what keys mean.
+        stamper: Takes checks.
+        executor: Runs builders.
+        notifier: Announces.
+        state: What is known from before.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a life, each once
+        self,
+        *,
+        policy: Policy,
+        clock: Clock,
+        targets: Targets,
+        stamper: Stamper,
+        executor: Executor,
+        notifier: Notifier,
+        state: State,
+    ) -> None:
+        self.targets = targets
+        self.stamper = stamper
+        self.notifier = notifier
+        self.works = Works(clock, stamper, executor, notifier, max_bytes=policy.max_bytes)
+        self.policy = policy
+        self.clock = clock
+        self.actor = CacheActor(policy, clock, self.works, state)
+        self.actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the state
+        ref = cast("MailboxRef[CacheActor]", self.actor.actor_ref)
+        self._ask = ref.ask
+        self.hit = self.actor.hit
+        self.works.start()
+
+    @property
+    def state(self) -> State:
+        """The state as of the last message."""
+        return self.actor.state
+
+    @property
+    def missing_threads(self) -> frozenset[str]:
+        """The names of the threads that should run and do not (L7)."""
+        own = self.actor.thread
+        return self.notifier.missing_threads | ({own.name} if own.is_missing else frozenset())
+
+    def ask(self, message: Message) -> object:
+        """Have a message handled, and give the reply.
+
+        Raises:
+            CacheStoppedError: This life is over.
+        """
+        try:
+            return self._ask(message)
+        except pykka.ActorDeadError:
+            raise CacheStoppedError from None
+
+    def decoded(self, content: Content) -> Payload:
+        """Give a content's payload, decoded on this thread where it came as bytes (P4)."""
+        return content.payload or self.works.decoded(content, self.actor.send)
+
+    def begin(self, read: Read) -> bool:
+        """Hand in a read; false where its profile's alias must be asked anew."""
+        return self.ask(read) != AGAIN
+
+    def publish(self, event: AppliedEvent, profile: str | None) -> None:
+        """Apply an event; the answer of an alias that settings outdated meanwhile is asked for anew.
+
+        Args:
+            event: Which.
+            profile: As published; None or blank for all.
+        """
+        is_applied, ends_at_s = False, monotonic() + ALIAS_WAIT_S
+        while not is_applied:
+            settings, left_s = self.state.settings, ends_at_s - monotonic()
+            named = profile and profile.strip() and left_s > 0
+            # An alias that is not known in time may be any: the event is everybody's.
+            canonical = self.targets.canonical(profile, settings, left_s) if named else None
+            asked = settings if self.targets.asks and canonical is not None else None
+            is_applied = self._apply(Publish.at(event, canonical, self.clock.wall_s(), asked))
+
+    def check_for(self, target: Target, patience_s: float) -> None:
+        """Check the sources for a reader who wants one at every read (S4).
+
+        Args:
+            target: What is read.
+            patience_s: How long the reader can wait. With a bound it is not on its own thread, which may hang.
+        """
+        state = self.state
+        if not target.watched or state.entry_of(target) is None:
+            return
+        if patience_s < inf:
+            patience_s = min(patience_s, CHECK_TIMEOUT_S)
+            self.works.check_now(target, state.streams, state.settings, self.actor.send, patience_s)
+            return
+        try:
+            check = self.stamper.take(target, state.streams, state.settings, patience_s=CHECK_WAIT_S)
+        except BaseException as failure:
+            if belongs_to_caller(failure):
+                raise
+            self.ask(CheckFailed(target, told(failure), by_build=True))
+            return
+        if check is not None:
+            self.ask(Checked(target, check, by_build=True))
+
+    def send(self, read: Read, reader: Reader) -> None:
+        """Hand in a read without waiting for another thread; whatever comes of that is told to its reader."""
+        inbox = self.actor.actor_inbox
+        inbox.put(Envelope(read, _ReadReply(reader)))
+        if inbox.is_closed:
+            reader.set(CacheStoppedError())
+
+    def wait(self, read: Read, reader: Reader) -> None:
+        """Wait for the answer to a read that was handed in."""
+        while not reader.wait(self.patience_s(read)):
+            self.ask(Tick())
+
+    def nudge(self) -> None:
+        """Have time pass, without waiting for that: a read is not answered though it is due."""
+        self._ask(Tick(), block=False)
+
+    def leave(self, reader: Reader) -> None:
+        """End a read, whatever ended it: one that was not answered waits no more."""
+        read, reader.read = reader.read, None
+        if read is not None and reader.answer is None:
+            self._ask(Leave(read), block=False)
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let readers go and end all threads but those of abandoned builds; say whether they ended in time."""
+        ends_at_s = self.clock.monotonic_s() + timeout_s
+
+        def left_s() -> float:
+            return max(0.0, ends_at_s - self.clock.monotonic_s())
+
+        try:
+            self.ask(Stop())
+        except CacheStoppedError:
+            # A stop before this one came so far, and may have been interrupted: the rest is done again.
+            pass
+        except MailboxReentryError:
+            # A signal handler on the thread that runs the mailbox: whoever it waits for would wait for it.
+            self.actor.actor_ref.tell(Stop())
+            ends_at_s = -inf
+        worked = self.works.stop(left_s())
+        self.actor.actor_ref.stop(block=left_s() > 0)
+        self.notifier.stop(left_s())
+        return self.actor.thread.join(left_s()) and worked
+
+    def _apply(self, message: Publish) -> bool:
+        try:
+            return self.ask(message) != AGAIN
+        except MailboxReentryError:
+            # A signal handler on the thread that runs the mailbox: it is applied once that is done.
+            self.actor.actor_ref.tell(replace(message, settings=None))
+            return True
+        except CallLostError:
+            # Applied or not: twice does no harm, not at all would.
+            return False
+
+    def patience_s(self, read: Read) -> float:
+        """Return how long to wait for the answer to a read until the next look."""
+        deadline_s = read.began_s + min(read.timeout_s, self.policy.build_timeout)
+        patience_s = max(0.0, deadline_s - self.clock.monotonic_s()) + _GRACE_S
+        return min(patience_s, TIMEOUT_MAX)
+
+
+class _ReadReply(MailboxFuture):
+    """The reply to a read that was sent: its reader hears of it if the read did not reach the core."""
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self._reader = reader
+
+    def set(self, value: Any = None) -> None:
+        super().set(value)
+        if value == AGAIN:
+            self._reader.set(ReadLostError())
+
+    def set_exception(self, exc_info: ExceptionTriple | None = None) -> None:
+        super().set_exception(exc_info)
+        stopped = isinstance(self._error, pykka.ActorDeadError)
+        self._reader.set(CacheStoppedError() if stopped else ReadLostError())

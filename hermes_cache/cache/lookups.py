@@ -1,0 +1,233 @@
+"""What a cache tells of itself: of one read, and of the whole.
+
+Source: rules R9, O6, L4.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final
+
+from hermes_cache.core.answering import failure_error
+from hermes_cache.core.effects import Served
+from hermes_cache.core.events import EventId
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import Outcome, Reason, State
+from hermes_cache.errors import BuildError, ProfileNotFoundError
+from hermes_cache.journal.status import JournalStatus
+from hermes_cache.payload.content import Content
+from hermes_cache.payload.freezing import Payload
+from hermes_cache.sessions.keys import SessionListKey
+
+_RECENT_S: Final = 60.0
+"""What was not asked for since is no trouble of anybody's (X8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What `get` gives, and what it hides.
+
+    Attributes:
+        outcome: `hit`, `stale` (served although a newer one is wanted), `built` (this read started the build),
+            `waited` (another did) or `outdated` (an invalidation came since; `freshness="any"` alone gives it).
+        reason: Why it was no hit: `age`, `source`, `event`, `miss`; None for a hit.
+        age_s: Seconds since the end of its build.
+        version: Of the key, as its build noted it.
+        stamp: What it was built from, by part.
+        build_s: How long its build took.
+        overtaken_by: The event that overtook a build which this read waited for.
+        error: What stands in the way of a newer payload; None where nothing does.
+        retry_in_s: Seconds until a read may try again; None without an error.
+        journal_lag_s: Seconds for which nothing was heard of the journal: events of other processes since then are
+            not in it. 0 while it can be reached, and without one.
+        content: The payload in the form in which it came.
+        decode: Gives the payload of a content.
+    """
+
+    outcome: Outcome
+    reason: Reason | None
+    age_s: float
+    version: int
+    stamp: Mapping[str, Hashable]
+    build_s: float
+    overtaken_by: EventId | None = None
+    error: BuildError | None = None
+    retry_in_s: float | None = None
+    journal_lag_s: float = 0.0
+    content: Content = field(kw_only=True, repr=False)
+    decode: Callable[[Content], Payload] = field(kw_only=True, repr=False, compare=False)
+
+    @property
+    def payload(self) -> Payload:
+        """The payload; decoded at the first look where it came as bytes."""
+        return self.decode(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A response body with what is live laid over it.
+
+    Attributes:
+        body: The payload as JSON.
+        etag: Changes exactly when the body does; without quotes.
+        lookup: The read behind it; its payload is as cached, without the overlay.
+    """
+
+    body: bytes
+    etag: str
+    lookup: Lookup
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts since the cache was started, and sizes now.
+
+    Attributes:
+        outcomes: Reads by outcome, and by the name of the error for those that raised.
+        builds: Builds that were asked for.
+        entries: Payloads held.
+        held_bytes: Their encoded size, shared rows once.
+        building: Builds that run.
+        queued: Builds that wait.
+        abandoned: Builds that hang.
+        waiting: Readers that wait.
+        streams: Streams that are active.
+        events: Events applied.
+        slowest_build_s: Of the payloads held, the longest build; 0 where none is held.
+        dropped_notices: Announcements that monitors were too slow for.
+        journal_seq: The journal's last event that is applied here; None without a journal, or before joining it.
+        journal_pending: Events of this process that are not committed.
+        journal_lag_s: As in `Health`.
+    """
+
+    outcomes: Mapping[str, int]
+    builds: int
+    entries: int
+    held_bytes: int
+    building: int
+    queued: int
+    abandoned: int
+    waiting: int
+    streams: int
+    events: int
+    slowest_build_s: float
+    dropped_notices: int
+    journal_seq: int | None = None
+    journal_pending: int = 0
+    journal_lag_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the cache does its work, and what is in its way.
+
+    Attributes:
+        running: It was started and not stopped.
+        healthy: It runs, no build, check or callable fails, builds may start, the journal can be reached, and no
+            thread is missing.
+        failing: Why the last build of a key failed, for the keys whose last build did, of profiles that are there.
+        failing_callables: The callables given to the cache that failed when they were last called.
+        abandoned: Builds that hang.
+        journal_lag_s: Seconds for which nothing was heard of the journal; 0 while it can be reached, None without
+            one.
+        journal_failure: Why it cannot be read or written now; None where it can.
+        missing_threads: The names of the cache's threads that should run and do not: the machine refused one, or
+            something from outside ended it. It is made anew by the next call that needs it.
+        failing_checks: Why the last check of a scope failed, by one of its keys: of those that hang, or that
+            failed in the last minute.
+    """
+
+    running: bool
+    healthy: bool
+    failing: Mapping[SessionListKey, str]
+    failing_callables: frozenset[str]
+    abandoned: int
+    journal_lag_s: float | None = None
+    journal_failure: str | None = None
+    missing_threads: frozenset[str] = frozenset()
+    failing_checks: Mapping[SessionListKey, str] = field(default_factory=dict)
+
+
+def lookup_of(
+    served: Served, now_s: float, decode: Callable[[Content], Payload], journal: JournalStatus | None
+) -> Lookup:
+    """Tell of an answer."""
+    entry, failure = served.entry, served.failure
+    error = failure_error(entry.target, failure, now_s) if failure else None
+    return Lookup(
+        outcome=served.outcome,
+        reason=served.reason,
+        age_s=max(0.0, now_s - entry.built_at_s),
+        version=entry.version,
+        stamp=entry.stamp.as_mapping(),
+        build_s=entry.build_s,
+        overtaken_by=served.overtaken_by,
+        error=error,
+        retry_in_s=error.retry_in_s if error else None,
+        journal_lag_s=journal.lag_s if journal else 0.0,
+        content=entry.content,
+        decode=decode,
+    )
+
+
+def stats_of(
+    state: State, outcomes: Mapping[str, int], dropped_notices: int, journal: JournalStatus | None
+) -> Stats:
+    """Tell of a state, and of what is counted beside it."""
+    return Stats(
+        outcomes=outcomes,
+        builds=state.last_build,
+        entries=len(state.entries),
+        held_bytes=state.held_bytes,
+        building=state.running(),
+        queued=len(state.queue),
+        abandoned=len(state.abandoned),
+        waiting=state.waiting,
+        streams=len(state.streams.active),
+        events=state.position,
+        slowest_build_s=max((entry.build_s for entry in state.entries.values()), default=0.0),
+        dropped_notices=dropped_notices,
+        journal_seq=journal.seq if journal else None,
+        journal_pending=journal.pending if journal else 0,
+        journal_lag_s=journal.lag_s if journal else None,
+    )
+
+
+def health_of(  # noqa: PLR0913 - each is one thing that it tells of
+    state: State,
+    policy: Policy,
+    failing_callables: frozenset[str],
+    journal: JournalStatus | None,
+    *,
+    running: bool,
+    missing_threads: frozenset[str] = frozenset(),
+    now_s: float = -inf,
+) -> Health:
+    """Say whether all is well; to be asked for a profile that is not there is no failure."""
+    failures = ((key, failure.cause) for key, failure in state.failures.items())
+    failing = {key: str(cause) for key, cause in failures if not isinstance(cause, ProfileNotFoundError)}
+    checks = _failing_checks(state, now_s)
+    may_build = len(state.abandoned) < policy.max_abandoned
+    journal_failure = journal.failure if journal else None
+    missing = missing_threads | journal.missing_threads if journal else missing_threads
+    return Health(
+        running=running,
+        healthy=running
+        and may_build
+        and not (failing or failing_callables or checks or journal_failure or missing),
+        failing=failing,
+        failing_callables=failing_callables,
+        abandoned=len(state.abandoned),
+        journal_lag_s=journal.lag_s if journal else None,
+        journal_failure=journal_failure,
+        missing_threads=missing,
+        failing_checks=checks,
+    )
+
+
+def _failing_checks(state: State, now_s: float) -> dict[SessionListKey, str]:
+    return {
+        scope.target.key: scope.failure.why
+        for scope in state.scopes.values()
+        if scope.failure and (scope.is_late or now_s - scope.failure.at_s <= _RECENT_S)
+    }

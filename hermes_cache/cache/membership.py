@@ -1,0 +1,213 @@
+"""A cache's part in the journal of its bus, or in none.
+
+It makes reads as fresh as the journal lets them be: on one host by a look at the journal before the read, across
+hosts by tickets; and it refuses those that insist where nothing can be known. Source: rules J1, J3, J5, J8.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from math import inf
+from typing import Final
+
+from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.bus.feed import Feed
+from hermes_cache.cache.away import Away
+from hermes_cache.cache.reads import Wish
+from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.core.policy import Policy
+from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
+from hermes_cache.journal.link import JournalLink
+from hermes_cache.journal.look import Look, looked
+from hermes_cache.journal.status import JournalStatus
+from hermes_cache.ports import Clock, Journal, Place
+from hermes_cache.sessions.keys import SessionListKey
+
+_GRACE_S: Final = 0.1
+"""A check that ends in time tells more than that the time is over."""
+
+
+class Membership:
+    """What a cache asks of the journal, from a start to a stop; without a journal everything is known.
+
+    Args:
+        bus: Whose journal.
+        journal: Its URL, itself, or None.
+        policy: The bounds and spans.
+        clock: The time.
+        feed: Hears up to which place everything was told, and reads what its subscribers missed.
+
+    Raises:
+        JournalSetupError: The URL names no journal.
+        TypeError: It is no journal.
+        ValueError: The bus has another journal.
+    """
+
+    def __init__(self, bus: Bus, journal: str | Journal | None, policy: Policy, clock: Clock, feed: Feed) -> None:
+        self._feed = feed
+        feed.missed_since = self.missed_since
+        self._bus = bus
+        self._policy = policy
+        self._clock = clock
+        self._link = JournalLink.of(bus, journal, policy, clock, user=self) if journal is not None else None
+
+    @property
+    def status(self) -> JournalStatus | None:
+        """How the process stands to the journal; None without one, and while it is not started."""
+        return self._link.status if self._link else None
+
+    def enter(self) -> None:
+        """Begin to follow the journal; what others say from now on is heard, where it can be reached."""
+        if self._link is not None:
+            self._link.life().join()
+
+    def leave(self, timeout_s: float) -> bool:
+        """Follow it no more; say whether all threads ended in time, where no other cache needs them."""
+        link = self._link
+        if link is None:
+            return True
+        ended = link.leave(self, timeout_s)
+        # Only now: a second call finishes what one that was interrupted did not.
+        self._link = None
+        return ended
+
+    def is_listening(self) -> bool:
+        """Say whether a subscriber waits for what others say."""
+        return self._feed.has_subscribers
+
+    def hear_place(self, place: Place) -> None:
+        """Know that everything up to a place was told on the bus."""
+        self._feed.note_place(place)
+
+    def listen(self) -> None:
+        """Follow the journal closely: somebody began to wait for what others say."""
+        if self._link is not None:
+            self._link.life().follow_closely()
+
+    def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
+        """Apply what is known of streams (J2)."""
+        if self._link is not None:
+            self._link.learn_streams(apply)
+
+    def missed_since(self, place: Place) -> list[AppliedEvent] | None:
+        """Give the events after a place; None where that is not known.
+
+        Raises:
+            JournalError: They are gone, or the journal cannot be read.
+        """
+        return self._link.missed_since(place) if self._link else None
+
+    def is_current(self) -> bool:
+        """Say whether a read that begins now needs no check; a look into memory, no more."""
+        return self._link is None or self._link.life().is_current(self._policy.journal_interval)
+
+    def catch_up(self, patience_s: float = inf) -> None:
+        """Apply what others said before now, as far as that can be known at a read; may wait, a second at most."""
+        if self._link is not None:
+            self._link.life().catch_up(self._policy.journal_interval, patience_s)
+
+    def admit(self, key: SessionListKey, wish: Wish) -> Wish:
+        """Let a read in, once what it insists on is known; what it waited for that counts as its own.
+
+        Raises:
+            JournalUnavailableError: It insists on what cannot be known now.
+            LookupTimeoutError: Its event did not come within its timeout, or `Policy.build_timeout`.
+            ValueError: Its ticket is none.
+        """
+        began_s = self._clock.monotonic_s()
+        event_id = self._prepare(wish, began_s)
+        if event_id is not None and self._link is not None:
+            patience_s = self._patience_s(wish, began_s)
+            if not self._link.life().await_event(event_id, self._policy.journal_lease, patience_s):
+                raise self._too_late(key, wish, event_id)
+        return replace(wish, began_s=began_s) if self._link is not None else wish
+
+    def committed(self, ticket: str) -> bool | None:
+        """Say whether a ticket's event is in the journal, waiting at most `Policy.journal_wait` (J8).
+
+        Raises:
+            TypeError: The ticket is no text.
+            ValueError: It is no ticket.
+        """
+        known, look = self._look_for(ticket)
+        return Look(look).wait(self._policy.journal_wait) if look is not None else known
+
+    async def acommitted(self, ticket: str) -> bool | None:
+        """Do what `committed` does without blocking the event loop."""
+        known, look = self._look_for(ticket)
+        return await looked(look, self._policy.journal_wait) if look is not None else known
+
+    def _look_for(self, ticket: str) -> tuple[bool | None, Callable[[], bool | None] | None]:
+        """Return what memory knows of a ticket's event, and how to look where that is nothing."""
+        event_id = self._event_of(ticket)
+        own = event_id.incarnation == self._bus.incarnation
+        try:
+            life = self._link.life() if self._link is not None else None
+        except CacheStoppedError:
+            life = None
+        if life is None:
+            return None, None
+        known, wait_s = life.committed(event_id, own=own), self._policy.journal_wait
+        # Nobody waits for a journal that is known to be away.
+        if known is not None or not wait_s or life.status.failure is not None:
+            return known, None
+        return None, partial(life.await_commit, event_id, own=own, timeout_s=wait_s)
+
+    async def aadmit(self, key: SessionListKey, wish: Wish, away: Away) -> Wish:
+        """Do what `admit` does without blocking the event loop."""
+        if self._link is None or (wish.insists_on_nothing and self.is_current()):
+            return self.admit(key, wish)
+        began_s = self._clock.monotonic_s()
+        prepare = partial(self._prepare, wish, began_s)
+        try:
+            event_id = await away.run(prepare, self._patience_s(wish, began_s) + _GRACE_S)
+        except TimeoutError:
+            raise LookupTimeoutError(key, wish.timeout_s, "the journal") from None
+        if event_id is not None:
+            patience_s = self._patience_s(wish, began_s)
+            if not await self._link.life().aawait_event(event_id, self._policy.journal_lease, patience_s):
+                raise self._too_late(key, wish, event_id)
+        return replace(wish, began_s=began_s)
+
+    def _prepare(self, wish: Wish, began_s: float) -> EventId | None:
+        """Check what a read asks for, and the journal; give the event that is still to be waited for."""
+        event_id = self._foreign_event(wish)
+        if self._link is None:
+            return None
+        life = self._link.life()
+        if wish.freshness != "any" and not self.is_current():
+            self.catch_up(self._patience_s(wish, began_s))
+        awaited = (
+            event_id if event_id is not None and not life.has(event_id, self._patience_s(wish, began_s)) else None
+        )
+        if wish.freshness == "fresh" or awaited is not None:
+            life.insist(self._policy.journal_lease, self._patience_s(wish, began_s))
+        return awaited
+
+    def _foreign_event(self, wish: Wish) -> EventId | None:
+        """Give the event of a read's ticket where another process said it."""
+        if wish.at_least is None:
+            return None
+        event_id = self._event_of(wish.at_least)
+        # This process's own are applied when `send` returned.
+        if event_id.incarnation == self._bus.incarnation:
+            return None
+        if self._link is None:
+            raise JournalUnavailableError(f"{wish.at_least} is another process's event, and there is no journal")
+        return event_id
+
+    def _event_of(self, ticket: str) -> EventId:
+        if not isinstance(ticket, str):
+            raise TypeError(f"the ticket is {ticket!r}; give the text of one")
+        event_id = EventId.parse(ticket)
+        if event_id.incarnation == self._bus.incarnation and event_id.number > self._bus.last_number:
+            raise ValueError(f"{ticket} names an event that was never published")
+        return event_id
+
+    def _patience_s(self, wish: Wish, began_s: float) -> float:
+        passed_s = self._clock.monotonic_s() - began_s
+        return max(0.0, min(wish.timeout_s, self._policy.build_timeout) - passed_s)
+
+    def _too_late(self, key: SessionListKey, wish: Wish, event_id: EventId) -> LookupTimeoutError:
+        patience_s = min(wish.timeout_s, self._policy.build_timeout)
+        return LookupTimeoutError(key, patience_s, f"the event {event_id}")

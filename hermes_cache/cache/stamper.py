@@ -1,0 +1,155 @@
+"""The stamper: looks at the sources of a scope and says what it found.
+
+I/O and foreign code, on a checker's thread or a reader's, never in the mailbox. Calls for one scope come one at a
+time. Source: rules S4, S5, H1, H4, V3.
+"""
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Final, TypeVar
+from weakref import WeakValueDictionary
+
+from hermes_cache.cache.inside import Inside
+from hermes_cache.callables import settle
+from hermes_cache.core.stamps import Check, Parts
+from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
+from hermes_cache.core.streams import Streams
+from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.logs import QuietLogger
+from hermes_cache.ports import ActiveStreamIds, Clock, LastKnown, SettingsVersion, Sources
+
+logger = QuietLogger(__name__)
+
+T = TypeVar("T")
+
+_NOBODY: Final[frozenset[str]] = frozenset()
+
+
+class Stamper:
+    """Takes checks.
+
+    Args:
+        clock: For the moment and the length of a check.
+        inside: Knows that foreign code runs.
+        sources: What to look at; None for nothing.
+        active_stream_ids: Lists streams that the bus may not know.
+        settings_version: Moves with the settings.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        inside: Inside,
+        *,
+        sources: Sources | None = None,
+        active_stream_ids: ActiveStreamIds | None = None,
+        settings_version: SettingsVersion | None = None,
+    ) -> None:
+        self._clock = clock
+        self.inside = inside
+        self._sources = sources
+        self._active_stream_ids = active_stream_ids
+        self._settings_version = settings_version
+        self._failing: frozenset[str] = frozenset()
+        # Re-entrant: a signal handler may read while this thread looks for a lock, or holds one.
+        self._finding = threading.RLock()
+        self._locks: WeakValueDictionary[Hashable, _Lock] = WeakValueDictionary()
+
+    @property
+    def watches(self) -> bool:
+        """Whether there is anything to look at."""
+        return not (self._sources is None and self._active_stream_ids is None and self._settings_version is None)
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """The callables that failed when they were last called."""
+        return self._failing
+
+    def take(
+        self, target: Target, streams: Streams, settings: int, *, patience_s: float = CHECK_TIMEOUT_S
+    ) -> Check | None:
+        """Check the sources of a key's scope.
+
+        Args:
+            target: The key.
+            streams: The streams of the bus; one that touches the key leaves what it moves unread.
+            settings: The number of `SettingsChanged` so far.
+            patience_s: How long to wait for another check of the scope to end.
+
+        Returns:
+            The check; None if another one took longer than that.
+
+        Raises:
+            BaseException: Whatever the sources or the settings version raised; it was logged.
+        """
+        with self._finding:
+            lock = self._locks.setdefault(target.scope, _Lock())
+        try:
+            return self._take(target, streams, settings) if lock.acquire(timeout=patience_s) else None
+        finally:
+            # First of all, whether it is held or not: an interrupt may have come before that was known.
+            try:  # noqa: SIM105 - `suppress` is a call, after which an interrupt may come
+                lock.release()
+            except RuntimeError:
+                pass
+
+    def _take(self, target: Target, streams: Streams, settings: int) -> Check:
+        began_s = self._clock.monotonic_s()
+        ids = self._listed()
+        held = streams.marker(target.reach, ids).held
+        version = self._call("settings_version", self._tell_settings)
+        parts, verified = self._call("sources", lambda: self._look(target, held=held))
+        found = (*parts, ("settings_version", (settings, version)))
+        took_s = self._clock.monotonic_s() - began_s
+        return Check(began_s, took_s, found, ids, held, verified)
+
+    def _listed(self) -> frozenset[str]:
+        try:
+            return self._call("active_stream_ids", self._list_streams)
+        except BaseException as error:
+            if belongs_to_caller(error):
+                raise
+            return _NOBODY
+
+    def _list_streams(self) -> frozenset[str]:
+        listed = settle(self._active_stream_ids(), "active_stream_ids") if self._active_stream_ids else ()
+        ids = frozenset(listed)
+        if isinstance(listed, str) or not all(isinstance(stream_id, str) for stream_id in ids):
+            raise TypeError(f"active_stream_ids gave {listed!r}; it must give ids, each a str")
+        return ids
+
+    def _tell_settings(self) -> Hashable:
+        return settle(self._settings_version(), "settings_version") if self._settings_version else None
+
+    def _look(self, target: Target, *, held: bool) -> tuple[Parts, bool]:
+        if self._sources is None:
+            return (), True
+        found = settle(self._sources.stamp(target.key, held=held), "sources.stamp")
+        known = {name: part.value if isinstance(part, LastKnown) else part for name, part in found.items()}
+        parts = tuple(sorted(known.items()))
+        # Here, and not where parts are compared: a value that has no hash may have no plain equality either.
+        hash(parts)
+        return parts, not any(isinstance(part, LastKnown) for part in found.values())
+
+    def _call(self, name: str, function: Callable[[], T]) -> T:
+        """Call foreign code; a failure is logged once, until it works again."""
+        try:
+            result = self.inside.call(function)
+        except BaseException as error:
+            if not belongs_to_caller(error) and name not in self._failing:
+                self._failing |= {name}
+                logger.warning(
+                    "hermes_cache.callable_failed", exc_info=True, extra={"hermes_cache.callable": name}
+                )
+            raise
+        self._failing -= {name}
+        return result
+
+
+class _Lock:
+    """A lock that can be held weakly."""
+
+    def __init__(self) -> None:
+        lock = threading.RLock()
+        self.acquire = lock.acquire
+        self.release = lock.release

@@ -1,0 +1,252 @@
+"""The works: where the effects of the core become real.
+
+Builders and checks run on workers, announcements go to the notifier, contents are weighed and freed. What comes of
+it goes back to the cache actor as messages. Source: rules B2, B3, B6, E6, E9, L5, P4.
+"""
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+from hermes_cache.builders.workers import Workers
+from hermes_cache.cache.ledger import Ledger
+from hermes_cache.cache.lines import Lines
+from hermes_cache.cache.stamper import Stamper
+from hermes_cache.core.effects import (
+    Abandon,
+    Answer,
+    Effect,
+    Release,
+    RunBuild,
+    Served,
+    TakeCheck,
+    Tell,
+    TellSourceChanged,
+)
+from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Weighed
+from hermes_cache.core.stamps import Check
+from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
+from hermes_cache.core.streams import Streams
+from hermes_cache.core.versions import ALL_PROFILES
+from hermes_cache.errors import HermesCacheError
+from hermes_cache.explain.wording import one_line
+from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.payload.content import Content, profiles_that_differ, rows_differ
+from hermes_cache.payload.freezing import Payload
+from hermes_cache.ports import Builder, Clock, Executor
+
+_CHECKERS: Final = 16
+"""Threads that checks share, started when needed: a scope on a dead network drive keeps one of them (S4)."""
+
+Send: TypeAlias = Callable[[Message], object]
+"""Sends a message to the cache actor, and runs its mailbox on this thread."""
+
+
+class Announcer(Protocol):
+    """Takes what is to be announced; never waits, runs no foreign code."""
+
+    def put(self, item: object, /) -> None:
+        """Announce what a `Tell` or a `TellSourceChanged` holds, or a failure."""
+
+
+class Answerable(Protocol):
+    """A reader, as the works see it."""
+
+    def set(self, answer: Served | HermesCacheError, /) -> None:
+        """Answer it."""
+
+
+class Works:
+    """Runs effects; none of it waits, and none of it on the caller but the answers to readers.
+
+    Args:
+        clock: For how long builds take.
+        stamper: Takes the checks.
+        executor: Runs builders.
+        announcer: Takes the notices.
+        max_bytes: The size past which a content is not held, and so not counted (P4).
+    """
+
+    def __init__(
+        self, clock: Clock, stamper: Stamper, executor: Executor, announcer: Announcer, *, max_bytes: int
+    ) -> None:
+        self._clock = clock
+        self._stamper = stamper
+        self._executor = executor
+        self._announcer = announcer
+        self._max_bytes = max_bytes
+        self._ledger = Ledger()
+        self._builders = Workers("hermes_cache.builder")
+        self._checkers = Lines("hermes_cache.checker", _CHECKERS)
+        # Not left to the checkers: where all of them hang, what is let go would stay.
+        self._weigher = Workers("hermes_cache.weigher", 1)
+        self._leaving: deque[Content] = deque()
+        self._decoding = threading.Lock()
+
+    @property
+    def held_bytes(self) -> int:
+        """The encoded size of all contents that are held."""
+        return self._ledger.held_bytes
+
+    def is_inside(self) -> bool:
+        """Return whether this thread runs a builder, or another callable of the cache (L5)."""
+        return self._stamper.inside.is_here()
+
+    def start(self) -> None:
+        """Let what runs builders get ready, without waiting for it."""
+        self._builders.run(self._executor.start)
+
+    def check(self, builder: Builder) -> None:
+        """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
+        self._executor.check(builder)
+
+    def decoded(self, content: Content, send: Send) -> Payload:
+        """Give a content's payload; one that came as bytes is decoded here, by one thread, once."""
+        if content.payload is None:
+            with self._decoding:
+                is_first = content.payload is None
+                payload = content.decoded()
+                held_bytes = self._ledger.note_decoded(content) if is_first else 0
+            if is_first:
+                send(Weighed(held_bytes))
+            return payload
+        return content.payload
+
+    def run(self, effect: Effect, send: Send) -> None:
+        """Run an effect."""
+        match effect:
+            case Answer():
+                _answer(effect)
+            case TakeCheck():
+                self._checkers.call(effect.target.scope, lambda: self._check(effect, send))
+            case RunBuild():
+                self._builders.run(lambda: self._build(effect, send), tag=effect.build.id)
+            case Abandon():
+                self._builders.give_up(effect.build_id)
+                self._executor.give_up(effect.build_id)
+            case Tell() | TellSourceChanged():
+                self._announcer.put(effect)
+            case Release():
+                self._leaving.append(effect.content)
+                self._weigher.run(lambda: self._release(effect.content, send))
+
+    def report(self, failure: Exception) -> None:
+        """Have it logged that an effect failed; the thread that runs a mailbox logs nothing."""
+        self._announcer.put(failure)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the workers; say whether all ended in time."""
+        ends_at_s = self._clock.monotonic_s() + timeout_s
+        self._executor.stop()
+        ended = [
+            workers.stop(max(0.0, ends_at_s - self._clock.monotonic_s()))
+            for workers in (self._weigher, self._checkers, self._builders)
+        ]
+        return all(ended)
+
+    def check_now(
+        self, target: Target, streams: Streams, settings: int, send: Send, patience_s: float = CHECK_TIMEOUT_S
+    ) -> Check | None:
+        """Have the sources checked on a checker's thread, for a build or a reader, and say what came of it.
+
+        Returns:
+            The check; None if it failed, or was not back in time. A late one still counts (S4).
+        """
+
+        def take() -> Check:
+            check = self._taken(target, streams, settings)
+            send(Checked(target, check, by_build=True))
+            return check
+
+        if not self._stamper.watches:
+            return take()
+
+        why = "another one hangs"
+        if not self._checkers.hangs(target.scope):
+            try:
+                call = self._checkers.call(target.scope, take)
+                if call.wait(patience_s):
+                    return call.result()
+                self._checkers.give_up(call)
+                why = f"it was not back after {patience_s:.3g} s"
+            except BaseException as failure:
+                if belongs_to_caller(failure):
+                    raise
+                why = told(failure)
+        send(CheckFailed(target, why, by_build=True))
+        return None
+
+    def _check(self, effect: TakeCheck, send: Send) -> None:
+        target, asked_s = effect.target, effect.asked_s
+        try:
+            check = self._taken(target, effect.streams, effect.settings)
+            message: Message = Checked(target, check, asked_s=asked_s)
+        except BaseException as failure:  # noqa: BLE001 - whatever it is, the check failed
+            message = CheckFailed(target, told(failure), asked_s=asked_s)
+        send(message)
+
+    def _taken(self, target: Target, streams: Streams, settings: int) -> Check:
+        check = self._stamper.take(target, streams, settings)
+        if check is None:
+            raise TimeoutError("a reader checks the scope, and takes long")
+        return check
+
+    def _release(self, content: Content, send: Send) -> None:
+        held_bytes = self._ledger.drop(content)
+        self._leaving.popleft()
+        send(Weighed(held_bytes, leaving=bool(self._leaving)))
+
+    def _build(self, effect: RunBuild, send: Send) -> None:
+        build = effect.build
+        began_s = self._clock.monotonic_s()
+        check = self.check_now(build.target, build.streams, effect.settings, send) or Check.failed(began_s)
+        began_s = self._clock.monotonic_s()
+        try:
+            content = self._call_builder(effect)
+            moved = _moved(effect, content)
+        except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
+            traceback.clear_frames(cause.__traceback__)
+            send(Failed(build, _speakable(cause)))
+            return
+        took_s = self._clock.monotonic_s() - began_s
+        send(Built(build, content, check, took_s, self._weigh(content), moved))
+
+    def _weigh(self, content: Content) -> int:
+        fits = content.size_bytes <= self._max_bytes
+        return self._ledger.add(content) if fits else self._ledger.held_bytes
+
+    def _call_builder(self, effect: RunBuild) -> Content:
+        build = effect.build
+        own: Builder | None = build.builder  # type: ignore[assignment]  # the core knows it as any value
+        return self._stamper.inside.call(lambda: self._executor.build(build.id, build.target, own))
+
+
+def told(failure: BaseException) -> str:
+    """Say in one line what was raised."""
+    return one_line(f"{type(failure).__name__}: {_speakable(failure)}")
+
+
+def _speakable(cause: BaseException) -> BaseException:
+    """Give a cause whose text can be had: errors, health and monitors show it."""
+    try:
+        str(cause)
+    except Exception:  # noqa: BLE001 - said in its stead
+        return RuntimeError(f"{type(cause).__name__}, which cannot say what went wrong")
+    return cause
+
+
+def _answer(effect: Answer) -> None:
+    reader: Answerable = effect.reader  # type: ignore[assignment]  # the core knows it as any value
+    reader.set(effect.answer)
+
+
+def _moved(effect: RunBuild, content: Content) -> frozenset[str | None]:
+    """Say whose rows differ from what the key holds: for one profile's key, that profile's."""
+    if effect.previous is None:
+        return frozenset()
+    reach = effect.build.target.reach
+    if reach == ALL_PROFILES:
+        return profiles_that_differ(effect.previous, content)
+    return frozenset({reach}) if rows_differ(effect.previous, content) else frozenset()

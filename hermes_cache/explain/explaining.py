@@ -1,0 +1,153 @@
+"""Explaining: why a key is as it is, from what its state holds.
+
+Source: rule J7.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from types import MappingProxyType
+from typing import Final
+
+from hermes_cache.core.answering import retry_at_s
+from hermes_cache.core.freshness import Verdict, judge
+from hermes_cache.core.history import PastBuild, Touch
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.stamps import moved_parts
+from hermes_cache.core.state import Build, Read, State, Target
+from hermes_cache.explain.explanations import BuiltBy, Condition, Explanation, TouchedBy
+
+_CONDITIONS: Final[Mapping[Verdict, Condition]] = MappingProxyType(
+    {
+        Verdict.MISSING: "missing",
+        Verdict.OUTDATED: "outdated",
+        Verdict.AGED: "aged",
+        Verdict.FRESH: "fresh",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One moment on both clocks.
+
+    Attributes:
+        monotonic_s: Monotonic seconds, as the state counts them.
+        at_s: Epoch seconds, as events and readers count them.
+    """
+
+    monotonic_s: float
+    at_s: float
+
+    def epoch_s(self, monotonic_s: float) -> float:
+        """Give the epoch seconds of another moment."""
+        return self.at_s - (self.monotonic_s - monotonic_s)
+
+
+def explain(
+    state: State,
+    target: Target,
+    policy: Policy,
+    now: Moment,
+    *,
+    incarnation: str = "",
+    served: Mapping[str, int] | None = None,
+) -> Explanation:
+    """Say why a key is as it is.
+
+    Args:
+        state: What the cache knows.
+        target: The key.
+        policy: The spans by which a read would judge.
+        now: The time.
+        incarnation: This process's own; events of others have another.
+        served: Its reads, counted beside the state.
+    """
+    entry, build, check = state.entry_of(target), state.builds.get(target.key), state.check_of(target)
+    failure, moved, now_s = state.failures.get(target.key), _moved(state, target), now.monotonic_s
+    return Explanation(
+        key=target.key,
+        at_s=now.at_s,
+        condition=_condition(state, target, policy, now_s, moved),
+        age_s=now_s - entry.built_at_s if entry else None,
+        built_at_s=now.epoch_s(entry.built_at_s) if entry else None,
+        build_id=entry.build_id if entry else None,
+        build_s=entry.build_s if entry else None,
+        stamp=entry.stamp.as_mapping() if entry else {},
+        moved_parts=moved,
+        check_age_s=now_s - check.began_s if check else None,
+        version=entry.version if entry else None,
+        current_version=state.version_of(target),
+        building_for_s=now_s - build.began_s if build and build.began_s is not None else None,
+        overtaken_by=build.overtaken_by if build else None,
+        waiting=_waiting(state, target),
+        failures=failure.count if failure else 0,
+        failure=str(failure.cause) if failure else None,
+        retry_in_s=max(0.0, retry_at_s(state, failure, target) - now_s) if failure else None,
+        held_back_for_s=_held_back_for_s(state, target, now_s),
+        events=_events(state, target, incarnation),
+        builds=_builds(state, target, now),
+        served=served or {},
+    )
+
+
+def _condition(state: State, target: Target, policy: Policy, now_s: float, moved: tuple[str, ...]) -> Condition:
+    verdict = judge(state, policy, Read(None, target, now_s), now_s, check_by_s=-inf)
+    if verdict in _CONDITIONS:
+        return _CONDITIONS[verdict]
+    return "moved" if moved else "unchecked"
+
+
+def _waiting(state: State, target: Target) -> int:
+    for_check = [each for each in state.for_check(target).values() if each.read.target.key == target.key]
+    return len(state.for_build(target)) + len(for_check)
+
+
+def _moved(state: State, target: Target) -> tuple[str, ...]:
+    entry, check = state.entry_of(target), state.check_of(target)
+    if entry is None:
+        return ()
+    own = entry.stamp.check
+    # One that leaves out what a stream moves has found nothing of those parts.
+    comparable = check is not None and check.held == own.held and check.began_s > own.began_s
+    parts = moved_parts(own.parts, check.parts) if check and comparable else ()
+    return (*parts, "streams") if state.marker_of(target) != entry.stamp.marker else parts
+
+
+def _held_back_for_s(state: State, target: Target, now_s: float) -> float | None:
+    scope = state.scopes.get(target.scope)
+    if scope is None or target.key not in scope.held_back:
+        return None
+    return max(0.0, scope.pause_until_s - now_s)
+
+
+def _events(state: State, target: Target, incarnation: str) -> tuple[TouchedBy, ...]:
+    entry = state.entry_of(target)
+    version, moves = (entry.version, entry.stamp.marker.moves) if entry else (inf, inf)
+    touches = [(touch, touch.position > version) for touch in state.changes.of(target.reach)]
+    touches += [(touch, touch.position > moves) for touch in state.moves.of(target.reach)]
+    touches.sort(key=lambda each: each[0].position, reverse=True)
+    return tuple([_touched_by(touch, incarnation, is_unseen=is_unseen) for touch, is_unseen in touches])
+
+
+def _touched_by(touch: Touch, incarnation: str, *, is_unseen: bool) -> TouchedBy:
+    return TouchedBy(touch.event, touch.profile, touch.event.id.incarnation != incarnation, is_unseen)
+
+
+def _builds(state: State, target: Target, now: Moment) -> tuple[BuiltBy, ...]:
+    live = state.builds.get(target.key)
+    past = [_past(build, now) for build in reversed(state.past_builds.get(target.key, ()))]
+    return (_live(live, now), *past) if live else tuple(past)
+
+
+def _live(build: Build, now: Moment) -> BuiltBy:
+    if build.began_s is None:
+        return BuiltBy(build.id, build.reason, None, 0.0, "queued", None, None)
+    took_s = now.monotonic_s - build.began_s
+    began_at_s = now.epoch_s(build.began_s)
+    return BuiltBy(build.id, build.reason, began_at_s, took_s, "running", None, build.overtaken_by)
+
+
+def _past(build: PastBuild, now: Moment) -> BuiltBy:
+    began_at_s = None if build.began_s is None else now.epoch_s(build.began_s)
+    return BuiltBy(build.id, build.reason, began_at_s, build.took_s, build.outcome, build.why, build.overtaken_by)

@@ -1,0 +1,80 @@
+"""Turns an explanation into JSON values, for programs.
+
+Stamps may hold any hashable value: what JSON does not know is told by its `repr`. Source: rule J7.
+"""
+
+from dataclasses import fields
+from math import isfinite
+from typing import Final
+
+from hermes_cache.bus.codec import to_plain
+from hermes_cache.core.events import EventId
+from hermes_cache.core.streams import Marker
+from hermes_cache.explain.explanations import BuiltBy, Explanation, TouchedBy
+from hermes_cache.payload.frozen import Json
+from hermes_cache.sessions.keys import SessionListKey
+
+_LONGEST_TEXT: Final = 1_000
+_MOST_BITS: Final = 63
+"""A longer number is more than JSON readers take."""
+
+
+def plain_explanation(told: Explanation) -> dict[str, object]:
+    """Give an explanation as a mapping of JSON values: its fields, by their names."""
+    special: dict[str, object] = {
+        "key": _key(told.key),
+        "stamp": {_text(name): _value(value) for name, value in told.stamp.items()},
+        "overtaken_by": _id(told.overtaken_by),
+        "failure": None if told.failure is None else _text(told.failure),
+        "events": [_event(event) for event in told.events],
+        "builds": [_build(build) for build in told.builds],
+    }
+    plain = {field.name: getattr(told, field.name) for field in fields(told)}
+    return plain | special
+
+
+def _key(key: SessionListKey) -> dict[str, object]:
+    return {field.name: _value(getattr(key, field.name)) for field in fields(key) if field.init}
+
+
+def _event(touched: TouchedBy) -> dict[str, object]:
+    plain = {name: _value(value) for name, value in to_plain(touched.event).items()}
+    whose = None if touched.profile is None else _text(touched.profile)
+    return plain | {"touched": whose, "is_foreign": touched.is_foreign, "is_unseen": touched.is_unseen}
+
+
+def _build(build: BuiltBy) -> dict[str, object]:
+    plain = {field.name: getattr(build, field.name) for field in fields(build)}
+    why = None if build.why is None else _text(build.why)
+    return plain | {"why": why, "overtaken_by": _id(build.overtaken_by)}
+
+
+def _id(event_id: EventId | None) -> str | None:
+    return None if event_id is None else _text(str(event_id))
+
+
+def _value(value: object) -> Json:
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return _text(value)
+        case int() | float() if _fits(value):
+            return value
+        case Marker(stream_ids=stream_ids, moves=moves):
+            return {"stream_ids": _value(stream_ids), "moves": moves}
+        case tuple():
+            return [_value(each) for each in value]
+        case _:
+            return _text(repr(value))
+
+
+def _fits(number: float) -> bool:
+    if type(number) is int:
+        return number.bit_length() <= _MOST_BITS
+    return type(number) is float and isfinite(number)
+
+
+def _text(text: str) -> str:
+    # A file's name may hold bytes that are no text.
+    return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode()

@@ -1,5 +1,0 @@
-"""A Hermes home: the builder and the sources that read what a Hermes installation keeps on disk."""
-
-from hermes_cache.hermes.home import HermesHome
-
-__all__ = ["HermesHome"]

@@ -1,0 +1,316 @@
+"""The link between a bus and its journal: what is published here is kept, what others said is told here.
+
+A bus has one journal, and one link to it, which the caches on the bus share. Source: rules J1, J3, J5, L2.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
+from typing import Final, Protocol, TypeAlias, cast
+
+from hermes_cache.actors.notifier import Notifier
+from hermes_cache.bus.blinker_bus import Bus, Recorder
+from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
+from hermes_cache.core.policy import Policy
+from hermes_cache.errors import CacheStoppedError
+from hermes_cache.forks import after_fork_in_child, before_exit
+from hermes_cache.journal.agreed import AgreedState
+from hermes_cache.journal.applied import Applied
+from hermes_cache.journal.life import JournalLife
+from hermes_cache.journal.replaying import parts_after
+from hermes_cache.journal.sqlalchemy_journal import journal_at, without_password
+from hermes_cache.journal.status import JournalStatus
+from hermes_cache.logs import QuietLogger
+from hermes_cache.ports import Clock, Journal, Place
+
+logger = QuietLogger(__name__)
+
+Named: TypeAlias = str | Journal
+"""A journal by its URL, or itself."""
+
+
+class User(Protocol):
+    """Who uses a link."""
+
+    def is_listening(self) -> bool:
+        """Say whether somebody waits for what others say."""
+
+    def hear_place(self, place: Place) -> None:
+        """Know that everything up to a place was told on the bus; never raise."""
+
+
+_MAX_UNHEARD: Final = 10_000
+"""Events of others that a slow receiver may be behind; past them the oldest go untold, never unapplied."""
+
+_MAX_MISSED: Final = 10_000
+"""A subscriber that missed more refreshes everything rather than have all of it read."""
+
+_EXIT_FLUSH_S: Final = 2.0
+"""How long the end of the interpreter waits for what nobody waited to have committed."""
+
+
+class _Users:
+    """Users of a link, held weakly; they may be walked over while others come and go."""
+
+    def __init__(self) -> None:
+        self.renew_lock()
+        self._references: tuple[weakref.ref[User], ...] = ()
+
+    def renew_lock(self) -> None:
+        self._lock = threading.RLock()
+
+    def add(self, user: User) -> None:
+        with self._lock:
+            self._references = (*self._living(), weakref.ref(user))
+
+    def discard(self, user: User) -> None:
+        with self._lock:
+            self._references = tuple(each for each in self._living() if each() is not user)
+
+    def __iter__(self) -> Iterator[User]:
+        return (user for each in self._references if (user := each()) is not None)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
+    def _living(self) -> Iterator[weakref.ref[User]]:
+        return (each for each in self._references if each() is not None)
+
+
+class JournalLink:
+    """Ties a bus to its journal while caches on the bus use it; it is the bus's recorder.
+
+    Args:
+        bus: Which.
+        journal: Its URL, or itself.
+        policy: The bounds and spans.
+        clock: The time.
+    """
+
+    _life: JournalLife | None
+    _journal: Journal
+
+    def __init__(self, bus: Bus, journal: Named, policy: Policy, clock: Clock) -> None:
+        self._bus = bus
+        self._named = journal
+        self._policy = policy
+        self._clock = clock
+        self._users = _Users()
+        self._inherited: tuple[object, ...] = ()
+        self._begin()
+        after_fork_in_child(self._begin_in_child)
+        before_exit(self._flush_at_exit)
+
+    @classmethod
+    def of(cls, bus: Bus, journal: Named, policy: Policy, clock: Clock, *, user: User) -> "JournalLink":
+        """Give a bus's link to a journal, which is made where there is none, to one more user.
+
+        Args:
+            user: Which; it has the link until it leaves it or is gone.
+
+        Raises:
+            JournalSetupError: The URL names no journal.
+            TypeError: It is no journal.
+            ValueError: The bus has another journal.
+        """
+        linked: list[JournalLink] = []
+
+        def choose(recorder: Recorder | None) -> Recorder:
+            link = recorder if isinstance(recorder, JournalLink) and recorder.is_used else None
+            if link is None:
+                link = cls(bus, journal, policy, clock)
+            elif _name(journal) != _name(link._named):
+                raise ValueError(f"the bus has the journal {link}; a cache with another needs a bus of its own")
+            link._users.add(user)
+            linked.append(link)
+            return link
+
+        bus.record_with(choose)
+        return linked[0]
+
+    def __str__(self) -> str:
+        return without_password(self._named) if isinstance(self._named, str) else repr(self._named)
+
+    def __call__(self, event: AppliedEvent) -> Callable[[], bool | None]:
+        """Take what is published on the bus."""
+        try:
+            return self.life().put(event)
+        except CacheStoppedError:
+            # The last user left meanwhile: from now on nobody asks for it to be kept.
+            return _unknown
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a cache uses it."""
+        return bool(self._users)
+
+    def life(self) -> JournalLife:
+        """Give this process's part in the journal, which is started where it is not.
+
+        Raises:
+            CacheStoppedError: Nobody uses it any more.
+        """
+        life = self._life
+        if life is None:
+            with self._lock:
+                life = self._life or self._started()
+        return life
+
+    @property
+    def status(self) -> JournalStatus | None:
+        """How the process stands to the journal; None while it is not started."""
+        life = self._life
+        if life is None:
+            return None
+        status, missing = life.status, self._notifier.missing_threads
+        return replace(status, missing_threads=status.missing_threads | missing) if missing else status
+
+    def leave(self, user: User, timeout_s: float) -> bool:
+        """Let a user go; with the last one, write what is not written and end all threads.
+
+        Returns:
+            Whether they ended in time.
+        """
+        with self._lock:
+            self._users.discard(user)
+            self._bus.record_with(lambda recorder: recorder if recorder is not self or self._users else None)
+            life = self._life
+            if life is None or self._users:
+                return True
+            ended = life.stop(timeout_s, close=life.journal is not self._named)
+            self._life = None
+            self._notifier.stop(0)
+            return ended
+
+    def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
+        """Apply to a cache that starts what is known of streams (J2)."""
+        for event in self._applied.agreed.stream_events(self._leased_s()):
+            apply(event)
+
+    def missed_since(self, place: Place) -> list[AppliedEvent] | None:
+        """Give the events after a place, and this process's that are on their way.
+
+        None where they are too many, or damaged, or the journal is known to be away.
+
+        Raises:
+            JournalError: They are gone, or the journal cannot be read.
+        """
+        life = self.life()
+        if life.status.failure is not None:
+            return None
+        on_their_way, missed = life.uncommitted(), []
+        for part in parts_after(life.journal, place):
+            missed += [recorded.event for recorded in part.recorded]
+            if part.damaged is not None or len(missed) > _MAX_MISSED:
+                return None
+        return missed + on_their_way
+
+    def is_listening(self) -> bool:
+        """Say whether somebody waits for what others say."""
+        return self._bus.has_receivers or any(user.is_listening() for user in self._users)
+
+    def hear(self, event: AppliedEvent) -> None:
+        """Tell of what another process said; of this process's own let those hear who have not yet."""
+        if event.id.incarnation == self._bus.incarnation:
+            self._bus.hear(event)
+            return
+        self._tell(event)
+
+    def learn(self, agreed: AgreedState) -> None:
+        """Know the streams of other processes; to receivers what was said before is no news."""
+        for event in agreed.stream_events(self._leased_s()):
+            if event.id.incarnation != self._bus.incarnation:
+                self._bus.relay(event)
+
+    def hear_of_gap(self, reason: str, *, alone: bool) -> None:
+        """Outdate everything here, and in the others too unless this process alone missed something."""
+        logger.warning("hermes_cache.journal_gap", extra={"hermes_cache.reason": reason})
+        # Settings may be among what was missed, and with them the aliases of profiles.
+        self._bus.relay(SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s()))
+        gap = self._unscoped("journal_gap")
+        if alone:
+            self._tell(gap)
+        else:
+            self._say(gap)
+
+    def hear_place(self, place: Place) -> None:
+        """Let the users know that everything up to a place was told."""
+        for user in self._users:
+            user.hear_place(place)
+
+    def _started(self) -> JournalLife:
+        if not self._users:
+            raise CacheStoppedError
+        life = JournalLife(
+            self._journal,
+            policy=self._policy,
+            clock=self._clock,
+            applied=self._applied,
+            hearers=self,
+            on_loss=self._hear_of_loss,
+        )
+        self._notifier = Notifier(self._tell_receivers, name="hermes_cache.journal_notifier", size=_MAX_UNHEARD)
+        self._life = life
+        life.start()
+        return life
+
+    def _hear_of_loss(self, settings: bool) -> None:  # noqa: FBT001 - told by the writer
+        if settings:
+            self._say(SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s()))
+        else:
+            self._say(self._unscoped("journal_overrun"))
+
+    def _leased_s(self) -> float:
+        """Give the moment before which a last sign of life counts no more (H4)."""
+        return self._clock.wall_s() - self._policy.stream_lease
+
+    def _unscoped(self, reason: str) -> SessionListChanged:
+        return SessionListChanged(id=self._bus.next_id(), at_s=self._clock.wall_s(), reason=reason)
+
+    def _say(self, event: AppliedEvent) -> None:
+        """Publish without waiting, and without running receivers on this thread."""
+        self._tell(event)
+        life = self._life
+        if life is not None:
+            life.put(event)
+
+    def _tell(self, event: AppliedEvent) -> None:
+        self._bus.relay(event)
+        self._notifier.put(event)
+
+    def _tell_receivers(self, event: object) -> None:
+        self._bus.tell(cast("AppliedEvent", event))
+
+    def _flush_at_exit(self) -> None:
+        life = self._life
+        if life is not None and not life.flush(_EXIT_FLUSH_S):
+            logger.error("hermes_cache.events_not_written", extra={"hermes_cache.pending": life.status.pending})
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._applied = Applied()
+        self._life = None
+        self._journal = _opened(self._named)
+
+    def _begin_in_child(self) -> None:
+        """Begin anew after a fork: what was inherited is neither used nor freed (L2)."""
+        self._inherited = (*self._inherited, self._life, self._journal)
+        self._users.renew_lock()
+        self._begin()
+
+
+def _unknown() -> None:
+    """Say that nothing is known of a commit."""
+
+
+def _opened(journal: Named) -> Journal:
+    if isinstance(journal, str):
+        return journal_at(journal)
+    if not callable(getattr(journal, "append", None)):
+        raise TypeError(f"journal is {journal!r}; it must be a URL, a journal, or None")
+    return journal
+
+
+def _name(journal: Named) -> Hashable:
+    return journal if isinstance(journal, str) else id(journal)

@@ -1,0 +1,165 @@
+"""A journal in a database: SQLite by default, PostgreSQL by URL.
+
+What the databases share stands here and in `journal_tables`; connections, transactions, the cheap check and the
+wake-up are each database's own. Source: rules J1 to J6.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Final, Protocol, TypeVar
+
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.errors import JournalSetupError, TransactionConflictError
+from hermes_cache.journal import tables
+from hermes_cache.journal.sqlite import SqliteDatabase
+from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
+
+_TRIES: Final = 3
+"""Of a transaction in whose way another one stands."""
+
+_Found = TypeVar("_Found")
+
+
+class JournalDatabase(Protocol):
+    """What a journal asks of its database; everything that goes wrong is raised as a `JournalError`."""
+
+    @property
+    def level(self) -> Level:
+        """What readers may count on."""
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Give a transaction that sees one moment."""
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Give a transaction that is committed at its end, and wakes who waits."""
+
+    def stamp(self) -> Hashable:
+        """Give a value that differs once anybody committed."""
+
+    def wait(self, seen: Hashable, timeout_s: float) -> None:
+        """Wait until the stamp may differ from one that was seen."""
+
+    def close(self) -> None:
+        """Let go of all connections."""
+
+
+class SqlAlchemyJournal:
+    """Keeps events in a database. Any thread may call.
+
+    Args:
+        database: Connects nowhere before the first call.
+    """
+
+    def __init__(self, database: JournalDatabase) -> None:
+        self._database = database
+
+    @property
+    def level(self) -> Level:
+        """What readers may count on: of an SQLite file "host", of PostgreSQL "cluster"."""
+        return self._database.level
+
+    def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
+        """Commit events, all or none, and give their sequence numbers."""
+        if not events:
+            return []
+        return _in(self._database.writing, lambda connection: tables.append_events(connection, events))
+
+    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+        """Give the events after a place, oldest first."""
+        return _in(self._database.reading, lambda connection: tables.read_after(connection, after, limit))
+
+    def seq_of(self, event_id: EventId, /) -> int | None:
+        """Give an event's sequence number."""
+        return _in(self._database.reading, lambda connection: tables.read_seq(connection, event_id))
+
+    def end(self) -> Place:
+        """Give the place of one who has read everything."""
+        return _in(self._database.reading, tables.read_end)
+
+    def stamp(self) -> Hashable:
+        """Give a value that differs once anybody appended, or replaced the journal."""
+        return self._database.stamp()
+
+    def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
+        """Wait until the stamp may differ from one that was seen."""
+        self._database.wait(seen, timeout_s)
+
+    def snapshot(self) -> Snapshot | None:
+        """Give what the compacted events amount to."""
+        return _in(self._database.reading, tables.read_snapshot)
+
+    def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
+        """Fold the oldest events into the snapshot and drop them; a damaged one counts as empty."""
+
+        def find(connection: Connection) -> tuple[int | None, Snapshot | None, list[AppliedEvent], Place | None]:
+            stands_under, earlier = tables.read_foldable(connection)
+            start = earlier.place if earlier else Place(tables.read_end(connection).journal)
+            cut = tables.read_cut(connection, before_s, max_events)
+            events, place = tables.sound_events(connection, start, cut)
+            return stands_under, earlier, events, place if place != start else None
+
+        stands_under, earlier, events, place = _in(self._database.reading, find)
+        if place is None:
+            return 0
+        later = Snapshot(place, fold(earlier.body if earlier else None, events))
+        return _in(
+            self._database.writing, lambda connection: tables.replace_snapshot(connection, stands_under, later)
+        )
+
+    def close(self) -> None:
+        """Let go of all connections; a later call raises `JournalUnavailableError`."""
+        self._database.close()
+
+
+def _in(begin: Callable[[], AbstractContextManager[Connection]], act: Callable[[Connection], _Found]) -> _Found:
+    """Do something in a transaction, and again if another one stood in its way; all that a journal does may be."""
+    for _ in range(_TRIES - 1):
+        with suppress(TransactionConflictError), begin() as connection:
+            return act(connection)
+    with begin() as connection:
+        return act(connection)
+
+
+def journal_at(url: str | URL, *, shared: bool = False) -> SqlAlchemyJournal:
+    """Give the journal that a database URL names, such as `sqlite:////var/lib/gateway/journal.db`.
+
+    Args:
+        url: The URL.
+        shared: Take a file in a folder to which every user of the machine may write, such as `/tmp`; the same as
+            `?shared=true` in the URL.
+
+    Raises:
+        JournalSetupError: The URL names no database that can hold a journal, or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise JournalSetupError(repr(url), "it is no URL; give sqlite:///path or postgresql://...") from error
+    except ValueError as error:
+        # Not shown: the port may be a password whose host was forgotten.
+        raise JournalSetupError(
+            "the URL given", "its port is no number; give sqlite:///path or postgresql://..."
+        ) from error
+    match parsed.get_backend_name():
+        case "sqlite":
+            return SqlAlchemyJournal(SqliteDatabase(parsed, shared=shared))
+        case "postgresql" | "postgres":
+            return SqlAlchemyJournal(_postgres(parsed))
+    raise JournalSetupError(parsed.render_as_string(), "only SQLite and PostgreSQL are known")
+
+
+def without_password(url: str) -> str:
+    """Give a database URL as it may be shown."""
+    return make_url(url).render_as_string()
+
+
+def _postgres(url: URL) -> JournalDatabase:
+    try:
+        from hermes_cache.journal.postgres import PostgresDatabase  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        told = "psycopg is not installed: pip install 'hermes_cache[postgres]'"
+        raise JournalSetupError(url.render_as_string(), told) from error
+    return PostgresDatabase(url)

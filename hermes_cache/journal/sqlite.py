@@ -1,0 +1,381 @@
+"""A journal's SQLite file: how it is opened, written, watched and, when it was replaced, opened anew.
+
+Writers begin with `BEGIN IMMEDIATE`, so appends come one after the other. One connection stays open outside any
+transaction: `PRAGMA data_version` on it moves with every commit of every other connection, this process's own
+included. It does not see that the file was replaced, so each call looks at the inode.
+
+SQLite waits for a lock with pauses that grow to 100 ms. Where two others commit one after the other it sleeps over
+every gap between them, for seconds; so here it is asked anew all the while.
+
+SQLite keeps the locks of a process in its memory, where a forked child finds those that other threads held: it
+could never lock the file itself, or would read without a lock. So a fork waits for the calls that run.
+
+A pragma gives the interpreter lock away three times, up to 5 ms each beside a busy thread. With the rollback
+journal each commit writes the file before it lets go of its lock, so one look at the file's times will do while
+nothing happens. In a write-ahead log a commit shows in memory after its last write, which no look at a file tells.
+
+Write-ahead logging is used only with an SQLite that is free of the WAL-reset bug, by which two connections that
+write and checkpoint at one moment can corrupt a file; else the rollback journal, which never had it, and whose
+file is kept between commits: without that they take two to four times as long. Commits are synced to the disk in
+both. Source: rules J1, J3, J5, L2; https://sqlite.org/wal.html#walresetbug.
+"""
+
+import sqlite3
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from threading import Event, Lock
+from time import monotonic, sleep, time_ns
+from types import ModuleType
+from typing import Final, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
+from hermes_cache.forks import ForkGate, after_fork_in_child
+from hermes_cache.journal.file_systems import MOUNTS, network_file_system
+from hermes_cache.journal.file_times import found, is_settled
+from hermes_cache.journal.files import make_missing_file, refuse_open_folder, share_with_group
+from hermes_cache.journal.tables import is_prepared, prepare
+from hermes_cache.ports import Level
+
+_BUSY_TIMEOUT_S: Final = 2.5
+"""How long a lock of another process is waited for: commits take milliseconds, somebody's backup longer."""
+
+_STAMP_TIMEOUT_S: Final = 0.5
+"""A reader asks for the stamp. Past it the journal counts as away; commits that follow one another took 50 ms."""
+
+_RETRY_S: Final = 0.0005
+"""Locks are held for 1 to 2 ms; four processes that append without a pause all get on with this."""
+
+_POLL_S: Final = 0.005
+"""A look at a still file takes 4 us, a pragma 40; so a waiter hears within the 20 ms that count."""
+
+_SHARED: Final = {"true": True, "false": False}
+"""What a URL may say of it."""
+
+_BUSY_CODES: Final = frozenset({5, 6})
+_RIGHTS_CODES: Final = frozenset({3, 8, 14})
+_DAMAGE_CODES: Final = frozenset({11, 26})
+
+_REPAIRED: Final = ((3, 44, 6), (3, 50, 7))
+"""Releases before 3.51.3 that have the repair of the WAL-reset bug."""
+
+
+def wal_is_safe(version: tuple[int, int, int]) -> bool:
+    """Say whether a release of SQLite is free of the WAL-reset bug."""
+    repaired = any(version[:2] == fixed[:2] and version >= fixed for fixed in _REPAIRED)
+    return repaired or version < (3, 7, 0) or version >= (3, 51, 3)
+
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    engine: Engine
+    holder: Engine
+    held: PoolProxiedConnection
+    inode: tuple[int, int] | None
+    epoch: int
+
+    def data_version(self) -> object:
+        return _run(self.held, "PRAGMA data_version")
+
+    def close(self) -> None:
+        self.held.close()
+        self.holder.pool.dispose()
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        # Not the engine's own dispose, which puts a new pool in the place of the one that others still return to.
+        self.engine.pool.dispose()
+
+
+class SqliteDatabase:
+    """Connections to a journal's file, which is made where it is missing. Any thread may call.
+
+    Args:
+        url: Names the file, and with `?shared=true` says what `shared` says.
+        shared: Take a file in a folder to which every user of the machine may write.
+        driver: The module whose SQLite opens it, such as `sqlite3` or `pysqlite3.dbapi2`. A process must not
+            open one file with two: each drops the locks of the other.
+        mounts: The table of what is mounted where; where there is none, every file system is trusted.
+
+    Raises:
+        JournalSetupError: The URL names no file, or one in such a folder.
+    """
+
+    def __init__(
+        self, url: URL, *, shared: bool = False, driver: ModuleType = sqlite3, mounts: Path = MOUNTS
+    ) -> None:
+        told = _SHARED.get(str(url.query.get("shared", "false"))) if url.query.keys() <= {"shared"} else None
+        if not url.database or url.database == ":memory:" or told is None:
+            todo = "name a file alone, as in sqlite:////path/to/journal.db; in memory there is MemoryJournal"
+            raise JournalSetupError(str(url), todo)
+        self._path = Path(url.database).absolute()
+        self._shared = shared or told
+        self._refuse_open_folder()
+        self._driver = driver
+        self._mounts = mounts
+        self._wal = wal_is_safe(driver.sqlite_version_info)
+        self._epochs = count(1)
+        self._opened: _Opened | None = None
+        self._quiet: tuple[tuple[int, ...] | None, tuple[int, object]] | None = None
+        self._inherited: list[object] = []
+        self._lock = Lock()
+        self._closed = Event()
+        self._unforked = ForkGate()
+        after_fork_in_child(self._start_anew)
+
+    @property
+    def level(self) -> Level:
+        """The stamp is a pragma on a connection that is held open."""
+        return "host"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a transaction that sees one moment."""
+        with self._connected() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a transaction that no other writer shares, committed at its end."""
+        with self._connected() as connection:
+            writer = connection.execution_options(hermes_cache_writes=True)
+            with writer.begin():
+                yield writer
+
+    def stamp(self) -> Hashable:
+        """Give a value that differs once anybody committed, or the file was replaced."""
+        return self._stamp_now(_STAMP_TIMEOUT_S)
+
+    def wait(self, seen: Hashable, timeout_s: float) -> None:
+        """Wait until the stamp differs from one that was seen."""
+        ends_at_s = monotonic() + timeout_s
+        while self._stamp_now(_BUSY_TIMEOUT_S) == seen:
+            left_s = ends_at_s - monotonic()
+            if left_s <= 0 or self._closed.wait(min(left_s, _POLL_S)):
+                return
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._closed.set()
+        self._forget()
+
+    def _stamp_now(self, timeout_s: float) -> tuple[int, object]:
+        quiet = self._quiet
+        if quiet is not None and quiet[0] == found(self._path):
+            return quiet[1]
+        return self._stamp(timeout_s)
+
+    def _stamp(self, timeout_s: float) -> tuple[int, object]:
+        with self._unforked, self._translated():
+            lock = self._locked(timeout_s)
+            try:
+                seen, now_ns = found(self._path), time_ns()
+                opened = self._look(timeout_s)
+                stamp = opened.epoch, self._at_last(opened.data_version, timeout_s)
+                self._quiet = None if self._wal or not is_settled(seen, now_ns) else (seen, stamp)
+                return stamp
+            finally:
+                lock.release()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with self._unforked, self._translated():
+            opened = self._current()
+            try:
+                with opened.engine.connect() as connection:
+                    yield connection
+            finally:
+                if opened is not self._opened:
+                    opened.close_idle()
+
+    def _current(self) -> _Opened:
+        lock = self._locked(_BUSY_TIMEOUT_S)
+        try:
+            return self._look(_BUSY_TIMEOUT_S)
+        finally:
+            lock.release()
+
+    def _locked(self, timeout_s: float) -> Lock:
+        lock = self._lock
+        if not lock.acquire(timeout=timeout_s):
+            raise JournalUnavailableError(f"another thread waits for the journal {self._path}; try again")
+        return lock
+
+    def _look(self, timeout_s: float) -> _Opened:
+        if self._closed.is_set():
+            raise JournalUnavailableError(f"the journal {self._path} is closed; open another")
+        opened = self._opened
+        if opened is not None and opened.inode == _inode(self._path):
+            return opened
+        self._opened = None
+        if opened is not None:
+            opened.close()
+        self._opened = self._open(timeout_s)
+        return self._opened
+
+    def _open(self, timeout_s: float) -> _Opened:
+        self._refuse_network()
+        self._refuse_open_folder()
+        make_missing_file(self._path)
+        share_with_group(self._path)
+        inode = _inode(self._path)
+        holder = self._engine(timeout_s)
+        try:
+            with holder.connect() as connection:
+                # Looked at first: to open a journal that is there, nobody else's commit need be waited for.
+                with connection.begin():
+                    ready = is_prepared(connection)
+                writer = connection.execution_options(hermes_cache_writes=not ready)
+                with writer.begin():
+                    prepare(writer, str(self._path))
+            # SQLite made its companions meanwhile, with the group of this user.
+            share_with_group(self._path)
+            held = holder.raw_connection()
+            _run(held, "PRAGMA busy_timeout=0")
+        except BaseException:
+            holder.dispose()
+            raise
+        # The inode from before: a file put there meanwhile is found by the next look.
+        return _Opened(
+            self._engine(_BUSY_TIMEOUT_S), holder, held, inode or _inode(self._path), next(self._epochs)
+        )
+
+    def _refuse_open_folder(self) -> None:
+        if not self._shared:
+            refuse_open_folder(self._path)
+
+    def _refuse_network(self) -> None:
+        with suppress(OSError):
+            kind = network_file_system(self._path.resolve(), self._mounts.read_text(errors="replace"))
+            if kind:
+                told = f"it lies on {kind}, where SQLite's locks cannot be trusted"
+                raise JournalSetupError(str(self._path), f"{told}; name a file on a disk of this machine")
+
+    def _engine(self, timeout_s: float) -> Engine:
+        engine = create_engine(
+            URL.create("sqlite", database=str(self._path)),
+            module=self._driver,
+            # The driver's own transactions begin too late, at the first write.
+            connect_args={"timeout": timeout_s, "check_same_thread": False, "isolation_level": None},
+            poolclass=QueuePool,
+            max_overflow=-1,
+        )
+        event.listen(engine, "connect", partial(self._set_up, timeout_s))
+        event.listen(engine, "begin", partial(self._begin, timeout_s))
+        return engine
+
+    def _begin(self, timeout_s: float, connection: Connection) -> None:
+        driver = connection.connection
+        if not connection.get_execution_options().get("hermes_cache_writes"):
+            _run(driver, "BEGIN")
+            return
+        _run(driver, "PRAGMA busy_timeout=0")
+        self._at_last(partial(_run, driver, "BEGIN IMMEDIATE"), timeout_s)
+        _run(driver, f"PRAGMA busy_timeout={timeout_s * 1000:.0f}")
+
+    def _at_last(self, call: Callable[[], _Found], timeout_s: float) -> _Found:
+        ends_at_s = monotonic() + timeout_s
+        while True:
+            try:
+                return call()
+            except self._driver.OperationalError as error:
+                if _code(error) not in _BUSY_CODES or monotonic() > ends_at_s or self._closed.is_set():
+                    raise
+            sleep(_RETRY_S)
+
+    def _set_up(self, timeout_s: float, connection: DBAPIConnection, _record: object) -> None:
+        try:
+            self._set_modes(connection, timeout_s)
+        except BaseException:
+            # The pool forgets a connection that was refused, and leaves it open.
+            connection.close()
+            raise
+
+    def _set_modes(self, connection: DBAPIConnection, timeout_s: float) -> None:
+        expected = "wal" if self._wal else "persist"
+        # Where several make a file and change its mode at once, SQLite fails without having waited.
+        mode = self._at_last(partial(_run, connection, f"PRAGMA journal_mode={expected}"), timeout_s)
+        if mode != expected:
+            told = f"its journal mode is {mode} and cannot be made {expected} while others have it open"
+            raise JournalSetupError(str(self._path), f"{told}; let all processes use the same SQLite library")
+        _run(connection, "PRAGMA synchronous=FULL")
+        # Text that is not UTF-8 makes its row damaged, not the whole query.
+        connection.text_factory = _text
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._quiet = None
+            opened, self._opened = self._opened, None
+            if opened is not None:
+                opened.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except JournalError:
+            raise
+        except UnicodeEncodeError as error:
+            raise JournalError(f"the journal {self._path} refuses this: {error}; keep plain text in it") from error
+        except Exception as error:
+            code = _code(error)
+            if code not in _BUSY_CODES:
+                # Whatever it was, the next call looks at the file anew.
+                self._forget()
+            raise self._failure(error, code) from error
+
+    def _failure(self, error: Exception, code: int | None) -> JournalError:
+        told = f"{self._path}: {getattr(error, 'orig', error)}"
+        if code in _DAMAGE_CODES:
+            return JournalDamagedError(None, told)
+        if code in _RIGHTS_CODES:
+            told = f"{told}; see that this user may write to it and to its folder"
+        return JournalUnavailableError(f"the journal cannot be used now: {told}; try again")
+
+    def _start_anew(self) -> None:
+        # Closing what the parent uses would drop its locks and run SQLite's clean-up on its files.
+        self._inherited.append(self._opened)
+        self._opened = None
+        self._quiet = None
+        self._lock = Lock()
+        closed, self._closed = self._closed, Event()
+        if closed.is_set():
+            self._closed.set()
+
+
+def _run(connection: DBAPIConnection | PoolProxiedConnection, statement: str) -> object:
+    # The driver's own cursor: SQLAlchemy's execution takes several times as long.
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement)
+        row = cursor.fetchone()
+        return row[0] if row else None
+    finally:
+        cursor.close()
+
+
+def _text(found: bytes) -> str:
+    return found.decode(errors="replace")
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _code(error: Exception) -> int | None:
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return code & 0xFF if isinstance(code, int) else None

@@ -1,0 +1,315 @@
+"""The tables of a journal in a database, and what is read from them and written to them in one transaction.
+
+A sequence number of a database is handed out before the commit, so that a reader could pass a number whose
+transaction commits late. Here the last number is a row: who appends holds it until the commit, so numbers become
+visible in their order, without holes, in every database. Source: rule J4.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Final
+from uuid import uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
+
+from hermes_cache.bus.codec import checksum, decode, encode, verified
+from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError
+from hermes_cache.ports import Place, Recorded, Snapshot
+
+_BIG: Final = BigInteger().with_variant(Integer, "sqlite")
+_METADATA: Final = MetaData()
+
+_JOURNAL: Final = Table(
+    "hermes_cache_journal",
+    _METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("last_seq", _BIG, nullable=False),
+    Column("last_mark", Text, nullable=False),
+    Column("checksum", _BIG, nullable=False),
+)
+_EVENTS: Final = Table(
+    "hermes_cache_events",
+    _METADATA,
+    Column("seq", _BIG, primary_key=True, autoincrement=False),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("at_s", Float(53), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("checksum", _BIG, nullable=False),
+)
+_SNAPSHOT: Final = Table(
+    "hermes_cache_snapshot",
+    _METADATA,
+    Column("seq", _BIG, primary_key=True, autoincrement=False),
+    Column("mark", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("checksum", _BIG, nullable=False),
+)
+
+# Made once: putting a statement together takes longer than SQLite takes to run it.
+_END: Final = select(_JOURNAL.c.name, _JOURNAL.c.last_seq, _JOURNAL.c.last_mark, _JOURNAL.c.checksum)
+_LOCKED_END: Final = _END.with_for_update()
+_START: Final = select(_SNAPSHOT.c.seq)
+_KNOWN: Final = select(_EVENTS.c.event_id, _EVENTS.c.seq).where(
+    _EVENTS.c.event_id.in_(bindparam("marks", expanding=True))
+)
+_ROWS: Final = (
+    select(_EVENTS)
+    .where(_EVENTS.c.seq > bindparam("after"), _EVENTS.c.seq <= bindparam("end"))
+    .order_by(_EVENTS.c.seq)
+)
+_FIRST_ROWS: Final = _ROWS.limit(bindparam("most"))
+_MARKS: Final = union_all(
+    select(_EVENTS.c.event_id).where(_EVENTS.c.seq == bindparam("at")),
+    select(_SNAPSHOT.c.mark).where(_SNAPSHOT.c.seq == bindparam("at")),
+)
+_ADD: Final = insert(_EVENTS)
+_MOVE: Final = update(_JOURNAL)
+
+_STREAMED: Final = {"yield_per": 1_000}
+"""How many rows of a run that is gone or damaged are held at a time, while its end is looked for."""
+
+_IDS_A_QUERY: Final = 500
+"""SQLite took 999 parameters at most for long."""
+
+
+def _to_version_1(connection: Connection) -> None:
+    _METADATA.create_all(connection, tables=[_EVENTS, _SNAPSHOT])
+
+
+_STEPS: Final[tuple[Callable[[Connection], None], ...]] = (_to_version_1,)
+"""What brings the tables from each version to the next."""
+
+
+def is_prepared(connection: Connection) -> bool:
+    """Say whether the tables are there, and of this version."""
+    if not connection.dialect.has_table(connection, _JOURNAL.name):
+        return False
+    return connection.scalar(select(_JOURNAL.c.schema_version)) == len(_STEPS)
+
+
+def prepare(connection: Connection, where: str) -> None:
+    """Make the tables, or bring them to this version; nobody else may be at it.
+
+    Raises:
+        JournalSetupError: A later version made them.
+        JournalDamagedError: No version made them.
+    """
+    _METADATA.create_all(connection, tables=[_JOURNAL])
+    version = connection.scalar(select(_JOURNAL.c.schema_version))
+    if version is None:
+        first = Place(uuid4().hex)
+        connection.execute(insert(_JOURNAL).values(id=1, schema_version=0, name=first.journal, **_counter(first)))
+        version = 0
+    if not isinstance(version, int) or version < 0:
+        raise JournalDamagedError(None, f"its tables have version {version!r}")
+    if version > len(_STEPS):
+        raise JournalSetupError(where, f"its tables have version {version}; upgrade hermes_cache or name another")
+    for step in _STEPS[version:]:
+        step(connection)
+    if version != len(_STEPS):
+        connection.execute(update(_JOURNAL).values(schema_version=len(_STEPS)))
+
+
+def append_events(connection: Connection, events: Sequence[AppliedEvent]) -> list[int]:
+    """Write the events that are not known, and give the numbers of all."""
+    bodies = {str(event.id): (event, encode(event)) for event in events}
+    # Locked before anything is looked up: a later reader of this row sees all that is below its number.
+    end = _checked_end(connection, _LOCKED_END)
+    seqs = _known(connection, list(bodies))
+    rows = []
+    for seq, mark in enumerate((mark for mark in bodies if mark not in seqs), end.seq + 1):
+        event, body = bodies[mark]
+        rows.append((seq, mark, event.at_s, body, checksum(seq, body)))
+    if rows:
+        connection.execute(_ADD, [dict(zip(_EVENTS.c.keys(), row, strict=True)) for row in rows])
+        connection.execute(_MOVE, _counter(Place(end.journal, rows[-1][0], rows[-1][1])))
+    seqs |= {row[1]: row[0] for row in rows}
+    return [seqs[str(event.id)] for event in events]
+
+
+def read_end(connection: Connection) -> Place:
+    """Give the place of the last event.
+
+    Raises:
+        JournalDamagedError: The row that keeps it is damaged, and with it the whole journal.
+    """
+    return _checked_end(connection, _END)
+
+
+def read_seq(connection: Connection, event_id: EventId) -> int | None:
+    """Give the number of an event; None where it is not kept."""
+    mark = str(event_id)
+    return _known(connection, [mark]).get(mark)
+
+
+def read_after(connection: Connection, after: Place, limit: int) -> list[Recorded]:
+    """Give the events after a place, up to the first that is gone or damaged.
+
+    Raises:
+        JournalGapError: The place is none of this journal, or compacted.
+        JournalDamagedError: The first is gone or damaged; it names the whole run of such rows.
+    """
+    end = _check_place(connection, after)
+    rows = connection.execute(_FIRST_ROWS, {"after": after.seq, "end": end.seq, "most": limit}).all()
+    found = [_recorded_or_damaged(after.journal, row) for row in rows]
+    recorded = [each for each in found if isinstance(each, Recorded)]
+    sound = [each for seq, each in enumerate(recorded, after.seq + 1) if each.place.seq == seq]
+    if sound or not limit or after.seq == end.seq:
+        return sound
+    first, reason = found[0] if found else None, "it is gone"
+    if isinstance(first, JournalDamagedError) and first.seq == after.seq + 1:
+        reason = first.reason
+    if rows and not recorded:
+        recorded = _first_sound(connection, Place(after.journal, rows[-1].seq), end)
+    last_seq, last_mark = (recorded[0].place.seq - 1, "") if recorded else (end.seq, end.mark)
+    raise JournalDamagedError(
+        after.seq + 1, reason, last_seq=last_seq, last_mark=last_mark, behind=tuple(recorded)
+    )
+
+
+def read_snapshot(connection: Connection) -> Snapshot | None:
+    """Give the snapshot.
+
+    Raises:
+        JournalDamagedError: It is damaged.
+    """
+    row = connection.execute(select(_SNAPSHOT)).one_or_none()
+    if row is None:
+        return None
+    place = Place(read_end(connection).journal, row.seq, row.mark)
+    return Snapshot(place, verified(row.seq, row.body, row.checksum))
+
+
+def read_foldable(connection: Connection) -> tuple[int | None, Snapshot | None]:
+    """Give the number that a snapshot stands under, and the snapshot; None for each that is not there.
+
+    A damaged one is not there: who waited for it to be mended would let the journal grow for ever.
+    """
+    stands_under = connection.scalar(_START)
+    try:
+        return stands_under, read_snapshot(connection)
+    except JournalDamagedError as damaged:
+        if damaged.seq is None:
+            raise
+        return stands_under, None
+
+
+def read_cut(connection: Connection, before_s: float, max_events: int) -> int:
+    """Give the number of the last event that is to be compacted; 0 or an older one where none is."""
+    last = read_end(connection).seq
+    younger = connection.scalar(select(func.min(_EVENTS.c.seq)).where(_EVENTS.c.at_s >= before_s))
+    return max(last - max_events, last if younger is None else younger - 1)
+
+
+def sound_events(connection: Connection, after: Place, until: int) -> tuple[list[AppliedEvent], Place]:
+    """Give the events after a place that are not damaged, up to a number, and the place there."""
+    events = []
+    place = after
+    for row in connection.execute(
+        select(_EVENTS).where(_EVENTS.c.seq > after.seq, _EVENTS.c.seq <= until).order_by(_EVENTS.c.seq)
+    ):
+        place = Place(after.journal, row.seq, row.event_id)
+        try:
+            events.append(decode(row.seq, row.body, row.checksum))
+        except JournalDamagedError:
+            continue
+    return events, place
+
+
+def replace_snapshot(connection: Connection, stands_under: int | None, later: Snapshot) -> int:
+    """Put a snapshot in the place of an earlier one, and drop what it covers; give how many were dropped.
+
+    Nothing is done where another process was quicker.
+
+    Args:
+        stands_under: The number of the earlier one; None where there was none.
+    """
+    _checked_end(connection, _LOCKED_END)
+    if connection.scalar(_START) != stands_under:
+        return 0
+    place, body = later.place, later.body
+    connection.execute(delete(_SNAPSHOT))
+    row = {"seq": place.seq, "mark": place.mark, "body": body, "checksum": checksum(place.seq, body)}
+    connection.execute(insert(_SNAPSHOT).values(row))
+    return connection.execute(delete(_EVENTS).where(_EVENTS.c.seq <= place.seq)).rowcount
+
+
+def _counter(end: Place) -> dict[str, object]:
+    return {"last_seq": end.seq, "last_mark": end.mark, "checksum": _sum(end)}
+
+
+def _sum(end: Place) -> int:
+    return checksum(end.seq, f"{end.journal} {end.mark}".encode())
+
+
+def _checked_end(connection: Connection, query: Select[tuple[str, int, str, int]]) -> Place:
+    rows = connection.execute(query).all()
+    if len(rows) != 1:
+        raise JournalDamagedError(None, f"it has {len(rows)} rows that say where it ends, not one")
+    row = rows[0]
+    end = Place(row.name, row.last_seq, row.last_mark)
+    if not isinstance(end.seq, int) or _sum(end) != row.checksum:
+        raise JournalDamagedError(None, f"the checksum of its end, {end.seq!r}, is wrong")
+    return end
+
+
+def _known(connection: Connection, marks: list[str]) -> dict[str, int]:
+    parts = (marks[at : at + _IDS_A_QUERY] for at in range(0, len(marks), _IDS_A_QUERY))
+    found = (connection.execute(_KNOWN, {"marks": part}) for part in parts)
+    return {row.event_id: row.seq for rows in found for row in rows}
+
+
+def _check_place(connection: Connection, place: Place) -> Place:
+    """Return the journal's end, if a place lies before it in the same journal."""
+    end = read_end(connection)
+    if place.journal != end.journal:
+        raise JournalGapError(place.seq, "another journal is in its place")
+    start = connection.scalar(_START) or 0
+    if not start <= place.seq <= end.seq:
+        raise JournalGapError(place.seq, f"the journal holds {start + 1} to {end.seq}")
+    # Where that row is gone nothing tells; who has read it misses nothing.
+    marks = connection.scalars(_MARKS, {"at": place.seq}).all()
+    if place.mark and marks and place.mark not in marks:
+        raise JournalGapError(place.seq, "the journal went on differently from there")
+    return end
+
+
+def _first_sound(connection: Connection, after: Place, end: Place) -> list[Recorded]:
+    """Find the first event behind a run of rows that are gone or damaged: one query, however long the run is."""
+    with connection.execute(_ROWS, {"after": after.seq, "end": end.seq}, execution_options=_STREAMED) as rows:
+        found = (_recorded_or_damaged(after.journal, row) for row in rows)
+        return [*islice((each for each in found if isinstance(each, Recorded)), 1)]
+
+
+def _recorded_or_damaged(
+    journal: str, row: Row[tuple[int, str, float, bytes, int]]
+) -> Recorded | JournalDamagedError:
+    try:
+        event = decode(row.seq, row.body, row.checksum)
+    except JournalDamagedError as damaged:
+        return damaged
+    if str(event.id) != row.event_id:
+        return JournalDamagedError(row.seq, f"it is {event.id} and stands under the id {row.event_id!r}")
+    return Recorded(Place(journal, row.seq, row.event_id), event)

@@ -1,0 +1,171 @@
+"""Freezing: a builder's payload becomes one that cannot be changed, or is refused with the place of the fault.
+
+A payload is frozen once, by whoever built it, and then handed out by reference.
+Source: rules P1 to P3, P5, B7, O3.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import isfinite
+from typing import Final, TypeAlias
+
+from hermes_cache.errors import PayloadError
+from hermes_cache.payload.frozen import FrozenList, Json, Payload, frozen_dict, frozen_list, thaw
+from hermes_cache.payload.rows import Row, new_row
+
+__all__ = ["ROWS", "FrozenList", "Json", "Payload", "Row", "freeze", "freeze_row", "thaw"]
+
+ROWS: Final = "sessions"
+"""Where a payload keeps its rows."""
+
+_MAX_DEPTH: Final = 100
+"""Deeper nesting is a cycle in all but name; orjson itself ends at 254."""
+
+_MAX_INT: Final = 2**64 - 1
+_MIN_INT: Final = -(2**63)
+
+_FROZEN_KINDS: Final = frozenset({bool, type(None), Payload, Row, FrozenList})
+_NUMBERS: Final = frozenset({int, float})
+"""Within the bounds of 64 bits they need no second look: neither NaN nor infinity lies there."""
+
+_NAMES: Final = frozenset({str})
+_FLAT_KINDS: Final = frozenset({str, bool, int, float, type(None)})
+"""A row of these alone needs no walk."""
+
+_Path: TypeAlias = tuple[str | int, ...]
+
+
+def freeze(payload: Mapping[str, Json]) -> Payload:
+    """Copy a payload, deeply, into one that cannot be changed. Frozen parts are shared, not copied.
+
+    Each row under `sessions` that is a mapping becomes a `Row`.
+
+    Raises:
+        PayloadError: It is no mapping, or holds what JSON cannot: a set, NaN, a lone surrogate, a cycle, an int
+            beyond 64 bits, a key that is no str, any other object. The path says where.
+
+    Source: rules P1, P3, P5, B7.
+    """
+    if isinstance(payload, Payload):
+        is_frozen: Payload = payload
+        return is_frozen
+    if not isinstance(payload, Mapping):
+        raise PayloadError("", f"is {_kind(payload)}, no mapping")
+    rows = payload.get(ROWS)
+    if not isinstance(rows, list | tuple):
+        return _frozen_dict(payload, ())
+    rest = {name: value for name, value in payload.items() if name != ROWS}
+    frozen_rows = frozen_list([_row(row, at) for at, row in enumerate(rows)])
+    frozen: Payload = frozen_dict(Payload, {**_frozen_values(rest, ()), ROWS: frozen_rows})
+    return frozen
+
+
+def freeze_row(row: Mapping[str, Json]) -> Row:
+    """Freeze one row and encode it; a row without `is_streaming` gets it as False.
+
+    Raises:
+        PayloadError: As `freeze`.
+
+    Source: rules O3, P5.
+    """
+    return row if isinstance(row, Row) else _new_row(row, (ROWS, "*"))
+
+
+def _row(row: Json, at: int) -> Json:
+    if isinstance(row, Row):
+        return row
+    return _new_row(row, (ROWS, at)) if isinstance(row, Mapping) else _frozen(row, (ROWS,), at)
+
+
+def _new_row(row: Mapping[str, Json], path: _Path) -> Row:
+    if _is_flat(row):
+        # orjson refuses what is left to refuse, and the walk then says where: it would be half the time of a row.
+        with suppress(TypeError):
+            return new_row(row)
+    return new_row(_frozen_values(row, path))
+
+
+def _is_flat(row: Mapping[str, Json]) -> bool:
+    values = row.values()
+    if not (_FLAT_KINDS.issuperset(map(type, values)) and _NAMES.issuperset(map(type, row))):
+        return False
+    return all(map(isfinite, [value for value in values if type(value) is float]))
+
+
+def _frozen(value: Json, path: _Path, step: str | int) -> Json:
+    kind = type(value)
+    if kind in _FROZEN_KINDS or (kind in _NUMBERS and _MIN_INT <= value <= _MAX_INT):  # type: ignore[operator]
+        return value
+    if isinstance(value, str):
+        return _text(value, (*path, step))
+    if isinstance(value, int | float):
+        return _number(value, (*path, step))
+    return _frozen_container(value, (*path, step))
+
+
+def _frozen_container(value: Json, path: _Path) -> Json:
+    if len(path) > _MAX_DEPTH:
+        raise PayloadError(_told(path[:6]) + "...", "is a cycle, or nested too deep")
+    if isinstance(value, Mapping):
+        return _frozen_dict(value, path)
+    if isinstance(value, list | tuple):
+        return _frozen_list(value, path)
+    raise PayloadError(_told(path), f"is {_kind(value)}")
+
+
+def _frozen_dict(values: Mapping[str, Json], path: _Path) -> Payload:
+    frozen: Payload = frozen_dict(Payload, _frozen_values(values, path))
+    return frozen
+
+
+def _frozen_values(values: Mapping[str, Json], path: _Path) -> dict[str, Json]:
+    frozen: dict[str, Json] = {}
+    for name, value in values.items():
+        plain = name if type(name) is str and name.isascii() else _name(name, path)
+        if type(value) is str and value.isascii():
+            frozen[plain] = value
+        else:
+            frozen[plain] = _frozen(value, path, plain)
+    return frozen
+
+
+def _frozen_list(values: Sequence[Json], path: _Path) -> FrozenList:
+    return frozen_list([_frozen(value, path, at) for at, value in enumerate(values)])
+
+
+def _name(name: object, path: _Path) -> str:
+    if not isinstance(name, str):
+        raise PayloadError(_told(path), f"has the key {name!r}, {_kind(name)}")
+    return _text(name, (*path, name))
+
+
+def _text(value: str, path: _Path) -> str:
+    if type(value) is str and value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise PayloadError(_told(path), "holds a lone surrogate") from None
+    return str.__str__(value)
+
+
+def _number(value: float, path: _Path) -> float:
+    if isinstance(value, int):
+        if not _MIN_INT <= value <= _MAX_INT:
+            raise PayloadError(_told(path), "is an int beyond 64 bits")
+        return int(value)
+    if not isfinite(value):
+        raise PayloadError(_told(path), f"is {float(value)!r}")
+    return float(value)
+
+
+def _kind(value: object) -> str:
+    return f"of type {type(value).__name__}"
+
+
+def _told(path: _Path) -> str:
+    told = ""
+    for step in path:
+        dotted = f".{step}" if told else str(step)
+        told += f"[{step}]" if isinstance(step, int) else dotted
+    return ascii(told)[1:-1]

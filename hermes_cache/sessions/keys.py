@@ -1,0 +1,171 @@
+"""The key: the name of one view of the session list.
+
+Two requests that mean the same view give equal keys, since every field is normalised at construction.
+Source: rules K1 to K4.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+from math import isfinite
+from typing import Final
+
+from hermes_cache.arguments import profile_demand
+from hermes_cache.errors import shown
+
+DEFAULT_PROFILE: Final = "default"
+
+_FLAGS: Final = (
+    "all_profiles",
+    "show_cli",
+    "show_previous_messaging",
+    "show_cron",
+    "show_webhook",
+    "show_kanban",
+    "show_claude_code",
+    "include_archived",
+    "exclude_hidden",
+    "visible_only",
+)
+
+
+def profile_name(profile: str | None) -> str:
+    """Give the profile that a name means: a missing or blank one is `default`.
+
+    Raises:
+        TypeError: `profile` is neither a str nor None.
+        ValueError: It has a NUL, a lone surrogate, or more than 255 characters.
+    """
+    name = _text("profile", profile) or DEFAULT_PROFILE
+    if demand := profile_demand(name):
+        raise ValueError(f"profile is {shown(name)}; it must be {demand}")
+    return name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SessionListKey:
+    """One view of the session list: immutable, hashable, with its hash computed once.
+
+    Flags become bool. `archived_limit` becomes an int of at least 0, or None where absent, infinite or not a
+    number; `archived_offset` likewise, with 0 for None. Blank filters become None. `extra` carries further view
+    fields as pairs of a name and a hashable value (a mapping is taken too) and is sorted by name.
+
+    Raises:
+        TypeError: A text field is no str, or a value of `extra` is not hashable.
+        ValueError: `extra` gives a name twice, or `profile` has a NUL, a lone surrogate, or more than 255
+            characters.
+
+    Source: rules K1 to K3.
+    """
+
+    profile: str | None = None
+    all_profiles: bool = False
+    show_cli: bool = False
+    show_previous_messaging: bool = False
+    show_cron: bool = False
+    show_webhook: bool = False
+    show_kanban: bool = False
+    show_claude_code: bool = False
+    include_archived: bool = False
+    exclude_hidden: bool = False
+    visible_only: bool = False
+    source_filter: str | None = None
+    sidebar_source: str | None = None
+    archived_limit: int | None = None
+    archived_offset: int = 0
+    extra: tuple[tuple[str, Hashable], ...] = ()
+    _hash: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "profile", profile_name(self.profile))
+        for flag in _FLAGS:
+            put(self, flag, bool(getattr(self, flag)))
+        put(self, "source_filter", _text("source_filter", self.source_filter))
+        put(self, "sidebar_source", _text("sidebar_source", self.sidebar_source))
+        put(self, "archived_limit", _count(self.archived_limit))
+        put(self, "archived_offset", _count(self.archived_offset) or 0)
+        put(self, "extra", _pairs(self.extra))
+        put(self, "_hash", hash(self._values()))
+
+    @property
+    def profile_name(self) -> str:
+        """The normalised profile; never None."""
+        return self.profile or DEFAULT_PROFILE
+
+    def with_profile(self, profile: str) -> "SessionListKey":
+        """Give the same view of another profile."""
+        return self if profile == self.profile else replace(self, profile=profile)
+
+    def _values(self) -> tuple[Hashable, ...]:
+        return tuple(getattr(self, name) for name in _FIELD_NAMES)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, SessionListKey):
+            return NotImplemented
+        return self._hash == other._hash and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type["SessionListKey"], tuple[Hashable, ...]]:
+        # Rebuilt, not copied: hashes of str differ between processes.
+        return SessionListKey, self._values()
+
+    def __str__(self) -> str:
+        """Name the fields that differ from their defaults."""
+        told = [
+            f"{f.name}={value!r}"
+            for f in fields(self)
+            if f.init and (value := getattr(self, f.name)) != f.default and f.name != "profile"
+        ]
+        return f"SessionListKey({', '.join([repr(self.profile), *told])})"
+
+
+_FIELD_NAMES: Final = tuple(f.name for f in fields(SessionListKey) if f.init)
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {shown(value)}; it must be a str or None")
+    return value.strip() or None
+
+
+def _count(value: object) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(0, int(number)) if isinstance(number, int) or isfinite(number) else None
+
+
+def _pairs(
+    extra: Mapping[str, Hashable] | Iterable[tuple[str, Hashable]],
+) -> tuple[tuple[str, Hashable], ...]:
+    pairs = extra.items() if isinstance(extra, Mapping) else extra
+    ordered = sorted(((_name(name), value) for name, value in pairs), key=lambda pair: pair[0])
+    for name, value in ordered:
+        _must_be_hashable(name, value)
+    for (name, _), (following, _) in pairwise(ordered):
+        if name == following:
+            raise ValueError(f"extra gives {name!r} twice; give each name once")
+    return tuple(ordered)
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"extra has the name {name!r}; it must be a str")
+    return name
+
+
+def _must_be_hashable(name: str, value: object) -> None:
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(f"extra[{name!r}] is {value!r}; it must be hashable") from None

@@ -1,0 +1,1 @@
+"""Where sessions come from: the homes of agents, which are only read."""

@@ -1,0 +1,176 @@
+"""Builds payloads from a home: one projection per scope, and every key a view of it.
+
+Source: rules X4, B8, R11.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from hermes_cache.errors import ProfileNotFoundError, SourceError
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
+from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
+from hermes_cache.stores.hermes.held_databases import HeldDatabases
+from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles, scope_of
+from hermes_cache.stores.hermes.profile_reading import ProfileReader
+from hermes_cache.stores.hermes.projection import Projection, refreshed
+from hermes_cache.stores.hermes.sharing import Sharing
+from hermes_cache.stores.hermes.snapshot import Snapshot, newest_first
+from hermes_cache.stores.hermes.views import view
+
+_MAX_SCOPES: Final = 64
+"""A projection of 5,000 sessions takes some 20 MB; past the bound the least recently used is forgotten."""
+
+
+class _Slot:
+    """What is held for one scope: its lock, how many refreshes began and which was the last to succeed."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.begun = 0
+        self.succeeded = 0
+        self.projection: Projection | None = None
+        self.joined: tuple[tuple[Snapshot, ...], Snapshot] | None = None
+        self.snapshot = Snapshot(())
+
+
+class HomeBuilder:
+    """Builds the payloads of a Hermes home; a `JoiningBuilder`. Any thread may call.
+
+    It can be pickled: the copy reads the same home on its own, through connections of its own.
+    """
+
+    def __init__(self, locations: Locations, databases: HeldDatabases | None = None) -> None:
+        self._locations = locations
+        self._databases = databases or HeldDatabases()
+        self._start_anew()
+        after_fork_in_child(self._start_anew)
+
+    def __reduce__(self) -> tuple[type["HomeBuilder"], tuple[Locations]]:
+        return HomeBuilder, (self._locations,)
+
+    def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
+        """Give the payload of a key as of now.
+
+        Raises:
+            ProfileNotFoundError: The home has no such profile.
+            SourceError: A file that brings rows cannot be read; it names the file and the reason.
+        """
+        return self.view(self.refresh(scope_of(key)), key)
+
+    def refresh(self, scope: Hashable, /) -> Snapshot:
+        """Probe a scope's sources, read them where they moved, and give its snapshot.
+
+        Callers at one time share one refresh only if it began after they called.
+
+        Raises:
+            SourceError: A file that brings rows cannot be read; it names the file and the reason.
+        """
+        slot = self._slot(scope)
+        begun_before = slot.begun
+        with slot.lock:
+            if slot.succeeded > begun_before:
+                return slot.snapshot
+            slot.begun += 1
+            try:
+                slot.snapshot = self._joined(slot) if scope == ALL_PROFILES else self._of_profile(slot, str(scope))
+            except SourceError:
+                self._forget_if_never_read(scope, slot)
+                raise
+            slot.succeeded = slot.begun
+            return slot.snapshot
+
+    def view(self, snapshot: object, key: SessionListKey, /) -> Mapping[str, object]:
+        """Give the payload of a key from a snapshot of its scope.
+
+        Raises:
+            TypeError: `snapshot` is none that `refresh` gave.
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(f"snapshot is a {type(snapshot).__name__}; give what refresh() returned")
+        return view(snapshot, key)
+
+    def parts(self, key: SessionListKey, /) -> tuple[Hashable, ...]:
+        """Name the profiles that an all-profiles key joins."""
+        return tuple(self._listed_profiles()) if key.all_profiles else ()
+
+    def share(self, scope: Hashable, seen: Hashable, /) -> tuple[Hashable, bytes]:
+        """Refresh a profile and give what changed of it to one who joins it in another process."""
+        return self._sharing.share(scope, self.refresh(scope), seen)
+
+    def adopt(self, scope: Hashable, share: bytes, /) -> None:
+        """Take in what another process shared of a profile, and join that from now on."""
+        self._sharing.adopt(scope, share)
+
+    def _slot(self, scope: Hashable) -> _Slot:
+        with self._lock:
+            slot = self._slots.setdefault(scope, _Slot())
+            self._slots.move_to_end(scope)
+            while len(self._slots) > _MAX_SCOPES:
+                self._slots.popitem(last=False)
+            return slot
+
+    def _forget_if_never_read(self, scope: Hashable, slot: _Slot) -> None:
+        # Names that no profile has must not push out projections.
+        with self._lock:
+            if not slot.succeeded and self._slots.get(scope) is slot:
+                del self._slots[scope]
+
+    def _of_profile(self, slot: _Slot, profile: str) -> Snapshot:
+        files = self._locations.files(profile)
+        try:
+            slot.projection = refreshed(slot.projection, files, self._reader, self._databases)
+        except SourceError as error:
+            if slot.projection is None and self._is_nobodys(files, error):
+                raise ProfileNotFoundError(files.home, profile) from error
+            raise
+        return slot.projection.snapshot
+
+    def _is_nobodys(self, files: ProfileFiles, error: SourceError) -> bool:
+        """Say whether a profile has neither folder nor sessions, in a home that is there."""
+        # The database is looked at last, so that the front end's index has been read by then.
+        is_database = error.path == str(files.state_db) and files.state_db.parent == files.home
+        root = self._locations.files(DEFAULT_PROFILE).home
+        return is_database and _is_absent(files.home) and not _is_absent(root)
+
+    def _joined(self, slot: _Slot) -> Snapshot:
+        snapshots = tuple([self._part(profile) for profile in self._listed_profiles()])
+        if slot.joined is None or not _are_same(slot.joined[0], snapshots):
+            sessions = sorted((each for one in snapshots for each in one.sessions), key=newest_first)
+            slot.joined = (snapshots, Snapshot(tuple(sessions)))
+        return slot.joined[1]
+
+    def _part(self, profile: str) -> Snapshot:
+        return self._sharing.adopted(profile) or self.refresh(profile)
+
+    def _listed_profiles(self) -> list[str]:
+        """Name the profiles that an all-profiles view joins; one broken profile fails the view, which names it.
+
+        A named profile that nobody has used yet, with neither database nor sessions in the index, is passed over.
+        """
+        indexed = self._reader.indexed_profiles(self._locations.files(DEFAULT_PROFILE))
+        named = [name for name in sorted({*self._locations.profiles(), *indexed}) if name != DEFAULT_PROFILE]
+        return [DEFAULT_PROFILE, *(name for name in named if self._is_used(name, indexed))]
+
+    def _is_used(self, profile: str, indexed: frozenset[str]) -> bool:
+        held = self._slots.get(profile)
+        was_read = (held is not None and held.projection is not None) or self._sharing.adopted(profile) is not None
+        return profile in indexed or was_read or not _is_absent(self._locations.files(profile).state_db)
+
+    def _start_anew(self) -> None:
+        # Locks that another thread held at a fork stay held in the child, so nothing is taken over.
+        self._lock = Lock()
+        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+        self._sharing = Sharing()
+        self._reader = ProfileReader(self._locations.is_root_profile)
+
+
+def _is_absent(path: Path) -> bool:
+    return file_stamp(path) == ABSENT
+
+
+def _are_same(older: tuple[Snapshot, ...], newer: tuple[Snapshot, ...]) -> bool:
+    return len(older) == len(newer) and all(map(lambda one, other: one is other, older, newer))

@@ -1,0 +1,86 @@
+"""A Hermes home, as a builder and sources for a cache.
+
+Source: rules X1, S3.
+"""
+
+import os
+from pathlib import Path
+
+from hermes_cache.ports import IsRootProfile
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes.builder import HomeBuilder
+from hermes_cache.stores.hermes.held_databases import HeldDatabases
+from hermes_cache.stores.hermes.locations import Location, Locations
+from hermes_cache.stores.hermes.settings import ViewSettings, read_view_settings
+from hermes_cache.stores.hermes.sources import HomeSources
+
+
+class HermesHome:
+    """Reads a Hermes home: strictly read-only, safe beside live writers.
+
+    Each location is a path, or a callable of the key that looks at its profile alone. A plain path for `state_db`
+    or `gateway_metadata` is the root profile's. Pickling keeps the locations.
+
+    Args:
+        path: The root home; None for `HERMES_HOME`, else `~/.hermes`.
+        session_dir: None for `sessions` in `HERMES_WEBUI_STATE_DIR`, else in `webui` of the root home.
+        settings_file: None for `settings.json` beside it.
+        state_db: None for `state.db` in each profile's home.
+        gateway_metadata: None for `sessions/sessions.json` in each profile's home.
+        is_root_profile: As given to the cache: says whether a name is an alias of the root profile, so that what
+            the front end noted under a renamed root is found.
+
+    Attributes:
+        builder: Builds the payload of a key.
+        sources: Tells whether a payload is still true.
+    """
+
+    def __init__(
+        self,
+        path: Location | None = None,
+        *,
+        session_dir: Location | None = None,
+        settings_file: Location | None = None,
+        state_db: Location | None = None,
+        gateway_metadata: Location | None = None,
+        is_root_profile: IsRootProfile | None = None,
+    ) -> None:
+        self._locations = Locations(
+            root=path or os.environ.get("HERMES_HOME") or Path("~/.hermes"),
+            session_dir=session_dir,
+            settings_file=settings_file,
+            state_db=state_db,
+            gateway_metadata=gateway_metadata,
+            is_root_profile=is_root_profile,
+            state_dir=os.environ.get("HERMES_WEBUI_STATE_DIR") or None,
+        )
+        self._open()
+
+    def profiles(self) -> tuple[str, ...]:
+        """List the profiles that have a folder, the root profile, `default`, first.
+
+        Raises:
+            SourceError: The folder of the profiles cannot be listed.
+        """
+        return self._locations.profiles()
+
+    def view_settings(self, profile: str | None = None) -> ViewSettings:
+        """Read what the settings file says of the fields that a request leaves open."""
+        key = SessionListKey(profile=profile)
+        return read_view_settings(self._locations.files(key.profile_name).settings)
+
+    def close(self) -> None:
+        """Close the connections; a later call opens others."""
+        self._databases.close()
+
+    def _open(self) -> None:
+        self._databases = HeldDatabases()
+        self.builder = HomeBuilder(self._locations, self._databases)
+        self.sources = HomeSources(self._locations, self._databases)
+
+    def __getstate__(self) -> Locations:
+        return self._locations
+
+    def __setstate__(self, locations: Locations) -> None:
+        self._locations = locations
+        self._open()

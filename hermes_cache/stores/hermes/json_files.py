@@ -1,0 +1,89 @@
+"""Reads JSON files of a home, and remembers the small ones that only add to rows.
+
+A file that brings rows (the index) must be whole, or the list fails. A file that only adds to rows (tombstones,
+projects, cron jobs, the gateway's metadata, a sidecar) costs what it adds when it is broken.
+Source: rules X3, X8.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Hashable
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+import orjson
+
+from hermes_cache.errors import SourceError
+from hermes_cache.logs import QuietLogger
+from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, must_be_a_file
+
+_logger = QuietLogger(__name__)
+
+_MAX_FILES: Final = 256
+"""Four files each of as many profiles as one home is likely to have."""
+
+
+def read_json(path: Path) -> object:
+    """Read a JSON file; NaN and infinity read as None, broken UTF-8 as replacement characters.
+
+    Raises:
+        SourceError: It is missing, unreadable or no JSON.
+    """
+    must_be_a_file(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceError(path, error.strerror or str(error)) from error
+    return _decoded(content, path)
+
+
+def _decoded(content: bytes, path: Path) -> object:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        pass
+    # What Python's own json writes may hold NaN, lone surrogates or a byte order mark, which orjson refuses.
+    try:
+        return json.loads(content.decode("utf-8-sig", "replace"), parse_constant=_nothing)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(path, f"is no whole JSON ({error})") from error
+
+
+def _nothing(_constant: str) -> None:
+    return None
+
+
+class JsonFiles:
+    """Gives the content of small JSON files, read again only when their stamp moved. Any thread may call.
+
+    A broken file is logged once each time it changes, and counts as missing.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._held: OrderedDict[Path, tuple[Hashable, object]] = OrderedDict()
+
+    def content(self, path: Path) -> object:
+        """Give what the file holds; None where it is missing or broken."""
+        stamp = file_stamp(path)
+        with self._lock:
+            held_stamp, content = self._held.get(path, (None, None))
+            if held_stamp != stamp:
+                content = None if stamp == ABSENT else _content_or_none(path)
+            self._held[path] = (stamp, content)
+            self._held.move_to_end(path)
+            while len(self._held) > _MAX_FILES:
+                self._held.popitem(last=False)
+        return content
+
+
+def _content_or_none(path: Path) -> object:
+    try:
+        return read_json(path)
+    except SourceError as error:
+        _logger.warning(
+            "hermes_cache.file_ignored",
+            extra={"hermes_cache.path": str(path), "hermes_cache.reason": error.reason},
+        )
+        return None

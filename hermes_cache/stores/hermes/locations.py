@@ -1,0 +1,162 @@
+"""Where the files of a Hermes home lie; nothing is opened here, only the profiles are listed.
+
+A profile is an explicit value, never read from the calling thread, so a build in the background has the profile
+of the read that asked for it. Source: rules S3, X1.
+"""
+
+import os
+import re
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from hermes_cache.errors import SourceError
+from hermes_cache.ports import IsRootProfile
+from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
+
+Location: TypeAlias = str | os.PathLike[str] | Callable[[SessionListKey], str | os.PathLike[str]]
+"""A path, or a callable of the key; the callable may look at the key's profile alone."""
+
+ALL_PROFILES: Final = ("all profiles",)
+"""The scope of every all-profiles key; a tuple, so that no profile name equals it."""
+
+_PROFILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFiles:
+    """The files that the list of one profile is read from.
+
+    Attributes:
+        profile: The profile's name.
+        home: Its folder.
+        state_db: The agent's database.
+        state_db_wal: Its write-ahead log.
+        gateway_metadata: The gateway's `sessions.json`.
+        cron_jobs: The scheduler's `jobs.json`.
+        session_dir: The sidecars of all profiles.
+        session_index: Their index.
+        settings: The settings of all profiles.
+        projects: The projects of all profiles.
+    """
+
+    profile: str
+    home: Path
+    state_db: Path
+    state_db_wal: Path
+    gateway_metadata: Path
+    cron_jobs: Path
+    session_dir: Path
+    session_index: Path
+    settings: Path
+    projects: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Locations:
+    """Tells the files of a profile.
+
+    A plain path given for `state_db` or `gateway_metadata` is the root profile's; the named profiles keep their
+    own below `profiles/`. A callable tells it for every profile.
+
+    Attributes:
+        root: The root profile's home.
+        session_dir: None for `sessions` in the web front end's state folder.
+        settings_file: None for `settings.json` there.
+        state_db: None for `state.db` in each profile's home.
+        gateway_metadata: None for `sessions/sessions.json` in each profile's home.
+        state_dir: The web front end's state folder; None for `webui` in the root home.
+        is_root_profile: Says whether a name that the front end noted is an alias of the root profile.
+    """
+
+    root: Location
+    session_dir: Location | None = None
+    settings_file: Location | None = None
+    state_db: Location | None = None
+    gateway_metadata: Location | None = None
+    state_dir: str | None = None
+    is_root_profile: IsRootProfile | None = None
+
+    @property
+    def are_fixed(self) -> bool:
+        """Whether no callable tells any of them."""
+        told = (self.root, self.session_dir, self.settings_file, self.state_db, self.gateway_metadata)
+        return not any(map(callable, told))
+
+    def files(self, profile: str) -> ProfileFiles:
+        """Give the files of a profile, whether or not they exist.
+
+        Raises:
+            SourceError: No profile can have that name.
+        """
+        key = SessionListKey(profile=profile)
+        root = _resolved(self.root, key)
+        home = _profile_home(root, profile)
+        state_dir = self._state_dir(root)
+        session_dir = _resolved(self.session_dir or state_dir / "sessions", key)
+        state_db = _of_profile(self.state_db, key, home / "state.db")
+        return ProfileFiles(
+            profile=profile,
+            home=home,
+            state_db=state_db,
+            state_db_wal=state_db.with_name(state_db.name + "-wal"),
+            gateway_metadata=_of_profile(self.gateway_metadata, key, home / "sessions" / "sessions.json"),
+            cron_jobs=home / "cron" / "jobs.json",
+            session_dir=session_dir,
+            session_index=session_dir / "_index.json",
+            settings=self.settings(profile),
+            projects=state_dir / "projects.json",
+        )
+
+    def settings(self, profile: str) -> Path:
+        """Give the settings file of a profile, whatever its name."""
+        key = SessionListKey(profile=profile)
+        if self.settings_file is not None:
+            return _resolved(self.settings_file, key)
+        return self._state_dir(_resolved(self.root, key)) / "settings.json"
+
+    def _state_dir(self, root: Path) -> Path:
+        return Path(self.state_dir).expanduser().absolute() if self.state_dir else root / "webui"
+
+    def profiles(self) -> tuple[str, ...]:
+        """List the profiles that have a folder, the root profile first.
+
+        Raises:
+            SourceError: The folder of the profiles cannot be listed.
+        """
+        folder = _resolved(self.root, SessionListKey(all_profiles=True)) / "profiles"
+        try:
+            named = [name for name in os.listdir(folder) if is_named_profile(name) and (folder / name).is_dir()]  # noqa: PTH208 - names are wanted, not paths
+        except FileNotFoundError:
+            named = []
+        except OSError as error:
+            raise SourceError(folder, error.strerror or str(error)) from error
+        return (DEFAULT_PROFILE, *sorted(named))
+
+
+def scope_of(key: SessionListKey) -> Hashable:
+    """Give the scope of a key: its profile, or `ALL_PROFILES`."""
+    return ALL_PROFILES if key.all_profiles else key.profile_name
+
+
+def is_named_profile(name: str) -> bool:
+    """Say whether a folder of that name below `profiles/` is a profile."""
+    return name != DEFAULT_PROFILE and _PROFILE_NAME.fullmatch(name) is not None
+
+
+def _profile_home(root: Path, profile: str) -> Path:
+    if profile == DEFAULT_PROFILE:
+        return root
+    if not is_named_profile(profile):
+        raise SourceError(root / "profiles", f"no profile can be named {profile!r}")
+    return root / "profiles" / profile
+
+
+def _of_profile(location: Location | None, key: SessionListKey, default: Path) -> Path:
+    is_for_all = callable(location) or key.profile == DEFAULT_PROFILE
+    return _resolved(location, key) if location is not None and is_for_all else default
+
+
+def _resolved(location: Location, key: SessionListKey) -> Path:
+    return Path(location(key) if callable(location) else location).expanduser().absolute()

@@ -1,0 +1,154 @@
+"""Reads everything that a home tells about the sessions of one profile, and joins it by session.
+
+A session that the front end keeps belongs to the profile that it names there, whichever database has it too;
+without a name, with an alias of the root profile, or with a name that no profile can have, to the root profile.
+Source: rules K3, X1, X7, X8.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from hermes_cache.errors import SourceError
+from hermes_cache.logs import QuietLogger
+from hermes_cache.ports import IsRootProfile
+from hermes_cache.sessions.keys import DEFAULT_PROFILE
+from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, wal_stamp
+from hermes_cache.stores.hermes.gateway_routing import routing_by_session
+from hermes_cache.stores.hermes.joining import NOTHING, Told, join, tell
+from hermes_cache.stores.hermes.json_files import JsonFiles
+from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
+from hermes_cache.stores.hermes.session_index import IndexRecord, SessionFolders
+from hermes_cache.stores.hermes.session_rows import Known
+from hermes_cache.stores.hermes.state_db import SessionRecord, StateReading, read_state_db
+from hermes_cache.stores.hermes.values import text
+
+_logger = QuietLogger(__name__)
+
+_PROJECT_OF_TAG: Final = (("cron", "Cron Jobs"), ("webhook", "Webhooks"))
+"""The projects in which the front end gathers such sessions, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileReading:
+    """What was read of one profile.
+
+    Attributes:
+        known: What is known of each session that the list shows, by id.
+        has_database: Whether a `state.db` was there.
+        foreign_count: How many sessions the front end keeps for other profiles.
+        sessions: The agent's sessions by id.
+        told: What the known was joined from.
+    """
+
+    known: Mapping[str, Known]
+    has_database: bool
+    foreign_count: int
+    sessions: Mapping[str, SessionRecord]
+    told: Told
+
+
+class ProfileReader:
+    """Reads profiles, remembering files that did not move. Any thread may call."""
+
+    def __init__(self, is_root_profile: IsRootProfile | None = None) -> None:
+        self._is_root_profile = is_root_profile
+        self._json_files = JsonFiles()
+        self._folders = SessionFolders(self._json_files)
+
+    def read(self, files: ProfileFiles, before: ProfileReading | None = None) -> ProfileReading:
+        """Read a profile.
+
+        Args:
+            before: The reading before; what did not change stays the same objects, and a `state.db` that was there
+                must still be.
+
+        Raises:
+            SourceError: A file that brings rows is missing or cannot be read; it names the file and the reason.
+        """
+        folder = self._folders.read(files.session_dir)
+        index = {sid: record for sid, record in folder.records.items() if sid not in folder.tombstones}
+        own = self._of_profile(files.profile, index)
+        is_indexed = folder.has_index and (bool(own) or files.profile == DEFAULT_PROFILE)
+        state, has_database = _state(files, before, is_indexed=is_indexed)
+        left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
+        sessions = {sid: record for sid, record in state.sessions.items() if sid not in left_out}
+        told = self._told(files, state, sessions, own)
+        known = join(files.profile, told, before.told if before else NOTHING, before.known if before else {})
+        return ProfileReading(known, has_database, len(index) - len(own), state.sessions, told)
+
+    def _told(
+        self,
+        files: ProfileFiles,
+        state: StateReading,
+        sessions: Mapping[str, SessionRecord],
+        index: Mapping[str, IndexRecord],
+    ) -> Told:
+        return tell(
+            sessions,
+            index,
+            routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
+            jobs=_names_by_id(self._json_files.content(files.cron_jobs)),
+            projects=_system_projects(self._json_files.content(files.projects), files.profile),
+        )
+
+    def indexed_profiles(self, files: ProfileFiles) -> frozenset[str]:
+        """Name the profiles for which the front end keeps sessions.
+
+        Raises:
+            SourceError: The index cannot be read.
+        """
+        return frozenset(self._owners(self._folders.read(files.session_dir).records).values())
+
+    def _of_profile(self, profile: str, index: Mapping[str, IndexRecord]) -> dict[str, IndexRecord]:
+        owners = self._owners(index)
+        return {sid: record for sid, record in index.items() if owners[text(record.profile)] == profile}
+
+    def _owners(self, index: Mapping[str, IndexRecord]) -> dict[str | None, str]:
+        """Give the profile that each name in the index means."""
+        names = {text(record.profile) for record in index.values()}
+        return {name: name if name and self._is_named(name) else DEFAULT_PROFILE for name in names}
+
+    def _is_named(self, name: str) -> bool:
+        return is_named_profile(name) and not self._is_alias(name)
+
+    def _is_alias(self, name: str) -> bool:
+        if self._is_root_profile is None:
+            return False
+        try:
+            return bool(self._is_root_profile(name))
+        except Exception:
+            _logger.exception("hermes_cache.is_root_profile_failed", extra={"hermes_cache.profile": name})
+            return False
+
+
+def _state(files: ProfileFiles, before: ProfileReading | None, *, is_indexed: bool) -> tuple[StateReading, bool]:
+    if file_stamp(files.state_db) != ABSENT:
+        return read_state_db(files.state_db, before.sessions if before else None), True
+    # A missing database is a sign of damage, unless the front end alone may have made this list.
+    is_gone = (before is not None and before.has_database) or wal_stamp(files.state_db_wal) != ABSENT
+    if is_gone or not is_indexed:
+        raise SourceError(files.state_db, "is missing")
+    return StateReading({}, {}), False
+
+
+def _deleted(state: StateReading, tombstones: frozenset[str]) -> set[str]:
+    """Name what was deleted in the front end, which the agent still keeps."""
+    return {sid for sid in tombstones if sid in state.sessions and state.sessions[sid].source == "webui"}
+
+
+def _names_by_id(content: object) -> dict[str, str]:
+    jobs = content.get("jobs") if isinstance(content, dict) else None
+    found: dict[str, str] = {}
+    for job in jobs if isinstance(jobs, list) else ():
+        job_id, name = (text(job.get("id")), text(job.get("name"))) if isinstance(job, dict) else (None, None)
+        if job_id and name:
+            found[job_id] = name
+    return found
+
+
+def _system_projects(content: object, profile: str) -> dict[str, str]:
+    projects = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
+    own = [each for each in projects if (text(each.get("profile")) or DEFAULT_PROFILE) == profile]
+    ids = {each.get("name"): project_id for each in own if (project_id := text(each.get("project_id")))}
+    return {tag: ids[name] for tag, name in _PROJECT_OF_TAG if name in ids}

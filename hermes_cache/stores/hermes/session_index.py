@@ -1,0 +1,212 @@
+"""Reads the web front end's session folder: the index, sidecars that the index lacks, and tombstones.
+
+The index's row stands, unless the sidecar was written after the index: then the sidecar's fields stand over it.
+The index is one file for all profiles, and large, so it is parsed only when it moved. Nothing is repaired here.
+Source: rules X2, X7, X8.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Final, NamedTuple
+
+from hermes_cache.errors import SourceError
+from hermes_cache.logs import QuietLogger
+from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
+from hermes_cache.stores.hermes.json_files import JsonFiles, read_json
+from hermes_cache.stores.hermes.sidecar import read_sidecar
+
+_logger = QuietLogger(__name__)
+
+_INDEX: Final = "_index.json"
+_TOMBSTONES: Final = ("_deleted_webui_sessions.json", "_pruned_webui_orphans.json")
+_MAX_FOLDERS: Final = 8
+"""Homes have one; a callable may tell several."""
+
+
+class IndexRecord(NamedTuple):
+    """What the web front end keeps of one session, as it stands there; any value may be missing or damaged."""
+
+    session_id: object
+    title: object = None
+    workspace: object = None
+    model: object = None
+    model_provider: object = None
+    message_count: object = None
+    user_message_count: object = None
+    created_at: object = None
+    updated_at: object = None
+    last_message_at: object = None
+    pinned: object = None
+    archived: object = None
+    default_hidden: object = None
+    project_id: object = None
+    profile: object = None
+    personality: object = None
+    input_tokens: object = None
+    output_tokens: object = None
+    cache_read_tokens: object = None
+    cache_write_tokens: object = None
+    estimated_cost: object = None
+    cache_hit_percent: object = None
+    context_length: object = None
+    active_stream_id: object = None
+    pending_user_message: object = None
+    has_pending_user_message: object = None
+    pending_started_at: object = None
+    is_cli_session: object = None
+    source_tag: object = None
+    raw_source: object = None
+    session_source: object = None
+    source_label: object = None
+    read_only: object = None
+    pre_compression_snapshot: object = None
+    parent_session_id: object = None
+    worktree_path: object = None
+    worktree_branch: object = None
+    gateway_routing: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFolder:
+    """What a session folder held at one moment.
+
+    Attributes:
+        records: The sessions by id.
+        tombstones: Ids of sessions that were deleted there.
+        has_index: Whether there is an index or any sidecar, and so a front end that keeps its list here.
+    """
+
+    records: Mapping[str, IndexRecord]
+    tombstones: frozenset[str]
+    has_index: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    stamps: tuple[Hashable, ...]
+    index_stamp: Hashable
+    index: Mapping[str, IndexRecord]
+    sidecars: Mapping[str, tuple[Hashable, Mapping[str, object]]]
+    folder: SessionFolder
+
+
+class SessionFolders:
+    """Reads session folders, remembering what did not move. Any thread may call."""
+
+    def __init__(self, json_files: JsonFiles) -> None:
+        self._json_files = json_files
+        self._lock = Lock()
+        self._held: OrderedDict[Path, _Held] = OrderedDict()
+
+    def read(self, path: Path) -> SessionFolder:
+        """Give what a folder holds now; a missing folder holds nothing.
+
+        Raises:
+            SourceError: The index is no whole JSON list, or something cannot be read.
+        """
+        with self._lock:
+            stamps = folder_stamps(path)
+            held = self._held.get(path)
+            if held is None or held.stamps != stamps:
+                held = self._read(path, stamps, held)
+            self._held[path] = held
+            self._held.move_to_end(path)
+            while len(self._held) > _MAX_FOLDERS:
+                self._held.popitem(last=False)
+            return held.folder
+
+    def _read(self, path: Path, stamps: tuple[Hashable, ...], held: _Held | None) -> _Held:
+        index_path = path / _INDEX
+        index_stamp = file_stamp(index_path)
+        is_same = held is not None and held.index_stamp == index_stamp
+        index = held.index if held and is_same else _index_records(index_path, index_stamp)
+        sidecars = _sidecars(path, index, index_stamp, held.sidecars if held else {})
+        records = {**index, **{sid: _over(index.get(sid), sid, fields) for sid, (_, fields) in sidecars.items()}}
+        tombstones = frozenset(_ids(map(self._json_files.content, (path / name for name in _TOMBSTONES))))
+        has_index = index_stamp != ABSENT or bool(sidecars)
+        return _Held(stamps, index_stamp, index, sidecars, SessionFolder(records, tombstones, has_index))
+
+
+def folder_stamps(path: Path) -> tuple[Hashable, ...]:
+    """Give the stamps of all that is read from a folder; sidecars move the folder's own, since each is renamed."""
+    return (file_stamp(path), *(file_stamp(path / name) for name in (_INDEX, *_TOMBSTONES)))
+
+
+def _index_records(path: Path, stamp: Hashable) -> dict[str, IndexRecord]:
+    if stamp == ABSENT:
+        return {}
+    entries = read_json(path)
+    if not isinstance(entries, list):
+        raise SourceError(path, f"holds a {type(entries).__name__} where a list of sessions belongs")
+    names = IndexRecord._fields
+    records = [IndexRecord._make(map(entry.get, names)) for entry in entries if isinstance(entry, dict)]
+    return {record.session_id: record for record in records if isinstance(record.session_id, str)}
+
+
+def _sidecars(
+    path: Path,
+    index: Mapping[str, IndexRecord],
+    index_stamp: Hashable,
+    held: Mapping[str, tuple[Hashable, Mapping[str, object]]],
+) -> dict[str, tuple[Hashable, Mapping[str, object]]]:
+    index_mtime_ns = index_stamp[0] if isinstance(index_stamp, tuple) and isinstance(index_stamp[0], int) else 0
+    sidecars: dict[str, tuple[Hashable, Mapping[str, object]]] = {}
+    for session_id, mtime_ns, stamp in _sidecar_stamps(path):
+        if session_id in index and mtime_ns <= index_mtime_ns:
+            continue
+        held_stamp, fields = held.get(session_id, (None, {}))
+        if held_stamp != stamp:
+            fields = _fields_or_none(path / f"{session_id}.json")
+        if fields or session_id in index:
+            sidecars[session_id] = (stamp, fields)
+    return sidecars
+
+
+def _sidecar_stamps(path: Path) -> list[tuple[str, int, Hashable]]:
+    try:
+        with os.scandir(path) as entries:
+            found = [(entry.name.removesuffix(".json"), entry) for entry in entries if _is_sidecar(entry.name)]
+            stats = [(session_id, _stat_or_none(entry)) for session_id, entry in found]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SourceError(path, error.strerror or str(error)) from error
+    return [(sid, at.st_mtime_ns, (at.st_mtime_ns, at.st_size, at.st_ino)) for sid, at in stats if at is not None]
+
+
+def _is_sidecar(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(("_", "."))
+
+
+def _stat_or_none(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat()
+    except OSError:
+        return None  # Renamed or deleted since it was listed.
+
+
+def _fields_or_none(path: Path) -> Mapping[str, object]:
+    try:
+        return read_sidecar(path)
+    except (OSError, SourceError) as error:
+        _logger.warning(
+            "hermes_cache.file_ignored", extra={"hermes_cache.path": str(path), "hermes_cache.reason": str(error)}
+        )
+        return {}
+
+
+def _over(record: IndexRecord | None, session_id: str, fields: Mapping[str, object]) -> IndexRecord:
+    told = {name: fields[name] for name in IndexRecord._fields if name in fields}
+    return (record or IndexRecord(session_id))._replace(**{**told, "session_id": session_id})
+
+
+def _ids(contents: Iterable[object]) -> set[str]:
+    found: set[str] = set()
+    for content in contents:
+        ids = content.get("ids") if isinstance(content, dict) else None
+        found.update(each for each in ids or () if isinstance(each, str)) if isinstance(ids, list) else None
+    return found

@@ -1,0 +1,80 @@
+"""Sharing: a profile's snapshot handed from the process where it is made to the one that joins it.
+
+After the first time only the sessions that changed cross over; those that did not stay the same objects on the
+taking side, so that rows stay shared there too. Source: rule B8.
+"""
+
+import pickle
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import uuid4
+
+from hermes_cache.stores.hermes.snapshot import Session, Snapshot
+
+
+class _Difference(NamedTuple):
+    """What leads from one snapshot to the next.
+
+    Attributes:
+        is_whole: There is no snapshot before.
+        order: The ids of all sessions, with their profiles.
+        changed: Those that are not as before.
+        foreign_count: As in `Snapshot`.
+    """
+
+    is_whole: bool
+    order: tuple[Hashable, ...]
+    changed: tuple[Session, ...]
+    foreign_count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """What a taker of a scope has seen."""
+
+    token: Hashable
+    snapshot: Snapshot
+
+
+class Sharing:
+    """Both sides of it: what was given of own snapshots, and what was adopted of others'."""
+
+    def __init__(self) -> None:
+        self._given: dict[Hashable, _Given] = {}
+        self._adopted: dict[Hashable, Snapshot] = {}
+
+    def share(self, scope: Hashable, snapshot: Snapshot, seen: Hashable) -> tuple[Hashable, bytes]:
+        """Give a snapshot to one who saw another; see `ports.JoiningBuilder`."""
+        given = self._given.get(scope)
+        before = given.snapshot if given is not None and given.token == seen else None
+        if given is not None and before is snapshot:
+            return given.token, b""
+        token = uuid4().hex
+        self._given[scope] = _Given(token, snapshot)
+        return token, pickle.dumps(_difference(before, snapshot), pickle.HIGHEST_PROTOCOL)
+
+    def adopt(self, scope: Hashable, share: bytes) -> None:
+        """Take in what was shared of a scope."""
+        if not share:
+            return
+        difference: _Difference = pickle.loads(share)  # noqa: S301 - made by a worker of the same cache
+        before = None if difference.is_whole else self._adopted.get(scope)
+        sessions = {_name(session): session for session in before.sessions} if before else {}
+        sessions |= {_name(session): session for session in difference.changed}
+        ordered = tuple([sessions[name] for name in difference.order])
+        self._adopted[scope] = Snapshot(ordered, difference.foreign_count)
+
+    def adopted(self, scope: Hashable) -> Snapshot | None:
+        """Give the snapshot that was adopted of a scope; None where it is read here."""
+        return self._adopted.get(scope)
+
+
+def _difference(before: Snapshot | None, after: Snapshot) -> _Difference:
+    old = {_name(session): session for session in before.sessions} if before else {}
+    changed = tuple([session for session in after.sessions if old.get(_name(session)) is not session])
+    return _Difference(before is None, tuple(map(_name, after.sessions)), changed, after.foreign_count)
+
+
+def _name(session: Session) -> Hashable:
+    return session.row["profile"], session.order[1]

@@ -1,0 +1,107 @@
+"""The snapshot: all rows of a scope at one moment, with what views filter by. Values only.
+
+Rows that stay equal from one snapshot to the next stay the same object, so entries share them and their bytes.
+Source: rules X4 to X6.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+from hermes_cache.payload.freezing import freeze_row
+from hermes_cache.payload.rows import EncodedRow, Facts, Row
+from hermes_cache.stores.hermes import source_tags
+from hermes_cache.stores.hermes.session_rows import Known, make_row
+from hermes_cache.stores.hermes.state_db import SessionRecord
+from hermes_cache.stores.hermes.values import text
+
+
+class Session(NamedTuple):
+    """One session of a snapshot.
+
+    Attributes:
+        row: The frozen row.
+        order: What it is sorted by: newest first, those of one time by id.
+        gate: Which flag of a key lets it through; see `source_tags.gate`.
+        peer: Names the peer of a messaging session; None for any other, and where it is not known.
+        is_visible: Whether there is anything to see in it: messages, work under way, or a worktree.
+    """
+
+    row: Row
+    order: tuple[float, str]
+    gate: str
+    peer: tuple[object, ...] | None
+    is_visible: bool
+
+    def __reduce__(self) -> tuple[Callable[..., "Session"], tuple[object, ...]]:
+        # A pickled row is a plain dict: its bytes go instead, and with them it need not be frozen again.
+        row = self.row
+        piece = (row.encoded, row.digest, row.facts)
+        return _restored, (piece, *self[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All sessions of a scope.
+
+    Attributes:
+        sessions: Newest first, those of one time by id.
+        foreign_count: How many sessions the front end keeps for other profiles.
+    """
+
+    sessions: tuple[Session, ...]
+    foreign_count: int = 0
+
+
+def _restored(piece: tuple[bytes, bytes, Facts], *rest: Any) -> Session:
+    row = EncodedRow(*piece).decoded()
+    assert isinstance(row, Row)  # noqa: S101 - a session's piece is a mapping
+    return Session(row, *rest)
+
+
+def make_session(known: Known, before: Session | None) -> Session:
+    """Give a session, as much of it as possible the one from before."""
+    fields = make_row(known)
+    row = before.row if before is not None and before.row == fields else freeze_row(fields)
+    is_native = known.web is not None and not row["is_cli_session"]
+    gate = source_tags.gate(known.tag, is_native=is_native)
+    session = Session(row, (-_time_s(row), known.id), gate, _peer(known, row), _is_visible(row))
+    return before if before == session else session
+
+
+def snapshot_of(sessions: Mapping[str, Session], foreign_count: int) -> Snapshot:
+    """Give the sorted snapshot of sessions by id."""
+    return Snapshot(tuple(sorted(sessions.values(), key=newest_first)), foreign_count)
+
+
+newest_first: Final = attrgetter("order")
+"""Gives what sessions are sorted by."""
+
+
+def _time_s(row: Row) -> float:
+    time_s = row["last_message_at"] or row["updated_at"] or row["created_at"]
+    told_s = time_s if isinstance(time_s, float) else 0.0
+    pending_s = row.get("pending_started_at")
+    return max(told_s, pending_s) if isinstance(pending_s, float) else told_s
+
+
+def _is_visible(row: Row) -> bool:
+    is_under_way = row["active_stream_id"] or row["has_pending_user_message"]
+    return bool(row["message_count"] or is_under_way or row.get("worktree_path") or row.get("attention"))
+
+
+def _peer(known: Known, row: Row) -> tuple[object, ...] | None:
+    if row["session_source"] != "messaging":
+        return None
+    session = known.session
+    key = known.routing.session_key if known.routing else text(session.session_key) if session else None
+    name = (key,) if key else _chat(session)
+    return (known.profile, known.tag, *name) if name else None
+
+
+def _chat(session: SessionRecord | None) -> tuple[str | None, ...]:
+    if session is None:
+        return ()
+    chat = tuple(map(text, (session.chat_type, session.chat_id, session.thread_id, session.user_id)))
+    return chat if any(chat) else ()
