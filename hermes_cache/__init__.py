@@ -1,86 +1,68 @@
-"""A cache of the session list that is never slower than it must be and never older than it may be."""
+"""A cache of the session list that is never slower than it must be and never older than it may be.
+
+The public names. Each is loaded when it is first used, so that a process pays for a journal or for a Hermes home
+only if it asks for one. Their types stand in `__init__.pyi`.
+"""
 
 import logging
+from importlib import import_module
+from typing import Final
 
-from hermes_cache.bus.blinker_bus import Bus, default_bus
-from hermes_cache.bus.changes import Change
-from hermes_cache.bus.subscription import Subscription
-from hermes_cache.bus.tickets import Ticket
-from hermes_cache.cache.lookups import Health, Lookup, Rendered, Stats
-from hermes_cache.core.events import (
-    EventId,
-    SessionListChanged,
-    SettingsChanged,
-    SourceChanged,
-    StreamStarted,
-    StreamStopped,
-)
-from hermes_cache.core.policy import Policy
-from hermes_cache.errors import (
-    BuildError,
-    BuildTimeoutError,
-    CacheBusyError,
-    CacheStoppedError,
-    EventError,
-    HermesCacheError,
-    JournalError,
-    JournalUnavailableError,
-    LookupTimeoutError,
-    PolicyError,
-    ProfileNotFoundError,
-    SourceError,
-)
-from hermes_cache.explain.explanations import Explanation
-from hermes_cache.journal.agreed import AgreedState
-from hermes_cache.journal.replaying import Replay, replay
-from hermes_cache.journal.sqlalchemy_journal import journal_at
-from hermes_cache.payload.freezing import Payload, freeze, thaw
-from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.sessions.overlay import LiveSession
-from hermes_cache.sessions.session_list_cache import SessionListCache
-from hermes_cache.stores.hermes.home import HermesHome
+_DEFINED_IN: Final = {
+    "bus.blinker_bus": ("Bus", "default_bus"),
+    "bus.changes": ("Change",),
+    "bus.subscription": ("Subscription",),
+    "bus.tickets": ("Ticket",),
+    "cache.lookups": ("Health", "Lookup", "Rendered", "Stats"),
+    "core.events": (
+        "EventId",
+        "SessionListChanged",
+        "SettingsChanged",
+        "SourceChanged",
+        "StreamStarted",
+        "StreamStopped",
+    ),
+    "core.policy": ("Policy",),
+    "errors": (
+        "BuildError",
+        "BuildTimeoutError",
+        "CacheBusyError",
+        "CacheStoppedError",
+        "EventError",
+        "HermesCacheError",
+        "JournalError",
+        "JournalUnavailableError",
+        "LookupTimeoutError",
+        "PolicyError",
+        "ProfileNotFoundError",
+        "SourceError",
+    ),
+    "explain.explanations": ("Explanation",),
+    "journal.agreed": ("AgreedState",),
+    "journal.replaying": ("Replay", "replay"),
+    "journal.sqlalchemy_journal": ("journal_at",),
+    "payload.freezing": ("Payload", "freeze", "thaw"),
+    "sessions.keys": ("SessionListKey",),
+    "sessions.overlay": ("LiveSession",),
+    "sessions.session_list_cache": ("SessionListCache",),
+    "stores.hermes.home": ("HermesHome",),
+}
+"""The public names by the module that defines them."""
 
-__all__ = [
-    "AgreedState",
-    "BuildError",
-    "BuildTimeoutError",
-    "Bus",
-    "CacheBusyError",
-    "CacheStoppedError",
-    "Change",
-    "EventError",
-    "EventId",
-    "Explanation",
-    "Health",
-    "HermesCacheError",
-    "HermesHome",
-    "JournalError",
-    "JournalUnavailableError",
-    "LiveSession",
-    "Lookup",
-    "LookupTimeoutError",
-    "Payload",
-    "Policy",
-    "PolicyError",
-    "ProfileNotFoundError",
-    "Rendered",
-    "Replay",
-    "SessionListCache",
-    "SessionListChanged",
-    "SessionListKey",
-    "SettingsChanged",
-    "SourceChanged",
-    "SourceError",
-    "Stats",
-    "StreamStarted",
-    "StreamStopped",
-    "Subscription",
-    "Ticket",
-    "default_bus",
-    "freeze",
-    "journal_at",
-    "replay",
-    "thaw",
-]
+_MODULES: Final = {name: module for module, names in _DEFINED_IN.items() for name in names}
+
+__all__ = sorted(_MODULES)  # noqa: PLE0605 - type checkers read the stub
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -19,7 +19,6 @@ from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.applied import Applied
 from hermes_cache.journal.life import JournalLife
 from hermes_cache.journal.replaying import parts_after
-from hermes_cache.journal.sqlalchemy_journal import journal_at, without_password
 from hermes_cache.journal.status import JournalStatus
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal, Place
@@ -130,7 +129,11 @@ class JournalLink:
         return linked[0]
 
     def __str__(self) -> str:
-        return without_password(self._named) if isinstance(self._named, str) else repr(self._named)
+        if not isinstance(self._named, str):
+            return repr(self._named)
+        from hermes_cache.journal.sqlalchemy_journal import without_password  # noqa: PLC0415 - as in `_opened`
+
+        return without_password(self._named)
 
     def __call__(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Take what is published on the bus."""
@@ -306,6 +309,9 @@ def _unknown() -> None:
 
 def _opened(journal: Named) -> Journal:
     if isinstance(journal, str):
+        # SQLAlchemy takes longer to load than all else together, and a cache without a journal needs none (L8).
+        from hermes_cache.journal.sqlalchemy_journal import journal_at  # noqa: PLC0415
+
         return journal_at(journal)
     if not callable(getattr(journal, "append", None)):
         raise TypeError(f"journal is {journal!r}; it must be a URL, a journal, or None")
