@@ -1,18 +1,18 @@
 """What the cache asks of the outside, and what each part must promise.
 
 These are Protocols: a callable or an object of the right shape will do. Foreign code behind them may raise,
-hang or return late; the cache survives that, and the promises below say what it makes of it.
+hang or return late; the cache survives that, and the promises below say what it makes of it. A key is any hashable
+value, as the readers of a cache give it: Any here, so that a builder may say which kind it takes.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.stamps import SETTINGS_PART
 from hermes_cache.core.state import Target
 from hermes_cache.payload.content import Content
-from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.overlay import LiveSession
 
 __all__ = [
@@ -58,7 +58,7 @@ class Builder(Protocol):
     alone. What it returns may be changed afterwards: the cache keeps a frozen copy.
     """
 
-    def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
+    def __call__(self, key: Any, /) -> Mapping[str, object]:
         """Give a mapping of str to JSON values, with the rows as a list under `sessions`."""
 
 
@@ -73,7 +73,7 @@ class ScopedBuilder(Builder, Protocol):
     def refresh(self, scope: Hashable, /) -> object:
         """Read what changed at the sources of a scope and give an immutable snapshot."""
 
-    def view(self, snapshot: object, key: SessionListKey, /) -> Mapping[str, object]:
+    def view(self, snapshot: object, key: Any, /) -> Mapping[str, object]:
         """Give the payload of a key from a snapshot."""
 
 
@@ -84,7 +84,7 @@ class JoiningBuilder(ScopedBuilder, Protocol):
     Promise: a builder that adopted what the others shared joins that, instead of reading their scopes itself.
     """
 
-    def parts(self, key: SessionListKey, /) -> tuple[Hashable, ...]:
+    def parts(self, key: Any, /) -> tuple[Hashable, ...]:
         """Name the scopes that a key's scope joins; none where it reads for itself."""
 
     def share(self, scope: Hashable, seen: Hashable, /) -> tuple[Hashable, bytes]:
@@ -143,10 +143,10 @@ class Sources(Protocol):
     call that raises is a failed check (S4). Calls for one scope come one at a time, from any thread.
     """
 
-    def scope(self, key: SessionListKey, /) -> Hashable:
+    def scope(self, key: Any, /) -> Hashable:
         """Name what the keys that share a check have in common; pure and quick."""
 
-    def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+    def stamp(self, key: Any, /, *, held: bool) -> Mapping[str, Hashable]:
         """Give part names and values as of now.
 
         Args:

@@ -21,6 +21,7 @@ from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, Shutdo
 from hermes_cache.builders import desk
 from hermes_cache.builders.parcels import Parcel, ReceivedRows, SentRow, Share
 from hermes_cache.core.state import Target
+from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import WorkerError
 from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.interrupts import belongs_to_caller
@@ -123,7 +124,7 @@ class ProcessExecutor:
         self, place: "_Place", worker: "_Worker", build_id: int, spec: bytes, target: Target
     ) -> dict[Hashable, Share]:
         """Have the scopes that a scope joins refreshed where they live, and give what the worker lacks of them."""
-        if not target.key.all_profiles:
+        if target.reach != ALL_PROFILES:
             return {}
         shares: dict[Hashable, Share] = {}
         seen = cast("dict[Hashable, Hashable]", worker.call(spec, "parts", target.key))

@@ -11,6 +11,7 @@ Source: rules R1, R2, E5, L4, L6.
 
 import contextlib
 from collections import Counter, OrderedDict, deque
+from collections.abc import Hashable
 from dataclasses import replace
 from math import inf
 from typing import Final
@@ -30,7 +31,6 @@ from hermes_cache.core.transitions import Evicted, Stored
 from hermes_cache.core.turn import Decision
 from hermes_cache.errors import CallLostError
 from hermes_cache.ports import Clock
-from hermes_cache.sessions.keys import SessionListKey
 
 AGAIN: Final = "again"
 """The reply to what was said of a profile whose alias must be asked anew (K3)."""
@@ -63,7 +63,7 @@ class CacheActor(MailboxActor):
         self.hits_had = 0
         self._effects: deque[Effect] = deque()
         self._failed: Effect | None = None
-        self._used: OrderedDict[SessionListKey, None] = OrderedDict()
+        self._used: OrderedDict[Hashable, None] = OrderedDict()
         self._read_scopes: set[object] = set()
 
     def hit(self, target: Target) -> Served | None:
@@ -88,7 +88,7 @@ class CacheActor(MailboxActor):
         hits = outcomes.get("hit", 0) + self.hits_had
         return {**outcomes, "hit": hits} if hits else outcomes
 
-    def counted_for(self, key: SessionListKey) -> dict[str, int]:
+    def counted_for(self, key: Hashable) -> dict[str, int]:
         """Count the reads of a key by outcome, since the payload that it holds was built (J7); from any thread."""
         counts, hit = self._tallies.of(key, self._held_build(key)), self.hits.get(key)
         if hit is not None and hit.count:
@@ -192,7 +192,7 @@ class CacheActor(MailboxActor):
         if outcome == "hit":
             self.hits.remember(self.state, answer, self._clock())
 
-    def _held_build(self, key: SessionListKey) -> int:
+    def _held_build(self, key: Hashable) -> int:
         entry = self.state.entries.get(key)
         return entry.build_id if entry else 0
 
@@ -218,7 +218,7 @@ class CacheActor(MailboxActor):
             elif isinstance(happened, Evicted):
                 self._used.pop(happened.key, None)
 
-    def _use(self, key: SessionListKey) -> None:
+    def _use(self, key: Hashable) -> None:
         if key in self._used:
             self._used.move_to_end(key)
 

@@ -6,7 +6,7 @@ Source: rules R9, O6, L4.
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from hermes_cache.core.answering import failure_error
 from hermes_cache.core.effects import Served
@@ -17,7 +17,6 @@ from hermes_cache.errors import BuildError, ProfileNotFoundError
 from hermes_cache.journal.status import JournalStatus
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.freezing import Payload
-from hermes_cache.sessions.keys import SessionListKey
 
 _RECENT_S: Final = 60.0
 """What was not asked for since is no trouble of anybody's (X8)."""
@@ -139,13 +138,13 @@ class Health:
 
     running: bool
     healthy: bool
-    failing: Mapping[SessionListKey, str]
+    failing: Mapping[Any, str]
     failing_callables: frozenset[str]
     abandoned: int
     journal_lag_s: float | None = None
     journal_failure: str | None = None
     missing_threads: frozenset[str] = frozenset()
-    failing_checks: Mapping[SessionListKey, str] = field(default_factory=dict)
+    failing_checks: Mapping[Any, str] = field(default_factory=dict)
 
 
 def lookup_of(
@@ -225,7 +224,7 @@ def health_of(  # noqa: PLR0913 - each is one thing that it tells of
     )
 
 
-def _failing_checks(state: State, now_s: float) -> dict[SessionListKey, str]:
+def _failing_checks(state: State, now_s: float) -> dict[Hashable, str]:
     return {
         scope.target.key: scope.failure.why
         for scope in state.scopes.values()

@@ -4,9 +4,8 @@ Written by whoever runs the mailbox, and read from any thread. Source: rule J7.
 """
 
 from collections import Counter
+from collections.abc import Hashable
 from typing import Final
-
-from hermes_cache.sessions.keys import SessionListKey
 
 _MOST: Final = 1_024
 """Keys come from outside: past so many, the one that was counted first is forgotten."""
@@ -16,9 +15,9 @@ class Tallies:
     """Counts outcomes by key; another payload begins another count."""
 
     def __init__(self) -> None:
-        self._counts: dict[SessionListKey, tuple[int, Counter[str]]] = {}
+        self._counts: dict[Hashable, tuple[int, Counter[str]]] = {}
 
-    def add(self, key: SessionListKey, build_id: int, outcome: str, times: int = 1) -> None:
+    def add(self, key: Hashable, build_id: int, outcome: str, times: int = 1) -> None:
         """Count reads of a key.
 
         Args:
@@ -35,7 +34,7 @@ class Tallies:
         if len(self._counts) > _MOST:
             del self._counts[next(iter(self._counts))]
 
-    def of(self, key: SessionListKey, build_id: int) -> Counter[str]:
+    def of(self, key: Hashable, build_id: int) -> Counter[str]:
         """Give a copy of what was counted for a key and a payload."""
         counted_for, counts = self._counts.get(key, (build_id, None))
         return Counter(counts) if counts and counted_for == build_id else Counter()

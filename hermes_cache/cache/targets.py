@@ -15,12 +15,11 @@ from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.lines import Call, Lines
 from hermes_cache.callables import settle
 from hermes_cache.core.state import Target
-from hermes_cache.core.versions import reach_of
 from hermes_cache.errors import BuildError, CacheStoppedError
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile, Sources
-from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey, profile_name
+from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey, profile_name, reach_of
 
 logger = QuietLogger(__name__)
 

@@ -13,7 +13,6 @@ from hermes_cache.core.state import Build, Entry, Failure, Outcome, Reason, Targ
 from hermes_cache.core.streams import Streams
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.payload.content import Content
-from hermes_cache.sessions.keys import SessionListKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Answer:
     """
 
     reader: Hashable
-    key: SessionListKey
+    key: Hashable
     answer: Served | HermesCacheError
 
 

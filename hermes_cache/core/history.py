@@ -3,13 +3,12 @@
 Nothing is decided by it. It is bounded: profiles and keys come from outside. Source: rule J7.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.versions import ALL_PROFILES, Versions
-from hermes_cache.sessions.keys import SessionListKey
 
 _MOST_EVENTS: Final = 16
 """Remembered of each reach."""
@@ -98,11 +97,11 @@ class PastBuild:
     overtaken_by: EventId | None
 
 
-PastBuilds: TypeAlias = Mapping[SessionListKey, tuple[PastBuild, ...]]
+PastBuilds: TypeAlias = Mapping[Hashable, tuple[PastBuild, ...]]
 """The last builds of each key, oldest first."""
 
 
-def with_build(builds: PastBuilds, key: SessionListKey, build: PastBuild) -> PastBuilds:
+def with_build(builds: PastBuilds, key: Hashable, build: PastBuild) -> PastBuilds:
     """Give what is remembered after one more build of a key."""
     after = dict(builds)
     after[key] = (*after.pop(key, ())[1 - _MOST_BUILDS :], build)

@@ -14,7 +14,6 @@ from hermes_cache.core.freshness import trusted_for_s, ttl_s
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import State, Target
-from hermes_cache.sessions.keys import SessionListKey
 
 
 class Look:
@@ -45,14 +44,14 @@ class Hits:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._by_key: dict[SessionListKey, Hit] = {}
+        self._by_key: dict[Hashable, Hit] = {}
         self._looks: dict[Hashable, Look] = {}
 
-    def get(self, key: SessionListKey) -> Hit | None:
+    def get(self, key: Hashable) -> Hit | None:
         """Return the last hit of a key, whether it still stands or not."""
         return self._by_key.get(key)
 
-    def at(self, key: SessionListKey, now_s: float) -> Hit | None:
+    def at(self, key: Hashable, now_s: float) -> Hit | None:
         """Return the hit of a key that stands at a moment; None if there is none."""
         hit = self._by_key.get(key)
         return hit if hit is not None and now_s < hit.until_s and now_s < hit.look.until_s else None

@@ -3,7 +3,7 @@
 Each is safe to handle late.
 """
 
-from collections.abc import Reversible
+from collections.abc import Hashable, Reversible
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,9 +11,8 @@ from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Read, Target
 from hermes_cache.payload.content import Content
-from hermes_cache.sessions.keys import SessionListKey
 
-Recency: TypeAlias = Reversible[SessionListKey]
+Recency: TypeAlias = Reversible[Hashable]
 """The keys of all that is held, the least recently used first; it may name others too.
 
 It is looked at from its cold end, and only while the message is decided: the shell hands in its own order of use,

@@ -4,11 +4,11 @@ Nothing in the cache depends on them; they are sent by the notifier, late or not
 Source: rule E6.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from hermes_cache.core.events import EventId
-from hermes_cache.sessions.keys import SessionListKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class BuildStarted:
         reason: Why it was asked for, such as `age`, `source`, `event` or `miss`.
     """
 
-    key: SessionListKey
+    key: Hashable
     build_id: int
     reason: str
 
@@ -36,7 +36,7 @@ class BuildFinished:
         took_s: From its start to its end.
     """
 
-    key: SessionListKey
+    key: Hashable
     build_id: int
     took_s: float
 
@@ -51,7 +51,7 @@ class BuildFailed:
         error: Why, in words.
     """
 
-    key: SessionListKey
+    key: Hashable
     build_id: int
     error: str
 
@@ -66,7 +66,7 @@ class BuildDiscarded:
         overtaken_by: The event that outdated it meanwhile; None where it came too late or was too large.
     """
 
-    key: SessionListKey
+    key: Hashable
     build_id: int
     overtaken_by: EventId | None
 
@@ -81,7 +81,7 @@ class EntryStored:
         size_bytes: Its encoded size.
     """
 
-    key: SessionListKey
+    key: Hashable
     version: int
     size_bytes: int
 
@@ -95,7 +95,7 @@ class EntryInvalidated:
         by: The event.
     """
 
-    key: SessionListKey
+    key: Hashable
     by: EventId
 
 
@@ -108,7 +108,7 @@ class EntryEvicted:
         reason: The bound that was reached: the number of entries, or of bytes.
     """
 
-    key: SessionListKey
+    key: Hashable
     reason: Literal["entries", "bytes"]
 
 

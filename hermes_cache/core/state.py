@@ -16,7 +16,6 @@ from hermes_cache.core.streams import Marker, Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import Versions
 from hermes_cache.payload.content import Content
-from hermes_cache.sessions.keys import SessionListKey
 
 Freshness: TypeAlias = Literal["default", "fresh", "any"]
 Reason: TypeAlias = Literal["age", "source", "event", "miss"]
@@ -34,7 +33,7 @@ class Target:
         watched: Whether there is anything to check: without it only events, streams and age outdate.
     """
 
-    key: SessionListKey
+    key: Hashable
     scope: Hashable
     reach: str
     watched: bool
@@ -235,7 +234,7 @@ class ScopeState:
     refreshing: frozenset[int] = frozenset()
     refresh_began_s: float | None = None
     pause_until_s: float = 0.0
-    held_back: Mapping[SessionListKey, Read] = field(default_factory=dict)
+    held_back: Mapping[Hashable, Read] = field(default_factory=dict)
     number: int = 0
 
     def release_at_s(self) -> float:
@@ -304,20 +303,20 @@ class State:
     versions: Versions = field(default_factory=Versions)
     settings: int = 0
     streams: Streams = field(default_factory=Streams)
-    entries: Table[SessionListKey, Entry] = field(default_factory=Table)
-    held_of: Table[str, Table[SessionListKey, None]] = field(default_factory=Table)
+    entries: Table[Hashable, Entry] = field(default_factory=Table)
+    held_of: Table[str, Table[Hashable, None]] = field(default_factory=Table)
     held_bytes: int = 0
-    builds: Mapping[SessionListKey, Build] = field(default_factory=dict)
-    queue: tuple[SessionListKey, ...] = ()
+    builds: Mapping[Hashable, Build] = field(default_factory=dict)
+    queue: tuple[Hashable, ...] = ()
     abandoned: frozenset[int] = frozenset()
     last_build: int = 0
-    waiters: Table[SessionListKey, Waiters] = field(default_factory=Table)
+    waiters: Table[Hashable, Waiters] = field(default_factory=Table)
     for_checks: Table[Hashable, Waiters] = field(default_factory=Table)
     waiting: int = 0
     deadlines: Timers = field(default_factory=Timers)
     last_wait: int = 0
     kept: Table[int, Kept] = field(default_factory=Table)
-    failures: Mapping[SessionListKey, Failure] = field(default_factory=dict)
+    failures: Mapping[Hashable, Failure] = field(default_factory=dict)
     scopes: Table[Hashable, ScopeState] = field(default_factory=Table)
     scope_timers: Timers = field(default_factory=Timers)
     last_scope: int = 0

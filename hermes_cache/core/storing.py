@@ -3,6 +3,7 @@
 Source: rules P4, B4, E6, E9.
 """
 
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -14,7 +15,6 @@ from hermes_cache.core.notices import BuildDiscarded, EntryEvicted, EntryStored
 from hermes_cache.core.state import Entry, Told
 from hermes_cache.core.transitions import Evicted, Measured, Stored, SubscribersTold
 from hermes_cache.core.turn import Turn
-from hermes_cache.sessions.keys import SessionListKey
 
 _TOLD_EVERY_S: Final = 2.0
 """Subscribers hear of one profile's rows at most this often (E9)."""
@@ -81,7 +81,7 @@ def _tell_moved(turn: Turn, profile: str | None) -> None:
     turn.record(SubscribersTold(profile, replace(told, again=True), told.at_s + _TOLD_EVERY_S))
 
 
-def _evict(turn: Turn, recency: Recency, *, keep: SessionListKey | None) -> None:
+def _evict(turn: Turn, recency: Recency, *, keep: Hashable | None) -> None:
     coldest_first = iter(recency)
     while (bound := _bound_reached(turn)) is not None:
         key = next((key for key in coldest_first if key != keep and key in turn.state.entries), None)
@@ -97,7 +97,7 @@ def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
     return "bytes" if turn.state.held_bytes > turn.policy.max_bytes else None
 
 
-def _drop(turn: Turn, key: SessionListKey, bound: Literal["entries", "bytes"]) -> None:
+def _drop(turn: Turn, key: Hashable, bound: Literal["entries", "bytes"]) -> None:
     entry = turn.state.entries[key]
     turn.record(Evicted(key))
     turn.do(Tell(EntryEvicted(key, bound)))

@@ -34,7 +34,6 @@ from hermes_cache.core.state import (
 )
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import Versions
-from hermes_cache.sessions.keys import SessionListKey
 
 _MAX_FAILURES: Final = 1_024
 _MOST_SCOPES: Final = 1_024
@@ -229,7 +228,7 @@ class Ended:
 class Remembered:
     """What became of a build is remembered."""
 
-    key: SessionListKey
+    key: Hashable
     build: PastBuild
 
     def apply(self, state: State) -> State:  # noqa: D102
@@ -254,7 +253,7 @@ class Stored:
 
     def apply(self, state: State) -> State:  # noqa: D102
         key, reach = self.entry.target.key, self.entry.target.reach
-        of_reach: Table[SessionListKey, None] = state.held_of.get(reach) or Table()
+        of_reach: Table[Hashable, None] = state.held_of.get(reach) or Table()
         held_of = state.held_of if key in of_reach else state.held_of.with_one(reach, of_reach.with_one(key, None))
         return replace(state, entries=state.entries.with_one(key, self.entry), held_of=held_of)
 
@@ -263,7 +262,7 @@ class Stored:
 class Evicted:
     """An entry had to go."""
 
-    key: SessionListKey
+    key: Hashable
 
     def apply(self, state: State) -> State:  # noqa: D102
         reach = state.entries[self.key].target.reach
@@ -286,7 +285,7 @@ class Measured:
 class FailedAgain:
     """A build of a key failed."""
 
-    key: SessionListKey
+    key: Hashable
     failure: Failure
 
     def apply(self, state: State) -> State:  # noqa: D102
@@ -298,7 +297,7 @@ class FailedAgain:
 class Mended:
     """A build of a key that had failed succeeded."""
 
-    key: SessionListKey
+    key: Hashable
 
     def apply(self, state: State) -> State:  # noqa: D102
         return replace(state, failures=_without(state.failures, self.key))
@@ -405,7 +404,7 @@ def _without_those(
     return groups
 
 
-def _overtaken(state: State, versions: Versions, event: AppliedEvent) -> Mapping[SessionListKey, Build]:
+def _overtaken(state: State, versions: Versions, event: AppliedEvent) -> Mapping[Hashable, Build]:
     overtaken = {
         key: replace(build, overtaken_by=event.id)
         for key, build in state.builds.items()

@@ -8,18 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from hermes_cache.sessions.keys import SessionListKey
-
 ALL_PROFILES: Final = ""
 """The reach of the keys that show all profiles; no profile has a blank name (rule K3)."""
 
 MOST_PROFILES: Final = 10_000
 """Profiles remembered one by one; past them the one whose last event is oldest is forgotten (rule V2)."""
-
-
-def reach_of(key: SessionListKey) -> str:
-    """Give the reach that a key with a canonical profile belongs to."""
-    return ALL_PROFILES if key.all_profiles else key.profile_name
 
 
 @dataclass(frozen=True, slots=True)

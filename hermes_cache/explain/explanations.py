@@ -13,7 +13,6 @@ from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.history import PastOutcome
 from hermes_cache.core.streams import Marker
 from hermes_cache.explain.wording import clock_time, one_line, short_id, span
-from hermes_cache.sessions.keys import SessionListKey
 
 Condition: TypeAlias = Literal["missing", "fresh", "aged", "moved", "unchecked", "outdated"]
 BuildOutcome: TypeAlias = Literal["queued", "running"] | PastOutcome
@@ -102,7 +101,7 @@ class Explanation:
             outcome, or by the name of the error.
     """
 
-    key: SessionListKey
+    key: Hashable
     at_s: float
     condition: Condition
     age_s: float | None

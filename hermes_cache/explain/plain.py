@@ -3,7 +3,8 @@
 Stamps may hold any hashable value: what JSON does not know is told by its `repr`. Source: rule J7.
 """
 
-from dataclasses import fields
+from collections.abc import Hashable
+from dataclasses import fields, is_dataclass
 from math import isfinite
 from typing import Final
 
@@ -12,7 +13,6 @@ from hermes_cache.core.events import EventId
 from hermes_cache.core.streams import Marker
 from hermes_cache.explain.explanations import BuiltBy, Explanation, TouchedBy
 from hermes_cache.payload.frozen import Json
-from hermes_cache.sessions.keys import SessionListKey
 
 _LONGEST_TEXT: Final = 1_000
 _MOST_BITS: Final = 63
@@ -33,7 +33,9 @@ def plain_explanation(told: Explanation) -> dict[str, object]:
     return plain | special
 
 
-def _key(key: SessionListKey) -> dict[str, object]:
+def _key(key: Hashable) -> dict[str, object] | str:
+    if not is_dataclass(key):
+        return str(key)
     return {field.name: _value(getattr(key, field.name)) for field in fields(key) if field.init}
 
 

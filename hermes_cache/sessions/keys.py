@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Final
 
 from hermes_cache.arguments import profile_demand
+from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import shown
 
 DEFAULT_PROFILE: Final = "default"
@@ -169,3 +170,8 @@ def _must_be_hashable(name: str, value: object) -> None:
         hash(value)
     except TypeError:
         raise TypeError(f"extra[{name!r}] is {value!r}; it must be hashable") from None
+
+
+def reach_of(key: SessionListKey) -> str:
+    """Return the reach that a key with a canonical profile belongs to: its profile, or all of them."""
+    return ALL_PROFILES if key.all_profiles else key.profile_name

@@ -3,7 +3,7 @@
 Source: rules O1, O6.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,6 @@ from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.content import Content
 from hermes_cache.ports import LiveSessions
-from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.overlay import LiveSession, overlay
 from hermes_cache.sessions.rendering import Body, Order, order_of, render
 
@@ -57,7 +56,7 @@ class Renderer:
         """Lay what is live over rows (O1 to O5)."""
         return overlay(rows, active, self._live())
 
-    def render(self, key: SessionListKey, content: Content, active: frozenset[str]) -> Body:
+    def render(self, key: Hashable, content: Content, active: frozenset[str]) -> Body:
         """Give the body of a key's content (O6)."""
         live = self._live()
         last = self._renderings.get(key)
@@ -68,7 +67,7 @@ class Renderer:
         self._remember(key, _Rendering(order, active, live, body))
         return body
 
-    def _remember(self, key: SessionListKey, rendering: _Rendering) -> None:
+    def _remember(self, key: Hashable, rendering: _Rendering) -> None:
         # No lock, which a signal handler that renders might wait for: each step is one operation of a dict, and a
         # rendering that another thread forgets too early is made again.
         self._renderings.pop(key, None)
@@ -82,7 +81,7 @@ class Renderer:
             self._renderings.pop(oldest, None)
 
     def _begin(self) -> None:
-        self._renderings: dict[SessionListKey, _Rendering] = {}
+        self._renderings: dict[Hashable, _Rendering] = {}
 
     def _live(self) -> dict[str, LiveSession]:
         if self._live_sessions is None:

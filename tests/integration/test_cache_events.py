@@ -452,6 +452,7 @@ def test_a_monitor_may_read_the_cache() -> None:
 
         @bus.entry_stored.connect
         def read(_sender: object, *, event: EntryStored) -> None:
+            assert isinstance(event.key, SessionListKey)
             seen.append(cache.get(event.key)["call"])
             heard.set()
 

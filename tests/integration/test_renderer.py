@@ -69,7 +69,7 @@ def test_a_signal_handler_may_render_wherever_it_strikes(looks: int) -> None:
     key = _StrikingKey([True, *[False] * (looks - 1)])
     before = signal.signal(signal.SIGUSR1, handle)
     try:
-        body = renderer.render(key, _content("outer"), _NONE).body  # type: ignore[arg-type]
+        body = renderer.render(key, _content("outer"), _NONE).body
     finally:
         signal.signal(signal.SIGUSR1, before)
 

@@ -11,11 +11,10 @@ from hermes_cache.core.messages import Built, Checked, Failed, Message, Publish,
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import Build, Freshness, Read, State, Target
-from hermes_cache.core.versions import reach_of
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
-from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.keys import SessionListKey, reach_of
 
 E = TypeVar("E", bound=Effect)
 

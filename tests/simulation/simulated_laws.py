@@ -4,6 +4,7 @@ A law is a pair: whether it holds, and what to say where it does not.
 """
 
 from collections import Counter
+from collections.abc import Hashable
 from math import inf
 from typing import Final
 
@@ -16,7 +17,6 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Build, Entry, State
 from hermes_cache.core.turn import Decision
 from hermes_cache.explain.explaining import Moment, explain
-from hermes_cache.sessions.keys import SessionListKey
 from tests.simulation.simulated_reads import Laws, Made
 from tests.simulation.simulated_world import PROFILES, World, weigh
 
@@ -164,5 +164,5 @@ def _of_waiters(before: State, state: State, now_s: float) -> Laws:
         )
 
 
-def _is_awaited(key: SessionListKey, state: State) -> bool:
+def _is_awaited(key: Hashable, state: State) -> bool:
     return key in state.waiters

@@ -8,8 +8,7 @@ from random import Random
 
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Target
-from hermes_cache.core.versions import reach_of
-from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.keys import SessionListKey, reach_of
 from tests.simulation.simulated_world import PROFILES
 
 

@@ -24,7 +24,6 @@ from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import Row, freeze, freeze_row
-from hermes_cache.sessions.keys import SessionListKey
 from tests.simulation.simulated_laws import StepLaws
 from tests.simulation.simulated_plan import TimeLine, draw_faults, draw_policy
 from tests.simulation.simulated_reads import InTheWay, Laws, Made, Moment, Reader, laws_of_answer
@@ -80,7 +79,7 @@ class Shell:
         self._running: dict[int, Build] = {}
         self._hanging: set[int] = set()
         self._contents: dict[int, Content] = {}
-        self._used: dict[SessionListKey, int] = {}
+        self._used: dict[Hashable, int] = {}
         self._read_scopes: set[Hashable] = set()
         self._last_parts: dict[Hashable, Parts] = {}
         self._rows = _rows()

@@ -16,7 +16,6 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Read, State, Target
 from hermes_cache.core.turn import Decision
-from hermes_cache.sessions.keys import SessionListKey
 from tests.simulation.simulated_reads import SLACK_S, Laws, Made
 from tests.simulation.simulated_world import PROFILES, Seen, World
 
@@ -58,7 +57,7 @@ class TimingLaws:
         self._wanted_s: dict[Hashable, float] = {}
         self._refresh_began_s: dict[Hashable, float] = {}
         self._pause_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
-        self._failures: dict[SessionListKey, _Failures] = {}
+        self._failures: dict[Hashable, _Failures] = {}
         self._moved_at_s: dict[str | None, float] = {}
         self._told_at_s: dict[str | None, float] = {}
 
@@ -88,7 +87,7 @@ class TimingLaws:
         """Say whether the last check of a scope failed, or the one that is out has by now."""
         return scope in self._failed_s or now_s - self._checking.get(scope, inf) > _CHECK_TIMEOUT_S - SLACK_S
 
-    def failed(self, key: SessionListKey) -> tuple[bool, bool]:
+    def failed(self, key: Hashable) -> tuple[bool, bool]:
         """Say whether the last build of a key failed, and whether that was for its length."""
         last = self._failures.get(key)
         return last is not None, last is not None and last.timed_out

@@ -31,7 +31,7 @@ _STREAMS = Streams().start("a", "default", position=6, until_s=inf)
 def _state(check: Check | None = _OWN, *, entry: Entry | None = _ENTRY, streams: Streams | None = None) -> State:
     return State(
         versions=Versions(everything=5),
-        entries=Table[SessionListKey, Entry]().with_one(_TARGET.key, entry) if entry else Table(),
+        entries=Table[Hashable, Entry]().with_one(_TARGET.key, entry) if entry else Table(),
         scopes=Table[Hashable, ScopeState]().with_one("scope", ScopeState(_TARGET, check)),
         streams=streams or Streams(),
     )

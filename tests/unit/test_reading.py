@@ -10,6 +10,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Read
 from hermes_cache.errors import BuildError, CacheBusyError, CacheStoppedError, LookupTimeoutError
+from hermes_cache.sessions.keys import SessionListKey
 from tests.simulation.core_script import CoreScript, content, target_of
 
 HERE = target_of()
@@ -459,7 +460,7 @@ def test_reads_that_never_waited_leave_the_state_as_it_is() -> None:
 def test_a_view_of_the_same_profile_shares_the_check() -> None:
     """S4"""
     script = CoreScript()
-    sibling = replace(WATCHED, key=WATCHED.key.with_profile("default"))
+    sibling = replace(WATCHED, key=SessionListKey(show_cron=True))
     script.hold(WATCHED, (("content", 1),))
     script.now_s += 1.0
     script.read(WATCHED)

@@ -1,7 +1,7 @@
 """Rules V1 and V2: what an event outdates, kept as versions."""
 
-from hermes_cache.core.versions import ALL_PROFILES, Versions, reach_of
-from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.core.versions import ALL_PROFILES, Versions
+from hermes_cache.sessions.keys import SessionListKey, reach_of
 
 
 def test_a_key_of_a_profile_reaches_that_profile_and_one_of_all_reaches_all() -> None:
