@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from hermes_cache.cache.inside import Inside
-from hermes_cache.callables import settle
+from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
@@ -45,6 +45,9 @@ class Stamper:
         active_stream_ids: ActiveStreamIds | None = None,
         settings_version: SettingsVersion | None = None,
     ) -> None:
+        refuse_coroutine(active_stream_ids, "active_stream_ids")
+        refuse_coroutine(settings_version, "settings_version")
+        refuse_coroutine(getattr(sources, "stamp", None), "sources.stamp")
         self._clock = clock
         self.inside = inside
         self._sources = sources

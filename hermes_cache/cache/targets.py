@@ -13,7 +13,7 @@ from typing import Final
 
 from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.lines import Call, Lines
-from hermes_cache.callables import settle
+from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.state import Target
 from hermes_cache.errors import BuildError, CacheStoppedError
 from hermes_cache.interrupts import belongs_to_caller
@@ -52,6 +52,8 @@ class Targets:
     def __init__(
         self, sources: Sources | None, is_root_profile: IsRootProfile | None, inside: Inside, *, watched: bool
     ) -> None:
+        refuse_coroutine(is_root_profile, "is_root_profile")
+        refuse_coroutine(getattr(sources, "scope", None), "sources.scope")
         self._sources = sources
         self._is_root_profile = is_root_profile
         self._inside = inside

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hermes_cache.callables import settle
+from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
@@ -46,6 +46,7 @@ class Renderer:
     """
 
     def __init__(self, live_sessions: LiveSessions | None, most: int) -> None:
+        refuse_coroutine(live_sessions, "live_sessions")
         self._live_sessions = live_sessions
         self._most = most
         self.is_failing = False

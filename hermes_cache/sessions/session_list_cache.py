@@ -28,7 +28,6 @@ from hermes_cache.cache.reads import ReadOptions, Wish, aserve, remembered, serv
 from hermes_cache.cache.stamper import Stamper
 from hermes_cache.cache.system_clock import SystemClock
 from hermes_cache.cache.targets import Targets
-from hermes_cache.callables import refuse_coroutine
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
@@ -89,16 +88,6 @@ class SessionListCache:
         settings_version: ports.SettingsVersion | None = None,
         clock: ports.Clock | None = None,
     ) -> None:
-        given = {
-            "is_root_profile": is_root_profile,
-            "active_stream_ids": active_stream_ids,
-            "live_sessions": live_sessions,
-            "settings_version": settings_version,
-            "sources.scope": getattr(sources, "scope", None),
-            "sources.stamp": getattr(sources, "stamp", None),
-        }
-        for what, function in given.items():
-            refuse_coroutine(function, what)
         self._builder = builder
         self._policy = policy or Policy()
         self._new_executor = executors(executor, builder, self._policy.pool_size)
