@@ -57,6 +57,7 @@ class Targets:
         self._sources = sources
         self._is_root_profile = is_root_profile
         self._inside = inside
+        self._asking = Inside()
         self._watched = watched
         self._known = _Known(0)
         self._lines = Lines("hermes_cache.alias", _THREADS)
@@ -120,7 +121,7 @@ class Targets:
         if name in known.aliases:
             return DEFAULT_PROFILE if known.aliases.get(name) else name
         # Its own callable must not wait for itself, and nobody once more for one that hangs.
-        if self._inside.is_here() or self._lines.hangs(name):
+        if self._asking.is_here() or self._lines.hangs(name):
             return None
         try:
             call = self._lines.call(name, lambda: self._settled(known, name))
@@ -196,7 +197,8 @@ class Targets:
 
     def _ask(self, is_root_profile: IsRootProfile, name: str) -> bool:
         try:
-            return self._inside.call(lambda: bool(settle(is_root_profile(name), "is_root_profile")))
+            ask = partial(self._asking.call, lambda: bool(settle(is_root_profile(name), "is_root_profile")))
+            return self._inside.call(ask)
         except BaseException as error:
             if belongs_to_caller(error):
                 raise

@@ -212,6 +212,39 @@ def test_what_a_name_means_is_asked_once_and_again_after_settings_changed() -> N
         assert own.payload["profile"] == "renamed"
 
 
+def test_an_event_that_a_builder_publishes_touches_its_own_profile_alone() -> None:
+    """V1, K3: where aliases are asked for, too."""
+    bus = Bus()
+
+    def build(key: SessionListKey) -> Mapping[str, object]:
+        if key == _WORK:
+            bus.session_list_changed.send(None, profile="home")
+        return {"sessions": []}
+
+    with _running(build, bus=bus, is_root_profile=lambda _name: False) as cache:
+        cache.get(SessionListKey("other"))
+        cache.get(_WORK)
+
+        assert cache.lookup(SessionListKey("other")).outcome == "hit"
+
+
+def test_an_alias_callable_that_publishes_does_not_wait_for_itself() -> None:
+    """K3, L5: whose event it is cannot be asked from there, so it is everybody's."""
+    bus, told = Bus(), list[object]()
+
+    def is_root_profile(_name: str) -> bool:
+        if not told:
+            told.append(bus.session_list_changed.send(None, profile="home"))
+        return False
+
+    with _running(bus=bus, is_root_profile=is_root_profile) as cache:
+        cache.get(_KEY)
+        cache.get(_WORK)
+
+        assert told
+        assert cache.lookup(_KEY).outcome != "hit"
+
+
 def test_a_failure_to_say_what_a_name_means_counts_as_no(caplog: pytest.LogCaptureFixture) -> None:
     """K3"""
 
