@@ -282,12 +282,17 @@ class SessionListCache:
         """Open a bounded queue of changes for a component outside (E7, E8).
 
         Args:
-            profile: Hear of this profile, and of what concerns all; None for every profile.
+            profile: Hear of this profile, and of what concerns all; None for every profile. If its alias does not
+                come back within a second, the name counts as it is given.
             since: The last version seen; what was missed since comes first, merged.
         """
         if not self._membership.is_current():
             self._membership.catch_up()
-        subscription = self._feed.subscribe(self._canonical(profile), since)
+        canonical = self._canonical(profile)
+        if canonical is None and profile and profile.strip():
+            # Its alias is not known in time: the subscriber must not hear of other profiles for that.
+            canonical = profile_name(profile)
+        subscription = self._feed.subscribe(canonical, since)
         self._membership.listen()
         return subscription
 

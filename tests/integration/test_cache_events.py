@@ -37,6 +37,7 @@ from hermes_cache.core.notices import (
     Notice,
 )
 from hermes_cache.ports import IsRootProfile
+from hermes_cache.sessions import session_list_cache
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
 
 _KEY = SessionListKey()
@@ -508,6 +509,23 @@ def test_a_subscriber_hears_of_its_profile_with_aliases_resolved() -> None:
         assert _scopes(by_alias) == [("default", "s"), (None, None)]
         assert _scopes(work) == [("work", None), (None, None)]
         assert _scopes(every) == [("default", "s"), ("work", None), (None, None)]
+
+
+def test_a_subscriber_whose_alias_is_slow_hears_of_no_other_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """E7, K3"""
+    monkeypatch.setattr(session_list_cache, "ALIAS_WAIT_S", 0.05)
+    bus, goes_on = Bus(), threading.Event()
+
+    def is_root_profile(name: str) -> bool:
+        return name == "work" and not goes_on.wait(5.0)
+
+    with _running(bus=bus, is_root_profile=is_root_profile) as cache:
+        subscription = cache.subscribe("work")
+        goes_on.set()
+        bus.session_list_changed.send(None, profile="home", session_id="of home")
+        bus.session_list_changed.send(None, profile="work", session_id="of work")
+
+        assert _scopes(subscription) == [("work", "of work")]
 
 
 def test_a_slow_subscriber_loses_no_meaning() -> None:
