@@ -58,6 +58,7 @@ class Streams:
         moves: Which start or stop last touched what.
         active_ends: When the lease of each active one ends.
         stopped_ends: When each stop is forgotten.
+        active_by_profile: The ids of the active ones, by profile.
     """
 
     active: Table[str, Stream] = field(default_factory=Table)
@@ -65,6 +66,7 @@ class Streams:
     moves: Versions = field(default_factory=Versions)
     active_ends: Timers = field(default_factory=Timers)
     stopped_ends: Timers = field(default_factory=Timers)
+    active_by_profile: Table[str | None, frozenset[str]] = field(default_factory=Table)
     _markers: dict[tuple[str, frozenset[str]], Marker] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -125,7 +127,7 @@ class Streams:
         return marker
 
     def _marker(self, reach: str, listed: frozenset[str]) -> Marker:
-        ids = {name for name, stream in self.active.items() if _touches(stream.profile, reach)}
+        ids = set(self.active) if reach == ALL_PROFILES else {*_ids_of(self, None), *_ids_of(self, reach)}
         ids.update(name for name in listed if name not in self.active and name not in self.stopped)
         return Marker(tuple(sorted(ids)), self.moves.of(reach))
 
@@ -139,21 +141,29 @@ def settled(known: str | None, said: str | None) -> str | None:
     return min((name for name in (known, said) if name and name.strip()), default=None)
 
 
-def _touches(profile: str | None, reach: str) -> bool:
-    return profile is None or reach in (ALL_PROFILES, profile)
+def _ids_of(streams: Streams, profile: str | None) -> frozenset[str]:
+    return streams.active_by_profile.get(profile, frozenset())
 
 
 def _with(streams: Streams, name: str, stream: Stream) -> Streams:
-    active, ends = streams.active.with_one(name, stream), streams.active_ends.with_one(stream.until_s, name)
-    if len(active) > _MAX_STREAMS:
-        first_s, first = ends.first()
-        active, ends = active.without([first]), ends.without(first_s, first)
-    return replace(streams, active=active, active_ends=ends)
+    ids = _ids_of(streams, stream.profile) | {name}
+    joined = replace(
+        streams,
+        active=streams.active.with_one(name, stream),
+        active_ends=streams.active_ends.with_one(stream.until_s, name),
+        active_by_profile=streams.active_by_profile.with_one(stream.profile, ids),
+    )
+    return _without(joined, joined.active_ends.first()[1]) if len(joined.active) > _MAX_STREAMS else joined
 
 
 def _without(streams: Streams, name: str) -> Streams:
     known = streams.active.get(name)
     if known is None:
         return streams
-    ends = streams.active_ends.without(known.until_s, name)
-    return replace(streams, active=streams.active.without([name]), active_ends=ends)
+    by_profile, ids = streams.active_by_profile, _ids_of(streams, known.profile) - {name}
+    return replace(
+        streams,
+        active=streams.active.without([name]),
+        active_ends=streams.active_ends.without(known.until_s, name),
+        active_by_profile=by_profile.with_one(known.profile, ids) if ids else by_profile.without([known.profile]),
+    )

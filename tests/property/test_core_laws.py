@@ -12,6 +12,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Freshness, Read, State, Target
 from hermes_cache.core.streams import Streams
+from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.core.transitions import fold
 from tests.simulation.core_script import CoreScript, content, target_of
 
@@ -143,6 +144,28 @@ def test_every_order_of_starts_and_stops_gives_the_same_active_streams(order: li
             streams = streams.stop(name, position=position, until_s=10.0)
 
     assert streams.all_ids() == {"b", "c"}
+
+
+_SAID = st.tuples(st.booleans(), st.sampled_from("abc"), st.sampled_from([None, "work", "home"]))
+
+
+@given(st.lists(_SAID, max_size=12), st.floats(0.0, 20.0))
+def test_a_marker_names_the_streams_of_its_reach_alone(
+    said: list[tuple[bool, str, str | None]], now_s: float
+) -> None:
+    """H1, H5: as a walk over all of them would."""
+    streams = Streams()
+
+    for position, (starts, name, profile) in enumerate(said, start=1):
+        if starts:
+            streams = streams.start(name, profile, position=position, until_s=5.0 + position)
+        else:
+            streams = streams.stop(name, position=position, until_s=10.0)
+    streams = streams.without_expired(now_s)
+
+    for reach in ("work", "home", "other", ALL_PROFILES):
+        touching = {name for name, each in streams.active.items() if each.profile in (None, reach) or not reach}
+        assert streams.marker(reach).stream_ids == tuple(sorted(touching))
 
 
 @given(st.permutations(range(4)))

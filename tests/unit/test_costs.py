@@ -161,6 +161,14 @@ def _read_among_streams(count: int) -> Act:
     return lambda: script.read(target_of())
 
 
+def _read_after_a_start_among_streams_of_other_profiles(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    script.hold(target_of())
+    for number in range(count):
+        script.start_stream(f"turn {number}", f"profile {number}")
+    return lambda: script.read(target_of())
+
+
 def _event_among_profiles(count: int) -> Act:
     script = CoreScript(_POLICY)
     for number in range(count):
@@ -173,7 +181,8 @@ _ACTS: tuple[Callable[[int], Act], ...] = (
     _check_among_scopes, _wake_among_scopes,
     _come_and_give_up_among_waiters, _time_out_among_waiters, _check_among_those_who_wait_for_other_keys,
     _build_that_ends_beside_those_who_wait_for_a_check,
-    _stream_among_streams, _read_among_streams, _event_among_profiles,
+    _stream_among_streams, _read_among_streams, _read_after_a_start_among_streams_of_other_profiles,
+    _event_among_profiles,
 )  # fmt: skip
 
 
