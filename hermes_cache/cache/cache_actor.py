@@ -29,11 +29,13 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.core.transitions import Evicted, Stored
 from hermes_cache.core.turn import Decision
-from hermes_cache.errors import CallLostError
 from hermes_cache.ports import Clock
 
 AGAIN: Final = "again"
 """The reply to what was said of a profile whose alias must be asked anew (K3)."""
+
+_RETRY_S: Final = 0.1
+"""When a timer that failed is tried again."""
 
 _MOST_READ_SCOPES: Final = 4_096
 """Profiles come from outside: past so many, checks pause until the next read of their scope."""
@@ -96,13 +98,17 @@ class CacheActor(MailboxActor):
         return dict(counts)
 
     def send(self, message: Message) -> None:
-        """Take what comes of an effect; once the cache is stopped, nobody wants it any more."""
+        """Take what comes of an effect; once the cache is stopped, nobody wants it any more.
+
+        What fails here, for lack of stack or memory or by an interrupt, is left to the actor's own thread.
+        """
         with contextlib.suppress(pykka.ActorDeadError):
             try:
                 self.actor_ref.ask(message)
-            except CallLostError:
-                # Safe to say twice: the core knows what it has taken in.
-                self.actor_ref.ask(message)
+            except pykka.ActorDeadError:
+                raise
+            except Exception:  # noqa: BLE001 - safe to say twice: the core knows what it has taken in
+                self.actor_ref.tell(message)
 
     def on_receive(self, message: object) -> object:
         """Decide a message."""
@@ -110,7 +116,12 @@ class CacheActor(MailboxActor):
 
     def on_wake(self) -> None:
         """Let time pass."""
-        self._decide(Tick())
+        try:
+            self._decide(Tick())
+        except Exception:
+            # For lack of memory: the timer must not be lost with it.
+            self.wake_at_s = self._clock() + _RETRY_S
+            raise
 
     def _decide(self, message: Message) -> str | None:
         if isinstance(message, Read | Publish) and self._is_outdated(message):
@@ -175,11 +186,14 @@ class CacheActor(MailboxActor):
         return True
 
     def _give_up(self, effect: Effect, failure: Exception) -> None:
+        match effect:
+            case Answer():
+                self._works.tell_lost(effect, failure)
+            case RunBuild():
+                self.actor_ref.tell(Failed(effect.build, failure))
+            case TakeCheck():
+                self.actor_ref.tell(CheckFailed(effect.target, told(failure), asked_s=effect.asked_s))
         self._works.report(failure)
-        if isinstance(effect, RunBuild):
-            self.actor_ref.tell(Failed(effect.build, failure))
-        elif isinstance(effect, TakeCheck):
-            self.actor_ref.tell(CheckFailed(effect.target, told(failure), asked_s=effect.asked_s))
 
     def _note(self, effect: Answer) -> None:
         answer = effect.answer

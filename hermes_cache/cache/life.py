@@ -3,6 +3,7 @@
 A fork or a restart begins another. Source: rules L1 to L3, L5.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from threading import TIMEOUT_MAX
@@ -25,7 +26,13 @@ from hermes_cache.core.freshness import CHECK_WAIT_S
 from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Stop, Tick
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import CHECK_TIMEOUT_S, Read, State, Target
-from hermes_cache.errors import CacheStoppedError, CallLostError, MailboxReentryError
+from hermes_cache.errors import (
+    BuildTimeoutError,
+    CacheStoppedError,
+    CallLostError,
+    LookupTimeoutError,
+    MailboxReentryError,
+)
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.freezing import Payload
@@ -36,6 +43,9 @@ ALIAS_WAIT_S: Final = 1.0
 
 _GRACE_S: Final = 0.05
 """After its deadline a reader does not rely on the actor's own thread any more, and lets time pass itself."""
+
+_MOST_LOOKS: Final = 10
+"""An answer that was due so many looks ago is lost; half a second, for a machine that is busy."""
 
 
 class Life:
@@ -153,9 +163,28 @@ class Life:
             reader.set(CacheStoppedError())
 
     def wait(self, read: Read, reader: Reader) -> None:
-        """Wait for the answer to a read that was handed in."""
+        """Wait for the answer to a read that was handed in.
+
+        Raises:
+            HermesCacheError: It did not come though it was due: it was lost for lack of memory.
+        """
+        looks = 0
         while not reader.wait(self.patience_s(read)):
-            self.ask(Tick())
+            looks = self.looks_past_due(read, looks)
+            # There was no memory for it, and may be at the next look.
+            with suppress(MemoryError, RecursionError):
+                self.ask(Tick())
+
+    def looks_past_due(self, read: Read, looks: int) -> int:
+        """Count a look at a read that is due and not answered; raise the error of its bound once it is in vain."""
+        if self.clock.monotonic_s() < self._deadline_s(read):
+            return 0
+        if looks < _MOST_LOOKS:
+            return looks + 1
+        if read.timeout_s < self.policy.build_timeout:
+            raise LookupTimeoutError(read.target.key, read.timeout_s, "its answer")
+        told = f"a reader waited {self.policy.build_timeout:g} s, Policy.build_timeout, for its answer"
+        raise BuildTimeoutError(read.target.key, told)
 
     def nudge(self) -> None:
         """Have time pass, without waiting for that: a read is not answered though it is due."""
@@ -201,9 +230,11 @@ class Life:
 
     def patience_s(self, read: Read) -> float:
         """Return how long to wait for the answer to a read until the next look."""
-        deadline_s = read.began_s + min(read.timeout_s, self.policy.build_timeout)
-        patience_s = max(0.0, deadline_s - self.clock.monotonic_s()) + _GRACE_S
+        patience_s = max(0.0, self._deadline_s(read) - self.clock.monotonic_s()) + _GRACE_S
         return min(patience_s, TIMEOUT_MAX)
+
+    def _deadline_s(self, read: Read) -> float:
+        return read.began_s + min(read.timeout_s, self.policy.build_timeout)
 
 
 class _ReadReply(MailboxFuture):

@@ -212,11 +212,14 @@ class _LoopReader(Reader):
         super().__init__(self._wake)
 
     async def wait_on_loop(self, life: Life, read: Read) -> None:
-        while not self._told.done():
+        looks = 0
+        # The answer may be there though there was no memory to tell the loop.
+        while self.answer is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(life.patience_s(read)):
                     await asyncio.shield(self._told)
                 return
+            looks = life.looks_past_due(read, looks) if self.answer is None else 0
             life.nudge()
 
     def _wake(self, _reader: Reader) -> None:

@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol, TypeAlias
 
 from hermes_cache.builders.workers import Workers
@@ -30,7 +31,7 @@ from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.versions import ALL_PROFILES
-from hermes_cache.errors import HermesCacheError
+from hermes_cache.errors import BuildError, HermesCacheError
 from hermes_cache.explain.wording import one_line
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content, profiles_that_differ, rows_differ
@@ -132,6 +133,12 @@ class Works:
                 self._leaving.append(effect.content)
                 self._weigher.run(lambda: self._release(effect.content, send))
 
+    def tell_lost(self, effect: Answer, failure: Exception) -> None:
+        """Tell a reader that its answer could not be delivered, however little of that can be done."""
+        reader: Answerable = effect.reader  # type: ignore[assignment]  # the core knows it as any value
+        with suppress(Exception):
+            reader.set(BuildError(effect.key, f"its answer was lost: {told(failure)}"))
+
     def report(self, failure: Exception) -> None:
         """Have it logged that an effect failed; the thread that runs a mailbox logs nothing."""
         self._announcer.put(failure)
@@ -199,19 +206,22 @@ class Works:
         send(Weighed(held_bytes, leaving=bool(self._leaving)))
 
     def _build(self, effect: RunBuild, send: Send) -> None:
+        try:
+            message = self._built(effect, send)
+        except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
+            traceback.clear_frames(cause.__traceback__)
+            message = Failed(effect.build, _speakable(cause))
+        send(message)
+
+    def _built(self, effect: RunBuild, send: Send) -> Message:
         build = effect.build
         began_s = self._clock.monotonic_s()
         check = self.check_now(build.target, build.streams, effect.settings, send) or Check.failed(began_s)
         began_s = self._clock.monotonic_s()
-        try:
-            content = self._call_builder(effect)
-            moved = _moved(effect, content)
-        except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
-            traceback.clear_frames(cause.__traceback__)
-            send(Failed(build, _speakable(cause)))
-            return
+        content = self._call_builder(effect)
+        moved = _moved(effect, content)
         took_s = self._clock.monotonic_s() - began_s
-        send(Built(build, content, check, took_s, self._weigh(content), moved))
+        return Built(build, content, check, took_s, self._weigh(content), moved)
 
     def _weigh(self, content: Content) -> int:
         fits = content.size_bytes <= self._max_bytes
