@@ -78,10 +78,13 @@ class Connections(Signal):
     def receivers_for(self, sender: object) -> Generator[Receiver, None, None]:
         """Give each receiver of a sender once, but for those that are disconnected meanwhile."""
         table, only = self._table, _sender_key(sender)
-        for key, connection in list(table.items()):
+        # Neither `list(table.items())` nor `table.copy()`: on Python 3.11 the garbage collector may run in the
+        # middle of both, and end a connection. It does not while a list of keys is made.
+        keys = list(table)
+        for key, connection in zip(keys, list(map(table.get, keys)), strict=True):
             if key[1] is not ANY and (key[1] != only or (key[0], ANY) in table):
                 continue
-            if table.get(key) is connection:
+            if connection is not None and table.get(key) is connection:
                 receiver = connection.receiver
                 if receiver is None:
                     receiver = connection.reference()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hermes_cache import Bus
+from hermes_cache.bus.connections import Connections
 from hermes_cache.bus.topic import PublishedTopic
 
 
@@ -287,3 +288,26 @@ def test_a_proxy_that_stands_for_nothing_may_send(topic: PublishedTopic) -> None
     topic.send(proxy)
 
     assert len(receiver.heard) == 1
+
+
+def test_receivers_that_the_garbage_collector_takes_in_the_middle_of_a_send_do_not_end_it() -> None:
+    """E4: on Python 3.11 it runs wherever something is allocated, and with it what ends connections."""
+    connections, going, steady = Connections(), [_Receiver() for _ in range(300)], _Receiver()
+    for receiver in (*going, steady):
+        connections.connect(receiver)
+    del receiver
+
+    def let_one_go(phase: str, _info: dict[str, int]) -> None:
+        if phase == "start" and going:
+            going.pop()
+
+    often = gc.get_threshold()
+    gc.callbacks.append(let_one_go)
+    gc.set_threshold(1, 1, 1)
+    try:
+        told = list(connections.receivers_for(None))
+    finally:
+        gc.set_threshold(*often)
+        gc.callbacks.remove(let_one_go)
+
+    assert told[-1] is steady

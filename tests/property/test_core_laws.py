@@ -12,8 +12,8 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Freshness, Read, State, Target
 from hermes_cache.core.streams import Streams
-from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.core.transitions import fold
+from hermes_cache.core.versions import ALL_PROFILES
 from tests.simulation.core_script import CoreScript, content, target_of
 
 _POLICY = Policy(ttl=0.5, pool_size=1, max_queue=2, max_entries=2, build_timeout=2.0, stream_lease=3.0)
