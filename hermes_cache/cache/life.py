@@ -25,7 +25,7 @@ from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
 from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Stop, Tick
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.state import CHECK_TIMEOUT_S, Read, State, Target
+from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import (
     BuildTimeoutError,
     CacheStoppedError,
@@ -142,7 +142,6 @@ class Life:
         if not target.watched or state.entry_of(target) is None:
             return
         if patience_s < inf:
-            patience_s = min(patience_s, CHECK_TIMEOUT_S)
             self.works.check_now(target, state.streams, state.settings, self.actor.send, patience_s)
             return
         try:

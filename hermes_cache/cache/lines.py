@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
@@ -131,6 +132,24 @@ class Lines:
         """Return whether a call of that name has been out for too long: none comes after it before it is back."""
         began_s = self._began_s.get(name)
         return began_s is not None and monotonic() - began_s > _HANGS_AFTER_S
+
+    def wait(self, name: Hashable, call: Call[T], patience_s: float) -> bool:
+        """Wait until a call is over, and return whether it is; its time in line does not count as its own.
+
+        Args:
+            name: Of its line.
+            call: Which.
+            patience_s: How long at most. The wait ends earlier if the call, or one before it, is out for too long,
+                or if none of them is begun for as long.
+        """
+        asked_s = monotonic()
+        while not call.is_over:
+            moved_s = self._began_s.get(name) or max(asked_s, self._answered_s.get(name, -inf))
+            left_s = min(asked_s + patience_s, moved_s + _HANGS_AFTER_S) - monotonic()
+            if left_s <= 0.0:
+                return False
+            call.wait(left_s)
+        return True
 
     def give_up(self, call: Call[T]) -> None:
         """Say that nobody waits for a call any more: it is not begun, and its result goes nowhere."""

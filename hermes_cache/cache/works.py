@@ -9,6 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import Final, Protocol, TypeAlias
 
 from hermes_cache.builders.workers import Workers
@@ -154,9 +155,16 @@ class Works:
         return all(ended)
 
     def check_now(
-        self, target: Target, streams: Streams, settings: int, send: Send, patience_s: float = CHECK_TIMEOUT_S
+        self, target: Target, streams: Streams, settings: int, send: Send, patience_s: float = inf
     ) -> Check | None:
         """Have the sources checked on a checker's thread, for a build or a reader, and say what came of it.
+
+        Args:
+            target: What is built or read.
+            streams: The streams of the bus.
+            settings: The number of `SettingsChanged` so far.
+            send: Sends what came of it to the cache actor.
+            patience_s: How long to wait at most; a check that is not back then has not failed for that.
 
         Returns:
             The check; None if it failed, or was not back in time. A late one still counts (S4).
@@ -174,10 +182,12 @@ class Works:
         if not self._checkers.hangs(target.scope):
             try:
                 call = self._checkers.call(target.scope, take)
-                if call.wait(patience_s):
+                if self._checkers.wait(target.scope, call, patience_s):
                     return call.result()
                 self._checkers.give_up(call)
-                why = f"it was not back after {patience_s:.3g} s"
+                if patience_s < inf and not self._checkers.hangs(target.scope):
+                    return None
+                why = f"it was not back after {CHECK_TIMEOUT_S:g} s"
             except BaseException as failure:
                 if belongs_to_caller(failure):
                     raise

@@ -250,6 +250,20 @@ def test_without_an_interval_a_check_that_hangs_holds_other_readers_up_for_fifty
     assert 0.04 < min(took_s) < 0.09
 
 
+def test_a_reader_whose_own_bound_ends_before_its_check_is_back_fails_no_check() -> None:
+    """S4: the check has its second, whoever waits for it."""
+    sources = _WatchedSources()
+    with _running(sources, Policy(stamp_interval=0, ttl=60)) as cache:
+        cache.get(_KEY)
+        sources.goes_on.clear()
+        cache.lookup(_KEY, timeout=0.05)
+        health = cache.health()
+
+        sources.goes_on.set()
+    assert len(sources.checks) == 2
+    assert not health.failing_checks
+
+
 def test_half_of_the_checkers_may_hang_and_the_others_serve() -> None:
     """S4"""
     sources = _WatchedSources()

@@ -110,3 +110,24 @@ def test_a_refused_thread_leaves_nothing_behind(lines: Lines, monkeypatch: pytes
             lines.call("one", int)
 
     assert lines.call("one", int).wait(_PATIENCE_S)
+
+
+def test_the_second_of_a_call_begins_when_its_turn_comes(lines: Lines) -> None:
+    """S4: two that take 0.6 s each are both in time; the wait is not longer than the bound of who waits."""
+    pause = threading.Event()
+    first, second = (lines.call("one", lambda: pause.wait(0.6)) for _ in range(2))
+
+    assert not lines.wait("one", second, 0.05)
+    assert lines.wait("one", second, _PATIENCE_S)
+    assert first.is_over
+
+
+def test_nobody_waits_in_line_behind_a_call_that_hangs(lines: Lines) -> None:
+    """S4"""
+    goes_on = threading.Event()
+    lines.call("one", lambda: goes_on.wait(2 * _PATIENCE_S))
+    behind = lines.call("one", lambda: None)
+
+    assert not lines.wait("one", behind, 2 * _PATIENCE_S)
+    assert lines.hangs("one")
+    goes_on.set()
