@@ -1,12 +1,14 @@
 """Inside: whether a thread runs foreign code for a cache, so that a read from there waits for nobody.
 
-A builder, a stamp or another callable that reads its own cache may be what that read would wait for.
-Source: rule L5.
+A builder, a stamp or another callable that reads its own cache may be what that read would wait for. In a child
+that it forks it is not: the child's cache begins anew. Source: rules L2, L5.
 """
 
 import threading
 from collections.abc import Callable
 from typing import TypeVar
+
+from hermes_cache.forks import after_fork_in_child
 
 T = TypeVar("T")
 
@@ -19,7 +21,8 @@ class Inside:
     """Knows which threads run foreign code of one cache."""
 
     def __init__(self) -> None:
-        self._here = _Depth()
+        self._begin()
+        after_fork_in_child(self._begin)
 
     def is_here(self) -> bool:
         """Return whether the calling thread does."""
@@ -34,3 +37,6 @@ class Inside:
             return function()
         finally:
             here.depth -= 1
+
+    def _begin(self) -> None:
+        self._here = _Depth()

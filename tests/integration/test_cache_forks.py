@@ -101,6 +101,20 @@ print(in_child(restart))
     assert told == "('built', 'miss', 'hit', 'built', 'event', b'{\"sessions\":[]', [])"
 
 
+def test_a_child_that_a_builder_forks_is_not_inside_of_it() -> None:
+    """L2, L5: its reads wait for builds of its own."""
+    told = _run("""
+def build(key):
+    if key == OTHER:
+        print(in_child(lambda: cache.lookup(KEY).outcome))
+    return {"sessions": []}
+print(cache.lookup(OTHER, builder=build).outcome)
+cache.stop()
+""")
+
+    assert told.splitlines() == ["'built'", "built"]
+
+
 def test_a_child_born_while_a_build_runs_builds_for_itself() -> None:
     """L2: the reader and the builder's thread are the parent's alone."""
     told = _run("""
