@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import Final
+from typing import Final, TypeVar
 
 from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.lines import Call, Lines
@@ -23,8 +23,11 @@ from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey, profile_
 
 logger = QuietLogger(__name__)
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 _MOST: Final = 4_096
-"""Keys and names come from outside: past so many, what is known of them is asked anew."""
+"""Keys and names come from outside: past so many, the oldest is forgotten and asked for anew."""
 
 _THREADS: Final = 16
 
@@ -99,10 +102,8 @@ class Targets:
         call = known.asked.get(key)
         if call is None or call.is_over:
             call = self._begin(known, key)
-            if len(known.asked) >= _MOST:
-                known.asked.clear()
             if not call.is_over:
-                known.asked[key] = call
+                _remember(known.asked, key, call)
         return call
 
     def unasked(self, key: SessionListKey) -> Target:
@@ -149,9 +150,7 @@ class Targets:
         target = known.targets.get(key)
         if target is None:
             target = self._target(key.with_profile(self._settled(known, key.profile_name)))
-            if len(known.targets) >= _MOST:
-                known.targets.clear()
-            known.targets[key] = target
+            _remember(known.targets, key, target)
         known.asked.pop(key, None)
         return target
 
@@ -161,9 +160,7 @@ class Targets:
         answer = known.aliases.get(name)
         if answer is None:
             answer = self._ask(self._is_root_profile, name)
-            if len(known.aliases) >= _MOST:
-                known.aliases.clear()
-            known.aliases[name] = answer
+            _remember(known.aliases, name, answer)
         return DEFAULT_PROFILE if answer else name
 
     def _as_of(self, settings: int) -> _Known:
@@ -205,3 +202,10 @@ class Targets:
             extra = {"hermes_cache.callable": "is_root_profile", "hermes_cache.profile": name}
             logger.warning("hermes_cache.callable_failed", exc_info=True, extra=extra)
             return False
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    if len(known) >= _MOST:
+        # Through a list, which is made at once: other threads change the dict meanwhile.
+        known.pop(list(known)[0], None)  # noqa: RUF015
+    known[key] = value

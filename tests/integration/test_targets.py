@@ -4,7 +4,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from hermes_cache import SessionListKey
+from hermes_cache.cache import targets as targets_module
 from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.targets import Targets
 from hermes_cache.core.state import Target
@@ -109,3 +112,25 @@ def test_readers_of_one_key_share_a_question() -> None:
     assert found == [None] * 100
     assert len(questions) == 1
     assert asked == ["kinni"]
+
+
+def test_past_their_bound_the_oldest_name_is_forgotten_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K3"""
+    monkeypatch.setattr(targets_module, "_MOST", 3)
+    keys = [SessionListKey(f"profile {number}") for number in range(4)]
+    asked: list[str] = []
+
+    def is_root_profile(name: str) -> bool:
+        asked.append(name)
+        return False
+
+    with _asking(is_root_profile) as targets:
+        for key in keys:
+            assert targets.find(key, 0, _PATIENCE_S)
+        known = [targets.known(key, 0) is not None for key in keys]
+        asked.clear()
+        for key in reversed(keys):
+            targets.canonical(key.profile, 0, _PATIENCE_S)
+
+    assert known == [False, True, True, True]
+    assert asked == ["profile 0"]
