@@ -1,19 +1,16 @@
 """Whose an exception is that foreign code let out: its own, or one that a signal handler raised into this thread.
 
-Python runs signal handlers in the main thread alone, at any bytecode. What they raise stands on the frame of the
-handler, so the traceback tells where it came from. No I/O here. Source: rules E4, L6.
+Python runs signal handlers in the main thread alone, at any bytecode, and gives them the frame that they
+interrupt. So in the traceback of what a handler raised, one frame has the frame before it among its arguments. No
+I/O here. Source: rules E4, L6.
 """
 
-import os
-import signal
+import sys
 import threading
-from collections.abc import Iterator
-from functools import partial
-from types import CodeType, TracebackType
+from types import FrameType, TracebackType
 from typing import Final
 
-_PACKAGE: Final = os.path.dirname(__file__)  # noqa: PTH120 - as code objects name their files
-_STANDARD: Final = os.path.dirname(os.__file__)  # noqa: PTH120 - likewise
+_PACKAGE: Final = __name__.partition(".")[0]
 
 
 def on_main_thread() -> bool:
@@ -23,6 +20,8 @@ def on_main_thread() -> bool:
 
 def belongs_to_caller(error: BaseException) -> bool:
     """Say whether an error that came out of a call to foreign code must go on to the caller.
+
+    For calls of receivers, builders and callables; if the code that was called is ours, ask `is_interrupt`.
 
     Args:
         error: As caught, in the function that made the call.
@@ -37,13 +36,7 @@ def belongs_to_caller(error: BaseException) -> bool:
         return False
     if isinstance(error, KeyboardInterrupt):
         return True
-    handlers = frozenset(_handlers())
-    for code in _codes(error.__traceback__):
-        if code in handlers:
-            return True
-        if isinstance(error, Exception) and _is_foreign(code):
-            return False
-    return False
+    return _raised_by_handler(error, stop_at_foreign=isinstance(error, Exception))
 
 
 class ForeignCode:
@@ -61,37 +54,35 @@ class ForeignCode:
         return isinstance(error, Exception) and not belongs_to_caller(error)
 
 
-def _is_foreign(code: CodeType) -> bool:
-    """Say whether code is neither this package's nor the standard library's, which both call."""
-    path = code.co_filename
-    ours = path.startswith(_PACKAGE) or (path.startswith(_STANDARD) and "site-packages" not in path)
-    return not ours
-
-
 def is_interrupt(error: BaseException) -> bool:
     """Say whether an error that came out of code of ours was raised by a signal handler, wherever it struck."""
     if not on_main_thread():
         return False
-    handlers = frozenset(_handlers())
-    return isinstance(error, KeyboardInterrupt) or any(code in handlers for code in _codes(error.__traceback__))
+    return isinstance(error, KeyboardInterrupt) or _raised_by_handler(error, stop_at_foreign=False)
 
 
-def _codes(trace: TracebackType | None) -> Iterator[CodeType]:
+def _raised_by_handler(error: BaseException, *, stop_at_foreign: bool) -> bool:
+    trace: TracebackType | None = error.__traceback__
+    before: FrameType | None = None
     while trace is not None:
-        yield trace.tb_frame.f_code
-        trace = trace.tb_next
+        frame = trace.tb_frame
+        if before is not None and _got(frame, before):
+            return True
+        if stop_at_foreign and _is_foreign(frame):
+            return False
+        before, trace = frame, trace.tb_next
+    return False
 
 
-def _handlers() -> Iterator[CodeType]:
-    for number in signal.valid_signals():
-        code = _code_of(signal.getsignal(number))
-        if code is not None:
-            yield code
+def _got(frame: FrameType, interrupted: FrameType) -> bool:
+    """Say whether a function was called with the frame that called it, as signal handlers are."""
+    for value in frame.f_locals.values():
+        if value is interrupted or (isinstance(value, tuple) and any(each is interrupted for each in value)):
+            return True
+    return False
 
 
-def _code_of(handler: object) -> CodeType | None:
-    while isinstance(handler, partial):
-        handler = handler.func
-    function = getattr(handler, "__func__", handler)
-    code = getattr(function, "__code__", None) or getattr(type(handler).__call__, "__code__", None)
-    return code if isinstance(code, CodeType) else None
+def _is_foreign(frame: FrameType) -> bool:
+    """Say whether code is neither this package's nor the standard library's, which both call."""
+    root = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return root != _PACKAGE and root not in sys.stdlib_module_names

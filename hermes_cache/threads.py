@@ -5,11 +5,12 @@ is done on another thread: the main thread hands it over in one step and waits. 
 the act. Source: rules L1, L6, L7.
 """
 
+import _thread
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -17,7 +18,7 @@ from typing import Final, Generic, TypeVar
 
 from hermes_cache.errors import CallBlockedError
 from hermes_cache.forks import after_fork_in_child
-from hermes_cache.interrupts import on_main_thread
+from hermes_cache.interrupts import is_interrupt, on_main_thread
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -30,8 +31,8 @@ PATIENCE_S: Final = 5.0
 
 _LOOK_S: Final = 0.5
 _FIRST_LOOK_S: Final = 0.05
-_LOOKS: Final = 10
-"""The wait is cut in parts, so that a process that was suspended for long does not count all of it."""
+"""A wait is cut in parts: to see whether a thread lives, and so that a process that was suspended for long does
+not count all of that."""
 
 _MOST_THREADS: Final = 8
 
@@ -47,12 +48,17 @@ class Gate:
 
     A `threading.Event` is not: its inner lock may be held by the very call that a signal handler interrupts, and
     an exception raised in the middle of its `wait` leaves that lock in disorder.
+
+    Args:
+        shared: Several threads wait, the main thread among them: an interrupt may keep it from passing the lock
+            on, so the others look now and then.
     """
 
-    __slots__ = ("_lock", "is_open")
+    __slots__ = ("_lock", "_look_s", "is_open")
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
         self.is_open = False
+        self._look_s = _LOOK_S if shared else threading.TIMEOUT_MAX
         self._lock = threading.Lock()
         self._lock.acquire()
 
@@ -68,10 +74,9 @@ class Gate:
         ends_at_s = inf if timeout_s is None else monotonic() + timeout_s
         while not self.is_open:
             left_s = ends_at_s - monotonic()
-            # An interrupt may keep one who waited from passing the lock on: the others look now and then.
-            if self._lock.acquire(timeout=max(0.0, min(left_s, _LOOK_S))):
+            if self._lock.acquire(timeout=max(0.0, min(left_s, self._look_s))):
                 self._lock.release()
-            elif left_s <= _LOOK_S:
+            elif left_s <= self._look_s:
                 return self.is_open
         return True
 
@@ -153,11 +158,39 @@ class KeptThread:
     def _start(self) -> bool:
         # Known before it runs: a call that an interrupt ends in the middle leaves no second thread.
         self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            return False
-        return True
+        return started(thread)
+
+
+def started(thread: threading.Thread) -> bool:
+    """Start a thread; false where the machine refuses it, or the interpreter ends.
+
+    `Thread.start` takes an `Exception` that a signal handler raises for a refusal, and leaves a thread that fails.
+    So the main thread has it called by another one, which it starts in one step.
+    """
+    if not on_main_thread():
+        return _is_started(thread)
+    done, outcomes = Gate(), deque[bool]()
+    try:
+        _thread.start_new_thread(_start_for_another, (thread, outcomes, done))
+    except RuntimeError as error:
+        if is_interrupt(error):
+            raise
+        return False
+    done.wait()
+    return outcomes.pop()
+
+
+def _start_for_another(thread: threading.Thread, outcomes: deque[bool], done: Gate) -> None:
+    outcomes.append(_is_started(thread))
+    done.open()
+
+
+def _is_started(thread: threading.Thread) -> bool:
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
 
 
 class _Act(Generic[T_co]):
@@ -214,12 +247,20 @@ class Aside:
 
         On any thread but the main one, and where no thread can be had, it is done in place.
 
+        Args:
+            act: What to do.
+            patience_s: How long to wait for it; infinity for what takes its time and needs nothing of this thread.
+
         Raises:
             CallBlockedError: It was not done in time: it needs what an interrupted call of the main thread holds.
                 It may still be done later.
         """
         if not on_main_thread() or sys.is_finalizing():
             return act()
+        return self.on_another_thread(act, patience_s)
+
+    def on_another_thread(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+        """Do something on a thread with a whole stack, whatever thread this is; else as `do`."""
         handed = _Act(act)
         self._acts.put(handed)
         if not self._threads and not self._start_one() and handed.claim():
@@ -228,49 +269,49 @@ class Aside:
 
     def rest(self) -> None:
         """End all threads that are free, and the others once they are; the next act starts another."""
-        threads = self._threads
-        for _ in threads:
+        self._round += 1
+        # One for each that may wait; those that are left over are passed over in the next round.
+        for _ in range(len(self._threads) + _MOST_THREADS):
             self._acts.put(None)
-        # Forgotten last: a second call finishes what an interrupt cut short.
-        self._threads = []
-        for thread in threads:
-            if thread is not threading.current_thread() and thread.is_alive():
+        for thread in self._threads.copy():
+            if thread is not threading.current_thread():
                 thread.join(_REST_S)
 
     def _awaited(self, handed: _Act[T], patience_s: float) -> T:
-        look_s = min(_FIRST_LOOK_S, patience_s)
-        for _ in range(_LOOKS + 1):
-            if handed.wait(look_s):
-                return handed.result()
-            if not handed.is_begun:
-                self._start_one()
-            look_s = patience_s / _LOOKS
-        raise CallBlockedError(patience_s)
+        look_s, left_s = min(_FIRST_LOOK_S, patience_s), patience_s
+        while not handed.wait(look_s):
+            if not handed.is_begun and not self._start_one() and not self._threads and handed.claim():
+                handed.run()
+            elif left_s <= 0:
+                raise CallBlockedError(patience_s)
+            look_s = min(_LOOK_S, left_s)
+            left_s -= look_s
+        return handed.result()
 
     def _start_one(self) -> bool:
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
         if len(self._threads) >= _MOST_THREADS:
             return False
-        thread = threading.Thread(target=self._run, args=(self._acts,), name="hermes_cache.aside", daemon=True)
-        # Known before it runs, so that an interrupt leaves no thread that nobody ends.
-        self._threads.append(thread)
-        try:
-            thread.start()
-        except RuntimeError:
-            return False
-        return True
+        run = partial(self._run, self._acts, self._threads, self._round)
+        return started(threading.Thread(target=run, name="hermes_cache.aside", daemon=True))
 
-    @staticmethod
-    def _run(acts: "SimpleQueue[_Act[object] | None]") -> None:
-        with suppress(Empty):
-            while (handed := acts.get(timeout=_IDLE_S)) is not None:
-                if handed.claim():
+    def _run(self, acts: "SimpleQueue[_Act[object] | None]", threads: list[threading.Thread], round_: int) -> None:
+        # Each is known from its own beginning to its own end: an interrupt of the main thread divides neither.
+        threads.append(threading.current_thread())
+        try:
+            while self._round == round_:
+                handed = acts.get(timeout=_IDLE_S)
+                if handed is not None and handed.claim():
                     handed.run()
                 del handed
+        except Empty:
+            pass
+        finally:
+            threads.remove(threading.current_thread())
 
     def _begin(self) -> None:
         self._acts: SimpleQueue[_Act[object] | None] = SimpleQueue()
         self._threads = []
+        self._round = 0
 
 
 aside: Final = Aside()

@@ -12,7 +12,7 @@ Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
 - The main thread runs no mailbox. Signal handlers strike there, at any bytecode, and what they raise cannot be
   told from what a handler of a message raised. So it hands its envelope to the actor's own thread in one step and
   waits; an interrupt ends the wait and nothing else. It acts itself only if the own thread cannot run.
-- The thread that runs a mailbox calls no foreign code, logs nothing and waits for nobody.
+- The thread that runs the mailbox of a cache calls no foreign code, logs nothing and waits for nobody.
 - No waiter is left without a thread that runs the mailbox. An asker puts its envelope in before it sees that the
   lock is held; the holder looks again after it gave the lock back, and wakes the own thread for what is left.
 - An exception that is thrown into a thread which runs the mailbox costs the one call in hand: its asker is told.

@@ -190,10 +190,17 @@ class Bus:
     ) -> tuple[AppliedEvent, Callable[[], bool | None]]:
         """Make, apply and record an event: the step that no interrupt divides."""
         event = kind(id=self.next_id(), at_s=time.time(), **fields)
+        try:
+            return event, self._spread(event)
+        except (RecursionError, MemoryError):
+            # This thread is at the end of its stack. To apply it twice does no harm, and a journal keeps it once.
+            return event, aside.on_another_thread(partial(self._spread, event))
+
+    def _spread(self, event: AppliedEvent) -> Callable[[], bool | None]:
         self._apply(event)
         wait_for_commit = self._record(event)
         self.hear(event)
-        return event, wait_for_commit
+        return wait_for_commit
 
     def _apply(self, event: AppliedEvent) -> None:
         for applier, _ in self._attached:
@@ -202,6 +209,8 @@ class Bus:
     def _record(self, event: AppliedEvent) -> Callable[[], bool | None]:
         try:
             return self._recorder(event) if self._recorder else _unknown
+        except (RecursionError, MemoryError):
+            raise
         except Exception:
             # The interpreter ends, or no thread is left: nobody's publishing may fail for that.
             _logger.exception("hermes_cache.recorder_failed", extra={"hermes_cache.event_id": str(event.id)})
@@ -230,6 +239,8 @@ class Bus:
 def _run(attached: Applier | Listener, event: AppliedEvent, failure: str) -> None:
     try:
         attached(event)
+    except (RecursionError, MemoryError):
+        raise
     except Exception:
         _logger.exception(failure, extra={"hermes_cache.event_id": str(event.id)})
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from math import inf
 from threading import RLock
 from typing import Final, TypeAlias, TypeVar
 from uuid import uuid4
@@ -195,7 +196,7 @@ class Feed:
         if known is None:
             return None
         number, starts = known
-        events = aside.do(partial(self._read_missed, version))
+        events = aside.do(partial(self._read_missed, version), inf)
         if events is None:
             return None
         missed = merge_all(self._changes(events, number, profile, starts))

@@ -169,6 +169,8 @@ class CacheActor(MailboxActor):
     def _run_effects(self) -> bool:
         """Run what is asked for, in order; false where one failed and is left to the own thread."""
         effects = self._effects
+        if self._failed is not None and self.thread.is_alive and not self.thread.is_current:
+            return False
         while effects:
             effect = effects[0]
             try:
@@ -180,9 +182,11 @@ class CacheActor(MailboxActor):
                     self._failed = effect
                     return False
                 effects.popleft()
+                self._failed = None
                 self._give_up(effect, failure)
                 continue
             effects.popleft()
+            self._failed = None
         return True
 
     def _give_up(self, effect: Effect, failure: Exception) -> None:

@@ -107,7 +107,7 @@ class Relay(MailboxActor):
         super().__init__(clock=clock.monotonic_s)
         self.progress = Progress(clock.monotonic_s())
         self.seen: Hashable = _NEVER_SEEN
-        self.joined = Gate()
+        self.joined = Gate(shared=True)
         self.is_applying = False
         self._journal = journal
         self._applied = applied

@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from types import TracebackType
 from typing import Literal, Self, Unpack
 from uuid import uuid4
@@ -123,7 +124,7 @@ class SessionListCache:
 
     def start(self) -> None:
         """Start the threads; a running cache stays as it is. A `stop` that interrupts it wins."""
-        aside.do(partial(self._start, self._stops))
+        aside.do(partial(self._start, self._stops), inf)
 
     def stop(self) -> None:
         """Let waiting readers go with `CacheStoppedError`, and end all threads but those of abandoned builds.
@@ -370,7 +371,7 @@ class SessionListCache:
 
     def _decoded(self, content: Content) -> Payload:
         life = self._life
-        return aside.do(partial(life.decoded, content)) if life else content.decoded()
+        return aside.do(partial(life.decoded, content), inf) if life else content.decoded()
 
     def _living(self) -> Life:
         """Give this life; a read before `start` starts one (L1)."""
@@ -403,9 +404,10 @@ class SessionListCache:
 
     def _foresee(self, event: AppliedEvent) -> Life | None:
         """Apply an event to what a start begins with; where one came first, give its life instead."""
+        # Without the lock: an alias may take its time.
+        profile = self._canonical(getattr(event, "profile", None))
         with self._lock:
             if self._life is None:
-                profile = self._canonical(getattr(event, "profile", None))
                 message = Publish.at(event, profile, self._clock.wall_s())
                 self._prior = decide(self._prior, message, self._clock.monotonic_s(), self._policy).state
             return self._life
