@@ -1,7 +1,7 @@
 """A storm of interrupts: a program whose main thread is struck at random moments while it publishes and reads.
 
 Six other threads read and publish beside it. It writes what became of all that as one line of JSON. Run as
-`python interrupt_storm.py SECONDS alarm|keyboard FOLDER`; without a folder there is no journal.
+`python interrupt_storm.py SECONDS AlarmError FOLDER`; without a folder there is no journal.
 """
 
 import json
@@ -198,5 +198,5 @@ def _kept(url: str) -> set[str]:
 
 if __name__ == "__main__":
     seconds, kind, *folder = sys.argv[1:]
-    error = {"alarm": AlarmError, "keyboard": KeyboardInterrupt}[kind]
+    error = {each.__name__: each for each in (AlarmError, KeyboardInterrupt, RuntimeError, TimeoutError)}[kind]
     sys.stdout.write(json.dumps(Storm(error, folder[0] if folder else None).run(float(seconds))))
