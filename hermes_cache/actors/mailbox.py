@@ -68,7 +68,7 @@ class Mailbox:
         self.is_closed = False
         self._envelopes: deque[Envelope[Any]] = deque()
         self._lock = threading.Lock()
-        self._owner: int | None = None
+        self._runners: set[int] = set()
         self._in_hand: Envelope[Any] | None = None
         self._failures: deque[tuple[str, BaseException]] = deque()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -131,7 +131,7 @@ class Mailbox:
 
     def answer(self, awaited: MailboxFuture, timeout: float | None) -> None:
         """Get an envelope of this mailbox answered: by this thread, or by one that is at it; raises as `ask`."""
-        if self._owner == get_ident():
+        if get_ident() in self._runners:
             raise MailboxReentryError(str(self._actor))
         if self.is_closed:
             self.run_until(awaited)
@@ -151,18 +151,19 @@ class Mailbox:
         It may come back earlier, if this thread has too little stack or memory; the own thread goes on then.
         """
         try:
+            # Known before the lock is held, until it is not: a finalizer may ask at any bytecode between.
+            self._runners.add(get_ident())
             with self._lock:
-                self._owner = get_ident()
                 try:
                     while not awaited.is_answered and self._handle_head(awaited):
                         pass
                     if awaited.is_answered:
                         self._handle_newcomers(awaited)
                 finally:
-                    self._owner = None
                     if self._in_hand is not None:
                         self._settle_lost()
         finally:
+            self._runners.discard(get_ident())
             if self._envelopes or self._failures or self._actor.wake_at_s < self._sleeps_until_s:
                 self._sleeps_until_s = self._actor.wake_at_s
                 # Before anything that needs stack.
@@ -193,7 +194,7 @@ class Mailbox:
     def die_in_child(self) -> None:
         """Close a forked copy: nobody runs it, and the thread that locked it may not exist here."""
         self._lock = threading.Lock()
-        self._owner = None
+        self._runners = set()
         self.close()
 
     def _await(self, awaited: MailboxFuture, most_looks: int | None) -> None:

@@ -5,20 +5,24 @@ the interpreter from exiting, and they sleep without wake-ups.
 """
 
 import contextlib
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pykka
 
+from hermes_cache.builders.turns import Turns
 from hermes_cache.logs import QuietLogger
+from hermes_cache.threads import Gate
 
 logger = QuietLogger(__name__)
 
 Job: TypeAlias = Callable[[], None]
+Refused: TypeAlias = Callable[[Exception], object]
 
 
 class Worker(pykka.ThreadingActor):
@@ -28,6 +32,11 @@ class Worker(pykka.ThreadingActor):
         super().__init__()
         self._workers = workers
         self.thread = threading.Thread(target=self._actor_loop, name=workers.name, daemon=True)
+
+    @staticmethod
+    def _create_actor_inbox() -> "queue.SimpleQueue[Any]":
+        # A finalizer may strike while another kind of queue is locked.
+        return queue.SimpleQueue()
 
     def _start_actor_loop(self) -> None:
 
@@ -51,32 +60,43 @@ class Workers:
     def __init__(self, name: str, limit: float = inf) -> None:
         self.name = name
         self._limit = limit
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self._idle: list[Worker] = []
         self._busy: dict[Worker, object] = {}
         self._waiting: deque[tuple[object, Job]] = deque()
         self._stopped = False
 
-    def run(self, job: Job, tag: object = None) -> None:
+    def run(self, job: Job, tag: object = None, refused: Refused | None = None) -> None:
         """Run a job on a worker, soon.
 
         Args:
             job: What to run; what it raises is logged.
             tag: To give it up by.
+            refused: Told of a refusal that comes after this call returned.
+
+        Raises:
+            RuntimeError: The machine refuses a thread.
         """
-        with self._lock:
-            if self._stopped:
-                return
-            if not self._idle and len(self._busy) >= self._limit:
-                self._waiting.append((tag, job))
-                return
-            while not self._give(self._idle.pop() if self._idle else self._start(), tag, job):
-                pass
+
+        def late(_: None, error: Exception | None) -> None:
+            if error is not None and refused is not None:
+                refused(error)
+
+        self._turns.do(lambda: self._take(job, tag), late)
+
+    def _take(self, job: Job, tag: object) -> None:
+        if self._stopped:
+            return
+        if not self._idle and len(self._busy) >= self._limit:
+            self._waiting.append((tag, job))
+            return
+        while not self._give(self._idle.pop() if self._idle else self._start(), tag, job):
+            pass
 
     def _give(self, worker: Worker, tag: object, job: Job) -> bool:
         """Give a worker a job; false if it ended by what somebody threw into its thread."""
         self._busy[worker] = tag
-        # Under the lock, so that a stop comes after it.
+        # A part of the step, so that a stop comes after it.
         try:
             worker.actor_ref.tell(deque([job]))
         except pykka.ActorDeadError:
@@ -86,38 +106,54 @@ class Workers:
 
     def give_up(self, tag: object) -> None:
         """Fill the place of the worker that runs a job; it ends when the job does."""
-        with self._lock:
-            for worker in [worker for worker, running in self._busy.items() if running == tag]:
-                del self._busy[worker]
+        self._turns.do(lambda: self._let_go(tag))
+
+    def _let_go(self, tag: object) -> None:
+        for worker in [worker for worker, running in self._busy.items() if running == tag]:
+            del self._busy[worker]
 
     def next_job(self, worker: Worker, given: deque[Job]) -> Job | None:
         """Give a worker its next job; None where there is none for it now, or no more."""
         if given:
             return given.pop()
-        with self._lock:
-            if worker not in self._busy:
-                worker.stop()
-                return None
-            if self._waiting:
-                self._busy[worker], job = self._waiting.popleft()
-                return job
-            del self._busy[worker]
-            self._idle.append(worker)
+
+        def late(job: Job | None, _: Exception | None) -> None:
+            if job is not None:
+                worker.actor_ref.tell(deque([job]))
+
+        return self._turns.do(lambda: self._next(worker), late)
+
+    def _next(self, worker: Worker) -> Job | None:
+        if worker not in self._busy:
+            worker.stop()
+            return None
+        if self._waiting:
+            self._busy[worker], job = self._waiting.popleft()
+            return job
+        del self._busy[worker]
+        self._idle.append(worker)
         return None
 
     def stop(self, timeout_s: float) -> bool:
         """End all workers but those given up; say whether they ended in time. A worker may call it, and twice."""
-        with self._lock:
-            self._stopped = True
-            self._waiting.clear()
-            workers = [*self._idle, *self._busy]
+        ends_at_s = time.monotonic() + timeout_s
+        workers: list[Worker] = []
+        told = Gate()
+        self._turns.do(lambda: self._end(workers, told))
+        if not told.wait(timeout_s):
+            return False
+        late = [worker for worker in workers if not _ended(worker, ends_at_s)]
+        return not late
+
+    def _end(self, workers: list[Worker], told: Gate) -> None:
+        self._stopped = True
+        self._waiting.clear()
+        workers += [*self._idle, *self._busy]
         for worker in workers:
             # One that is given up meanwhile may have ended by itself.
             with contextlib.suppress(pykka.ActorDeadError):
                 worker.stop()
-        ends_at_s = time.monotonic() + timeout_s
-        late = [worker for worker in workers if not _ended(worker, ends_at_s)]
-        return not late
+        told.open()
 
     def _start(self) -> Worker:
         worker = Worker(self)

@@ -64,7 +64,7 @@ class Away:
         try:
             # A name of its own: it waits for no other.
             self._lines.add(object(), call)
-        except (RuntimeError, CacheStoppedError) as refused:
+        except Exception as refused:  # noqa: BLE001 - whoever awaits it is told, whatever it is
             call.fail(refused)
 
     def _put(self, call: Call[T]) -> None:

@@ -9,10 +9,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
+from hermes_cache.builders.turns import Turns
 from hermes_cache.builders.workers import Workers
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.threads import aside
@@ -35,6 +37,7 @@ class Call(Generic[T]):
         self._error: BaseException | None = None
         self.is_over = False
         self.is_unwanted = False
+        self.refusal: Exception | None = None
 
     def run(self) -> None:
         """Do it; on a thread of the lines."""
@@ -50,6 +53,11 @@ class Call(Generic[T]):
         if not self.is_over:
             self._error = error
             self._end()
+
+    def refuse(self, error: Exception) -> None:
+        """Let those who wait go: it gets no thread, and will not be done."""
+        self.refusal = error
+        self.fail(error)
 
     def tell(self, wake: Callable[[], object]) -> None:
         """Have something called once it is over, at once if it is; maybe twice. It must be quick."""
@@ -95,7 +103,7 @@ class Lines:
     def __init__(self, thread_name: str, threads: int) -> None:
         self._workers = Workers(thread_name)
         self._threads = threads
-        self._lock = threading.RLock()
+        self._turns = Turns()
         self._is_stopped = False
         self._calls: dict[Hashable, deque[Call[Any]]] = {}
         self._waiting: deque[Hashable] = deque()
@@ -118,15 +126,25 @@ class Lines:
         return call
 
     def add(self, name: Hashable, call: Call[T]) -> None:
-        """Put a call in line; as `call`, for threads that signal handlers cannot strike."""
-        with self._lock:
-            if self._is_stopped:
-                raise CacheStoppedError
-            line = self._calls.setdefault(name, deque())
-            line.append(call)
-            if len(line) == 1:
-                self._waiting.append(name)
-                self._start(name)
+        """Put a call in line; as `call`, for threads that signal handlers cannot strike.
+
+        Where that is left to a thread that is at another one, the call itself tells what this would raise.
+        """
+
+        def late(_: None, error: Exception | None) -> None:
+            if error is not None:
+                call.refuse(error)
+
+        self._turns.do(lambda: self._add(name, call), late)
+
+    def _add(self, name: Hashable, call: Call[T]) -> None:
+        if self._is_stopped:
+            raise CacheStoppedError
+        line = self._calls.setdefault(name, deque())
+        line.append(call)
+        if len(line) == 1:
+            self._waiting.append(name)
+            self._start(name)
 
     def hangs(self, name: Hashable) -> bool:
         """Return whether a call of that name has been out for too long: none comes after it before it is back."""
@@ -157,19 +175,20 @@ class Lines:
 
     def stop(self, timeout_s: float) -> bool:
         """Let go who waits, and end the threads; return whether all ended in time. It may be called twice."""
-        with self._lock:
-            self._is_stopped = True
-            left = [call for line in self._calls.values() for call in line]
-        for call in left:
-            call.fail(CacheStoppedError())
+        self._is_stopped = True
+        self._turns.do(self._fail_all)
         return self._workers.stop(timeout_s)
+
+    def _fail_all(self) -> None:
+        for call in [call for line in self._calls.values() for call in line]:
+            call.fail(CacheStoppedError())
 
     def _start(self, newcomer: Hashable) -> None:
         name = self._next()
         if name is None:
             return
         try:
-            self._workers.run(lambda: self._run(name))
+            self._let_run(name)
         except BaseException:
             del self._began_s[name]
             if name != newcomer:
@@ -178,12 +197,35 @@ class Lines:
             del self._calls[newcomer]
             raise
 
-    def _run(self, name: Hashable | None) -> None:
-        while name is not None:
-            self._calls[name][0].run()
-            with self._lock:
-                self._note_end(name)
-                name = self._next()
+    def _let_run(self, name: Hashable) -> None:
+        call = self._calls[name][0]
+        self._workers.run(lambda: self._run(name, call), refused=lambda error: self._refuse(name, call, error))
+
+    def _run(self, name: Hashable, call: Call[Any]) -> None:
+        todo: tuple[Hashable, Call[Any]] | None = (name, call)
+        del call
+        while todo is not None:
+            todo[1].run()
+            todo = self._turns.do(partial(self._after, todo[0]), self._run_elsewhere)
+
+    def _after(self, name: Hashable) -> tuple[Hashable, Call[Any]] | None:
+        self._note_end(name)
+        following = self._next()
+        return None if following is None else (following, self._calls[following][0])
+
+    def _run_elsewhere(self, todo: tuple[Hashable, Call[Any]] | None, _: Exception | None) -> None:
+        """Have what comes after a call done, where the thread of that one did not wait to hear of it."""
+        if todo is None:
+            return
+        try:
+            self._let_run(todo[0])
+        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
+            self._refuse(*todo, error)
+
+    def _refuse(self, name: Hashable, call: Call[Any], error: Exception) -> None:
+        """Let a call go that gets no thread, and what comes after it have its turn."""
+        call.refuse(error)
+        self._turns.do(partial(self._after, name), self._run_elsewhere)
 
     def _note_end(self, name: Hashable) -> None:
         if len(self._answered_s) >= _MOST_NAMES:

@@ -16,7 +16,7 @@ from hermes_cache.cache.lines import Call, Lines
 from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.state import Target
 from hermes_cache.errors import BuildError, CacheStoppedError
-from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.interrupts import belongs_to_caller, is_interrupt
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile, Sources
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey, profile_name, reach_of
@@ -126,9 +126,11 @@ class Targets:
             return None
         try:
             call = self._lines.call(name, lambda: self._settled(known, name))
-        except (RuntimeError, CacheStoppedError):
+            return call.result() if call.wait(patience_s) else None
+        except (RuntimeError, CacheStoppedError) as error:
+            if is_interrupt(error):
+                raise
             return None
-        return call.result() if call.wait(patience_s) else None
 
     def stop(self, timeout_s: float) -> bool:
         """Let go who waits, and end the threads; return whether all ended in time. It may be called twice."""
@@ -144,6 +146,8 @@ class Targets:
         try:
             return self._lines.call(key.profile_name, find)
         except RuntimeError as refused:
+            if is_interrupt(refused):
+                raise
             raise BuildError(key, f"nobody can ask for its scope: {refused}") from refused
 
     def _find(self, known: _Known, key: SessionListKey) -> Target:

@@ -122,9 +122,12 @@ class Works:
             case Answer():
                 _answer(effect)
             case TakeCheck():
-                self._checkers.call(effect.target.scope, lambda: self._check(effect, send))
+                self._order_check(effect, send)
             case RunBuild():
-                self._builders.run(lambda: self._build(effect, send), tag=effect.build.id)
+                build = effect.build
+                self._builders.run(
+                    lambda: self._build(effect, send), build.id, lambda error: send(Failed(build, error))
+                )
             case Abandon():
                 self._builders.give_up(effect.build_id)
                 self._executor.give_up(effect.build_id)
@@ -132,7 +135,7 @@ class Works:
                 self._announcer.put(effect)
             case Release():
                 self._leaving.append(effect.content)
-                self._weigher.run(lambda: self._release(effect.content, send))
+                self._weigher.run(lambda: self._release(send))
 
     def tell_lost(self, effect: Answer, failure: Exception) -> None:
         """Tell a reader that its answer could not be delivered, however little of that can be done."""
@@ -195,6 +198,15 @@ class Works:
         send(CheckFailed(target, why, by_build=True))
         return None
 
+    def _order_check(self, effect: TakeCheck, send: Send) -> None:
+        call = self._checkers.call(effect.target.scope, lambda: self._check(effect, send))
+
+        def tell_refused() -> None:
+            if call.refusal is not None:
+                send(CheckFailed(effect.target, told(call.refusal), asked_s=effect.asked_s))
+
+        call.tell(tell_refused)
+
     def _check(self, effect: TakeCheck, send: Send) -> None:
         target, asked_s = effect.target, effect.asked_s
         try:
@@ -210,10 +222,12 @@ class Works:
             raise TimeoutError("a reader checks the scope, and takes long")
         return check
 
-    def _release(self, content: Content, send: Send) -> None:
-        held_bytes = self._ledger.drop(content)
-        self._leaving.popleft()
-        send(Weighed(held_bytes, leaving=bool(self._leaving)))
+    def _release(self, send: Send) -> None:
+        """Let all go that is there: one may stand there twice, or be left from a time without a thread."""
+        while self._leaving:
+            held_bytes = self._ledger.drop(self._leaving[0])
+            self._leaving.popleft()
+            send(Weighed(held_bytes, leaving=bool(self._leaving)))
 
     def _build(self, effect: RunBuild, send: Send) -> None:
         try:
