@@ -1,5 +1,7 @@
 """Acts that the main thread has done by others: whole, once, and in place where no thread can be had (L6, L7)."""
 
+import _thread
+import gc
 import signal
 import sys
 import threading
@@ -82,9 +84,12 @@ def test_an_alarm_while_a_thread_is_started_is_no_refusal(error: type[Exception]
         raise error
 
     before = signal.signal(signal.SIGALRM, handle)
+    running = _thread._count()
+    gc.collect()
+    gc.disable()
     try:
         for number in range(300):
-            # Kept: what an alarm raises while the library forgets a thread is lost there.
+            # Kept, as is all other garbage: what an alarm raises while something is forgotten is lost there.
             threads.append(thread := threading.Thread(target=lambda: None))
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0.000_01 * (1 + number % 20))
@@ -95,7 +100,10 @@ def test_an_alarm_while_a_thread_is_started_is_no_refusal(error: type[Exception]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        gc.enable()
 
+    while _thread._count() > running:  # those, too, that only start others
+        threading.Event().wait(0.01)
     assert caught == raised
 
 
