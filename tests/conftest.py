@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -73,5 +74,6 @@ def _actors_left(actors: set[pykka.ActorRef[pykka.Actor]], ends_at_s: float) -> 
 def _threads_left(threads: set[threading.Thread], ends_at_s: float) -> list[str]:
     ours = [thread for thread in threads if not thread.daemon or thread.name.startswith("hermes_cache")]
     for thread in ours:
-        thread.join(max(0.0, ends_at_s - time.monotonic()))
+        with suppress(RuntimeError):  # it is being started by another one
+            thread.join(max(0.0, ends_at_s - time.monotonic()))
     return [f"thread {thread.name}" for thread in ours if thread.is_alive()]
