@@ -174,7 +174,7 @@ class CacheActor(MailboxActor):
         while effects:
             effect = effects[0]
             try:
-                if isinstance(effect, Answer):
+                if isinstance(effect, Answer) and self._failed is not effect:
                     self._note(effect)
                 self._works.run(effect, self.send)
             except Exception as failure:  # noqa: BLE001 - announced if it fails again

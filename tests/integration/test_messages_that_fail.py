@@ -18,7 +18,9 @@ from hermes_cache import (
     SessionListKey,
 )
 from hermes_cache.cache import cache_actor
+from hermes_cache.cache.away import Away
 from hermes_cache.cache.ledger import Ledger
+from hermes_cache.cache.lines import Lines
 from hermes_cache.cache.reader import Reader
 from hermes_cache.core.effects import Answer
 from hermes_cache.core.messages import Built, Checked, Message, Tick
@@ -142,6 +144,47 @@ def test_a_reader_whose_answer_fails_twice_is_told(monkeypatch: pytest.MonkeyPat
 
     assert isinstance(failure, BuildError)
     assert "its answer was lost: MemoryError" in str(failure)
+
+
+def test_an_answer_that_fails_once_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R10"""
+    with SessionListCache(_build, bus=Bus()) as cache:
+        assert cache._life is not None
+        left = _fail_once(monkeypatch, cache._life.works, "run", lambda effect, _: isinstance(effect, Answer))
+
+        assert _in_time(lambda: cache.get(_KEY)) == {"sessions": []}
+        assert not left
+        assert sum(cache.stats().outcomes.values()) == 1
+
+
+def test_a_content_whose_release_gets_no_thread_once_leaves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P4"""
+    with SessionListCache(_build, bus=Bus(), policy=Policy(max_entries=1)) as cache:
+        assert cache._life is not None
+        works = cache._life.works
+        left = _fail_once(monkeypatch, works._weigher, "run", lambda *_: True)
+        for name in ("one", "other", "third"):
+            cache.get(SessionListKey(name), timeout=_WAIT_S)
+        ends_at_s = monotonic() + _WAIT_S
+        while (works._leaving or cache.stats().entries > 1) and monotonic() < ends_at_s:
+            threading.Event().wait(0.01)
+
+        assert not left
+        assert not works._leaving
+
+
+def test_what_an_event_loop_asks_for_is_refused_where_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """L6, R6"""
+
+    async def run() -> object:
+        return await away.run(lambda: 7, _WAIT_S)
+
+    away = Away()
+    _fail_once(monkeypatch, Lines, "add", lambda *_: True)
+    failure = _in_time(lambda: asyncio.run(run()))
+    assert away.stop(_WAIT_S)
+
+    assert isinstance(failure, MemoryError)
 
 
 def test_a_timer_that_failed_once_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
