@@ -17,6 +17,8 @@ from hermes_cache.errors import JournalSetupError
 
 _COMPANIONS: Final = ("", "-journal", "-wal", "-shm")
 _HAS_RIGHTS: Final = os.name == "posix"
+_HELD: Final = Path("/proc/self/fd")
+"""Linux: what a descriptor holds, by its number."""
 
 
 def missing_journal_file(url: str) -> Path | None:
@@ -82,13 +84,25 @@ def share_with_group(file: Path) -> None:
 
 
 def _share(file: Path, folder: os.stat_result) -> None:
+    if not _HELD.is_dir():
+        _open_to_group(file, file.lstat(), folder, follows=False)
+        return
+    # What is looked at is what is changed, whatever is put in its place meanwhile. Such a descriptor opens nothing:
+    # to close it drops no lock.
+    descriptor = os.open(file, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        _open_to_group(_HELD / str(descriptor), os.fstat(descriptor), folder, follows=True)
+    finally:
+        os.close(descriptor)
+
+
+def _open_to_group(file: Path, found: os.stat_result, folder: os.stat_result, *, follows: bool) -> None:
     # A link in a folder of somebody else's must not have root open what it leads to.
-    found = file.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or os.geteuid() not in {0, found.st_uid}:
         return
     by_group = bool(folder.st_mode & stat.S_IWGRP)
     if by_group and found.st_gid != folder.st_gid:
-        os.chown(file, -1, folder.st_gid, follow_symlinks=False)
+        os.chown(file, -1, folder.st_gid, follow_symlinks=follows)
     mode = stat.S_IMODE(found.st_mode)
     wanted = (mode | (stat.S_IRGRP | stat.S_IWGRP if by_group else 0)) & ~stat.S_IWOTH
     if wanted != mode:

@@ -13,6 +13,7 @@ import pytest
 
 from hermes_cache import Bus, SessionListCache
 from hermes_cache.errors import JournalError, JournalSetupError
+from hermes_cache.journal.files import share_with_group
 from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.testing import GatedBuilder
 from hermes_cache.testing.journal_contract import numbered
@@ -197,3 +198,25 @@ def test_a_link_in_a_users_folder_gives_nothing_of_roots_away(
 
     found = secret.stat()
     assert (found.st_uid, found.st_gid, _mode(secret)) == (0, 0, 0o600)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system cannot hold a file without opening it")
+def test_a_link_that_comes_in_the_place_of_a_file_that_was_looked_at_gives_nothing_away(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """J9"""
+    folder.chmod(0o2770)
+    secret, file, user = folder / "secret", folder / "journal.db", os.geteuid()
+    for each in (secret, file):
+        each.touch(0o600)
+
+    def swap() -> int:
+        file.unlink()
+        file.symlink_to(secret)
+        return user
+
+    monkeypatch.setattr(os, "geteuid", swap)
+    share_with_group(file)
+
+    assert file.is_symlink()
+    assert _mode(secret) == 0o600
