@@ -18,7 +18,7 @@ from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
 from hermes_cache.journal.link import JournalLink
-from hermes_cache.journal.look import Look, looked
+from hermes_cache.journal.look import Look
 from hermes_cache.journal.status import JournalStatus
 from hermes_cache.ports import Clock, Journal, Place
 from hermes_cache.sessions.keys import SessionListKey
@@ -130,15 +130,15 @@ class Membership:
             ValueError: It is no ticket.
         """
         known, look = self._look_for(ticket)
-        return Look(look).wait(self._policy.journal_wait) if look is not None else known
+        return look.wait(self._policy.journal_wait) if look is not None else known
 
     async def acommitted(self, ticket: str) -> bool | None:
         """Do what `committed` does without blocking the event loop."""
         known, look = self._look_for(ticket)
-        return await looked(look, self._policy.journal_wait) if look is not None else known
+        return await look.wait_on_loop(self._policy.journal_wait) if look is not None else known
 
-    def _look_for(self, ticket: str) -> tuple[bool | None, Callable[[], bool | None] | None]:
-        """Return what memory knows of a ticket's event, and how to look where that is nothing."""
+    def _look_for(self, ticket: str) -> tuple[bool | None, Look[bool | None] | None]:
+        """Return what memory knows of a ticket's event, and a look where that is nothing."""
         event_id = self._event_of(ticket)
         own = event_id.incarnation == self._bus.incarnation
         try:
@@ -151,7 +151,7 @@ class Membership:
         # Nobody waits for a journal that is known to be away.
         if known is not None or not wait_s or life.status.failure is not None:
             return known, None
-        return None, partial(life.await_commit, event_id, own=own, timeout_s=wait_s)
+        return None, life.look_for_commit(event_id, own=own, timeout_s=wait_s)
 
     async def aadmit(self, key: SessionListKey, wish: Wish, away: Away) -> Wish:
         """Do what `admit` does without blocking the event loop."""

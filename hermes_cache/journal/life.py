@@ -24,7 +24,7 @@ from hermes_cache.errors import (
     MailboxReentryError,
 )
 from hermes_cache.journal.applied import Applied
-from hermes_cache.journal.look import Look
+from hermes_cache.journal.look import Look, Looks
 from hermes_cache.journal.relay import CatchUp, Hearers, Relay
 from hermes_cache.journal.status import JournalStatus
 from hermes_cache.journal.tail import Tail
@@ -84,6 +84,7 @@ class JournalLife:
         for actor in (self._writer, self._relay):
             actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._checks_at_reads = journal.level == "host"
+        self._looks = Looks()
         self._stopped = False
         self._first_put: EventId | None = None
 
@@ -131,6 +132,11 @@ class JournalLife:
         was_put = self._first_put is not None and self._first_put.number <= event_id.number
         # Another journal was put in its place, as this one does not know what was written to it.
         return False if own and was_put and self._relay.joined.is_open else None
+
+    def look_for_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> Look[bool | None]:
+        """Do what `await_commit` does, on another thread, of which there are so many and no more."""
+        wait = partial(self.await_commit, event_id, own=own, timeout_s=timeout_s)
+        return self._looks.at(("commit", event_id), wait)
 
     def await_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> bool | None:
         """Do what `committed` does, and wait or ask the journal where memory does not know."""
@@ -218,7 +224,7 @@ class JournalLife:
         if passed is None or self._relay.progress.failure is not None:
             return False
         # So many ids are remembered; the journal knows the place of all that it keeps.
-        seq = Look(partial(self._seq_of, event_id)).wait(patience_s)
+        seq = self._looks.at(("seq", event_id), partial(self._seq_of, event_id)).wait(patience_s)
         return seq is not None and seq <= passed
 
     def await_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:

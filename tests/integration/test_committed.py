@@ -230,6 +230,28 @@ def test_a_read_with_a_ticket_waits_for_a_journal_that_hangs_no_longer_than_it_m
     assert took_s < _WAIT_S / 2
 
 
+def test_looks_at_a_journal_that_hangs_keep_so_many_threads_and_no_more() -> None:
+    """R6, J8: one for each event, however many ask for it, and a bound for all."""
+    journal, same, others = _Hanging(MemoryStore()), list[int](), list[int]()
+    with _cache(journal, journal_wait=0.01) as cache:
+        journal.looks.clear()
+        for _ in range(20):
+            assert cache.committed(_UNKNOWN) is None
+            assert asyncio.run(cache.acommitted(_UNKNOWN)) is None
+        same.append(_looking())
+        for number in range(2, 100):
+            assert cache.committed(f"4fd0:{number}") is None
+        others.append(_looking())
+        journal.looks.set()
+
+    assert same == [1]
+    assert others[0] <= 32
+
+
+def _looking() -> int:
+    return sum(thread.name == "hermes_cache.look" for thread in threading.enumerate())
+
+
 def test_an_event_loop_looks_without_standing_still_or_using_its_executor(
     journals: tuple[str | Journal, str | Journal],
 ) -> None:
