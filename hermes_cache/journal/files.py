@@ -87,8 +87,8 @@ def _share(file: Path, folder: os.stat_result) -> None:
     if not _HELD.is_dir():
         _open_to_group(file, file.lstat(), folder, follows=False)
         return
-    # What is looked at is what is changed, whatever is put in its place meanwhile. Such a descriptor opens nothing:
-    # to close it drops no lock.
+    # What is looked at is what is changed, whatever is put in its place meanwhile. Such a descriptor opens
+    # nothing: to close it drops no lock.
     descriptor = os.open(file, os.O_PATH | os.O_NOFOLLOW)
     try:
         _open_to_group(_HELD / str(descriptor), os.fstat(descriptor), folder, follows=True)
