@@ -33,6 +33,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
+from types import FrameType
 from typing import Any, Final, Self, TypeVar, cast
 
 import pykka
@@ -131,7 +132,7 @@ class Mailbox:
 
     def answer(self, awaited: MailboxFuture, timeout: float | None) -> None:
         """Get an envelope of this mailbox answered: by this thread, or by one that is at it; raises as `ask`."""
-        if get_ident() in self._runners:
+        if get_ident() in self._runners and self._is_running():
             raise MailboxReentryError(str(self._actor))
         if self.is_closed:
             self.run_until(awaited)
@@ -169,6 +170,16 @@ class Mailbox:
                 # Before anything that needs stack.
                 self._tokens.put(None)
                 self._actor.thread.see_to()
+
+    def _is_running(self) -> bool:
+        """Say whether this thread runs the mailbox; an interrupt may have kept it from noting that it left."""
+        frame: FrameType | None = sys._getframe()  # noqa: SLF001 - there is no other way to one's own frames
+        while frame is not None:
+            if frame.f_code is Mailbox.run_until.__code__ and frame.f_locals["self"] is self:
+                return True
+            frame = frame.f_back
+        self._runners.discard(get_ident())
+        return False
 
     def is_free(self) -> bool:
         """Say whether a message that comes now has nobody before it."""

@@ -189,3 +189,20 @@ def test_a_finalizer_that_asks_as_soon_as_its_thread_may_run_the_mailbox_waits_f
 
     assert came == ["refused", "from the thread"]
     ref.stop()
+
+
+def test_a_thread_that_an_interrupt_kept_from_noting_that_it_left_the_mailbox_may_ask_again() -> None:
+    """L6"""
+    ref = Silent.start()
+    came: list[object] = []
+
+    def ask() -> None:
+        ref.actor_inbox._runners.add(threading.get_ident())
+        came.append(ref.ask("again"))
+
+    asker = threading.Thread(target=ask, daemon=True)
+    asker.start()
+    asker.join(_WAIT_S)
+
+    assert came == ["again"]
+    ref.stop()
