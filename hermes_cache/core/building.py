@@ -17,7 +17,7 @@ from hermes_cache.core.notices import BuildDiscarded, BuildFailed, BuildFinished
 from hermes_cache.core.stamps import Stamp
 from hermes_cache.core.state import Build, Entry, Failure, Reason, Target, Waiter
 from hermes_cache.core.storing import store
-from hermes_cache.core.transitions import Begun, Ended, FailedAgain, Mended, Queued, Remembered, Returned
+from hermes_cache.core.transitions import Begun, Ended, FailedAgain, Mended, Queued, Remembered, Returned, WaitedOn
 from hermes_cache.core.turn import Turn
 from hermes_cache.errors import BuildError, CacheBusyError, HermesCacheError
 
@@ -216,9 +216,9 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
     left = _builds_waiters(turn, build)
     if not left and not wanted:
         return
-    turn.dismiss(left)
-    for waiter in left:
-        turn.wait(replace(waiter, overtaken_by=waiter.overtaken_by or build.overtaken_by), until_s=waiter.until_s)
+    new = [waiter for waiter in left if waiter.overtaken_by is None]
+    if new and build.overtaken_by:
+        turn.record(WaitedOn(tuple(replace(waiter, overtaken_by=build.overtaken_by) for waiter in new)))
     builders = [waiter.read.builder for waiter in left if waiter.read.builder is not None]
     builder = builders[-1] if builders else build.builder
     reason: Reason = "event" if build.overtaken_by else "source"

@@ -106,7 +106,8 @@ def _pass_time(turn: Turn) -> None:
 
 
 def _expire_waiters(turn: Turn) -> None:
-    for waiter in turn.dismiss(turn.state.deadlines.due(turn.now_s)):
+    due = map(turn.state.waiter_of, turn.state.deadlines.due(turn.now_s))
+    for waiter in turn.dismiss(filter(None, due)):
         expire(turn, waiter)
 
 
@@ -160,9 +161,7 @@ def _lease_end_s(turn: Turn, event: AppliedEvent, age_s: float) -> float:
 
 
 def _leave(turn: Turn, message: Leave) -> None:
-    target = message.read.target
-    found = [waiters.get(message.read) for waiters in (turn.state.for_build(target), turn.state.for_check(target))]
-    turn.dismiss(waiter for waiter in found if waiter is not None)
+    turn.dismiss(filter(None, [turn.state.waiter_of(message.read)]))
 
 
 def _stop(turn: Turn) -> None:

@@ -345,6 +345,10 @@ class State:
         """Return the reads that wait for a check of a key's scope."""
         return self.for_checks.get(target.scope, NO_WAITERS)
 
+    def waiter_of(self, read: Read) -> Waiter | None:
+        """Return what a read waits for; None if it does not."""
+        return self.for_build(read.target).get(read) or self.for_check(read.target).get(read)
+
     def all_waiters(self) -> Iterator[Waiter]:
         """Yield all reads that wait; no message but a stop may need them all."""
         for waiters in (*self.waiters.values(), *self.for_checks.values()):

@@ -24,7 +24,10 @@ _GONE: Final = object()
 
 
 class Table(Mapping[K, V]):
-    """A mapping in the order of insertion; `with_one` and `without` give the next version."""
+    """A mapping in the order of insertion; `with_one` and `without` give the next version.
+
+    A key that is taken out and set again may come back to its former place.
+    """
 
     __slots__ = ("_base", "_changes", "_size")
 
@@ -36,6 +39,10 @@ class Table(Mapping[K, V]):
     def with_one(self, key: K, value: V) -> "Table[K, V]":
         """Return the table with a value set."""
         return self._changed({key: value}, self._size + (key not in self))
+
+    def with_all(self, values: Mapping[K, V]) -> "Table[K, V]":
+        """Return the table with many values set."""
+        return self._changed(dict(values), self._size + sum(key not in self for key in values))
 
     def without(self, keys: Iterable[K]) -> "Table[K, V]":
         """Return the table without some keys; keys that are not there change nothing."""

@@ -139,11 +139,27 @@ class Waited:
             waiters=waiters,
             for_checks=for_checks,
             waiting=state.waiting + 1,
-            deadlines=state.deadlines.with_one(waiter.until_s, waiter.number, waiter),
+            deadlines=state.deadlines.with_one(waiter.until_s, waiter.number, waiter.read),
             last_wait=waiter.number,
             kept=_kept(state.kept, waiter.kept, 1),
             wake_at_s=min(state.wake_at_s, waiter.until_s),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WaitedOn:
+    """Reads wait for the next build of their key, as an event overtook the one that they waited for.
+
+    Attributes:
+        waiters: What each waits for now; all of one key, and as long as before.
+    """
+
+    waiters: tuple[Waiter, ...]
+
+    def apply(self, state: State) -> State:  # noqa: D102
+        target = self.waiters[0].read.target
+        group = state.for_build(target).with_all({waiter.read: waiter for waiter in self.waiters})
+        return replace(state, waiters=state.waiters.with_one(target.key, group))
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,16 @@ def _build_under_waiters(count: int) -> Act:
     return lambda: script.finish(build)
 
 
+def _overtaken_build_under_waiters(count: int) -> Act:
+    script = CoreScript(_POLICY)
+    script.read(target_of())
+    build = script.running(target_of())
+    script.invalidate()
+    for _ in range(count):
+        script.read(target_of())
+    return lambda: script.finish(build)
+
+
 def _check_under_waiters(count: int) -> Act:
     script = CoreScript(_POLICY)
     here = target_of(watched=True)
@@ -234,3 +244,10 @@ def test_a_walk_over_all_who_wait_would_be_seen(monkeypatch: pytest.MonkeyPatch)
     among_few, among_many = (_steps(_time_out_among_waiters(count)) for count in (_FEW, 1_000))
 
     assert among_many > 2 * among_few
+
+
+def test_those_whom_an_overtaken_build_cannot_answer_wait_on_in_one_step() -> None:
+    """B5: they neither go nor come again."""
+    steps = _steps(_overtaken_build_under_waiters(2_000))
+
+    assert steps / 2_000 < 1_500

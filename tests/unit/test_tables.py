@@ -27,6 +27,10 @@ def test_a_table_is_a_dict_whose_versions_stay(changes: list[tuple[bool, int]]) 
             plain.pop(key + 1, None)
         versions.append((table, dict(plain)))
 
+    versions.append(
+        (table.with_all(dict.fromkeys(range(0, 40, 3), -1)), plain | dict.fromkeys(range(0, 40, 3), -1))
+    )
+
     for version, expected in versions:
         assert dict(version) == expected
         assert len(version) == len(expected)
