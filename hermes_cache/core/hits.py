@@ -64,7 +64,9 @@ class Hits:
             return
         until_s = min(entry.built_at_s + ttl_s(entry, policy), state.streams.next_expiry_s())
         look = self._look(state, entry.target, entry.stamp.check)
-        if look is not None:
+        if look is None:
+            self._by_key.pop(entry.target.key, None)
+        else:
             self._by_key[entry.target.key] = Hit(served, look, until_s, now_s)
 
     def follow(self, before: State, after: State) -> None:
@@ -99,8 +101,8 @@ class Hits:
         if check is None or self._policy.stamp_interval == 0:
             return None
         if not _finds_the_same(own, check):
-            # An entry that is not compared with this check must be with the next: nothing carries it on.
-            return Look(None, self._trusted_until_s(check))
+            # The entry is not compared with this check, so the next one may find it moved: each read is judged.
+            return None
         look = self._looks.get(target.scope)
         if look is None or look.check is not check:
             look = self._looks[target.scope] = Look(check, self._trusted_until_s(check))
