@@ -74,6 +74,9 @@ class SessionListCache:
         ValueError: There is no such executor, no builder of that name, or the bus has another journal.
     """
 
+    _life: Life | None
+    _ending: Life | None
+
     def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
         self,
         builder: ports.Builder | str | None = None,
@@ -111,8 +114,6 @@ class SessionListCache:
         self._new_membership = partial(Membership, self._bus, journal, self._policy, self._clock, self._feed)
         self._membership = self._new_membership()
         self._inherited: tuple[object, ...] = ()
-        self._life: Life | None = None
-        self._ending: Life | None = None
         self._stopped = False
         self._stops = 0
         self._begin()
