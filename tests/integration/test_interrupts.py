@@ -24,11 +24,12 @@ import pytest
 
 import hermes_cache
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+from hermes_cache.bus import topic
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Place
 from hermes_cache.testing import VersionedSources
-from hermes_cache.threads import aside
+from hermes_cache.threads import Aside, aside
 
 _WAIT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
@@ -175,6 +176,31 @@ def test_a_start_that_is_interrupted_at_any_moment_can_be_stopped_or_done_again(
         strikes += 1
 
     assert strikes > 0
+
+
+def _divide_the_step(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Aside, "do", lambda _self, act, _patience_s=0.0: act())
+
+
+def _take_an_alarm_for_a_receivers_own(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(topic, "belongs_to_caller", lambda _error: False)
+
+
+@pytest.mark.parametrize("plant", [_divide_the_step, _take_an_alarm_for_a_receivers_own])
+def test_a_planted_bug_is_found_at_some_moment(
+    house: House, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """I18: these tests can fail"""
+    plant(monkeypatch)
+
+    def go_through_all_moments() -> None:
+        strikes = 0
+        while _is_struck(strikes + 1, lambda: _CALLS["publish"](house)):
+            strikes += 1
+            assert house.applied == house.kept(), "half published"
+
+    with pytest.raises(AssertionError, match=r"swallowed|half published"):
+        go_through_all_moments()
 
 
 @pytest.mark.timeout(300)
