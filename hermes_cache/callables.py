@@ -60,7 +60,7 @@ def settle(result: T, what: str) -> T:
 
 
 def _layers(function: object) -> Iterator[object]:
-    """Give a callable, and what it calls as far as that can be told from outside."""
+    """Return a callable, and what it calls as far as that can be told from outside."""
     layers = [function]
     for _ in range(_MOST_LAYERS):
         if not layers:

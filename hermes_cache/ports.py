@@ -28,7 +28,7 @@ __all__ = [
     "LastKnown",
     "Level",
     "LiveSessions",
-    "Place",
+    "Position",
     "Recorded",
     "ScopedBuilder",
     "SettingsVersion",
@@ -59,7 +59,7 @@ class Builder(Protocol):
     """
 
     def __call__(self, key: Any, /) -> Mapping[str, object]:
-        """Give a mapping of str to JSON values, with the rows as a list under `sessions`."""
+        """Return a mapping of str to JSON values, with the rows as a list under `sessions`."""
 
 
 @runtime_checkable
@@ -74,7 +74,7 @@ class ScopedBuilder(Builder, Protocol):
         """Read what changed at the sources of a scope and give an immutable snapshot."""
 
     def view(self, snapshot: object, key: Any, /) -> Mapping[str, object]:
-        """Give the payload of a key from a snapshot."""
+        """Return the payload of a key from a snapshot."""
 
 
 @runtime_checkable
@@ -147,7 +147,7 @@ class Sources(Protocol):
         """Name what the keys that share a check have in common; pure and quick."""
 
     def stamp(self, key: Any, /, *, held: bool) -> Mapping[str, Hashable]:
-        """Give part names and values as of now.
+        """Return part names and values as of now.
 
         Args:
             held: A stream is active: leave out, and do not read, the parts that a stream itself moves.
@@ -168,7 +168,7 @@ SettingsVersion: TypeAlias = Callable[[], Hashable]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """How far a reader has come in a journal.
 
     Attributes:
@@ -185,17 +185,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event in a journal, and the place of one who has read it."""
+    """An event in a journal, and the position of one who has read it."""
 
-    place: Place
+    position: Position
     event: AppliedEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the events before a place amount to, in the form that `FoldSnapshot` gave it."""
+    """What the events before a position amount to, in the form that `FoldSnapshot` gave it."""
 
-    place: Place
+    position: Position
     body: bytes
 
 
@@ -238,30 +238,30 @@ class Journal(Protocol):
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
         """Commit events, all or none, and give their sequence numbers; a known event keeps the one it has."""
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
-        """Give the events after a place, oldest first.
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
+        """Return the events after a position, oldest first.
 
         Raises:
-            JournalGapError: The events after the place are compacted, or the place is none of this journal.
+            JournalGapError: The events after the position are compacted, or the position is none of this journal.
             JournalDamagedError: The next event is gone or damaged; earlier calls returned those before it. The
                 error says how far the run of such events goes, and may bring what lies behind it, so that a reader
                 passes it in one step.
         """
 
     def seq_of(self, event_id: EventId, /) -> int | None:
-        """Give an event's sequence number; None where it is not kept: compacted, or never appended."""
+        """Return an event's sequence number; None where it is not kept: compacted, or never appended."""
 
-    def end(self) -> Place:
-        """Give the place of one who has read everything."""
+    def end(self) -> Position:
+        """Return the position of one who has read everything."""
 
     def stamp(self) -> Hashable:
-        """Give a value that differs once anybody appended, or replaced the journal; cheap enough for each read."""
+        """Return a value that differs once anybody appended or replaced the journal; cheap, for each read."""
 
     def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
         """Wait until the stamp may differ from one that was seen; returns early at times, and at `close`."""
 
     def snapshot(self) -> Snapshot | None:
-        """Give what the compacted events amount to; None where none were."""
+        """Return what the compacted events amount to; None where none were."""
 
     def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
         """Fold the oldest events into the snapshot and drop them.

@@ -45,7 +45,7 @@ class MailboxFuture(pykka.Future[Any]):
         self._gate: threading.Lock | None = None
 
     def get(self, *, timeout: float | None = None) -> Any:
-        """Give the reply, or raise what the handler raised.
+        """Return the reply, or raise what the handler raised.
 
         Args:
             timeout: Seconds; None for no bound.
@@ -104,7 +104,7 @@ class MailboxFuture(pykka.Future[Any]):
         return True
 
     def _shared_gate(self) -> threading.Lock:
-        """Give the lock that the answer opens: no Event, whose own lock is not safe in a signal handler."""
+        """Return the lock that the answer opens: no Event, whose own lock is not safe in a signal handler."""
         gate = threading.Lock()
         gate.acquire()
         # No call between the look and the store: no other thread and no signal handler comes in between.

@@ -60,7 +60,7 @@ class Desk:
         return Parcel(content.envelope, digests, self._unsent())
 
     def rows(self, digests: list[bytes]) -> dict[bytes, SentRow]:
-        """Give rows of the last payload once more."""
+        """Return rows of the last payload once more."""
         wanted = frozenset(digests)
         return {piece.digest: (piece.encoded, piece.facts) for piece in self._last if piece.digest in wanted}
 
@@ -126,7 +126,7 @@ def _desk(spec: bytes) -> Desk:
 
 
 def _portable(failure: BaseException) -> Exception:
-    """Give a failure that can be pickled, and is no SystemExit: that would end the worker."""
+    """Return a failure that can be pickled, and is no SystemExit: that would end the worker."""
     try:
         copy = pickle.loads(pickle.dumps(failure))  # noqa: S301 - made here
     except Exception:  # noqa: BLE001 - foreign reducers may raise anything

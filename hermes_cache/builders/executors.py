@@ -13,13 +13,13 @@ from hermes_cache.callables import refuse_coroutine
 from hermes_cache.ports import Builder, Executor
 
 
-def executors(kind: str, builder: Builder | str | None, places: int) -> Callable[[], Executor]:
-    """Give what makes an executor of a kind, one for each life of a cache.
+def executors(kind: str, builder: Builder | str | None, slots: int) -> Callable[[], Executor]:
+    """Return what makes an executor of a kind, one for each life of a cache.
 
     Args:
         kind: "threads" or "processes".
         builder: The cache's own, or its name as "package.module:function"; None where every read brings one.
-        places: How many builds run side by side.
+        slots: How many builds run side by side.
 
     Raises:
         TypeError: The builder cannot be called, is a coroutine function, or cannot be pickled and must be.
@@ -40,7 +40,7 @@ def executors(kind: str, builder: Builder | str | None, places: int) -> Callable
         told = f"executor='processes' needs {missing.name}; pip install 'hermes_cache[processes]'"
         raise ImportError(told) from missing
     spec = None if builder is None else processes.pickled(builder)
-    return partial(processes.ProcessExecutor, spec, places, scoped=processes.is_scoped(resolved))
+    return partial(processes.ProcessExecutor, spec, slots, scoped=processes.is_scoped(resolved))
 
 
 def _resolved(name: str) -> Builder:

@@ -46,7 +46,7 @@ class ReceivedRows:
         self._contents: WeakValueDictionary[Hashable, Content] = WeakValueDictionary()
 
     def held(self, key: Hashable, parcel: Parcel) -> dict[bytes, Piece]:
-        """Give the rows of a key's parcel that are held; who keeps them keeps them from going."""
+        """Return the rows of a key's parcel that are held; who keeps them keeps them from going."""
         digests = _split(parcel.digests)
         with self._lock:
             last = self._contents.get(key)

@@ -1,8 +1,8 @@
 """Runs builders in worker processes, so that a build never holds this process's interpreter lock.
 
-Each place is a pool of one worker: a scope always goes to the same place, where its projection lives, and a worker
+Each slot is a pool of one worker: a scope always goes to the same slot, where its projection lives, and a worker
 that hangs is killed with its pool, which harms no other. An all-profiles build joins its profiles' refreshes:
-their places give what changed, and the joining place adopts it. Source: rules B6, B8, L2, L3.
+their slots give what changed, and the joining slot adopts it. Source: rules B6, B8, L2, L3.
 """
 
 import multiprocessing
@@ -29,7 +29,7 @@ from hermes_cache.payload.content import Content
 from hermes_cache.ports import Builder, ScopedBuilder
 
 _MOST_SCOPES: Final = 4_096
-"""Scopes whose place is remembered; the names of the others choose theirs. None ever moves: what a place adopted
+"""Scopes whose slot is remembered; the names of the others choose theirs. None ever moves: what a slot adopted
 of a scope that it has to read itself would stay as it was, and two joining builds could wait for each other."""
 
 _TRIES: Final = 2
@@ -41,14 +41,14 @@ class ProcessExecutor:
 
     Args:
         spec: The cache's own builder, `pickled`; None where every read brings one.
-        places: How many workers.
+        slots: How many workers.
         scoped: Whether that builder keeps something for each scope.
     """
 
-    def __init__(self, spec: bytes | None, places: int, *, scoped: bool) -> None:
+    def __init__(self, spec: bytes | None, slots: int, *, scoped: bool) -> None:
         self._spec = spec
         self._is_scoped = scoped
-        self._count = places
+        self._count = slots
         self._inherited: list[object] = []
         self._begin()
         after_fork_in_child(self._begin_in_child)
@@ -56,8 +56,8 @@ class ProcessExecutor:
 
     def start(self) -> None:
         """Start the workers; they are ready some time later."""
-        for place in self._places:
-            with suppress(_WorkerGoneError), place.turn():
+        for slot in self._slots:
+            with suppress(_WorkerGoneError), slot.turn():
                 pass
 
     def check(self, builder: Builder) -> None:
@@ -88,30 +88,30 @@ class ProcessExecutor:
         """Kill the workers that run a build; one that has none yet gets none."""
         # Noted first: whoever does not find the build at a worker is found by the turn that it takes next.
         self._given_up.add(build_id)
-        for place in self._places:
-            place.kill(build_id)
+        for slot in self._slots:
+            slot.kill(build_id)
 
     def stop(self) -> None:
         """End all workers."""
         self._is_stopped = True
-        for place in self._places:
-            place.stop()
+        for slot in self._slots:
+            slot.stop()
 
     def _persist(self, build_id: int, spec: bytes, target: Target, *, scoped: bool) -> Content:
         for _ in range(_TRIES):
-            place = self._place_of(target.reach) if scoped else self._free_place()
-            content = self._try(place, build_id, spec, target)
+            slot = self._slot_of(target.reach) if scoped else self._free_slot()
+            content = self._try(slot, build_id, spec, target)
             if content is not None:
                 return content
             if self._is_stopped or build_id in self._given_up:
                 break
         raise WorkerError(target.key)
 
-    def _try(self, place: "_Place", build_id: int, spec: bytes, target: Target) -> Content | None:
+    def _try(self, slot: "_Slot", build_id: int, spec: bytes, target: Target) -> Content | None:
         """Build once; None where a worker died over it."""
         try:
-            with place.turn(build_id, self._given_up) as worker:
-                shares = self._shares(place, worker, build_id, spec, target)
+            with slot.turn(build_id, self._given_up) as worker:
+                shares = self._shares(slot, worker, build_id, spec, target)
                 parcel = cast("Parcel", worker.call(spec, "build", target.key, shares))
                 held = self._received.held(target.key, parcel)
                 missing = parcel.missing(held)
@@ -121,7 +121,7 @@ class ProcessExecutor:
         return self._received.content(target.key, parcel._replace(rows={**parcel.rows, **rows}), held)
 
     def _shares(
-        self, place: "_Place", worker: "_Worker", build_id: int, spec: bytes, target: Target
+        self, slot: "_Slot", worker: "_Worker", build_id: int, spec: bytes, target: Target
     ) -> dict[Hashable, Share]:
         """Have the scopes that a scope joins refreshed where they live, and give what the worker lacks of them."""
         if target.reach != ALL_PROFILES:
@@ -129,40 +129,40 @@ class ProcessExecutor:
         shares: dict[Hashable, Share] = {}
         seen = cast("dict[Hashable, Hashable]", worker.call(spec, "parts", target.key))
         for part, token in seen.items():
-            owner = self._place_of(part)
-            if owner is not place:
+            owner = self._slot_of(part)
+            if owner is not slot:
                 with owner.turn(build_id, self._given_up) as other:
                     shares[part] = cast("Share", other.call(spec, "share", part, token))
         return shares
 
-    def _free_place(self) -> "_Place":
-        return next((place for place in self._places if not place.is_taken()), self._places[0])
+    def _free_slot(self) -> "_Slot":
+        return next((slot for slot in self._slots if not slot.is_taken()), self._slots[0])
 
-    def _place_of(self, scope: Hashable) -> "_Place":
-        """Give the place where a scope lives: the one with the fewest, from then on."""
+    def _slot_of(self, scope: Hashable) -> "_Slot":
+        """Return the slot where a scope lives: the one with the fewest, from then on."""
         with self._lock:
-            place = self._homes.get(scope)
-            if place is None:
+            slot = self._homes.get(scope)
+            if slot is None:
                 if len(self._homes) >= _MOST_SCOPES:
-                    return self._places[hash(scope) % len(self._places)]
+                    return self._slots[hash(scope) % len(self._slots)]
                 counts = Counter(self._homes.values())
-                place = min(self._places, key=lambda each: counts[each])
-                self._homes[scope] = place
-            return place
+                slot = min(self._slots, key=lambda each: counts[each])
+                self._homes[scope] = slot
+            return slot
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._is_stopped = False
         self._given_up: set[int] = set()
-        self._places = tuple([_Place() for _ in range(self._count)])
-        self._homes: dict[Hashable, _Place] = {}
+        self._slots = tuple([_Slot() for _ in range(self._count)])
+        self._homes: dict[Hashable, _Slot] = {}
         self._received = ReceivedRows()
 
     def _begin_in_child(self) -> None:
         """Begin anew after a fork: the workers are the parent's."""
-        for place in self._places:
-            place.forget()
-        self._inherited.append(self._places)
+        for slot in self._slots:
+            slot.forget()
+        self._inherited.append(self._slots)
         self._begin()
 
 
@@ -208,7 +208,7 @@ class _Worker:
         self._pool.shutdown(wait=wait, kill_workers=True)
 
 
-class _Place:
+class _Slot:
     """Where the builds of some scopes run, one at a time. Its worker starts with the first."""
 
     def __init__(self) -> None:
@@ -272,7 +272,7 @@ class _Place:
 
 
 def pickled(builder: Builder | str) -> bytes:
-    """Give a builder as bytes that a worker can read.
+    """Return a builder as bytes that a worker can read.
 
     Raises:
         TypeError: It cannot be pickled.

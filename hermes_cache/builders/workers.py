@@ -1,6 +1,6 @@
 """Workers: a few actors that run jobs, each on a thread of its own.
 
-A job may hang: its worker can be given up, and another takes its place. Threads are daemons, so that none keeps
+A job may hang: its worker can be given up, and another takes its slot. Threads are daemons, so that none keeps
 the interpreter from exiting, and they sleep without wake-ups.
 """
 
@@ -94,7 +94,7 @@ class Workers:
             pass
 
     def _give(self, worker: Worker, tag: object, job: Job) -> bool:
-        """Give a worker a job; false if it ended by what somebody threw into its thread."""
+        """Return a worker a job; false if it ended by what somebody threw into its thread."""
         self._busy[worker] = tag
         # A part of the step, so that a stop comes after it.
         try:
@@ -105,7 +105,7 @@ class Workers:
         return True
 
     def give_up(self, tag: object) -> None:
-        """Fill the place of the worker that runs a job; it ends when the job does."""
+        """Fill the slot of the worker that runs a job; it ends when the job does."""
         self._turns.do(lambda: self._let_go(tag))
 
     def _let_go(self, tag: object) -> None:
@@ -113,7 +113,7 @@ class Workers:
             del self._busy[worker]
 
     def next_job(self, worker: Worker, given: deque[Job]) -> Job | None:
-        """Give a worker its next job; None where there is none for it now, or no more."""
+        """Return a worker its next job; None where there is none for it now, or no more."""
         if given:
             return given.pop()
 

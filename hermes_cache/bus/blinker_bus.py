@@ -127,7 +127,7 @@ class Bus:
         return any(topic.has_receivers for topic in self.published())
 
     def published(self) -> tuple[PublishedTopic, ...]:
-        """Give the topics on which publishers say facts."""
+        """Return the topics on which publishers say facts."""
         return (self.session_list_changed, self.stream_started, self.stream_stopped, self.settings_changed)
 
     def attach(self, applier: Applier, listener: Listener | None = None) -> None:
@@ -164,7 +164,7 @@ class Bus:
         """Let listeners hear of an event that is applied.
 
         A journal may show an event before its publisher came to the listeners: who reads it there lets them hear
-        of it, so that what they heard is never behind the place of the reader.
+        of it, so that what they heard is never behind the position of the reader.
         """
         for _, listener in self._attached:
             if listener is not None:

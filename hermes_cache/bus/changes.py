@@ -28,11 +28,11 @@ class Change:
     """One thing that a subscriber should look at again.
 
     Attributes:
-        number: Its place among the changes of its feed; of a merged one, its newest part's.
+        number: Its position among the changes of its feed; of a merged one, its newest part's.
         reason: The reason of its newest part.
         profile: Whose list; None means 'refresh everything'.
         session_id: Which session, where it is exactly one.
-        oldest_number: The place of its oldest part; None where it has only one part.
+        oldest_number: The position of its oldest part; None where it has only one part.
         version: With this a subscriber that has handled the change resumes; empty until it is handed out.
     """
 
@@ -79,7 +79,7 @@ def change_of(event: Event, number: int, profile: str | None) -> Change:
 
 
 def merge(older: Change, newer: Change) -> Change:
-    """Give one change that covers two.
+    """Return one change that covers two.
 
     Source: rule E7.
     """
@@ -94,7 +94,7 @@ def merge(older: Change, newer: Change) -> Change:
 
 
 def merge_all(changes: Iterable[Change]) -> Change | None:
-    """Give one change that covers all, oldest first; None where there are none."""
+    """Return one change that covers all, oldest first; None where there are none."""
     ordered = tuple(changes)
     return reduce(merge, ordered) if ordered else None
 
@@ -130,5 +130,5 @@ def _merge_by(group: Callable[[Change], Hashable], changes: tuple[Change, ...]) 
 
 
 def resume_number(taken: Change, waiting: Iterable[Change]) -> int:
-    """Give the number up to which a subscriber has seen all, once it took the first of those that waited."""
+    """Return the number up to which a subscriber has seen all, once it took the first of those that waited."""
     return min([taken.number, *(change.first_number - 1 for change in waiting)])

@@ -46,14 +46,14 @@ _KINDS: Final[
 
 
 def to_plain(event: AppliedEvent) -> dict[str, object]:
-    """Give an event as a mapping of JSON values; fields that are None are left out."""
+    """Return an event as a mapping of JSON values; fields that are None are left out."""
     plain: dict[str, object] = {"kind": _kind(event), "id": str(event.id), "at_s": event.at_s}
     given = ((name, getattr(event, name, None)) for name in _FIELDS)
     return plain | {name: value for name, value in given if value is not None}
 
 
 def from_plain(plain: object) -> AppliedEvent:
-    """Give the event that `to_plain` took apart.
+    """Return the event that `to_plain` took apart.
 
     Raises:
         ValueError: It is none; the message says why.
@@ -69,7 +69,7 @@ def from_plain(plain: object) -> AppliedEvent:
 
 
 def encode(event: AppliedEvent) -> bytes:
-    """Give an event as JSON.
+    """Return an event as JSON.
 
     Raises:
         JournalError: It holds what cannot be read back, which no bus publishes.
@@ -83,12 +83,12 @@ def encode(event: AppliedEvent) -> bytes:
 
 
 def checksum(seq: int, body: bytes) -> int:
-    """Give the checksum of a row: it tells any four neighbouring bytes that changed, and rows that moved."""
+    """Return the checksum of a row: it tells any four neighbouring bytes that changed, and rows that moved."""
     return crc32(body, crc32(b"%d:" % seq))
 
 
 def decode(seq: int, body: object, expected: object) -> AppliedEvent:
-    """Give the event of a row.
+    """Return the event of a row.
 
     Args:
         seq: The row's sequence number.
@@ -107,7 +107,7 @@ def decode(seq: int, body: object, expected: object) -> AppliedEvent:
 
 
 def verified(seq: int, body: object, expected: object) -> bytes:
-    """Give the bytes of a row whose checksum is right.
+    """Return the bytes of a row whose checksum is right.
 
     Raises:
         JournalDamagedError: It is not; it names the row.

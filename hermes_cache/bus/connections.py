@@ -76,7 +76,7 @@ class Connections(Signal):
         return any(True for _ in self.receivers_for(sender))
 
     def receivers_for(self, sender: object) -> Generator[Receiver, None, None]:
-        """Give each receiver of a sender once, but for those that are disconnected meanwhile."""
+        """Return each receiver of a sender once, but for those that are disconnected meanwhile."""
         table, only = self._table, _sender_key(sender)
         # Neither `list(table.items())` nor `table.copy()`: on Python 3.11 the garbage collector may run in the
         # middle of both, and end a connection. It does not while a list of keys is made.

@@ -19,20 +19,20 @@ from uuid import uuid4
 
 from hermes_cache.bus.changes import Change, change_of, merge_all
 from hermes_cache.bus.feed_versions import FeedVersion
-from hermes_cache.bus.places import Places
+from hermes_cache.bus.positions import Positions
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted, StreamStopped
 from hermes_cache.errors import JournalError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import is_interrupt
 from hermes_cache.logs import QuietLogger
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from hermes_cache.threads import aside
 
 logger = QuietLogger(__name__)
 
-MissedSince: TypeAlias = Callable[[Place], Iterable[AppliedEvent] | None]
-"""Gives the events after a place in a journal, oldest first.
+MissedSince: TypeAlias = Callable[[Position], Iterable[AppliedEvent] | None]
+"""Gives the events after a position in a journal, oldest first.
 
 Behind them it gives what this process handed to the journal before the call and what is not yet committed. None
 where that is not known, or too much. It may wait, and raise `JournalError`.
@@ -65,7 +65,7 @@ class _Start:
 class Feed:
     """Gives every subscription the changes that concern it, and what a resumed one missed.
 
-    A version is the feed's name and a number; with a journal, its place in that stands before it.
+    A version is the feed's name and a number; with a journal, its position in that stands before it.
     Subscriptions are held weakly; the references to those that are gone or closed are dropped at the next
     `subscribe`. A forked child's copy closes them and is another feed, with a name of its own.
 
@@ -83,7 +83,7 @@ class Feed:
         *,
         size: int,
         remembered: int = 1024,
-        missed_since: MissedSince = lambda _place: None,
+        missed_since: MissedSince = lambda _position: None,
         canonical: Canonical = lambda profile: profile,
     ) -> None:
         self._name = name
@@ -108,8 +108,8 @@ class Feed:
 
     @property
     def journaled(self) -> bool:
-        """Whether its place in a journal is known."""
-        return self._places.known
+        """Whether its position in a journal is known."""
+        return self._positions.known
 
     def tell(self, event: Event, profile: str | None) -> None:
         """Hand an event to the subscriptions that it concerns; one that was told already is passed over.
@@ -132,9 +132,9 @@ class Feed:
                 if subscription := reference():
                     subscription.offer(change)
 
-    def note_place(self, place: Place) -> None:
-        """Remember that every event of a journal up to a place was told, this process's own too."""
-        aside.do(partial(self._note_place, place))
+    def note_position(self, position: Position) -> None:
+        """Remember that every event of a journal up to a position was told, this process's own too."""
+        aside.do(partial(self._note_position, position))
 
     def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
         """Open a subscription.
@@ -157,9 +157,9 @@ class Feed:
         with self._lock:
             return self._version_of(self._last_number)
 
-    def _note_place(self, place: Place) -> None:
+    def _note_position(self, position: Position) -> None:
         with self._lock:
-            self._places.note(place, self._last_number)
+            self._positions.note(position, self._last_number)
 
     def _open(
         self, profile: str | None, since: str | None, version: FeedVersion | None, journaled: _Start | None
@@ -188,11 +188,11 @@ class Feed:
                     subscription.close()
 
     def _version_of(self, number: int) -> str:
-        return str(self._places.version(self._name, number))
+        return str(self._positions.version(self._name, number))
 
     def _journaled(self, version: FeedVersion, profile: str | None) -> _Start | None:
-        """Read what was missed up to the feed's last place; None where the feed knows it, or nobody."""
-        known = aside.do(partial(self._last_place, version))
+        """Read what was missed up to the feed's last position; None where the feed knows it, or nobody."""
+        known = aside.do(partial(self._last_position, version))
         if known is None:
             return None
         number, starts = known
@@ -202,16 +202,16 @@ class Feed:
         missed = merge_all(self._changes(events, number, profile, starts))
         return _Start(number, (missed,) if missed else (), restarted=True)
 
-    def _last_place(self, version: FeedVersion) -> tuple[int, OrderedDict[str, str]] | None:
-        """Give the number up to which the journal tells what was missed, and the starts of streams."""
+    def _last_position(self, version: FeedVersion) -> tuple[int, OrderedDict[str, str]] | None:
+        """Return the number up to which the journal tells what was missed, and the starts of streams."""
         with self._lock:
-            number = self._places.number_behind(version)
+            number = self._positions.number_behind(version)
             return None if number is None or self._knows(version) else (number, self._profiles.copy())
 
     def _read_missed(self, version: FeedVersion) -> Iterable[AppliedEvent] | None:
-        """Give what was said after a version's place; what cannot be read is not known."""
+        """Return what was said after a version's position; what cannot be read is not known."""
         try:
-            return self.missed_since(Place(version.journal, version.seq, version.mark))
+            return self.missed_since(Position(version.journal, version.seq, version.mark))
         except JournalError:
             # The journal's other readers tell why.
             return None
@@ -271,7 +271,7 @@ class Feed:
         self._history: deque[Change] = deque(maxlen=self._remembered)
         self._told: OrderedDict[EventId, None] = OrderedDict()
         self._profiles: OrderedDict[str, str] = OrderedDict()
-        self._places = Places(self._remembered)
+        self._positions = Positions(self._remembered)
 
     def _begin_in_child(self) -> None:
         self._name = uuid4().hex

@@ -21,7 +21,7 @@ class FeedVersion:
     Attributes:
         feed: Names the feed.
         number: Up to and with this one, all that the feed told is handled.
-        journal: Names the journal; blank where there is none, or the feed's place in it is not known.
+        journal: Names the journal; blank where there is none, or the feed's position in it is not known.
         seq: Up to and with this one, all events of that journal are handled.
         mark: The id of the event there, by which a restored journal is told; blank where it is not known. One that
             is long or odd, which another program wrote, is not written.
@@ -50,8 +50,8 @@ class FeedVersion:
         match text.rsplit(":", 3):
             case [feed, number] if feed:
                 return cls(feed, _number(number))
-            case [journal, place, feed, number] if journal and feed:
-                seq, dot, mark = place.partition(".")
+            case [journal, position, feed, number] if journal and feed:
+                seq, dot, mark = position.partition(".")
                 return cls(feed, _number(number), journal, _number(seq), _mark(mark) if dot else "")
         raise ValueError(f"{text!r} is no version; it must look like 'feed:7' or 'journal:5.life.3:feed:7'")
 

@@ -148,7 +148,7 @@ class PublishedTopic(Topic):
         return heard, ticket
 
     def ticket(self) -> Ticket | None:
-        """Give the ticket of this thread's last finished `send` here; None after one that raised.
+        """Return the ticket of this thread's last finished `send` here; None after one that raised.
 
         What a receiver sent in turn, on this thread, does not count.
 

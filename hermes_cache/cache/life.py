@@ -108,7 +108,7 @@ class Life:
             raise CacheStoppedError from None
 
     def decoded(self, content: Content) -> Payload:
-        """Give a content's payload, decoded on this thread where it came as bytes (P4)."""
+        """Return a content's payload, decoded on this thread where it came as bytes (P4)."""
         return content.payload or self.works.decoded(content, self.actor.send)
 
     def begin(self, read: Read) -> bool:

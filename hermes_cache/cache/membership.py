@@ -20,7 +20,7 @@ from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, Look
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.look import Look
 from hermes_cache.journal.status import JournalStatus
-from hermes_cache.ports import Clock, Journal, Place
+from hermes_cache.ports import Clock, Journal, Position
 from hermes_cache.sessions.keys import SessionListKey
 
 _GRACE_S: Final = 0.1
@@ -35,7 +35,7 @@ class Membership:
         journal: Its URL, itself, or None.
         policy: The bounds and spans.
         clock: The time.
-        feed: Hears up to which place everything was told, and reads what its subscribers missed.
+        feed: Hears up to which position everything was told, and reads what its subscribers missed.
 
     Raises:
         JournalSetupError: The URL names no journal.
@@ -75,9 +75,9 @@ class Membership:
         """Say whether a subscriber waits for what others say."""
         return self._feed.has_subscribers
 
-    def hear_place(self, place: Place) -> None:
-        """Know that everything up to a place was told on the bus."""
-        self._feed.note_place(place)
+    def hear_position(self, position: Position) -> None:
+        """Know that everything up to a position was told on the bus."""
+        self._feed.note_position(position)
 
     def listen(self) -> None:
         """Follow the journal closely: somebody began to wait for what others say."""
@@ -89,13 +89,13 @@ class Membership:
         if self._link is not None:
             self._link.learn_streams(apply)
 
-    def missed_since(self, place: Place) -> list[AppliedEvent] | None:
-        """Give the events after a place; None where that is not known.
+    def missed_since(self, position: Position) -> list[AppliedEvent] | None:
+        """Return the events after a position; None where that is not known.
 
         Raises:
             JournalError: They are gone, or the journal cannot be read.
         """
-        return self._link.missed_since(place) if self._link else None
+        return self._link.missed_since(position) if self._link else None
 
     def is_current(self) -> bool:
         """Say whether a read that begins now needs no check; a look into memory, no more."""
@@ -185,7 +185,7 @@ class Membership:
         return awaited
 
     def _foreign_event(self, wish: Wish) -> EventId | None:
-        """Give the event of a read's ticket where another process said it."""
+        """Return the event of a read's ticket where another process said it."""
         if wish.at_least is None:
             return None
         event_id = self._event_of(wish.at_least)

@@ -13,7 +13,7 @@ class ReadLostError(HermesCacheError):
 
 
 class Reader:
-    """One read's place to be answered: a thread that waits, or a callback.
+    """How one read gets its answer: a thread that waits, or a callback.
 
     Args:
         on_answer: Called with the reader, on the thread that answers; it must be quick and raise nothing.
@@ -44,7 +44,7 @@ class Reader:
         return self._answered.wait(timeout_s)
 
     def served(self) -> Served:
-        """Give the answer.
+        """Return the answer.
 
         Raises:
             HermesCacheError: The answer is an error.

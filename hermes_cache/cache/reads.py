@@ -96,7 +96,7 @@ class Wish:
         return outcome == "hit" or (outcome == "stale" and self.at_least is None)
 
     def read(self, reader: Reader, target: Target, began_s: float, settings: int | None) -> Read:
-        """Give the read to hand in."""
+        """Return the read to hand in."""
         strict = self.freshness == "fresh" or self.at_least is not None
         return Read(reader, target, began_s, self.freshness, strict, self.timeout_s, self.builder, settings)
 
@@ -140,7 +140,7 @@ async def aserve(life: Life, key: SessionListKey, wish: Wish, away: Away) -> Ser
 
 
 def remembered(life: Life, key: SessionListKey) -> Served | None:
-    """Give what is held for a key, and how a read would find it, from memory alone."""
+    """Return what is held for a key, and how a read would find it, from memory alone."""
     state = life.state
     target = life.targets.known(key, state.settings)
     if target is None and not isinstance(key, SessionListKey):

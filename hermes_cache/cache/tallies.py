@@ -35,6 +35,6 @@ class Tallies:
             del self._counts[next(iter(self._counts))]
 
     def of(self, key: Hashable, build_id: int) -> Counter[str]:
-        """Give a copy of what was counted for a key and a payload."""
+        """Return a copy of what was counted for a key and a payload."""
         counted_for, counts = self._counts.get(key, (build_id, None))
         return Counter(counts) if counts and counted_for == build_id else Counter()

@@ -76,7 +76,7 @@ class Targets:
         return self._sources is not None or self._is_root_profile is not None
 
     def known(self, key: SessionListKey, settings: int) -> Target | None:
-        """Give the target of a key where it is known; a look into memory, no more."""
+        """Return the target of a key where it is known; a look into memory, no more."""
         known = self._known
         return known.targets.get(key) if known.settings == settings else None
 

@@ -105,7 +105,7 @@ class Works:
         self._executor.check(builder)
 
     def decoded(self, content: Content, send: Send) -> Payload:
-        """Give a content's payload; one that came as bytes is decoded here, by one thread, once."""
+        """Return a content's payload; one that came as bytes is decoded here, by one thread, once."""
         if content.payload is None:
             with self._decoding:
                 is_first = content.payload is None
@@ -263,7 +263,7 @@ def told(failure: BaseException) -> str:
 
 
 def _speakable(cause: BaseException) -> BaseException:
-    """Give a cause whose text can be had: errors, health and monitors show it."""
+    """Return a cause whose text can be had: errors, health and monitors show it."""
     try:
         str(cause)
     except Exception:  # noqa: BLE001 - said in its stead

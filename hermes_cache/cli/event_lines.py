@@ -11,13 +11,13 @@ _SHORT = 8
 
 
 def json_line(recorded: Recorded) -> str:
-    """Give an event and its place as a JSON object in one line."""
-    place = recorded.place
-    return json.dumps({"seq": place.seq, "journal": place.journal} | to_plain(recorded.event))
+    """Return an event and its position as a JSON object in one line."""
+    position = recorded.position
+    return json.dumps({"seq": position.seq, "journal": position.journal} | to_plain(recorded.event))
 
 
 def human_line(event: AppliedEvent) -> str:
-    """Give an event as a line: when, what, of whom, why, and who said it."""
+    """Return an event as a line: when, what, of whom, why, and who said it."""
     plain = to_plain(event)
     of_whom = [
         f"{name.removesuffix('_id')}={shown(plain[name])}"
@@ -30,7 +30,7 @@ def human_line(event: AppliedEvent) -> str:
 
 
 def local_time(at_s: float) -> str:
-    """Give a moment as local time, to the millisecond; one past all calendars as it is."""
+    """Return a moment as local time, to the millisecond; one past all calendars as it is."""
     try:
         return datetime.fromtimestamp(at_s).astimezone().isoformat(" ", "milliseconds")
     except (OverflowError, ValueError, OSError):
@@ -38,6 +38,6 @@ def local_time(at_s: float) -> str:
 
 
 def shown(text: object) -> str:
-    """Give text so that it stays one word on one line of a terminal, whatever it holds."""
+    """Return text so that it stays one word on one line of a terminal, whatever it holds."""
     word = str(text)
     return word if word.isprintable() and word and " " not in word else repr(word)

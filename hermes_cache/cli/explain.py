@@ -76,6 +76,6 @@ def _explain_by_journal(url: str, options: _Options) -> None:
     for row in damaged:
         click.echo(f"{row.what}, and passed over: {row.reason}", err=True)
     for each in found:
-        click.echo(json_line(each) if options["as_json"] else f"{human_line(each.event)}  seq={each.place.seq}")
+        click.echo(json_line(each) if options["as_json"] else f"{human_line(each.event)}  seq={each.position.seq}")
     if not found:
         click.echo("No event in the journal touched it.", err=True)

@@ -17,7 +17,7 @@ _NEXT_STEP: Final = "start one with 'hermes-cache serve', or name another with -
 def asked_gateway(
     url: str, path: str, query: Sequence[tuple[str, str]], *, token: str | None = None
 ) -> dict[str, object]:
-    """Give what a gateway answers, as JSON; neither a proxy nor a redirection is followed, for the token's sake.
+    """Return what a gateway answers, as JSON; neither a proxy nor a redirection is followed, for the token's sake.
 
     Args:
         url: Where the gateway is.

@@ -46,7 +46,7 @@ def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
 
 
 def without_password(told: str) -> str:
-    """Give what an error says, without the password that the journal's URL may have among its options."""
+    """Return what an error says, without the password that the journal's URL may have among its options."""
     return re.sub(r"(password=)[^&\s]*", r"\1***", told)
 
 

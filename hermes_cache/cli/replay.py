@@ -55,8 +55,8 @@ def _replayed(journal: Journal, until: int | None) -> replaying.Replay:
         replayed = replaying.replay(journal, until=until)
     except JournalGapError as gap:
         raise click.ClickException(f"{refused}: {gap.reason}") from gap
-    if replayed.place.seq < until:
-        raise click.ClickException(f"{refused}: it ends at {replayed.place.seq}")
+    if replayed.position.seq < until:
+        raise click.ClickException(f"{refused}: it ends at {replayed.position.seq}")
     return replayed
 
 
@@ -71,7 +71,7 @@ def _runs(seqs: tuple[int, ...]) -> list[JournalDamagedError]:
 
 
 def _moment_s(agreed: AgreedState) -> float:
-    """Give the moment of the newest event: what was active then is asked for, not what still is."""
+    """Return the moment of the newest event: what was active then is asked for, not what still is."""
     streams = (facts.at_s for facts in agreed.streams.values())
     return max((*streams, *(event.at_s for event in agreed.outdated.values())), default=-inf)
 
@@ -84,8 +84,8 @@ def _as_json(replayed: replaying.Replay, streams: dict[str, StreamStarted]) -> s
     agreed = replayed.agreed
     return json.dumps(
         {
-            "journal": replayed.place.journal,
-            "seq": replayed.place.seq,
+            "journal": replayed.position.journal,
+            "seq": replayed.position.seq,
             "applied": _applied(agreed),
             "streams": [to_plain(streams[name]) for name in sorted(streams)],
             "outdated": [
@@ -99,7 +99,7 @@ def _as_json(replayed: replaying.Replay, streams: dict[str, StreamStarted]) -> s
 
 def _lines(replayed: replaying.Replay, streams: dict[str, StreamStarted]) -> Iterator[str]:
     agreed = replayed.agreed
-    yield f"Up to number {replayed.place.seq}, {_applied(agreed)} events were applied."
+    yield f"Up to number {replayed.position.seq}, {_applied(agreed)} events were applied."
     yield "Active streams:" if streams else "No stream is active."
     for name in sorted(streams):
         yield f"  {human_line(streams[name])}"

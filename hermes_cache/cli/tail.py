@@ -16,7 +16,7 @@ from hermes_cache.cli.patience import told_when_long
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, StreamStarted
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
 from hermes_cache.journal.replaying import parts_after
-from hermes_cache.ports import Journal, Place, Recorded
+from hermes_cache.ports import Journal, Position, Recorded
 
 _Passed: TypeAlias = Recorded | JournalDamagedError
 """What a reader comes by: an event, or a row that cannot be read."""
@@ -68,7 +68,7 @@ def _tell(passed: _Passed, *, as_json: bool) -> None:
     if isinstance(passed, JournalDamagedError):
         click.echo(f"{passed.what}, and passed over: {passed.reason}", err=True)
         return
-    click.echo(json_line(passed) if as_json else f"{human_line(passed.event)}  seq={passed.place.seq}")
+    click.echo(json_line(passed) if as_json else f"{human_line(passed.event)}  seq={passed.position.seq}")
 
 
 def _of_profile(profile: str | None) -> Callable[[_Passed], bool]:
@@ -81,25 +81,25 @@ def _of_profile(profile: str | None) -> Callable[[_Passed], bool]:
     return lambda passed: profile is None or isinstance(passed, JournalDamagedError) or touches(passed.event)
 
 
-def _last(journal: Journal, end: Place, count: int, wanted: Callable[[_Passed], bool]) -> list[_Passed]:
+def _last(journal: Journal, end: Position, count: int, wanted: Callable[[_Passed], bool]) -> list[_Passed]:
     start = _start(journal)
     # Backwards, a part at a time: the last ones of a profile are seldom far from the end.
     found: deque[_Passed] = deque()
     until = end.seq
     while until > start and len(found) < count:
         after = max(start, until - max(_PART, count))
-        part = [*filter(wanted, _between(journal, Place(end.journal, after), until))]
+        part = [*filter(wanted, _between(journal, Position(end.journal, after), until))]
         found.extendleft(reversed(part))
         until = after
     return list(found)[max(0, len(found) - count) :]
 
 
-def _between(journal: Journal, after: Place, until: int) -> Iterator[_Passed]:
+def _between(journal: Journal, after: Position, until: int) -> Iterator[_Passed]:
     for part in parts_after(journal, after):
-        yield from (recorded for recorded in part.recorded if recorded.place.seq <= until)
-        if part.damaged and part.place.seq <= until:
+        yield from (recorded for recorded in part.recorded if recorded.position.seq <= until)
+        if part.damaged and part.position.seq <= until:
             yield part.damaged
-        if part.place.seq >= until:
+        if part.position.seq >= until:
             return
 
 
@@ -110,18 +110,18 @@ def _start(journal: Journal) -> int:
         if error.seq is None:
             raise
         return error.seq
-    return snapshot.place.seq if snapshot else 0
+    return snapshot.position.seq if snapshot else 0
 
 
-def _followed(journal: Journal, end: Place) -> Iterator[_Passed]:
-    place: Place | None = end
+def _followed(journal: Journal, end: Position) -> Iterator[_Passed]:
+    position: Position | None = end
     reached = True
     while True:
         try:
             seen = journal.stamp()
-            place = place or journal.end()
-            for part in parts_after(journal, place):
-                place = part.place
+            position = position or journal.end()
+            for part in parts_after(journal, position):
+                position = part.position
                 yield from part.recorded
                 if part.damaged:
                     yield part.damaged
@@ -131,7 +131,7 @@ def _followed(journal: Journal, end: Place) -> Iterator[_Passed]:
             journal.wait(seen, timeout_s=_WAIT_S)
         except JournalGapError as gap:
             click.echo(f"events after {gap.seq} are missed: {gap.reason}; going on from the end", err=True)
-            place = None
+            position = None
         except JournalUnavailableError as error:
             if reached:
                 click.echo(without_password(str(error)), err=True)

@@ -12,7 +12,7 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.errors import JournalDamagedError
 from hermes_cache.journal.replaying import parts_after
-from hermes_cache.ports import Journal, Place, Recorded
+from hermes_cache.ports import Journal, Position, Recorded
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class _Streams:
     profiles: dict[str, str | None] = field(default_factory=dict)
 
     def profile_of(self, event: AppliedEvent) -> str | None:
-        """Give the profile that an event touches, as published; None for all."""
+        """Return the profile that an event touches, as published; None for all."""
         match event:
             case SettingsChanged():
                 return None
@@ -38,7 +38,7 @@ class _Streams:
 def events_touching(
     journal: Journal, profile: str | None, *, limit: int
 ) -> tuple[list[Recorded], list[JournalDamagedError]]:
-    """Give the last events that touched a profile, oldest first, and what was told of rows that are damaged.
+    """Return the last events that touched a profile, oldest first, and what was told of rows that are damaged.
 
     Args:
         journal: Which; it is read from what is left of its start.
@@ -51,7 +51,7 @@ def events_touching(
     Source: rules J7, V1, H5.
     """
     snapshot = journal.snapshot()
-    start = snapshot.place if snapshot else Place(journal.end().journal)
+    start = snapshot.position if snapshot else Position(journal.end().journal)
     streams = _Streams()
     found: deque[Recorded] = deque(maxlen=limit)
     damaged: list[JournalDamagedError] = []

@@ -24,7 +24,7 @@ _LEAST_PAUSE_S = 0.2
 
 
 def stale_for(state: State, waiter: Waiter) -> Entry | None:
-    """Give the stale payload that a read may get: none if it insists, or if an invalidation came before it.
+    """Return the stale payload that a read may get: none if it insists, or if an invalidation came before it.
 
     One that was evicted while the read waits is kept for it (R4).
     """
@@ -81,7 +81,7 @@ def answer_busy(turn: Turn, waiter: Waiter) -> None:
 
 
 def retry_at_s(state: State, failure: Failure, target: Target) -> float:
-    """Give when a key that failed may be built again; what changed since brings that forward (R7)."""
+    """Return when a key that failed may be built again; what changed since brings that forward (R7)."""
     slowed = failure.count >= _FAILURES_THAT_SLOW
     if state.version_of(target) == failure.version and not _moved(failure.seen, state.check_of(target)):
         return failure.retry_at_s
@@ -89,7 +89,7 @@ def retry_at_s(state: State, failure: Failure, target: Target) -> float:
 
 
 def standing_failure(turn: Turn, target: Target) -> Failure | None:
-    """Give the failure that forbids a build of a key for now."""
+    """Return the failure that forbids a build of a key for now."""
     failure = turn.state.failures.get(target.key)
     if failure is None or turn.now_s >= retry_at_s(turn.state, failure, target):
         return None
@@ -97,7 +97,7 @@ def standing_failure(turn: Turn, target: Target) -> Failure | None:
 
 
 def failure_error(target: Target, failure: Failure, now_s: float) -> BuildError:
-    """Give the error that tells of a failure; a new one for every reader."""
+    """Return the error that tells of a failure; a new one for every reader."""
     retry_in_s = max(0.0, failure.retry_at_s - now_s)
     if isinstance(failure.cause, str):
         kind = BuildTimeoutError if failure.timeout else BuildError

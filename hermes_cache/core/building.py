@@ -139,7 +139,7 @@ def _start(turn: Turn, queued: Build) -> None:
 
 
 def _live(turn: Turn, begun: Build) -> Build | None:
-    """Give a build with what overtook it since; None where it was abandoned."""
+    """Return a build with what overtook it since; None where it was abandoned."""
     live = turn.state.builds.get(begun.target.key)
     return live if live is not None and live.id == begun.id else None
 

@@ -55,7 +55,7 @@ def decide(state: State, message: Message, now_s: float, policy: Policy) -> Deci
 
 
 def next_wake_s(state: State, policy: Policy) -> float:
-    """Give the moment of the first timer; infinity where none is set."""
+    """Return the moment of the first timer; infinity where none is set."""
     ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]
     news = [again_at_s(told) or inf for told in state.told.values()]
     timers = (state.deadlines.first_s(), state.scope_timers.first_s(), state.streams.next_expiry_s())

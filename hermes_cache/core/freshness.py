@@ -53,7 +53,7 @@ def judge(state: State, policy: Policy, read: Read, now_s: float, *, check_by_s:
 
 
 def ttl_s(entry: Entry, policy: Policy) -> float:
-    """Give the age at which an entry is stale (H3)."""
+    """Return the age at which an entry is stale (H3)."""
     return policy.ttl_s(streaming=entry.stamp.marker.held)
 
 
@@ -69,7 +69,7 @@ def trusted(check: Check | None, read: Read, now_s: float, policy: Policy) -> bo
 
 
 def trusted_for_s(check: Check, policy: Policy) -> float:
-    """Give how long after its beginning a check speaks for now."""
+    """Return how long after its beginning a check speaks for now."""
     return _INTERVALS_TRUSTED * policy.stamp_interval + check.took_s
 
 

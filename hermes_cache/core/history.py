@@ -26,7 +26,7 @@ class Touch(NamedTuple):
     """An event, and what it touched.
 
     Attributes:
-        position: Its place in this process's order of applied events.
+        position: Its position in this process's order of applied events.
         event: Which.
         profile: The canonical profile whose keys it touched; None for all.
     """
@@ -56,7 +56,7 @@ class Touches:
     of_profiles: Mapping[str, tuple[Touch, ...]] = field(default_factory=dict)
 
     def after(self, touch: Touch) -> "Touches":
-        """Give what is remembered after one more."""
+        """Return what is remembered after one more."""
         latest = _with_last(self.latest, touch)
         if touch.profile is None:
             return Touches(latest, _with_last(self.of_all, touch), self.of_profiles)
@@ -67,7 +67,7 @@ class Touches:
         return Touches(latest, self.of_all, of_profiles)
 
     def of(self, reach: str) -> tuple[Touch, ...]:
-        """Give the last that touched a reach, newest first."""
+        """Return the last that touched a reach, newest first."""
         if reach == ALL_PROFILES:
             return self.latest[::-1]
         both = (*self.of_all, *self.of_profiles.get(reach, ()))
@@ -102,7 +102,7 @@ PastBuilds: TypeAlias = Mapping[Hashable, tuple[PastBuild, ...]]
 
 
 def with_build(builds: PastBuilds, key: Hashable, build: PastBuild) -> PastBuilds:
-    """Give what is remembered after one more build of a key."""
+    """Return what is remembered after one more build of a key."""
     after = dict(builds)
     after[key] = (*after.pop(key, ())[1 - _MOST_BUILDS :], build)
     if len(after) > _MOST_NAMES:

@@ -40,7 +40,7 @@ class Policy:
         follower_wait: How long the other readers of that key wait.
         build_timeout: A build past it is abandoned; a reader past it gets `BuildTimeoutError` (R5, B6).
         pool_size: Builds side by side (B5).
-        max_queue: Builds that may wait for a place.
+        max_queue: Builds that may wait for a slot.
         max_waiters: Readers that may wait.
         max_abandoned: Hung builds, past which further ones fail at once (B6).
         max_build_duty: Share of the time that refreshes of one scope may take; 1.0 for no bound (B9).
@@ -101,7 +101,7 @@ class Policy:
             raise PolicyError("streaming_ttl", self.streaming_ttl, expected)
 
     def ttl_s(self, *, streaming: bool) -> float:
-        """Give the age at which an entry is refreshed (H3)."""
+        """Return the age at which an entry is refreshed (H3)."""
         if not streaming:
             return self.ttl
         if self.streaming_ttl is not None:
@@ -109,14 +109,14 @@ class Policy:
         return max(_STREAMING_TTL_S, _CADENCES_PER_STREAMING_TTL * (self.poll_interval or 0.0))
 
     def retry_delay_s(self, failures: int) -> float:
-        """Give the pause after so many failures in a row: none after the first, then doubling (R7)."""
+        """Return the pause after so many failures in a row: none after the first, then doubling (R7)."""
         if failures <= 1:
             return 0.0
         doublings = min(failures - 2, 60)
         return float(min(self.retry_delay * 2**doublings, self.retry_delay_max))
 
     def duty_pause_s(self, took_s: float) -> float:
-        """Give the pause after a refresh that took so long (B9)."""
+        """Return the pause after a refresh that took so long (B9)."""
         # In this order: one by the least share is infinite, and no time at all of it is not a number.
         return min(took_s / self.max_build_duty - took_s, self.duty_window)
 

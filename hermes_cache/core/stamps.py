@@ -63,7 +63,7 @@ class Stamp:
     check: Check
 
     def as_mapping(self) -> dict[str, Hashable]:
-        """Give the parts by name, the marker as `streams`."""
+        """Return the parts by name, the marker as `streams`."""
         return {**dict(self.check.parts), "streams": self.marker}
 
 

@@ -238,7 +238,7 @@ class ScopeState:
     number: int = 0
 
     def release_at_s(self) -> float:
-        """Give the moment when what is held back may start; infinity where nothing is, or one is under way."""
+        """Return the moment when what is held back may start; infinity where nothing is, or one is under way."""
         return self.pause_until_s if self.held_back and not self.refreshing else inf
 
     def give_up_at_s(self) -> float:
@@ -246,7 +246,7 @@ class ScopeState:
         return inf if self.asked_s is None or self.is_late else self.asked_s + CHECK_TIMEOUT_S
 
     def wake_at_s(self) -> float:
-        """Give the moment of its next timer."""
+        """Return the moment of its next timer."""
         return min(self.due_s, self.release_at_s(), self.give_up_at_s())
 
 
@@ -330,11 +330,11 @@ class State:
     stopped: bool = False
 
     def version_of(self, target: Target) -> int:
-        """Give the version of a key (V2)."""
+        """Return the version of a key (V2)."""
         return self.versions.of(target.reach)
 
     def entry_of(self, target: Target) -> Entry | None:
-        """Give what is held for a key."""
+        """Return what is held for a key."""
         return self.entries.get(target.key)
 
     def for_build(self, target: Target) -> Waiters:
@@ -359,12 +359,12 @@ class State:
         return entry.build_id in self.kept or self.entries.get(entry.target.key) is entry
 
     def check_of(self, target: Target) -> Check | None:
-        """Give the last check of a key's scope."""
+        """Return the last check of a key's scope."""
         scope = self.scopes.get(target.scope)
         return scope.check if scope else None
 
     def marker_of(self, target: Target) -> Marker:
-        """Give the marker of a key: streams of the bus as of now, listed ones as of the last check (H2)."""
+        """Return the marker of a key: streams of the bus as of now, listed ones as of the last check (H2)."""
         check = self.check_of(target)
         return self.streams.marker(target.reach, check.listed if check else ())
 
@@ -373,7 +373,7 @@ class State:
         return len(self.builds) - len(self.queue)
 
     def before_a_start(self) -> "State":
-        """Give what is known of events alone: with it the next life of a cache starts."""
+        """Return what is known of events alone: with it the next life of a cache starts."""
         return State(
             position=self.position,
             versions=self.versions,
@@ -383,6 +383,6 @@ class State:
         )
 
     def active_stream_ids(self) -> frozenset[str]:
-        """Give the ids of the active streams: those of the bus, and those that the newest check of all listed."""
+        """Return the ids of the active streams: of the bus, and of the newest check of all."""
         # The newest alone: a scope that is read no more would keep a turn that ended.
         return self.streams.all_ids(self.newest_check.listed if self.newest_check else ())

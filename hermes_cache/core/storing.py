@@ -61,7 +61,7 @@ def tell_again(turn: Turn) -> None:
 
 
 def again_at_s(told: Told) -> float | None:
-    """Give when subscribers are to hear of a profile once more."""
+    """Return when subscribers are to hear of a profile once more."""
     return told.at_s + _TOLD_EVERY_S if told.again else None
 
 

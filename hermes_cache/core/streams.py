@@ -73,7 +73,7 @@ class Streams:
     """What was asked for already: it is asked at every read, and changes only with the next start or stop."""
 
     def start(self, stream_id: str, profile: str | None, *, position: int, until_s: float) -> "Streams":
-        """Give the streams after a start; one after the stop is ignored, a repeated one is a sign of life."""
+        """Return the streams after a start; one after the stop is ignored, a repeated one is a sign of life."""
         if stream_id in self.stopped:
             return self
         known = self.active.get(stream_id)
@@ -85,7 +85,7 @@ class Streams:
         return replace(_with(_without(self, stream_id), stream_id, stream), moves=moves)
 
     def stop(self, stream_id: str, *, position: int, until_s: float) -> "Streams":
-        """Give the streams after a stop; one of an unknown stream touches all."""
+        """Return the streams after a stop; one of an unknown stream touches all."""
         if stream_id in self.stopped:
             return self
         known = self.active.get(stream_id)
@@ -98,7 +98,7 @@ class Streams:
         return replace(left, stopped=stopped, stopped_ends=ends, moves=moves)
 
     def without_expired(self, now_s: float) -> "Streams":
-        """Give the streams whose lease has not ended."""
+        """Return the streams whose lease has not ended."""
         left, ends = self, self.stopped_ends
         for name in self.active_ends.due(now_s):
             left = _without(left, name)
@@ -108,11 +108,11 @@ class Streams:
         return replace(left, stopped=left.stopped.without(over), stopped_ends=ends)
 
     def next_expiry_s(self) -> float:
-        """Give the moment when the first lease ends; infinity where there is none."""
+        """Return the moment when the first lease ends; infinity where there is none."""
         return min(self.active_ends.first_s(), self.stopped_ends.first_s())
 
     def marker(self, reach: str, listed: Iterable[str] = ()) -> Marker:
-        """Give the marker of a reach.
+        """Return the marker of a reach.
 
         Args:
             reach: Whose.
@@ -132,12 +132,12 @@ class Streams:
         return Marker(tuple(sorted(ids)), self.moves.of(reach))
 
     def all_ids(self, listed: Iterable[str] = ()) -> frozenset[str]:
-        """Give the ids of all active streams, of the bus and listed."""
+        """Return the ids of all active streams, of the bus and listed."""
         return frozenset(self.active).union(name for name in listed if name not in self.stopped)
 
 
 def settled(known: str | None, said: str | None) -> str | None:
-    """Give the one name where two were said of one stream: the lesser, whichever came first (rule J1)."""
+    """Return the one name where two were said of one stream: the lesser, whichever came first (rule J1)."""
     return min((name for name in (known, said) if name and name.strip()), default=None)
 
 

@@ -26,7 +26,7 @@ _GONE: Final = object()
 class Table(Mapping[K, V]):
     """A mapping in the order of insertion; `with_one` and `without` give the next version.
 
-    A key that is taken out and set again may come back to its former place.
+    A key that is taken out and set again may come back to its former position.
     """
 
     __slots__ = ("_base", "_changes", "_size")
@@ -129,21 +129,21 @@ class Timers:
         """Return the timers with one more; one at infinity is none. Without a thing, its order is what is due."""
         if at_s == inf:
             return self
-        at, place = self._find(at_s, order)
+        at, position = self._find(at_s, order)
         chunk = self._chunks[at] if self._chunks else ()
         return self._with_chunk(
-            at, (*chunk[:place], (at_s, order, order if thing is None else thing), *chunk[place:])
+            at, (*chunk[:position], (at_s, order, order if thing is None else thing), *chunk[position:])
         )
 
     def without(self, at_s: float, order: object) -> "Timers":
         """Return the timers without one; one that is not there changes nothing."""
         if not self._chunks:
             return self
-        at, place = self._find(at_s, order)
+        at, position = self._find(at_s, order)
         chunk = self._chunks[at]
-        if place == len(chunk) or chunk[place][:2] != (at_s, order):
+        if position == len(chunk) or chunk[position][:2] != (at_s, order):
             return self
-        return self._with_chunk(at, (*chunk[:place], *chunk[place + 1 :]))
+        return self._with_chunk(at, (*chunk[:position], *chunk[position + 1 :]))
 
     def _find(self, at_s: float, order: object) -> tuple[int, int]:
         """Return the chunk, and the place in it, where a timer is or would be."""

@@ -48,11 +48,11 @@ class Transition(Protocol):
     """Something that happened."""
 
     def apply(self, state: State) -> State:
-        """Give the state after it."""
+        """Return the state after it."""
 
 
 def fold(state: State, transitions: Iterable[Transition]) -> State:
-    """Give the state after all of them, in order."""
+    """Return the state after all of them, in order."""
     for transition in transitions:
         state = transition.apply(state)
     return state
@@ -391,7 +391,7 @@ class CacheStopped:
 
 
 def scope_of(state: State, target: Target) -> ScopeState:
-    """Give what is known of a key's scope."""
+    """Return what is known of a key's scope."""
     return state.scopes.get(target.scope) or ScopeState(target, number=state.last_scope + 1)
 
 

@@ -31,7 +31,7 @@ class Decision(NamedTuple):
 
 @dataclass(slots=True)
 class Turn:
-    """The working place of one decision."""
+    """The state that one decision works on."""
 
     state: State
     policy: Policy

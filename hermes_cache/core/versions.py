@@ -30,11 +30,11 @@ class Versions:
     profiles: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, reach: str) -> int:
-        """Give the version of a reach."""
+        """Return the version of a reach."""
         return self.all_profiles if reach == ALL_PROFILES else self.profiles.get(reach, self.everything)
 
     def touched(self, profile: str | None, position: int) -> "Versions":
-        """Give the versions after an event at `position` that touched a profile, or all (None)."""
+        """Return the versions after an event at `position` that touched a profile, or all (None)."""
         if profile is None:
             return Versions(position, position)
         profiles = dict(self.profiles)

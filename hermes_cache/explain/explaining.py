@@ -40,7 +40,7 @@ class Moment:
     at_s: float
 
     def epoch_s(self, monotonic_s: float) -> float:
-        """Give the epoch seconds of another moment."""
+        """Return the epoch seconds of another moment."""
         return self.at_s - (self.monotonic_s - monotonic_s)
 
 

@@ -20,7 +20,7 @@ _MOST_BITS: Final = 63
 
 
 def plain_explanation(told: Explanation) -> dict[str, object]:
-    """Give an explanation as a mapping of JSON values: its fields, by their names."""
+    """Return an explanation as a mapping of JSON values: its fields, by their names."""
     special: dict[str, object] = {
         "key": _key(told.key),
         "stamp": {_text(name): _value(value) for name, value in told.stamp.items()},

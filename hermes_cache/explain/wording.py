@@ -19,7 +19,7 @@ _LONGEST: Final = 200
 
 
 def span(span_s: float) -> str:
-    """Give a span in the unit that suits it; one that is negative, as clocks differ, is none."""
+    """Return a span in the unit that suits it; one that is negative, as clocks differ, is none."""
     for unit_s, name in _UNITS:
         if span_s >= unit_s * _LEAST_UNITS:
             return f"{_rounded(span_s / unit_s):g} {name}"
@@ -27,7 +27,7 @@ def span(span_s: float) -> str:
 
 
 def clock_time(at_s: float) -> str:
-    """Give the time of day of a moment in epoch seconds; one that no calendar has is told as it is."""
+    """Return the time of day of a moment in epoch seconds; one that no calendar has is told as it is."""
     try:
         return f"{datetime.fromtimestamp(at_s, UTC):%H:%M:%S.%f}"[:-3] + "Z"
     except (OverflowError, ValueError, OSError):
@@ -35,12 +35,12 @@ def clock_time(at_s: float) -> str:
 
 
 def short_id(event_id: EventId) -> str:
-    """Give an event's id with the beginning of its incarnation."""
+    """Return an event's id with the beginning of its incarnation."""
     return f"{event_id.incarnation[:_INCARNATION_SIGNS]}:{event_id.number}"
 
 
 def one_line(value: object) -> str:
-    """Give a value, which may be anything, as one line of bounded length."""
+    """Return a value, which may be anything, as one line of bounded length."""
     told = value if isinstance(value, str) else repr(value)
     line = "".join([sign if sign.isprintable() else " " for sign in told])
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."

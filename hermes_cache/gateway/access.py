@@ -17,7 +17,7 @@ _READING_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
 def parameters_of(request: Request) -> dict[str, list[str]]:
-    """Give the query parameters of a request, all values by name, without its token."""
+    """Return the query parameters of a request, all values by name, without its token."""
     parameters = request.args.to_dict(flat=False)
     parameters.pop(_PARAMETER, None)
     return parameters
@@ -35,7 +35,7 @@ class Access:
         self._token = settings.token
 
     def refusal(self, request: Request) -> Response | None:
-        """Give the answer to a request that is not let in; None for one that is."""
+        """Return the answer to a request that is not let in; None for one that is."""
         name = _host_name(request.headers.get("Host", ""))
         if name not in self._names:
             told = f"this gateway does not answer to the host name {name!r}; start it with --allow-host {name}"

@@ -24,13 +24,13 @@ from hermes_cache.gateway.view_query import ParameterError
 
 
 def error_answer(status: HTTPStatus, reason: str, *, field: str | None = None) -> Response:
-    """Give a refusal: why, and of which parameter where it is one."""
+    """Return a refusal: why, and of which parameter where it is one."""
     told = {"error": _clean(reason)}
     return _json_answer(told if field is None else {**told, "field": _clean(field)}, status)
 
 
 def health_answer(health: Health, *, holds_lists: bool) -> Response:
-    """Give the state of a cache, with status 503 where it has no answer to give.
+    """Return the state of a cache, with status 503 where it has no answer to give.
 
     Source: rules L4, W1.
     """
@@ -50,7 +50,7 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
 
 
 def explanation_answer(told: Explanation) -> Response:
-    """Give an explanation by its fields, and as `story` in words.
+    """Return an explanation by its fields, and as `story` in words.
 
     Source: rules J7, W1.
     """
@@ -58,7 +58,7 @@ def explanation_answer(told: Explanation) -> Response:
 
 
 def failure_answer(error: HermesCacheError) -> Response:
-    """Give the answer to a read that raised.
+    """Return the answer to a read that raised.
 
     Source: rules W1, X8.
     """
@@ -78,7 +78,7 @@ def failure_answer(error: HermesCacheError) -> Response:
 
 
 def one_line(text: str) -> str:
-    """Give a text as a header can carry it: one line of Latin-1, at most 300 signs."""
+    """Return a text as a header can carry it: one line of Latin-1, at most 300 signs."""
     line = "".join(sign if sign.isprintable() else " " for sign in text)
     return " ".join(line.split()).encode("latin-1", "replace").decode("latin-1")[:300]
 

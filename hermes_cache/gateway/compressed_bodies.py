@@ -25,7 +25,7 @@ class CompressedBodies:
         self._bodies: OrderedDict[Hashable, bytes] = OrderedDict()
 
     def get(self, name: Hashable, body: bytes) -> bytes:
-        """Give a body compressed.
+        """Return a body compressed.
 
         Args:
             name: Names the content: another content has another name.

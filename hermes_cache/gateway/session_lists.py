@@ -30,7 +30,7 @@ class SessionLists:
         self._compressed = CompressedBodies()
 
     def answer(self, key: SessionListKey, request: Request) -> Response:
-        """Give the list of a key, or 304 where the request has it.
+        """Return the list of a key, or 304 where the request has it.
 
         Where no build succeeds, the last good list is given, marked as outdated.
 

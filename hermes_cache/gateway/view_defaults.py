@@ -28,7 +28,7 @@ class ViewDefaults:
         self._kept = self._now()
 
     def view(self) -> SessionListKey:
-        """Give the view as the settings tell it, at most a second ago.
+        """Return the view as the settings tell it, at most a second ago.
 
         Source: rule W1.
         """

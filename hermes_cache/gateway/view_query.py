@@ -51,11 +51,11 @@ class Query:
         self._values = {name: given[0].strip() for name, given in values.items()}
 
     def text(self, name: str) -> str | None:
-        """Give a text; None where absent or blank."""
+        """Return a text; None where absent or blank."""
         return self._values.get(name) or None
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """Give a flag, told as 1, true or yes and 0, false or no."""
+        """Return a flag, told as 1, true or yes and 0, false or no."""
         value = self._values.get(name)
         if value is None:
             return default
@@ -66,7 +66,7 @@ class Query:
         raise ParameterError(name, value, "1, true or yes, or 0, false or no")
 
     def count(self, name: str, *, most: int) -> int | None:
-        """Give a whole number from 0 to `most`; None where absent."""
+        """Return a whole number from 0 to `most`; None where absent."""
         value = self._values.get(name)
         if value is None:
             return None
@@ -76,7 +76,7 @@ class Query:
         raise ParameterError(name, value, f"a whole number from 0 to {most}")
 
     def profile(self) -> str | None:
-        """Give the profile's name; None where absent or blank."""
+        """Return the profile's name; None where absent or blank."""
         value = self.text("profile")
         if value and not _PROFILE.fullmatch(value):
             raise ParameterError("profile", value, "at most 64 of a-z, 0-9, - and _, a letter or a digit first")
@@ -84,7 +84,7 @@ class Query:
 
 
 def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> SessionListKey:
-    """Give the key that a request names.
+    """Return the key that a request names.
 
     Args:
         values: The query parameters, all values by name.

@@ -54,14 +54,14 @@ class StreamFacts:
         return max(event.at_s for event in self.said())
 
     def said(self) -> Iterator[StreamStarted | StreamStopped]:
-        """Give what another process must apply to know the same."""
+        """Return what another process must apply to know the same."""
         if self.started is not None:
             yield self.started
         if self.stopped is not None:
             yield self.stopped
 
     def after(self, event: StreamStarted | StreamStopped) -> "StreamFacts":
-        """Give the facts with one more."""
+        """Return the facts with one more."""
         if isinstance(event, StreamStopped):
             return replace(self, stopped=min(self.stopped or event, event, key=_moment))
         known = self.started or event
@@ -90,14 +90,14 @@ class AgreedState:
         return event_id.number in self.applied.get(event_id.incarnation, _NONE)
 
     def outdated_by(self, profile: str | None) -> Outdating | None:
-        """Give the newest event that outdated a profile; None for the views of all profiles."""
+        """Return the newest event that outdated a profile; None for the views of all profiles."""
         if profile is None:
             return max(self.outdated.values(), key=_moment, default=None)
         found = [self.outdated[name] for name in (EVERYTHING, profile_name(profile)) if name in self.outdated]
         return max(found, key=_moment, default=None)
 
     def active_streams(self, now_s: float, lease_s: float) -> dict[str, StreamStarted]:
-        """Give the streams that are active.
+        """Return the streams that are active.
 
         Args:
             now_s: The moment, in epoch seconds.
@@ -107,12 +107,12 @@ class AgreedState:
         return {name: start for name, start in alive if start is not None and start.at_s + lease_s > now_s}
 
     def stream_events(self, since_s: float = -inf) -> list[StreamStarted | StreamStopped]:
-        """Give what a cache must apply to know the streams that were not silent since, oldest first."""
+        """Return what a cache must apply to know the streams that were not silent since, oldest first."""
         lately = (facts for facts in self.streams.values() if facts.at_s > since_s)
         return sorted((event for facts in lately for event in facts.said()), key=_moment)
 
     def after(self, events: Iterable[AppliedEvent]) -> "AgreedState":
-        """Give the state with these events applied too."""
+        """Return the state with these events applied too."""
         applied, streams, outdated = dict(self.applied), dict(self.streams), dict(self.outdated)
         for event in events:
             incarnation = event.id.incarnation

@@ -36,7 +36,7 @@ _NETWORK: Final = frozenset(
 
 
 def network_file_system(path: PurePath, mounts: str) -> str | None:
-    """Give the type of the network file system that a path lies on; None where it lies on another.
+    """Return the type of the network file system that a path lies on; None where it lies on another.
 
     Args:
         path: Absolute, without symbolic links.

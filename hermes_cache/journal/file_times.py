@@ -14,7 +14,7 @@ _COARSE_TICK_S: Final = 3.0
 
 
 def found(path: Path) -> tuple[int, ...] | None:
-    """Give what each write or replacement of a file changes; None where that cannot be told."""
+    """Return what each write or replacement of a file changes; None where that cannot be told."""
     try:
         seen = path.stat()
     except OSError:

@@ -22,7 +22,7 @@ _HELD: Final = Path("/proc/self/fd")
 
 
 def missing_journal_file(url: str) -> Path | None:
-    """Give the SQLite file that a journal's URL names where it holds no journal; None where it may hold one.
+    """Return the SQLite file that a journal's URL names where it holds no journal; None where it may hold one.
 
     The file is opened read-only. One that cannot be read may hold a journal: the journal itself will tell.
     """

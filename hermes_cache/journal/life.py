@@ -103,7 +103,7 @@ class JournalLife:
         return JournalStatus(progress.seq, lag_s, failure, writer.pending, missing)
 
     def uncommitted(self) -> list[AppliedEvent]:
-        """Give this process's events that are not committed, oldest first."""
+        """Return this process's events that are not committed, oldest first."""
         return self._writer.uncommitted()
 
     def put(self, event: AppliedEvent) -> Callable[[], bool | None]:
@@ -168,7 +168,7 @@ class JournalLife:
         self._tail.read_s = now_s
         relay = self._relay
         if not relay.joined.is_open:
-            # What is built before the process has its place is missed by all that others say meanwhile.
+            # What is built before the process has its position is missed by all that others say meanwhile.
             return False
         if not self._checks_at_reads:
             # Without the tail nobody hears of anything; `catch_up` sees to it.
@@ -177,7 +177,7 @@ class JournalLife:
         return is_checked or self._is_away()
 
     def join(self, patience_s: float = _PATIENCE_S) -> bool:
-        """Wait for the process to have its place in the journal; false where it goes on without."""
+        """Wait for the process to have its position in the journal; false where it goes on without."""
         return self._relay.joined.wait(min(patience_s, _PATIENCE_S))
 
     def catch_up(self, interval_s: float, patience_s: float) -> None:
@@ -223,7 +223,7 @@ class JournalLife:
         passed = self._relay.progress.seq
         if passed is None or self._relay.progress.failure is not None:
             return False
-        # So many ids are remembered; the journal knows the place of all that it keeps.
+        # So many ids are remembered; the journal knows the position of all that it keeps.
         seq = self._looks.at(("seq", event_id), partial(self._seq_of, event_id)).wait(patience_s)
         return seq is not None and seq <= passed
 

@@ -21,7 +21,7 @@ from hermes_cache.journal.life import JournalLife
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.journal.status import JournalStatus
 from hermes_cache.logs import QuietLogger
-from hermes_cache.ports import Clock, Journal, Place
+from hermes_cache.ports import Clock, Journal, Position
 
 logger = QuietLogger(__name__)
 
@@ -35,8 +35,8 @@ class User(Protocol):
     def is_listening(self) -> bool:
         """Say whether somebody waits for what others say."""
 
-    def hear_place(self, place: Place) -> None:
-        """Know that everything up to a place was told on the bus; never raise."""
+    def hear_position(self, position: Position) -> None:
+        """Know that everything up to a position was told on the bus; never raise."""
 
 
 _MAX_UNHEARD: Final = 10_000
@@ -103,7 +103,7 @@ class JournalLink:
 
     @classmethod
     def of(cls, bus: Bus, journal: Named, policy: Policy, clock: Clock, *, user: User) -> "JournalLink":
-        """Give a bus's link to a journal, which is made where there is none, to one more user.
+        """Return a bus's link to a journal, which is made where there is none, to one more user.
 
         Args:
             user: Which; it has the link until it leaves it or is gone.
@@ -149,7 +149,7 @@ class JournalLink:
         return bool(self._users)
 
     def life(self) -> JournalLife:
-        """Give this process's part in the journal, which is started where it is not.
+        """Return this process's part in the journal, which is started where it is not.
 
         Raises:
             CacheStoppedError: Nobody uses it any more.
@@ -191,8 +191,8 @@ class JournalLink:
         for event in self._applied.agreed.stream_events(self._leased_s()):
             apply(event)
 
-    def missed_since(self, place: Place) -> list[AppliedEvent] | None:
-        """Give the events after a place, and this process's that are on their way.
+    def missed_since(self, position: Position) -> list[AppliedEvent] | None:
+        """Return the events after a position, and this process's that are on their way.
 
         None where they are too many, or damaged, or the journal is known to be away.
 
@@ -203,7 +203,7 @@ class JournalLink:
         if life.status.failure is not None:
             return None
         on_their_way, missed = life.uncommitted(), []
-        for part in parts_after(life.journal, place):
+        for part in parts_after(life.journal, position):
             missed += [recorded.event for recorded in part.recorded]
             if part.damaged is not None or len(missed) > _MAX_MISSED:
                 return None
@@ -237,10 +237,10 @@ class JournalLink:
         else:
             self._say(gap)
 
-    def hear_place(self, place: Place) -> None:
-        """Let the users know that everything up to a place was told."""
+    def hear_position(self, position: Position) -> None:
+        """Let the users know that everything up to a position was told."""
         for user in self._users:
-            user.hear_place(place)
+            user.hear_position(position)
 
     def _started(self) -> JournalLife:
         if not self._users:
@@ -265,7 +265,7 @@ class JournalLink:
             self._say(self._unscoped("journal_overrun"))
 
     def _leased_s(self) -> float:
-        """Give the moment before which a last sign of life counts no more (H4)."""
+        """Return the moment before which a last sign of life counts no more (H4)."""
         return self._clock.wall_s() - self._policy.stream_lease
 
     def _unscoped(self, reason: str) -> SessionListChanged:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
 from hermes_cache.forks import after_fork_in_child
-from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
+from hermes_cache.ports import FoldSnapshot, Level, Position, Recorded, Snapshot
 
 
 class MemoryStore:
@@ -23,42 +23,42 @@ class MemoryStore:
         name: Names the journal.
         events: What is kept, by event id, in its order.
         snapshot: What was compacted.
-        end: The place of the last event.
+        end: The position of the last event.
     """
 
     def __init__(self) -> None:
         self.name = uuid4().hex
         self.events: dict[str, Recorded] = {}
         self.snapshot: Snapshot | None = None
-        self.end = Place(self.name)
+        self.end = Position(self.name)
         self._renew_lock()
         after_fork_in_child(self._renew_lock)
 
     @property
-    def start(self) -> Place:
-        """The place before the first event that is kept."""
-        return self.snapshot.place if self.snapshot else Place(self.name)
+    def start(self) -> Position:
+        """The position before the first event that is kept."""
+        return self.snapshot.position if self.snapshot else Position(self.name)
 
     def keep(self, event: AppliedEvent) -> int:
-        """Give the sequence number of an event, which is kept if it was not known."""
+        """Return the sequence number of an event, which is kept if it was not known."""
         mark = str(event.id)
         if mark not in self.events:
-            self.end = Place(self.name, self.end.seq + 1, mark)
+            self.end = Position(self.name, self.end.seq + 1, mark)
             self.events[mark] = Recorded(self.end, event)
-        return self.events[mark].place.seq
+        return self.events[mark].position.seq
 
     def mark(self, seq: int) -> str:
-        """Give the id of the event that has a number which is not compacted away; blank if it is gone."""
+        """Return the id of the event that has a number which is not compacted away; blank if it is gone."""
         if seq <= self.start.seq:
             return self.start.mark
         found = next(self.after(seq - 1), None)
-        return found.place.mark if found is not None and found.place.seq == seq else ""
+        return found.position.mark if found is not None and found.position.seq == seq else ""
 
     def after(self, seq: int) -> Iterator[Recorded]:
-        """Give the events after a number that is not compacted away."""
+        """Return the events after a number that is not compacted away."""
         if len(self.events) == self.end.seq - self.start.seq:
             return islice(self.events.values(), seq - self.start.seq, None)
-        return (each for each in self.events.values() if each.place.seq > seq)
+        return (each for each in self.events.values() if each.position.seq > seq)
 
     def _renew_lock(self) -> None:
         self.moved = Condition()
@@ -87,8 +87,8 @@ class MemoryJournal:
             store.moved.notify_all()
             return seqs
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
-        """Give the events after a place, oldest first."""
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
+        """Return the events after a position, oldest first."""
         with self._opened() as store:
             if after.journal != store.name:
                 raise JournalGapError(after.seq, "another journal is in its place")
@@ -99,18 +99,18 @@ class MemoryJournal:
             return _up_to_hole(after, list(islice(store.after(after.seq), limit)), store.end)
 
     def seq_of(self, event_id: EventId, /) -> int | None:
-        """Give an event's sequence number."""
+        """Return an event's sequence number."""
         with self._opened() as store:
             recorded = store.events.get(str(event_id))
-            return recorded.place.seq if recorded else None
+            return recorded.position.seq if recorded else None
 
-    def end(self) -> Place:
-        """Give the place of one who has read everything."""
+    def end(self) -> Position:
+        """Return the position of one who has read everything."""
         with self._opened() as store:
             return store.end
 
     def stamp(self) -> Hashable:
-        """Give the place of the last event."""
+        """Return the position of the last event."""
         return self.end()
 
     def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
@@ -119,7 +119,7 @@ class MemoryJournal:
             store.moved.wait_for(lambda: self._closed or store.end != seen, timeout_s)
 
     def snapshot(self) -> Snapshot | None:
-        """Give what the compacted events amount to."""
+        """Return what the compacted events amount to."""
         with self._opened() as store:
             return store.snapshot
 
@@ -134,9 +134,9 @@ class MemoryJournal:
         with self._opened() as store:
             if store.snapshot is not earlier:
                 return 0
-            store.snapshot = Snapshot(going[-1].place, body)
+            store.snapshot = Snapshot(going[-1].position, body)
             for recorded in going:
-                del store.events[recorded.place.mark]
+                del store.events[recorded.position.mark]
         return len(going)
 
     def close(self) -> None:
@@ -153,16 +153,16 @@ class MemoryJournal:
             yield self._store
 
 
-def _up_to_hole(after: Place, found: list[Recorded], end: Place) -> list[Recorded]:
+def _up_to_hole(after: Position, found: list[Recorded], end: Position) -> list[Recorded]:
     """Return the events up to the first that somebody took out of the store.
 
     Raises:
         JournalDamagedError: That is the first one.
     """
-    sound = [each for seq, each in enumerate(found, after.seq + 1) if each.place.seq == seq]
+    sound = [each for seq, each in enumerate(found, after.seq + 1) if each.position.seq == seq]
     if sound or after.seq == end.seq:
         return sound
-    last_seq, last_mark = (found[0].place.seq - 1, "") if found else (end.seq, end.mark)
+    last_seq, last_mark = (found[0].position.seq - 1, "") if found else (end.seq, end.mark)
     raise JournalDamagedError(
         after.seq + 1, "it is gone", last_seq=last_seq, last_mark=last_mark, behind=tuple(found)
     )

@@ -26,7 +26,7 @@ class Numbers:
         return any(first <= number <= last for first, last in self.ranges[max(0, at - 1) : at + 1])
 
     def with_number(self, number: int) -> "Numbers":
-        """Give the set with one more."""
+        """Return the set with one more."""
         if self.ranges and self.ranges[-1][1] == number - 1:
             return Numbers((*self.ranges[:-1], (self.ranges[-1][0], number)))
         if number in self:

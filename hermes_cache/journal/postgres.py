@@ -129,19 +129,19 @@ class PostgresDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a transaction that sees one moment."""
+        """Return a transaction that sees one moment."""
         with self._connected(_READING) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a transaction that is committed at its end, and wakes who listens."""
+        """Return a transaction that is committed at its end, and wakes who listens."""
         with self._connected(_WRITING) as connection, connection.begin():
             yield connection
             connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": _CHANNEL})
 
     def stamp(self) -> Hashable:
-        """Give the place of the last event: here that costs a query."""
+        """Return the position of the last event: here that costs a query."""
         with self.reading() as connection:
             return read_end(connection)
 

@@ -2,7 +2,7 @@
 
 Whoever wants to know what others said asks for a check, which runs on the thread that asks: one at a time, and
 whoever comes while one runs waits for it, since the mailbox is handled in order. A check is over only when what it
-found is applied. Its law: the place moves over an event only once that is applied, and no event is passed over
+found is applied. Its law: the position moves over an event only once that is applied, and no event is passed over
 without everything being outdated. Source: rules J1 to J5.
 """
 
@@ -18,7 +18,7 @@ from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.applied import Applied
 from hermes_cache.journal.replaying import Part, parts_after, replay
 from hermes_cache.logs import QuietLogger
-from hermes_cache.ports import Clock, Journal, Place
+from hermes_cache.ports import Clock, Journal, Position
 from hermes_cache.threads import Gate
 
 logger = QuietLogger(__name__)
@@ -44,8 +44,8 @@ class Hearers(Protocol):
     def hear_of_gap(self, reason: str, *, alone: bool) -> None:
         """Outdate everything: events were missed; `alone`: by this process and no other."""
 
-    def hear_place(self, place: Place) -> None:
-        """Know that everything up to a place was told."""
+    def hear_position(self, position: Position) -> None:
+        """Know that everything up to a position was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Relay(MailboxActor):
     Attributes:
         progress: What the last checks came to; it may be looked at from any thread.
         seen: The journal's stamp as of the last check.
-        joined: Open once the process has its place in the journal.
+        joined: Open once the process has its position in the journal.
         is_applying: Whether a check found something, and applies it now.
     """
 
@@ -113,7 +113,7 @@ class Relay(MailboxActor):
         self._applied = applied
         self._hearers = hearers
         self._uncommitted = uncommitted
-        self._place: Place | None = None
+        self._position: Position | None = None
         self._passed_seq = 0
         self._missed: str | None = None
         self._missed_here: str | None = None
@@ -143,9 +143,9 @@ class Relay(MailboxActor):
             return True
         self.is_applying = True
         try:
-            if self._place is None:
+            if self._position is None:
                 self._join()
-            elif not self._read_on(self._place, until_s):
+            elif not self._read_on(self._position, until_s):
                 return False
         finally:
             self._tell_gap()
@@ -153,9 +153,9 @@ class Relay(MailboxActor):
         self.seen = stamp
         return True
 
-    def _read_on(self, place: Place, until_s: float) -> bool:
+    def _read_on(self, position: Position, until_s: float) -> bool:
         try:
-            for part in parts_after(self._journal, place):
+            for part in parts_after(self._journal, position):
                 self._take(part)
                 if self._clock() >= until_s:
                     return False
@@ -168,17 +168,17 @@ class Relay(MailboxActor):
         for recorded in part.recorded:
             self._hearers.hear(recorded.event)
             self._applied.note(recorded.event)
-            self._place = recorded.place
-        if part.damaged is not None and part.place.seq > self._passed_seq:
+            self._position = recorded.position
+        if part.damaged is not None and part.position.seq > self._passed_seq:
             self._missed = part.damaged.reason
-            self._passed_seq = part.place.seq
-        if part.place.mark:
+            self._passed_seq = part.position.seq
+        if part.position.mark:
             # By another one, a journal that is restored before the next is read would not be told.
-            self._place = part.place
-        self._hearers.hear_place(part.place)
+            self._position = part.position
+        self._hearers.hear_position(part.position)
 
     def _join(self) -> None:
-        """Take a place at the end, with the agreed state as of it (J2), and what is on its way there."""
+        """Take a position at the end, with the agreed state as of it (J2), and what is on its way there."""
         self._applied.prepare_restart()
         on_their_way = self._uncommitted()
         replayed = replay(self._journal)
@@ -190,16 +190,16 @@ class Relay(MailboxActor):
         self._hearers.learn(agreed)
         self._applied.restart(agreed)
         self._passed_seq = 0
-        self._place = replayed.place
+        self._position = replayed.position
         self._tell_gap()
-        self._hearers.hear_place(replayed.place)
+        self._hearers.hear_position(replayed.position)
         # Told before those who wait for the join look at it.
-        self.progress = replace(self.progress, seq=replayed.place.seq)
+        self.progress = replace(self.progress, seq=replayed.position.seq)
         self.joined.open()
 
     def _tell_gap(self) -> None:
         """Outdate everything once where events were missed, however many, whatever became of the check (J5)."""
-        if self._place is None:
+        if self._position is None:
             return
         here, self._missed_here = self._missed_here, None
         missed, self._missed = self._missed, None
@@ -211,7 +211,7 @@ class Relay(MailboxActor):
     def _succeed(self, began_s: float) -> None:
         if self.progress.failure is not None:
             logger.info("hermes_cache.journal_read_again")
-        self.progress = Progress(began_s, self._place.seq if self._place else None)
+        self.progress = Progress(began_s, self._position.seq if self._position else None)
 
     def _fail(self, failure: Exception, began_s: float) -> None:
         if self.progress.failure is None:

@@ -11,7 +11,7 @@ from typing import Final
 from hermes_cache.errors import JournalDamagedError, JournalGapError
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.snapshots import from_bytes
-from hermes_cache.ports import Journal, Place, Recorded
+from hermes_cache.ports import Journal, Position, Recorded
 
 _PART: Final = 1_000
 """Events read at once."""
@@ -19,16 +19,16 @@ _PART: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of the events after a place.
+    """Some of the events after a position.
 
     Attributes:
         recorded: The events, oldest first.
-        place: Up to where they go, the run of rows that are gone or damaged included.
+        position: Up to where they go, the run of rows that are gone or damaged included.
         damaged: What was told of that run; None if there is none.
     """
 
     recorded: Sequence[Recorded]
-    place: Place
+    position: Position
     damaged: JournalDamagedError | None = None
 
     @property
@@ -36,7 +36,7 @@ class Part:
         """The numbers of the rows that are gone or damaged."""
         if self.damaged is None or self.damaged.seq is None:
             return range(0)
-        return range(self.damaged.seq, self.place.seq + 1)
+        return range(self.damaged.seq, self.position.seq + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +44,28 @@ class Replay:
     """What a journal amounts to.
 
     Attributes:
-        place: Up to where it was read.
+        position: Up to where it was read.
         agreed: What agrees in all processes that applied what is up to there.
         damaged: The rows that are gone or could not be read; the snapshot counts as the last one that it covers.
     """
 
-    place: Place
+    position: Position
     agreed: AgreedState
     damaged: tuple[int, ...] = ()
 
 
-def parts_after(journal: Journal, place: Place) -> Iterator[Part]:
-    """Give all events after a place; a run of rows that are gone or damaged ends its part, and is passed over.
+def parts_after(journal: Journal, position: Position) -> Iterator[Part]:
+    """Return all events after a position; rows that are gone or damaged end a part and are skipped.
 
     Raises:
         JournalError: The journal cannot be read, or not from there.
     """
     while True:
-        before = place
-        for part in _next_parts(journal, place):
+        before = position
+        for part in _next_parts(journal, position):
             yield part
-            place = part.place
-        if place == before:
+            position = part.position
+        if position == before:
             return
 
 
@@ -80,19 +80,19 @@ def replay(journal: Journal, *, until: float = inf) -> Replay:
         JournalError: The journal cannot be read.
     """
     start = _start_of(journal)
-    if until < start.place.seq:
-        raise JournalGapError(int(until), f"it is compacted up to {start.place.seq}; replay from there on")
+    if until < start.position.seq:
+        raise JournalGapError(int(until), f"it is compacted up to {start.position.seq}; replay from there on")
     try:
         return _continued(journal, start, until)
     except JournalGapError:
-        if _start_of(journal).place == start.place:
+        if _start_of(journal).position == start.position:
             raise
         # Compacted between the two reads: the newer snapshot covers what was missed.
         return replay(journal, until=until)
 
 
 def _start_of(journal: Journal) -> Replay:
-    """Give what the snapshot amounts to: nothing, where it is damaged or there is none."""
+    """Return what the snapshot amounts to: nothing, where it is damaged or there is none."""
     try:
         snapshot = journal.snapshot()
     except JournalDamagedError as damaged:
@@ -100,60 +100,62 @@ def _start_of(journal: Journal) -> Replay:
             raise
         return Replay(_passed(journal, journal.end().journal, damaged.seq), AgreedState(), (damaged.seq,))
     if snapshot is None:
-        return Replay(Place(journal.end().journal), AgreedState())
+        return Replay(Position(journal.end().journal), AgreedState())
     try:
-        return Replay(snapshot.place, from_bytes(snapshot.body))
+        return Replay(snapshot.position, from_bytes(snapshot.body))
     except JournalDamagedError:
-        return Replay(snapshot.place, AgreedState(), (snapshot.place.seq,))
+        return Replay(snapshot.position, AgreedState(), (snapshot.position.seq,))
 
 
 def _continued(journal: Journal, start: Replay, until: float) -> Replay:
-    place, agreed, damaged = start.place, start.agreed, list(start.damaged)
-    for part in parts_after(journal, place):
-        wanted = [each for each in part.recorded if each.place.seq <= until]
+    position, agreed, damaged = start.position, start.agreed, list(start.damaged)
+    for part in parts_after(journal, position):
+        wanted = [each for each in part.recorded if each.position.seq <= until]
         agreed = agreed.after(each.event for each in wanted)
         lost = [seq for seq in part.lost if seq <= until]
         damaged += lost
-        if part.place.seq > until:
-            reached = wanted[-1].place if wanted else place
-            return Replay(Place(place.journal, lost[-1]) if lost else reached, agreed, tuple(damaged))
-        place = part.place
-    return Replay(place, agreed, tuple(damaged))
+        if part.position.seq > until:
+            reached = wanted[-1].position if wanted else position
+            return Replay(Position(position.journal, lost[-1]) if lost else reached, agreed, tuple(damaged))
+        position = part.position
+    return Replay(position, agreed, tuple(damaged))
 
 
-def _next_parts(journal: Journal, place: Place) -> list[Part]:
+def _next_parts(journal: Journal, position: Position) -> list[Part]:
     """Read once."""
     try:
-        return _parts_of(place, journal.read(place, limit=_PART))
+        return _parts_of(position, journal.read(position, limit=_PART))
     except JournalDamagedError as damaged:
         if damaged.seq is None:
             raise
         last_seq, last_mark = damaged.last_seq or damaged.seq, damaged.last_mark
         known = last_mark is not None
         passed = (
-            Place(place.journal, last_seq, last_mark or "") if known else _passed(journal, place.journal, last_seq)
+            Position(position.journal, last_seq, last_mark or "")
+            if known
+            else _passed(journal, position.journal, last_seq)
         )
         behind = [each for each in damaged.behind if isinstance(each, Recorded)]
         return [Part((), passed, damaged), *_parts_of(passed, behind)]
 
 
-def _parts_of(place: Place, recorded: Sequence[Recorded]) -> list[Part]:
+def _parts_of(position: Position, recorded: Sequence[Recorded]) -> list[Part]:
     """Split events where numbers between them are missing."""
     parts: list[Part] = []
     sound: list[Recorded] = []
-    last_seq = place.seq
+    last_seq = position.seq
     for each in recorded:
-        seq = each.place.seq
+        seq = each.position.seq
         if seq != last_seq + 1:
             lost = JournalDamagedError(last_seq + 1, "it is gone or damaged", last_seq=seq - 1, last_mark="")
-            parts.append(Part(sound, Place(place.journal, seq - 1), lost))
+            parts.append(Part(sound, Position(position.journal, seq - 1), lost))
             sound = []
         sound.append(each)
         last_seq = seq
-    return [*parts, Part(sound, sound[-1].place)] if sound else parts
+    return [*parts, Part(sound, sound[-1].position)] if sound else parts
 
 
-def _passed(journal: Journal, name: str, seq: int) -> Place:
-    """Give the place behind what is damaged; at the end with its mark, or a restored journal would not be told."""
+def _passed(journal: Journal, name: str, seq: int) -> Position:
+    """Return the position behind damaged rows, with the mark of the end, so that a restored journal is seen."""
     end = journal.end()
-    return end if (end.journal, end.seq) == (name, seq) else Place(name, seq)
+    return end if (end.journal, end.seq) == (name, seq) else Position(name, seq)

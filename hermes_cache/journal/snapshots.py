@@ -25,7 +25,7 @@ _FORM: Final = 1
 
 
 def to_bytes(state: AgreedState) -> bytes:
-    """Give an agreed state as JSON."""
+    """Return an agreed state as JSON."""
     return orjson.dumps(
         {
             "form": _FORM,
@@ -37,7 +37,7 @@ def to_bytes(state: AgreedState) -> bytes:
 
 
 def from_bytes(body: bytes) -> AgreedState:
-    """Give the agreed state that `to_bytes` wrote.
+    """Return the agreed state that `to_bytes` wrote.
 
     Raises:
         JournalDamagedError: It did not write this.

@@ -15,7 +15,7 @@ from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalSetupError, TransactionConflictError
 from hermes_cache.journal import tables
 from hermes_cache.journal.sqlite import SqliteDatabase
-from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
+from hermes_cache.ports import FoldSnapshot, Level, Position, Recorded, Snapshot
 
 _TRIES: Final = 3
 """Of a transaction in whose way another one stands."""
@@ -31,13 +31,13 @@ class JournalDatabase(Protocol):
         """What readers may count on."""
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """Give a transaction that sees one moment."""
+        """Return a transaction that sees one moment."""
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """Give a transaction that is committed at its end, and wakes who waits."""
+        """Return a transaction that is committed at its end, and wakes who waits."""
 
     def stamp(self) -> Hashable:
-        """Give a value that differs once anybody committed."""
+        """Return a value that differs once anybody committed."""
 
     def wait(self, seen: Hashable, timeout_s: float) -> None:
         """Wait until the stamp may differ from one that was seen."""
@@ -67,20 +67,20 @@ class SqlAlchemyJournal:
             return []
         return _in(self._database.writing, lambda connection: tables.append_events(connection, events))
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
-        """Give the events after a place, oldest first."""
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
+        """Return the events after a position, oldest first."""
         return _in(self._database.reading, lambda connection: tables.read_after(connection, after, limit))
 
     def seq_of(self, event_id: EventId, /) -> int | None:
-        """Give an event's sequence number."""
+        """Return an event's sequence number."""
         return _in(self._database.reading, lambda connection: tables.read_seq(connection, event_id))
 
-    def end(self) -> Place:
-        """Give the place of one who has read everything."""
+    def end(self) -> Position:
+        """Return the position of one who has read everything."""
         return _in(self._database.reading, tables.read_end)
 
     def stamp(self) -> Hashable:
-        """Give a value that differs once anybody appended, or replaced the journal."""
+        """Return a value that differs once anybody appended, or replaced the journal."""
         return self._database.stamp()
 
     def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
@@ -88,23 +88,25 @@ class SqlAlchemyJournal:
         self._database.wait(seen, timeout_s)
 
     def snapshot(self) -> Snapshot | None:
-        """Give what the compacted events amount to."""
+        """Return what the compacted events amount to."""
         return _in(self._database.reading, tables.read_snapshot)
 
     def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
         """Fold the oldest events into the snapshot and drop them; a damaged one counts as empty."""
 
-        def find(connection: Connection) -> tuple[int | None, Snapshot | None, list[AppliedEvent], Place | None]:
+        def find(
+            connection: Connection,
+        ) -> tuple[int | None, Snapshot | None, list[AppliedEvent], Position | None]:
             stands_under, earlier = tables.read_foldable(connection)
-            start = earlier.place if earlier else Place(tables.read_end(connection).journal)
+            start = earlier.position if earlier else Position(tables.read_end(connection).journal)
             cut = tables.read_cut(connection, before_s, max_events)
-            events, place = tables.sound_events(connection, start, cut)
-            return stands_under, earlier, events, place if place != start else None
+            events, position = tables.sound_events(connection, start, cut)
+            return stands_under, earlier, events, position if position != start else None
 
-        stands_under, earlier, events, place = _in(self._database.reading, find)
-        if place is None:
+        stands_under, earlier, events, position = _in(self._database.reading, find)
+        if position is None:
             return 0
-        later = Snapshot(place, fold(earlier.body if earlier else None, events))
+        later = Snapshot(position, fold(earlier.body if earlier else None, events))
         return _in(
             self._database.writing, lambda connection: tables.replace_snapshot(connection, stands_under, later)
         )
@@ -124,7 +126,7 @@ def _in(begin: Callable[[], AbstractContextManager[Connection]], act: Callable[[
 
 
 def journal_at(url: str | URL, *, shared: bool = False) -> SqlAlchemyJournal:
-    """Give the journal that a database URL names, such as `sqlite:////var/lib/gateway/journal.db`.
+    """Return the journal that a database URL names, such as `sqlite:////var/lib/gateway/journal.db`.
 
     Args:
         url: The URL.
@@ -152,7 +154,7 @@ def journal_at(url: str | URL, *, shared: bool = False) -> SqlAlchemyJournal:
 
 
 def without_password(url: str) -> str:
-    """Give a database URL as it may be shown."""
+    """Return a database URL as it may be shown."""
     return make_url(url).render_as_string()
 
 

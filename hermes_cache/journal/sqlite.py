@@ -140,20 +140,20 @@ class SqliteDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a transaction that sees one moment."""
+        """Return a transaction that sees one moment."""
         with self._connected() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a transaction that no other writer shares, committed at its end."""
+        """Return a transaction that no other writer shares, committed at its end."""
         with self._connected() as connection:
             writer = connection.execution_options(hermes_cache_writes=True)
             with writer.begin():
                 yield writer
 
     def stamp(self) -> Hashable:
-        """Give a value that differs once anybody committed, or the file was replaced."""
+        """Return a value that differs once anybody committed, or the file was replaced."""
         return self._stamp_now(_STAMP_TIMEOUT_S)
 
     def wait(self, seen: Hashable, timeout_s: float) -> None:

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from hermes_cache.bus.codec import checksum, decode, encode, verified
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError
-from hermes_cache.ports import Place, Recorded, Snapshot
+from hermes_cache.ports import Position, Recorded, Snapshot
 
 _BIG: Final = BigInteger().with_variant(Integer, "sqlite")
 _METADATA: Final = MetaData()
@@ -119,7 +119,7 @@ def prepare(connection: Connection, where: str) -> None:
     _METADATA.create_all(connection, tables=[_JOURNAL])
     version = connection.scalar(select(_JOURNAL.c.schema_version))
     if version is None:
-        first = Place(uuid4().hex)
+        first = Position(uuid4().hex)
         connection.execute(insert(_JOURNAL).values(id=1, schema_version=0, name=first.journal, **_counter(first)))
         version = 0
     if not isinstance(version, int) or version < 0:
@@ -144,13 +144,13 @@ def append_events(connection: Connection, events: Sequence[AppliedEvent]) -> lis
         rows.append((seq, mark, event.at_s, body, checksum(seq, body)))
     if rows:
         connection.execute(_ADD, [dict(zip(_EVENTS.c.keys(), row, strict=True)) for row in rows])
-        connection.execute(_MOVE, _counter(Place(end.journal, rows[-1][0], rows[-1][1])))
+        connection.execute(_MOVE, _counter(Position(end.journal, rows[-1][0], rows[-1][1])))
     seqs |= {row[1]: row[0] for row in rows}
     return [seqs[str(event.id)] for event in events]
 
 
-def read_end(connection: Connection) -> Place:
-    """Give the place of the last event.
+def read_end(connection: Connection) -> Position:
+    """Return the position of the last event.
 
     Raises:
         JournalDamagedError: The row that keeps it is damaged, and with it the whole journal.
@@ -159,38 +159,38 @@ def read_end(connection: Connection) -> Place:
 
 
 def read_seq(connection: Connection, event_id: EventId) -> int | None:
-    """Give the number of an event; None where it is not kept."""
+    """Return the number of an event; None where it is not kept."""
     mark = str(event_id)
     return _known(connection, [mark]).get(mark)
 
 
-def read_after(connection: Connection, after: Place, limit: int) -> list[Recorded]:
-    """Give the events after a place, up to the first that is gone or damaged.
+def read_after(connection: Connection, after: Position, limit: int) -> list[Recorded]:
+    """Return the events after a position, up to the first that is gone or damaged.
 
     Raises:
-        JournalGapError: The place is none of this journal, or compacted.
+        JournalGapError: The position is none of this journal, or compacted.
         JournalDamagedError: The first is gone or damaged; it names the whole run of such rows.
     """
-    end = _check_place(connection, after)
+    end = _check_position(connection, after)
     rows = connection.execute(_FIRST_ROWS, {"after": after.seq, "end": end.seq, "most": limit}).all()
     found = [_recorded_or_damaged(after.journal, row) for row in rows]
     recorded = [each for each in found if isinstance(each, Recorded)]
-    sound = [each for seq, each in enumerate(recorded, after.seq + 1) if each.place.seq == seq]
+    sound = [each for seq, each in enumerate(recorded, after.seq + 1) if each.position.seq == seq]
     if sound or not limit or after.seq == end.seq:
         return sound
     first, reason = found[0] if found else None, "it is gone"
     if isinstance(first, JournalDamagedError) and first.seq == after.seq + 1:
         reason = first.reason
     if rows and not recorded:
-        recorded = _first_sound(connection, Place(after.journal, rows[-1].seq), end)
-    last_seq, last_mark = (recorded[0].place.seq - 1, "") if recorded else (end.seq, end.mark)
+        recorded = _first_sound(connection, Position(after.journal, rows[-1].seq), end)
+    last_seq, last_mark = (recorded[0].position.seq - 1, "") if recorded else (end.seq, end.mark)
     raise JournalDamagedError(
         after.seq + 1, reason, last_seq=last_seq, last_mark=last_mark, behind=tuple(recorded)
     )
 
 
 def read_snapshot(connection: Connection) -> Snapshot | None:
-    """Give the snapshot.
+    """Return the snapshot.
 
     Raises:
         JournalDamagedError: It is damaged.
@@ -198,12 +198,12 @@ def read_snapshot(connection: Connection) -> Snapshot | None:
     row = connection.execute(select(_SNAPSHOT)).one_or_none()
     if row is None:
         return None
-    place = Place(read_end(connection).journal, row.seq, row.mark)
-    return Snapshot(place, verified(row.seq, row.body, row.checksum))
+    position = Position(read_end(connection).journal, row.seq, row.mark)
+    return Snapshot(position, verified(row.seq, row.body, row.checksum))
 
 
 def read_foldable(connection: Connection) -> tuple[int | None, Snapshot | None]:
-    """Give the number that a snapshot stands under, and the snapshot; None for each that is not there.
+    """Return the number that a snapshot stands under, and the snapshot; None for each that is not there.
 
     A damaged one is not there: who waited for it to be mended would let the journal grow for ever.
     """
@@ -217,25 +217,25 @@ def read_foldable(connection: Connection) -> tuple[int | None, Snapshot | None]:
 
 
 def read_cut(connection: Connection, before_s: float, max_events: int) -> int:
-    """Give the number of the last event that is to be compacted; 0 or an older one where none is."""
+    """Return the number of the last event that is to be compacted; 0 or an older one where none is."""
     last = read_end(connection).seq
     younger = connection.scalar(select(func.min(_EVENTS.c.seq)).where(_EVENTS.c.at_s >= before_s))
     return max(last - max_events, last if younger is None else younger - 1)
 
 
-def sound_events(connection: Connection, after: Place, until: int) -> tuple[list[AppliedEvent], Place]:
-    """Give the events after a place that are not damaged, up to a number, and the place there."""
+def sound_events(connection: Connection, after: Position, until: int) -> tuple[list[AppliedEvent], Position]:
+    """Return the events after a position that are not damaged, up to a number, and the position there."""
     events = []
-    place = after
+    position = after
     for row in connection.execute(
         select(_EVENTS).where(_EVENTS.c.seq > after.seq, _EVENTS.c.seq <= until).order_by(_EVENTS.c.seq)
     ):
-        place = Place(after.journal, row.seq, row.event_id)
+        position = Position(after.journal, row.seq, row.event_id)
         try:
             events.append(decode(row.seq, row.body, row.checksum))
         except JournalDamagedError:
             continue
-    return events, place
+    return events, position
 
 
 def replace_snapshot(connection: Connection, stands_under: int | None, later: Snapshot) -> int:
@@ -249,27 +249,27 @@ def replace_snapshot(connection: Connection, stands_under: int | None, later: Sn
     _checked_end(connection, _LOCKED_END)
     if connection.scalar(_START) != stands_under:
         return 0
-    place, body = later.place, later.body
+    position, body = later.position, later.body
     connection.execute(delete(_SNAPSHOT))
-    row = {"seq": place.seq, "mark": place.mark, "body": body, "checksum": checksum(place.seq, body)}
+    row = {"seq": position.seq, "mark": position.mark, "body": body, "checksum": checksum(position.seq, body)}
     connection.execute(insert(_SNAPSHOT).values(row))
-    return connection.execute(delete(_EVENTS).where(_EVENTS.c.seq <= place.seq)).rowcount
+    return connection.execute(delete(_EVENTS).where(_EVENTS.c.seq <= position.seq)).rowcount
 
 
-def _counter(end: Place) -> dict[str, object]:
+def _counter(end: Position) -> dict[str, object]:
     return {"last_seq": end.seq, "last_mark": end.mark, "checksum": _sum(end)}
 
 
-def _sum(end: Place) -> int:
+def _sum(end: Position) -> int:
     return checksum(end.seq, f"{end.journal} {end.mark}".encode())
 
 
-def _checked_end(connection: Connection, query: Select[tuple[str, int, str, int]]) -> Place:
+def _checked_end(connection: Connection, query: Select[tuple[str, int, str, int]]) -> Position:
     rows = connection.execute(query).all()
     if len(rows) != 1:
         raise JournalDamagedError(None, f"it has {len(rows)} rows that say where it ends, not one")
     row = rows[0]
-    end = Place(row.name, row.last_seq, row.last_mark)
+    end = Position(row.name, row.last_seq, row.last_mark)
     if not isinstance(end.seq, int) or _sum(end) != row.checksum:
         raise JournalDamagedError(None, f"the checksum of its end, {end.seq!r}, is wrong")
     return end
@@ -281,22 +281,22 @@ def _known(connection: Connection, marks: list[str]) -> dict[str, int]:
     return {row.event_id: row.seq for rows in found for row in rows}
 
 
-def _check_place(connection: Connection, place: Place) -> Place:
-    """Return the journal's end, if a place lies before it in the same journal."""
+def _check_position(connection: Connection, position: Position) -> Position:
+    """Return the journal's end, if a position lies before it in the same journal."""
     end = read_end(connection)
-    if place.journal != end.journal:
-        raise JournalGapError(place.seq, "another journal is in its place")
+    if position.journal != end.journal:
+        raise JournalGapError(position.seq, "another journal is in its place")
     start = connection.scalar(_START) or 0
-    if not start <= place.seq <= end.seq:
-        raise JournalGapError(place.seq, f"the journal holds {start + 1} to {end.seq}")
+    if not start <= position.seq <= end.seq:
+        raise JournalGapError(position.seq, f"the journal holds {start + 1} to {end.seq}")
     # Where that row is gone nothing tells; who has read it misses nothing.
-    marks = connection.scalars(_MARKS, {"at": place.seq}).all()
-    if place.mark and marks and place.mark not in marks:
-        raise JournalGapError(place.seq, "the journal went on differently from there")
+    marks = connection.scalars(_MARKS, {"at": position.seq}).all()
+    if position.mark and marks and position.mark not in marks:
+        raise JournalGapError(position.seq, "the journal went on differently from there")
     return end
 
 
-def _first_sound(connection: Connection, after: Place, end: Place) -> list[Recorded]:
+def _first_sound(connection: Connection, after: Position, end: Position) -> list[Recorded]:
     """Find the first event behind a run of rows that are gone or damaged: one query, however long the run is."""
     with connection.execute(_ROWS, {"after": after.seq, "end": end.seq}, execution_options=_STREAMED) as rows:
         found = (_recorded_or_damaged(after.journal, row) for row in rows)
@@ -312,4 +312,4 @@ def _recorded_or_damaged(
         return damaged
     if str(event.id) != row.event_id:
         return JournalDamagedError(row.seq, f"it is {event.id} and stands under the id {row.event_id!r}")
-    return Recorded(Place(journal, row.seq, row.event_id), event)
+    return Recorded(Position(journal, row.seq, row.event_id), event)

@@ -153,7 +153,7 @@ class Tail:
         self._woken.hush()
 
     def _patience_s(self) -> float:
-        """Give the time to wait: while it is read densely, so short that no reader has to check (J3)."""
+        """Return the time to wait: while it is read densely, so short that no reader has to check (J3)."""
         interval_s = self._policy.journal_interval
         if self._journal.level != "host" or not interval_s:
             return _POLL_S

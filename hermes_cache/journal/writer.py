@@ -107,7 +107,7 @@ class JournalWriter(MailboxActor):
         return len(self._buffer)
 
     def uncommitted(self) -> list[AppliedEvent]:
-        """Give the events that wait to be committed, oldest first."""
+        """Return the events that wait to be committed, oldest first."""
         return [event for event, _ in self._buffer.copy()]
 
     def commit_of(self, event_id: EventId) -> Commit | None:

@@ -36,7 +36,7 @@ class Content:
         self.size_bytes = len(self.envelope) + sum([len(piece.encoded) for piece in self.pieces or ()])
 
     def decoded(self) -> Payload:
-        """Give the payload, decoded, whole, where only pieces came."""
+        """Return the payload, decoded, whole, where only pieces came."""
         if self.payload is None:
             self.payload = self._decode()
         return self.payload
@@ -48,11 +48,11 @@ class Content:
         return payload
 
     def rows(self) -> list[Json]:
-        """Give the rows; none where the payload has no list of them."""
+        """Return the rows; none where the payload has no list of them."""
         return [piece.decoded() for piece in self.pieces or ()]
 
     def body(self, encoded: Iterable[bytes]) -> bytes:
-        """Give the response body with these encoded rows in place of its own (O6)."""
+        """Return the response body with these encoded rows in place of its own (O6)."""
         if self.pieces is None:
             return self.envelope
         head, tail = b'{"sessions":[', b"]" + (b"}" if self.envelope == b"{}" else b"," + self.envelope[1:])
@@ -65,14 +65,14 @@ class Content:
         return b",".join(rows)
 
     def etag(self, digests: Iterable[bytes]) -> str:
-        """Give the tag of the body of rows with these digests: another exactly where the body is another."""
+        """Return the tag of the body of rows with these digests: another exactly where the body is another."""
         told = blake2b(self.envelope, digest_size=DIGEST_BYTES)
         told.update(b"".join(digests))
         return told.hexdigest()
 
 
 def content_of(payload: Payload) -> Content:
-    """Give the content of a frozen payload."""
+    """Return the content of a frozen payload."""
     rows = payload.get(ROWS)
     if not isinstance(rows, list):
         return Content(orjson.dumps(payload), None, payload)

@@ -40,7 +40,7 @@ class Payload(dict[str, Json]):
         return thawed(self)
 
     def copy(self) -> dict[str, Json]:
-        """Give a plain, shallow copy."""
+        """Return a plain, shallow copy."""
         return dict(self)
 
     def __reduce_ex__(self, _protocol: object) -> tuple[type[dict[str, Json]], tuple[dict[str, Json]]]:
@@ -63,7 +63,7 @@ class FrozenList(list[Json]):
         return [thaw(item) for item in self]
 
     def copy(self) -> list[Json]:
-        """Give a plain, shallow copy."""
+        """Return a plain, shallow copy."""
         return list(self)
 
     def __reduce_ex__(self, _protocol: object) -> tuple[type[list[Json]], tuple[list[Json]]]:
@@ -71,7 +71,7 @@ class FrozenList(list[Json]):
 
 
 def thaw(value: Json) -> Json:
-    """Give an ordinary, deep, changeable copy.
+    """Return an ordinary, deep, changeable copy.
 
     Source: rule P2.
     """
@@ -88,14 +88,14 @@ def thawed(values: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def frozen_dict(kind: type[_Frozen], values: Mapping[str, Json]) -> _Frozen:
-    """Give a frozen dict of a kind, with values that are frozen already."""
+    """Return a frozen dict of a kind, with values that are frozen already."""
     frozen: _Frozen = kind.__new__(kind)
     dict.update(frozen, values)
     return frozen
 
 
 def frozen_list(items: Iterable[Json]) -> FrozenList:
-    """Give a frozen list of items that are frozen already."""
+    """Return a frozen list of items that are frozen already."""
     frozen: FrozenList = FrozenList.__new__(FrozenList)
     list.extend(frozen, items)
     return frozen

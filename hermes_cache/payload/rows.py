@@ -56,7 +56,7 @@ class Row(Payload):
     __setattr__ = __delattr__ = refuse
 
     def decoded(self) -> "Row":
-        """Give the row itself."""
+        """Return the row itself."""
         return self
 
 
@@ -79,7 +79,7 @@ class EncodedRow:
         self.row = row
 
     def decoded(self) -> Json:
-        """Give the row."""
+        """Return the row."""
         if self.row is None:
             self.row = _from_json(self, orjson.loads(self.encoded))
         return self.row
@@ -90,7 +90,7 @@ Piece: TypeAlias = Row | EncodedRow
 
 
 def new_row(values: Mapping[str, Json]) -> Row:
-    """Give a row of frozen values, encoded."""
+    """Return a row of frozen values, encoded."""
     row = frozen_dict(Row, values)
     dict.setdefault(row, "is_streaming", False)
     encoded = orjson.dumps(row)
@@ -98,7 +98,7 @@ def new_row(values: Mapping[str, Json]) -> Row:
 
 
 def piece_of(row: Json) -> Piece:
-    """Give the piece of a frozen row."""
+    """Return the piece of a frozen row."""
     if isinstance(row, Row):
         has_both: Row = row
         return has_both
@@ -107,12 +107,12 @@ def piece_of(row: Json) -> Piece:
 
 
 def digest_of(encoded: bytes) -> bytes:
-    """Give the digest that stands for a row's bytes."""
+    """Return the digest that stands for a row's bytes."""
     return blake2b(encoded, digest_size=DIGEST_BYTES).digest()
 
 
 def facts_of(row: Mapping[str, Json]) -> Facts:
-    """Give what the overlay must know of a row."""
+    """Return what the overlay must know of a row."""
     session_id = row.get("session_id")
     return Facts(
         session_id if isinstance(session_id, str) else None,
@@ -122,7 +122,7 @@ def facts_of(row: Mapping[str, Json]) -> Facts:
 
 
 def time_s(row: Mapping[str, Json]) -> float:
-    """Give the moment that a row is ordered by, in epoch seconds; 0 where it tells none.
+    """Return the moment that a row is ordered by, in epoch seconds; 0 where it tells none.
 
     Source: rule O4.
     """

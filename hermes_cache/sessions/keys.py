@@ -31,7 +31,7 @@ _FLAGS: Final = (
 
 
 def profile_name(profile: str | None) -> str:
-    """Give the profile that a name means: a missing or blank one is `default`.
+    """Return the profile that a name means: a missing or blank one is `default`.
 
     Raises:
         TypeError: `profile` is neither a str nor None.
@@ -95,7 +95,7 @@ class SessionListKey:
         return self.profile or DEFAULT_PROFILE
 
     def with_profile(self, profile: str) -> "SessionListKey":
-        """Give the same view of another profile."""
+        """Return the same view of another profile."""
         return self if profile == self.profile else replace(self, profile=profile)
 
     def _values(self) -> tuple[Hashable, ...]:

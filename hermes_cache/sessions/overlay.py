@@ -33,7 +33,7 @@ class LiveSession:
 
 
 def overlay(rows: Sequence[object], active: frozenset[str], live: Mapping[str, LiveSession]) -> list[object]:
-    """Give the rows as they are now, the running ones first, then the latest.
+    """Return the rows as they are now, the running ones first, then the latest.
 
     Args:
         rows: Of a payload; what is no mapping comes back as `{"is_streaming": False}`.
@@ -57,7 +57,7 @@ def overlay(rows: Sequence[object], active: frozenset[str], live: Mapping[str, L
 
 
 def lay_over(row: object, active: frozenset[str], live: Mapping[str, LiveSession]) -> Mapping[str, object]:
-    """Give one row as it is now: the same object, or a new dict where something moved.
+    """Return one row as it is now: the same object, or a new dict where something moved.
 
     Source: rules O2, O3, O5.
     """

@@ -58,7 +58,7 @@ class Renderer:
         return overlay(rows, active, self._live())
 
     def render(self, key: Hashable, content: Content, active: frozenset[str]) -> Body:
-        """Give the body of a key's content (O6)."""
+        """Return the body of a key's content (O6)."""
         live = self._live()
         last = self._renderings.get(key)
         if last is not None and last.is_of(content, active, live):

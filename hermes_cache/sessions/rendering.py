@@ -42,7 +42,7 @@ class Order:
     _places: Mapping[str, tuple[int, ...]] | None = None
 
     def places_of(self, session_ids: Iterable[str]) -> Iterator[int]:
-        """Give where the rows of sessions stand in the content."""
+        """Return where the rows of sessions stand in the content."""
         if self._places is None:
             self._places = _places(self.content)
         return chain.from_iterable([self._places.get(session_id, ()) for session_id in session_ids])
@@ -67,18 +67,18 @@ class _Laid(NamedTuple):
 def order_of(content: Content) -> Order:
     """Put the rows of a content in order."""
     pieces = content.pieces or ()
-    restless = tuple([place for place, piece in enumerate(pieces) if piece.facts.is_restless])
+    restless = tuple([index for index, piece in enumerate(pieces) if piece.facts.is_restless])
     earlier = [-piece.facts.time_s for piece in pieces]
     ranks = list(zip(earlier, range(len(pieces)), strict=True))
     # Most builders give their rows in order: that is told in a tenth of the time of sorting them.
     if any(map(gt, earlier, earlier[1:])):
         ranks.sort()
-        pieces = tuple([pieces[place] for _, place in ranks])
+        pieces = tuple([pieces[index] for _, index in ranks])
     return Order(content, ranks, [piece.encoded for piece in pieces], [piece.digest for piece in pieces], restless)
 
 
 def render(order: Order, active: frozenset[str], live: Mapping[str, LiveSession]) -> Body:
-    """Give the body of a content.
+    """Return the body of a content.
 
     Args:
         order: Of its rows.
@@ -89,34 +89,34 @@ def render(order: Order, active: frozenset[str], live: Mapping[str, LiveSession]
     touched = {*order.restless, *(order.places_of(live) if live else ())}
     if not touched:
         return Body(content.body(order.encoded), content.etag(order.digests))
-    laid = [_laid(content, place, active, live) for place in sorted(touched)]
+    laid = [_laid(content, index, active, live) for index in sorted(touched)]
     encoded, digests = _put_back(order, laid, touched)
     return Body(content.body(encoded), content.etag(digests))
 
 
 def _places(content: Content) -> dict[str, tuple[int, ...]]:
-    places: dict[str, tuple[int, ...]] = {}
-    for place, piece in enumerate(content.pieces or ()):
+    indexes: dict[str, tuple[int, ...]] = {}
+    for index, piece in enumerate(content.pieces or ()):
         if (session_id := piece.facts.session_id) is not None:
-            places[session_id] = (*places.get(session_id, ()), place)
-    return places
+            indexes[session_id] = (*indexes.get(session_id, ()), index)
+    return indexes
 
 
-def _laid(content: Content, place: int, active: frozenset[str], live: Mapping[str, LiveSession]) -> _Laid:
-    piece = (content.pieces or ())[place]
+def _laid(content: Content, index: int, active: frozenset[str], live: Mapping[str, LiveSession]) -> _Laid:
+    piece = (content.pieces or ())[index]
     row = piece.decoded()
     now = lay_over(row, active, live)
     encoded = piece.encoded if now is row else orjson.dumps(now)
     digest = piece.digest if now is row else digest_of(encoded)
-    return _Laid((-time_s(now), place), is_running(now), encoded, digest)
+    return _Laid((-time_s(now), index), is_running(now), encoded, digest)
 
 
 def _put_back(order: Order, laid: list[_Laid], touched: set[int]) -> tuple[list[bytes], list[bytes]]:
-    """Give bytes and digests of all rows: those that run first, the others by rank."""
+    """Return bytes and digests of all rows: those that run first, the others by rank."""
     pieces = order.content.pieces or ()
     ranks, encoded, digests = list(order.ranks), list(order.encoded), list(order.digests)
-    for place in touched:
-        at = bisect_left(ranks, (-pieces[place].facts.time_s, place))
+    for index in touched:
+        at = bisect_left(ranks, (-pieces[index].facts.time_s, index))
         del ranks[at], encoded[at], digests[at]
     for row in laid:
         if not row.runs:

@@ -197,7 +197,7 @@ class SessionListCache:
         self.stop()
 
     def get(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Payload:
-        """Give the payload of a key: a frozen dict, by reference.
+        """Return the payload of a key: a frozen dict, by reference.
 
         Raises:
             BuildError: The build failed, and nothing that may be served is held.
@@ -215,7 +215,7 @@ class SessionListCache:
         return content.payload if content.payload is not None else self._decoded(content)
 
     def lookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
-        """Give what `get` gives, and what it hides (R9). Raises what `get` raises."""
+        """Return what `get` gives, and what it hides (R9). Raises what `get` raises."""
         return self._told(self._serve(key, options))
 
     async def aget(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Payload:
@@ -236,14 +236,14 @@ class SessionListCache:
         return self._told(served) if served else None
 
     def render(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Rendered:
-        """Give the response body with what is live laid over it, and its tag (O6). Raises what `get` raises."""
+        """Return the response body with what is live laid over it, and its tag (O6). Raises what `get` raises."""
         served = self._serve(key, options)
         entry = served.entry
         made = self._renderer.render(entry.target.key, entry.content, self._state().active_stream_ids())
         return Rendered(made.body, made.etag, self._told(served))
 
     def overlay(self, rows: Sequence[object]) -> list[object]:
-        """Give rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
+        """Return rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
         return self._renderer.overlay(rows, self._state().active_stream_ids())
 
     def invalidate(
@@ -310,7 +310,7 @@ class SessionListCache:
         return explain(state, target, self._policy, now, incarnation=self._bus.incarnation, served=served)
 
     def stats(self) -> Stats:
-        """Give counts and sizes, without a lock or a wait (L4)."""
+        """Return counts and sizes, without a lock or a wait (L4)."""
         life = self._life
         outcomes, dropped = (life.actor.counted(), life.notifier.dropped) if life else ({}, 0)
         return stats_of(self._state(), outcomes, dropped, self._membership.status)
@@ -375,7 +375,7 @@ class SessionListCache:
         return aside.do(partial(life.decoded, content), inf) if life else content.decoded()
 
     def _living(self) -> Life:
-        """Give this life; a read before `start` starts one (L1)."""
+        """Return this life; a read before `start` starts one (L1)."""
         if self._life is None and not self._stopped:
             self.start()
         life = self._life

@@ -8,7 +8,7 @@ from hermes_cache.sessions.keys import SessionListKey
 
 
 def numbered_payload(key: SessionListKey, call: int) -> Mapping[str, object]:
-    """Give an empty list that tells which call of the builder made it."""
+    """Return an empty list that tells which call of the builder made it."""
     return {"sessions": [], "profile": key.profile_name, "call": call}
 
 
@@ -61,7 +61,7 @@ class GatedBuilder:
             return self._waiting
 
     def calls(self, key: SessionListKey | None = None) -> int:
-        """Give how many calls began, for a key or in all."""
+        """Return how many calls began, for a key or in all."""
         with self._moved:
             return self._count(key)
 

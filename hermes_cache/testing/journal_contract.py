@@ -24,7 +24,7 @@ from hermes_cache.core.events import (
 from hermes_cache.errors import JournalGapError, JournalUnavailableError
 from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.journal.replaying import parts_after
-from hermes_cache.ports import Journal, Level, Place, Recorded, Snapshot
+from hermes_cache.ports import Journal, Level, Position, Recorded, Snapshot
 
 _WAIT_S: Final = 20.0
 _PAIRS: Final = 15
@@ -34,7 +34,7 @@ _Error = TypeVar("_Error", bound=Exception)
 
 
 def numbered(numbers: Sequence[int], *, life: str = "life") -> list[AppliedEvent]:
-    """Give events of one incarnation whose numbers are also their moments."""
+    """Return events of one incarnation whose numbers are also their moments."""
     return [SettingsChanged(id=EventId(life, number), at_s=float(number)) for number in numbers]
 
 
@@ -109,7 +109,7 @@ class JournalContract:
             seqs = other.append([second, third, first])
 
             assert seqs == [2, 3, 1]
-            assert [recorded.event for recorded in one.read(Place(one.end().journal))] == [first, second, third]
+            assert [recorded.event for recorded in one.read(Position(one.end().journal))] == [first, second, third]
 
     def test_an_empty_group_changes_nothing(self) -> None:
         """J1."""
@@ -119,19 +119,19 @@ class JournalContract:
             assert journal.append([]) == []
             assert journal.end() == before
 
-    def test_a_reader_goes_on_from_its_place_a_part_at_a_time(self) -> None:
+    def test_a_reader_goes_on_from_its_position_a_part_at_a_time(self) -> None:
         """J4."""
         with self._two() as (writer, reader):
-            place = reader.end()
+            position = reader.end()
             writer.append(numbered(range(1, 6)))
 
             seen = []
-            while part := reader.read(place, limit=2):
-                seen += [recorded.place.seq for recorded in part]
-                place = part[-1].place
+            while part := reader.read(position, limit=2):
+                seen += [recorded.position.seq for recorded in part]
+                position = part[-1].position
 
             assert seen == [1, 2, 3, 4, 5]
-            assert place == writer.end()
+            assert position == writer.end()
 
     def test_a_stamp_moves_with_every_append_of_anybody(self) -> None:
         """J3."""
@@ -196,7 +196,7 @@ class JournalContract:
             for thread in threads:
                 thread.join(_WAIT_S)
 
-            assert [recorded.place.seq for recorded in seen] == list(range(1, len(lives) * 2 * _PAIRS + 1))
+            assert [recorded.position.seq for recorded in seen] == list(range(1, len(lives) * 2 * _PAIRS + 1))
             assert len({recorded.event.id for recorded in seen}) == len(seen)
 
     def test_compaction_by_count_keeps_the_newest(self) -> None:
@@ -208,8 +208,10 @@ class JournalContract:
 
             assert dropped == 4
             snapshot = other.snapshot()
-            assert snapshot == Snapshot(Place(journal.end().journal, 4, "life:4"), b"life:1 life:2 life:3 life:4")
-            assert [recorded.event for recorded in other.read(snapshot.place)] == numbered([5, 6, 7])
+            assert snapshot == Snapshot(
+                Position(journal.end().journal, 4, "life:4"), b"life:1 life:2 life:3 life:4"
+            )
+            assert [recorded.event for recorded in other.read(snapshot.position)] == numbered([5, 6, 7])
 
     def test_compaction_by_age_stops_at_the_first_younger_event(self) -> None:
         """J6."""
@@ -232,8 +234,8 @@ class JournalContract:
 
             assert seqs == [3]
             assert snapshot is not None
-            assert (snapshot.body, snapshot.place) == (b"life:1 life:2 life:3", journal.end())
-            assert journal.read(snapshot.place) == []
+            assert (snapshot.body, snapshot.position) == (b"life:1 life:2 life:3", journal.end())
+            assert journal.read(snapshot.position) == []
 
     def test_of_two_compactions_at_once_one_counts(self) -> None:
         """J6: another process is at it while the snapshot is folded."""
@@ -252,16 +254,16 @@ class JournalContract:
     def test_a_reader_that_fell_behind_the_compaction_is_told(self) -> None:
         """J6."""
         with self._two() as (journal, reader):
-            place = reader.end()
+            position = reader.end()
             journal.append(numbered([1, 2, 3]))
             journal.compact(fold_ids, before_s=0.0, max_events=1)
 
-            gap = _raised(JournalGapError, lambda: reader.read(place))
+            gap = _raised(JournalGapError, lambda: reader.read(position))
 
             assert gap is not None
             assert gap.seq == 0
 
-    def test_a_place_that_is_none_of_this_journal_is_told(self) -> None:
+    def test_a_position_that_is_none_of_this_journal_is_told(self) -> None:
         """J5: another journal, one restored from before the place, and one that then went on differently."""
         with self._two() as (journal, _):
             journal.append(numbered([1, 2]))
@@ -273,8 +275,8 @@ class JournalContract:
                 replace(end, mark="elsewhere:2"),
             ]
 
-            for place in strange:
-                assert _raised(JournalGapError, partial(journal.read, place)) is not None
+            for position in strange:
+                assert _raised(JournalGapError, partial(journal.read, position)) is not None
             assert journal.read(end) == journal.read(replace(end, mark="")) == []
 
     def test_a_closed_journal_says_so(self) -> None:
@@ -327,10 +329,10 @@ class JournalContract:
                 self.lose_rows(seq, seq)
             counted = _Counted(reader)
 
-            parts = list(parts_after(counted, Place(reader.end().journal)))
+            parts = list(parts_after(counted, Position(reader.end().journal)))
 
             assert [[*part.lost] for part in parts if part.damaged is not None] == [[seq] for seq in lost]
-            sound = [recorded.place.seq for part in parts for recorded in part.recorded]
+            sound = [recorded.position.seq for part in parts for recorded in part.recorded]
             assert sound == [seq for seq in range(1, 201) if seq not in lost]
             assert counted.calls <= 4
 
@@ -339,10 +341,10 @@ class JournalContract:
         with self._two() as (writer, reader):
             writer.append(numbered([1, 2, 3]))
             self.lose_rows(2, 3)
-            place = [*parts_after(reader, Place(reader.end().journal))][-1].place
+            position = [*parts_after(reader, Position(reader.end().journal))][-1].position
 
             assert writer.append(numbered([4])) == [4]
-            assert [recorded.event for recorded in reader.read(place)] == numbered([4])
+            assert [recorded.event for recorded in reader.read(position)] == numbered([4])
 
     def _see_run_passed(self, spoil: Callable[[], None], *, lost: range) -> None:
         with self._two() as (writer, reader):
@@ -350,13 +352,13 @@ class JournalContract:
             spoil()
             counted = _Counted(reader)
 
-            parts = list(parts_after(counted, Place(reader.end().journal)))
+            parts = list(parts_after(counted, Position(reader.end().journal)))
 
             runs = [part.lost for part in parts if part.damaged is not None]
-            sound = [recorded.place.seq for part in parts for recorded in part.recorded]
+            sound = [recorded.position.seq for part in parts for recorded in part.recorded]
             assert runs == [lost]
             assert sound == [seq for seq in range(1, _MANY + 1) if seq not in lost]
-            assert parts[-1].place == reader.end()
+            assert parts[-1].position == reader.end()
             # What lies before the run, the run, what lies behind it, and that no more comes.
             assert counted.calls <= 4
 
@@ -384,11 +386,11 @@ class _Counted(MemoryJournal):
         self.calls = 0
         self._journal = journal
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
         self.calls += 1
         return self._journal.read(after, limit=limit)
 
-    def end(self) -> Place:
+    def end(self) -> Position:
         self.calls += 1
         return self._journal.end()
 
@@ -407,14 +409,14 @@ def follow(journal: Journal, count: int, *, limit: int = 7, timeout_s: float = _
         limit: How many are read at once.
     """
     seen: list[Recorded] = []
-    place, ends_at_s = Place(journal.end().journal), monotonic() + timeout_s
+    position, ends_at_s = Position(journal.end().journal), monotonic() + timeout_s
     while len(seen) < count and monotonic() < ends_at_s:
         # A stamp may give up on a lock that the writers hand to each other.
         with suppress(JournalUnavailableError):
             stamp = journal.stamp()
-            part = journal.read(place, limit=limit)
+            part = journal.read(position, limit=limit)
             seen += part
-            place = part[-1].place if part else place
+            position = part[-1].position if part else position
             if not part:
                 journal.wait(stamp, timeout_s=1.0)
     return seen

@@ -5,7 +5,7 @@ from threading import Condition
 
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalUnavailableError
-from hermes_cache.ports import FoldSnapshot, Journal, Level, Place, Recorded, Snapshot
+from hermes_cache.ports import FoldSnapshot, Journal, Level, Position, Recorded, Snapshot
 
 
 class UnpluggableJournal:
@@ -55,23 +55,23 @@ class UnpluggableJournal:
         self._pass()
         return self._journal.append(events)
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
-        """Give the events after a place."""
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
+        """Return the events after a position."""
         self._pass()
         return self._journal.read(after, limit=limit)
 
     def seq_of(self, event_id: EventId, /) -> int | None:
-        """Give an event's sequence number."""
+        """Return an event's sequence number."""
         self._pass()
         return self._journal.seq_of(event_id)
 
-    def end(self) -> Place:
-        """Give the place of one who has read everything."""
+    def end(self) -> Position:
+        """Return the position of one who has read everything."""
         self._pass()
         return self._journal.end()
 
     def stamp(self) -> Hashable:
-        """Give a value that differs once anybody appended."""
+        """Return a value that differs once anybody appended."""
         self._pass()
         return self._journal.stamp()
 
@@ -81,7 +81,7 @@ class UnpluggableJournal:
         self._journal.wait(seen, timeout_s=timeout_s)
 
     def snapshot(self) -> Snapshot | None:
-        """Give what the compacted events amount to."""
+        """Return what the compacted events amount to."""
         self._pass()
         return self._journal.snapshot()
 

@@ -31,7 +31,7 @@ class VersionedSources:
         return ("all profiles",) if key.all_profiles else ("profile", key.profile_name)
 
     def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
-        """Give the parts as they were last set; of them the settings alone while held."""
+        """Return the parts as they were last set; of them the settings alone while held."""
         scope = self.scope(key)
         with self._lock:
             self._calls[scope] += 1
@@ -56,12 +56,12 @@ class VersionedSources:
             self._error = error
 
     def calls(self, key: SessionListKey) -> int:
-        """Give how many checks the scope of a key had."""
+        """Return how many checks the scope of a key had."""
         with self._lock:
             return self._calls[self.scope(key)]
 
     def held_calls(self, key: SessionListKey) -> int:
-        """Give how many of them left out what a stream moves."""
+        """Return how many of them left out what a stream moves."""
         with self._lock:
             return self._held_calls[self.scope(key)]
 

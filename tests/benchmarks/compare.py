@@ -57,7 +57,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextmanager
 def _checked_out(commit: str) -> Iterator[Path]:
-    """Give a tree of a commit that has the benchmarks of the present one."""
+    """Return a tree of a commit that has the benchmarks of the present one."""
     with TemporaryDirectory(prefix="bench-compare-") as folder:
         tree = Path(folder) / "base"
         _git("worktree", "add", "--quiet", "--detach", str(tree), commit)

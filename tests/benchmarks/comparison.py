@@ -53,7 +53,7 @@ class Comparison:
 
 
 def named(figures: Sequence[Mapping[str, object]]) -> list[Row]:
-    """Give the rows of one run, each with a name of its own."""
+    """Return the rows of one run, each with a name of its own."""
     rows, seen, last = [], Counter[str](), ""
     for figure in figures:
         what = str(figure["what"])

@@ -28,7 +28,7 @@ class Figure:
     met: bool | None = None
 
     def cells(self) -> tuple[str, ...]:
-        """Give the line's cells as text."""
+        """Return the line's cells as text."""
         verdict = {True: "yes", False: "NO", None: ""}[self.met]
         return (self.what, self.ours, self.baseline, self.ratio, self.budget, verdict)
 

@@ -51,7 +51,7 @@ class LockCache:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
 
     def get(self, key: Hashable) -> dict[str, Any]:
-        """Give a copy of the payload that the caller may change."""
+        """Return a copy of the payload that the caller may change."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None or not self._is_fresh(entry):

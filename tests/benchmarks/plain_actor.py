@@ -18,5 +18,5 @@ class PlainActor(pykka.ThreadingActor):
         self._held = held
 
     def on_receive(self, message: Any) -> Any:
-        """Give what is held for a key."""
+        """Return what is held for a key."""
         return self._held.get(message)

@@ -68,7 +68,7 @@ def test_readers_of_a_cold_key(benchmark: Benchmark, record: Callable[[Figure], 
 
 
 def _woken_after_s() -> float:
-    """Give the time in which a bare Event wakes as many threads: no cache answers sooner."""
+    """Return the time in which a bare Event wakes as many threads: no cache answers sooner."""
     event = threading.Event()
     timer_s: list[float] = []
 

@@ -94,7 +94,7 @@ def test_a_hit_with_a_journal(
 
 
 def _send_to(there: Member, here: Inside) -> list[tuple[float, float]]:
-    """Give how long each event took to a subscriber there, and until `send` returned, from its call."""
+    """Return how long each event took to a subscriber there, and until `send` returned, from its call."""
     sent_s: dict[str, tuple[float, float]] = {}
     pauses = random.Random(_EVENTS)
     there.begin(acts.hear, _EVENTS, busy=False)

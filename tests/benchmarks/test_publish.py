@@ -167,7 +167,7 @@ def _await_written(cache: SessionListCache) -> None:
 
 @contextmanager
 def _bare_inserts(folder: Path) -> Iterator[Callable[[], None]]:
-    """Give what inserts one row and commits it, with the pragmas that the journal has."""
+    """Return what inserts one row and commits it, with the pragmas that the journal has."""
     mode = "wal" if wal_is_safe(sqlite3.sqlite_version_info) else "persist"
     with closing(sqlite3.connect(folder / "bare.db", isolation_level=None)) as connection:
         connection.execute(f"PRAGMA journal_mode={mode}")

@@ -18,7 +18,7 @@ class Benchmark(Protocol):
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """Give the value that so many percent do not exceed."""
+    """Return the value that so many percent do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 

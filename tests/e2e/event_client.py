@@ -27,7 +27,7 @@ class Client:
         self.heartbeats = 0
 
     def next(self) -> Event | None:
-        """Give the next event; None at the end of the stream."""
+        """Return the next event; None at the end of the stream."""
         fields: dict[str, str] = {}
         while line := self._response.readline().decode():
             name, _, value = line.rstrip("\n").partition(":")

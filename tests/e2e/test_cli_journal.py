@@ -247,13 +247,13 @@ def test_a_follower_waits_for_a_journal_that_cannot_be_reached(file: Path, kept:
         made.symlink_to(target)
         return made
 
-    place = link("place.db", file)
-    with following(f"sqlite:///{place}", "--lines", "1") as process:
+    position = link("position.db", file)
+    with following(f"sqlite:///{position}", "--lines", "1") as process:
         heard(process)
-        link("away", tmp_path).replace(place)
+        link("away", tmp_path).replace(position)
         lost = warned(process)
         ticket = run("publish", kept).stdout.strip()
-        link("again", file).replace(place)
+        link("again", file).replace(position)
 
         assert "cannot be used now" in lost
         assert heard(process) == ticket
@@ -319,7 +319,7 @@ def test_a_compacted_journal_amounts_to_the_same(kept: str) -> None:
 
 
 @pytest.mark.parametrize(("until", "word"), [("2", "compacted up to 3"), ("6", "ends at 5")])
-def test_a_place_that_cannot_be_replayed_is_told_with_one_that_can(until: str, word: str, kept: str) -> None:
+def test_a_position_that_cannot_be_replayed_is_told_with_one_that_can(until: str, word: str, kept: str) -> None:
     # Proves W3, J2.
     run("compact", kept, "--max-age", "99999d", "--max-events", "2")
 

@@ -33,13 +33,13 @@ def shell_lines(program: str) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Give the surroundings of a new shell: neither of the make nor of the pytest that may run this."""
+    """Return the surroundings of a new shell: neither of the make nor of the pytest that may run this."""
     own = ("MAKE", "MFLAGS", "PYTEST", "HERMES")
     return {name: value for name, value in os.environ.items() if not name.startswith(own)} | changes
 
 
 def made_by(target: str) -> list[str]:
-    """Give the last command that a target runs, after the program's name."""
+    """Return the last command that a target runs, after the program's name."""
     asked = ["make", "--dry-run", "--no-print-directory", target]
     result = subprocess.run(asked, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)  # noqa: S603 -- ours
     return shlex.split(result.stdout.splitlines()[-1])
@@ -136,11 +136,11 @@ def test_make_test_runs_the_suite() -> None:
 
 
 def with_journal(snippet: str, journal: Path) -> str:
-    """Give a snippet with the one argument more that the README speaks of."""
+    """Return a snippet with the one argument more that the README speaks of."""
     argument = re.search(r'`journal="(.+?)"`', README)
     assert argument
-    place = argument[0].strip("`").replace(argument[1], f"sqlite:///{journal}")
-    changed = snippet.replace("sources=home.sources)", f"sources=home.sources, {place})")
+    position = argument[0].strip("`").replace(argument[1], f"sqlite:///{journal}")
+    changed = snippet.replace("sources=home.sources)", f"sources=home.sources, {position})")
     assert changed != snippet
     return changed
 

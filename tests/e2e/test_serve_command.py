@@ -161,13 +161,13 @@ def test_a_demo_takes_no_home(home: Path) -> None:
 
 
 def children_of(pid: int) -> list[int]:
-    """Give the child processes, whichever thread started them."""
+    """Return the child processes, whichever thread started them."""
     found = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
     return [int(child) for child in found.split()]
 
 
 def demo_writer(process: "subprocess.Popen[str]") -> int:
-    """Give the process id of the demo's writer; the server's other children build lists."""
+    """Return the process id of the demo's writer; the server's other children build lists."""
     return next(child for child in children_of(process.pid) if "demo_writer" in command_of(child))
 
 

@@ -70,7 +70,7 @@ def site(serve: Callable[..., Site]) -> Site:
     return serve()
 
 
-def test_a_stream_begins_with_the_place_that_it_starts_from(site: Site) -> None:
+def test_a_stream_begins_with_the_position_that_it_starts_from(site: Site) -> None:
     # Proves E8, W1.
     with Client(site.server.url) as client:
         hello = client.next()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey, journal_at
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 
 _PROFILES = [f"p{number}" for number in range(8)]
 _GIVES_UP_S = 20.0
@@ -187,11 +187,11 @@ class Storm:
 
 def _kept(url: str) -> set[str]:
     journal = journal_at(url)
-    place = Place(journal.end().journal)
+    position = Position(journal.end().journal)
     kept: set[str] = set()
-    while recorded := journal.read(place):
+    while recorded := journal.read(position):
         kept.update(str(each.event.id) for each in recorded)
-        place = recorded[-1].place
+        position = recorded[-1].position
     journal.close()
     return kept
 

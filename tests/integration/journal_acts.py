@@ -16,17 +16,17 @@ from typing import Literal
 from hermes_cache.core.events import AppliedEvent, SessionListChanged
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.sqlalchemy_journal import journal_at
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from tests.integration.journal_members import KEY, WAIT_S, WORK, Inside
 
 
 def read(here: Inside, profile: str = WORK) -> int:
-    """Give the number that a read gets."""
+    """Return the number that a read gets."""
     return here.number(profile)
 
 
 def read_fresh(here: Inside) -> int | None:
-    """Give the number that a read gets that insists on freshness; None where it is refused."""
+    """Return the number that a read gets that insists on freshness; None where it is refused."""
     try:
         return here.number(freshness="fresh")
     except JournalUnavailableError:
@@ -34,7 +34,7 @@ def read_fresh(here: Inside) -> int | None:
 
 
 def read_at_least(here: Inside, ticket: str) -> int | None:
-    """Give the number that a read with a ticket gets; None where it is refused."""
+    """Return the number that a read with a ticket gets; None where it is refused."""
     try:
         return here.number(at_least=ticket)
     except JournalUnavailableError:
@@ -47,7 +47,7 @@ def publish(here: Inside, session_ids: list[str]) -> list[tuple[str, bool | None
 
 
 def applied(here: Inside) -> list[AppliedEvent]:
-    """Give what was applied here."""
+    """Return what was applied here."""
     return [event for event, _ in here.applied]
 
 
@@ -89,7 +89,7 @@ def await_stale_reads(here: Inside, number: int) -> float:
 
 
 def hear(here: Inside, changes: int, *, busy: bool) -> dict[str, float]:
-    """Give the moments at which a subscriber had the changes of sessions, maybe beside a busy thread."""
+    """Return the moments at which a subscriber had the changes of sessions, maybe beside a busy thread."""
     heard: dict[str, float] = {}
     with here.cache.subscribe() as subscription, _busy_thread(busy=busy):
         here.publish("listening", "listener")
@@ -179,7 +179,7 @@ class Endured:
     lag_s: float = 0.0
 
     def told(self) -> str:
-        """Give the figures."""
+        """Return the figures."""
         later = self.sends_s[1:]
         return (
             f"first send {self.sends_s[0]:.3f} s, later p50 {percentile(later, 0.5):.5f} s, "
@@ -241,13 +241,13 @@ def outdated(reads: list[tuple[float, int | None]], said: list[tuple[float, int]
 
 
 def journaled(url: str) -> list[AppliedEvent]:
-    """Give all events of a journal, in their order."""
+    """Return all events of a journal, in their order."""
     events: list[AppliedEvent] = []
     with closing(journal_at(url)) as journal:
-        place = Place(journal.end().journal)
-        while part := journal.read(place):
+        position = Position(journal.end().journal)
+        while part := journal.read(position):
             events += [recorded.event for recorded in part]
-            place = part[-1].place
+            position = part[-1].position
     return events
 
 
@@ -257,7 +257,7 @@ def gaps(events: list[AppliedEvent]) -> int:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Give the value below which a share of them lies."""
+    """Return the value below which a share of them lies."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 

@@ -36,7 +36,7 @@ class Truth:
     folder: Path
 
     def number(self, /, profile: str = WORK) -> int:
-        """Give the number as of now."""
+        """Return the number as of now."""
         try:
             return int.from_bytes((self.folder / profile).read_bytes())
         except FileNotFoundError:
@@ -146,7 +146,7 @@ class Member:
         os.kill(self.process.pid or 0, signal.SIGCONT)
 
     def __enter__(self) -> Self:
-        """Wait until it has its place in the journal."""
+        """Wait until it has its position in the journal."""
         self.ask(Inside.number)
         return self
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from sqlalchemy import Connection, Engine, event
 
 from hermes_cache.journal.replaying import parts_after
-from hermes_cache.ports import Journal, Place
+from hermes_cache.ports import Journal, Position
 from hermes_cache.testing.journal_contract import numbered
 
 _MANY = 18_000
@@ -22,7 +22,7 @@ def transactions_of_a_truncated_journal(journal: Journal, lose_rows: Callable[[i
     with closing(journal):
         journal.append(numbered(range(1, _MANY + 1)))
         lose_rows(2, _MANY)
-        start = Place(journal.end().journal)
+        start = Position(journal.end().journal)
         event.listen(Engine, "begin", note)
         try:
             parts = list(parts_after(journal, start))

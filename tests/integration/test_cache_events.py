@@ -129,7 +129,7 @@ def test_changed_settings_outdate_everything_and_move_the_settings_version() -> 
         assert after.version > before.version
 
 
-def test_a_version_is_the_place_of_the_last_event_that_touched_the_key() -> None:
+def test_a_version_is_the_position_of_the_last_event_that_touched_the_key() -> None:
     """V2"""
     bus = Bus()
     with _running(bus=bus) as cache:

@@ -59,7 +59,7 @@ def test_hits_are_counted_once_whatever_else_the_cache_does_meanwhile(cache: Ses
     assert cache.explain(KEY).served == {"built": 1, "hit": 8}
 
 
-def test_what_is_served_in_place_of_a_build_is_counted(
+def test_what_is_served_in_position_of_a_build_is_counted(
     cache: SessionListCache, clock: ManualClock, builder: GatedBuilder
 ) -> None:
     """J7, R3"""

@@ -35,7 +35,7 @@ from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.journal.replaying import replay
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.journal.sqlalchemy_journal import journal_at
-from hermes_cache.ports import Journal, Place
+from hermes_cache.ports import Journal, Position
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, UnpluggableJournal
 
 _KEY = SessionListKey()
@@ -399,7 +399,7 @@ def test_the_journal_is_compacted_as_it_grows_and_nothing_is_lost_by_it(url: str
         applied = process.bus.last_number
 
         journal = journal_at(url)
-        while (snapshot := journal.snapshot()) is None or applied - snapshot.place.seq > 111:
+        while (snapshot := journal.snapshot()) is None or applied - snapshot.position.seq > 111:
             journal.wait(journal.stamp(), timeout_s=5.0)
         replayed = replay(journal)
         journal.close()
@@ -535,7 +535,7 @@ def test_what_did_not_fit_is_told_by_a_stop_too(monkeypatch: pytest.MonkeyPatch)
             here.cache.invalidate("work", f"r{number}")
         journal.plug()
 
-    kept = MemoryJournal(store).read(Place(store.name))
+    kept = MemoryJournal(store).read(Position(store.name))
     assert [getattr(each.event, "reason", "") for each in kept] == ["r0", "r1", "journal_overrun"]
 
 

@@ -42,7 +42,7 @@ def _key(number: int) -> SessionListKey:
 
 
 def _large(key: SessionListKey) -> Mapping[str, object]:
-    """Give a payload of a little more than 10,000 bytes."""
+    """Return a payload of a little more than 10,000 bytes."""
     return {"profile": key.profile_name, "sessions": [{"session_id": "s", "title": "t" * 10_000}]}
 
 

@@ -14,7 +14,7 @@ import pytest
 from hermes_cache import BuildError, Bus, Health, Policy, SessionListCache, SessionListKey, threads
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from hermes_cache.testing import GatedBuilder, Listener, UnpluggableJournal, VersionedSources
 from tests.integration.log_handlers import raising_log_handler
 
@@ -144,7 +144,7 @@ def test_a_log_handler_that_raises_at_every_record_stops_nothing(error: type[Bas
     assert ticket is not None
     assert b"sessions" in body
     assert (health.healthy, health.missing_threads) == (True, frozenset())
-    assert len(journal.read(Place(store.name))) == 4
+    assert len(journal.read(Position(store.name))) == 4
     expected = {"build_failed", "callable_failed", "receiver_failed", "journal_not_written", "journal_not_read"}
     assert {f"hermes_cache.{name}" for name in expected} <= set(logged)
 

@@ -46,7 +46,7 @@ def test_an_answer_that_cannot_be_delivered_at_once_is_delivered_later() -> None
 
 
 def _refusing(times: int, name: str) -> Callable[[threading.Thread], None]:
-    """Give a `Thread.start` that refuses threads of a name so many times, as a machine does that has none left."""
+    """Return a `Thread.start` that refuses threads of a name so many times, as a full machine does."""
     start = threading.Thread.start
     left = [times]
 

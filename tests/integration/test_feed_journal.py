@@ -23,7 +23,7 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.memory import MemoryJournal
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 
 _WAIT_S = 10.0
 _NUMBERS = count(1)
@@ -37,8 +37,8 @@ class _Process:
         self.feed = Feed(
             name, size=64, remembered=remembered, missed_since=self._missed_since, canonical=_canonical
         )
-        self._place = journal.end()
-        self.feed.note_place(self._place)
+        self._position = journal.end()
+        self.feed.note_position(self._position)
 
     def publish(self, profile: str | None, session_id: str | None = None) -> None:
         """Tell of an event and commit it; `relay` finds it."""
@@ -48,13 +48,13 @@ class _Process:
 
     def relay(self) -> None:
         """Tell what was committed meanwhile, by whom ever."""
-        for recorded in self.journal.read(self._place):
-            self._place = recorded.place
+        for recorded in self.journal.read(self._position):
+            self._position = recorded.position
             self.feed.tell(recorded.event, _canonical(getattr(recorded.event, "profile", None)))
-        self.feed.note_place(self._place)
+        self.feed.note_position(self._position)
 
-    def _missed_since(self, place: Place) -> Iterable[AppliedEvent]:
-        return [recorded.event for recorded in self.journal.read(place)]
+    def _missed_since(self, position: Position) -> Iterable[AppliedEvent]:
+        return [recorded.event for recorded in self.journal.read(position)]
 
 
 def _id() -> EventId:
@@ -167,13 +167,13 @@ def test_what_is_told_while_the_journal_is_read_is_part_of_what_was_missed() -> 
     version = _Process(journal, "first").feed.version
     reading, told = threading.Event(), threading.Event()
 
-    def read_slowly(_place: Place) -> list[AppliedEvent]:
+    def read_slowly(_position: Position) -> list[AppliedEvent]:
         reading.set()
         assert told.wait(_WAIT_S)
         return [_changed("p", "r")]
 
     feed = Feed("second", size=64, missed_since=read_slowly)
-    feed.note_place(journal.end())
+    feed.note_position(journal.end())
     resumed: list[Subscription] = []
     resuming = threading.Thread(target=lambda: resumed.append(feed.subscribe("p", since=version)))
     resuming.start()
@@ -206,8 +206,8 @@ def test_who_leaves_before_it_took_all_that_it_missed_resumes_where_it_was(told_
 
 def test_what_was_missed_outlasts_a_merge_with_what_comes_after() -> None:
     """E7, E8"""
-    feed = Feed("life", size=3, missed_since=lambda _place: [_changed("p", "s")])
-    feed.note_place(Place("journal", 5))
+    feed = Feed("life", size=3, missed_since=lambda _position: [_changed("p", "s")])
+    feed.note_position(Position("journal", 5))
     subscription = feed.subscribe(since="journal:3:other:1")
     for profile in ("q", "p"):
         feed.tell(_changed(profile), profile)
@@ -303,11 +303,11 @@ def test_what_was_compacted_means_refresh_everything() -> None:
 def test_a_journal_that_cannot_be_read_means_refresh_everything(error: type[BaseException]) -> None:
     """E8, J5, L7"""
 
-    def unreachable(_place: Place) -> Iterable[AppliedEvent]:
+    def unreachable(_position: Position) -> Iterable[AppliedEvent]:
         raise error("away")
 
     feed = Feed("life", size=64, missed_since=unreachable)
-    feed.note_place(Place("journal", 5))
+    feed.note_position(Position("journal", 5))
 
     resumed = feed.subscribe(since="journal:3:other:1")
 
@@ -323,12 +323,12 @@ def test_an_interrupt_that_strikes_while_the_journal_is_read_ends_the_subscribin
     def handle(_number: int, _frame: FrameType | None) -> NoReturn:
         raise AlarmError
 
-    def read(_place: Place) -> Iterable[AppliedEvent]:
+    def read(_position: Position) -> Iterable[AppliedEvent]:
         signal.raise_signal(signal.SIGUSR1)
         return []
 
     feed = Feed("life", size=64, missed_since=read)
-    feed.note_place(Place("journal", 5))
+    feed.note_position(Position("journal", 5))
     before = signal.signal(signal.SIGUSR1, handle)
     try:
         with pytest.raises(AlarmError):
@@ -339,18 +339,18 @@ def test_an_interrupt_that_strikes_while_the_journal_is_read_ends_the_subscribin
 
 def test_too_much_to_read_means_refresh_everything() -> None:
     """E8"""
-    feed = Feed("life", size=64, missed_since=lambda _place: None)
-    feed.note_place(Place("journal", 50_000))
+    feed = Feed("life", size=64, missed_since=lambda _position: None)
+    feed.note_position(Position("journal", 50_000))
 
     resumed = feed.subscribe("p", since="journal:3:other:1")
 
     assert _told(resumed) == [("resumed", None, None)]
 
 
-def test_more_told_since_the_last_place_than_is_remembered_means_refresh_everything() -> None:
+def test_more_told_since_the_last_position_than_is_remembered_means_refresh_everything() -> None:
     """E8"""
-    feed = Feed("life", size=64, remembered=2, missed_since=lambda _place: [])
-    feed.note_place(Place("journal", 5))
+    feed = Feed("life", size=64, remembered=2, missed_since=lambda _position: [])
+    feed.note_position(Position("journal", 5))
     for _ in range(4):
         feed.tell(_changed("p"), "p")
 

@@ -27,7 +27,7 @@ from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.bus import topic
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.journal.memory import MemoryJournal
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from hermes_cache.testing import VersionedSources
 from hermes_cache.threads import Aside, aside
 
@@ -83,7 +83,9 @@ class House:
         return {"changes": self.changes, "sessions": [{"session_id": "s"}]}
 
     def kept(self) -> list[str]:
-        return [str(each.event.id) for each in self.journal.read(Place(self.journal.end().journal), limit=100_000)]
+        return [
+            str(each.event.id) for each in self.journal.read(Position(self.journal.end().journal), limit=100_000)
+        ]
 
     def change_and_read(self) -> bool:
         """Change the list, and say whether a read that begins after that sees it."""

@@ -17,7 +17,7 @@ class TestMemoryJournal(JournalContract):
 
     def lose_rows(self, first: int, last: int) -> None:
         for mark, recorded in [*self.store.events.items()]:
-            if first <= recorded.place.seq <= last:
+            if first <= recorded.position.seq <= last:
                 del self.store.events[mark]
 
     def damage_rows(self, first: int, last: int) -> None:

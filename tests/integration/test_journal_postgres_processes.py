@@ -165,7 +165,7 @@ def test_a_server_that_is_killed_under_load_loses_nothing(
 
 
 def _await_news(reader: Inside) -> float:
-    """Give the seconds until an event was applied that another process said from now on."""
+    """Return the seconds until an event was applied that another process said from now on."""
     began_s, now_s = time.monotonic(), time.time()
     while True:
         last, at_s = reader.applied[-1]

@@ -16,7 +16,7 @@ from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.journal.relay import CatchUp, Relay
 from hermes_cache.journal.replaying import parts_after, replay
 from hermes_cache.journal.writer import Flush, JournalWriter
-from hermes_cache.ports import Place, Recorded, Snapshot
+from hermes_cache.ports import Position, Recorded, Snapshot
 from hermes_cache.testing import ManualClock
 from hermes_cache.threads import Gate
 
@@ -39,7 +39,7 @@ class _Hearers:
     def hear_of_gap(self, reason: str, *, alone: bool) -> None:
         self.gaps.append(reason if not alone else f"alone: {reason}")
 
-    def hear_place(self, place: Place) -> None:
+    def hear_position(self, position: Position) -> None:
         pass
 
 
@@ -65,7 +65,7 @@ class _Slow(MemoryJournal):
         super().__init__()
         self._time = clock
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
         self._time.advance(0.4)
         return super().read(after, limit=min(limit, 1))
 
@@ -78,7 +78,7 @@ class _PublishedMeanwhile(MemoryJournal):
         self._applied_here = applied
         self._event = event
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
         recorded = super().read(after, limit=limit)
         self._applied_here.note(self._event)
         assert self._applied_here.has(self._event.id)
@@ -106,9 +106,9 @@ class _Damaged(MemoryJournal):
         self._seq = seq
         self._snapshot_too = snapshot
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
         recorded = super().read(after, limit=min(limit, max(1, self._seq - 1 - after.seq)))
-        if recorded and recorded[0].place.seq == self._seq:
+        if recorded and recorded[0].position.seq == self._seq:
             raise JournalDamagedError(self._seq, "its checksum is wrong")
         return recorded
 
@@ -186,11 +186,11 @@ def test_a_check_that_is_cut_short_is_taken_up_at_the_event_that_it_did_not_appl
 
     with suppress(KeyboardInterrupt):
         relay.on_receive(CatchUp(since_s=2_000.0))
-    place = relay._place
+    position = relay._position
     relay.on_receive(CatchUp(since_s=2_000.0))
 
-    assert place is not None
-    assert (place.seq, hearers.heard) == (1, [1, 2, 3])
+    assert position is not None
+    assert (position.seq, hearers.heard) == (1, [1, 2, 3])
     assert relay._applied.has(EventId("life", 2))
 
 
@@ -221,7 +221,7 @@ def test_an_event_is_with_the_writer_before_it_is_noted(monkeypatch: pytest.Monk
     assert known
 
 
-def test_who_waits_for_a_join_finds_its_place_told() -> None:
+def test_who_waits_for_a_join_finds_its_position_told() -> None:
     """J2, L4"""
     journal = MemoryJournal()
     journal.append([_changed(1), _changed(2)])
@@ -293,23 +293,23 @@ def test_an_event_that_is_refused_after_an_outage_holds_no_later_one_up() -> Non
     assert (refused(), committed(), writer.failure) == (False, True, None)
 
 
-def test_a_place_behind_a_damaged_row_at_the_end_tells_a_restored_journal() -> None:
+def test_a_position_behind_a_damaged_row_at_the_end_tells_a_restored_journal() -> None:
     """J5, I7"""
     store = MemoryStore()
     journal = _Damaged(store, 2)
     journal.append([_changed(1), _changed(2)])
 
-    parts = list(parts_after(journal, Place(store.name)))
+    parts = list(parts_after(journal, Position(store.name)))
     joined = replay(journal)
 
-    assert [(part.place, part.damaged is not None) for part in parts] == [
-        (Place(store.name, 1, "life:1"), False),
-        (Place(store.name, 2, "life:2"), True),
+    assert [(part.position, part.damaged is not None) for part in parts] == [
+        (Position(store.name, 1, "life:1"), False),
+        (Position(store.name, 2, "life:2"), True),
     ]
-    assert joined.place == store.end
+    assert joined.position == store.end
 
 
-def test_a_place_behind_a_damaged_snapshot_at_the_end_tells_a_restored_journal() -> None:
+def test_a_position_behind_a_damaged_snapshot_at_the_end_tells_a_restored_journal() -> None:
     """J5, I7"""
     store = MemoryStore()
     journal = _Damaged(store, 2, snapshot=True)
@@ -318,17 +318,17 @@ def test_a_place_behind_a_damaged_snapshot_at_the_end_tells_a_restored_journal()
 
     joined = replay(journal)
 
-    assert (joined.place, joined.damaged) == (store.end, (2,))
+    assert (joined.position, joined.damaged) == (store.end, (2,))
 
 
 def test_a_journal_that_fails_as_it_should_not_makes_who_resumes_refresh_everything() -> None:
     """E8"""
 
-    def fail(_place: Place) -> None:
+    def fail(_position: Position) -> None:
         raise RuntimeError("a journal of the user's own")
 
     feed = Feed("feed", size=4, missed_since=fail)
-    feed.note_place(Place("journal", 5))
+    feed.note_position(Position("journal", 5))
 
     change = feed.subscribe(since="journal:3:another:9").get(timeout=0)
 

@@ -34,7 +34,7 @@ def _next(subscription: Subscription) -> Change:
 
 
 def test_a_version_of_a_journal_that_was_restored_since_means_refresh_everything(tmp_path: Path) -> None:
-    """E8: also where the journal went on past the version's place, by other events."""
+    """E8: also where the journal went on past the version's position, by other events."""
     file, copy = tmp_path / "journal.db", tmp_path / "copy.db"
     kept = _publish(file, "before", 5)
     shutil.copy(file, copy)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.journal.memory import MemoryJournal
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 
 _KEY = SessionListKey("work")
 _DEEPEST = 160
@@ -50,7 +50,7 @@ def test_a_send_that_returns_was_applied_and_kept_however_little_stack_is_left()
                     _with_room_for(frames, lambda: bus.session_list_changed.send(None, profile="work"))
                 )
                 applied.append(cache.stats().events)
-                kept.append(len(journal.read(Place(journal.end().journal), limit=10_000)))
+                kept.append(len(journal.read(Position(journal.end().journal), limit=10_000)))
 
         publisher = threading.Thread(target=publish_at_every_depth)
         publisher.start()

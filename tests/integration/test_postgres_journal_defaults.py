@@ -19,7 +19,7 @@ from hermes_cache.errors import (
     JournalUnavailableError,
 )
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from hermes_cache.testing.journal_contract import numbered
 from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries
 
@@ -175,7 +175,7 @@ def test_a_database_of_another_encoding_keeps_a_journal(database: _Database, enc
 
     with closing(journal_at(database.url())) as journal:
         journal.append([event])
-        recorded = journal.read(Place(journal.end().journal))
+        recorded = journal.read(Position(journal.end().journal))
 
     assert [each.event for each in recorded] == [event]
 
@@ -188,7 +188,7 @@ def test_text_that_is_not_utf8_is_a_typed_error(database: _Database) -> None:
         database.run_inside("UPDATE hermes_cache_events SET event_id = E'\\xff'")
 
         with pytest.raises(JournalError, match="0xff"):
-            journal.read(Place(journal.end().journal))
+            journal.read(Position(journal.end().journal))
 
 
 @pytest.mark.parametrize("driver", ["postgres", "postgresql", "postgresql+psycopg2", "postgres+asyncpg"])
@@ -340,7 +340,7 @@ def test_a_standby_is_read_and_tells_who_writes_to_take_the_primary() -> None:
         server.start()
         try:
             with closing(journal_at(server.url())) as journal:
-                kept = journal.read(Place(journal.end().journal))
+                kept = journal.read(Position(journal.end().journal))
                 with pytest.raises(JournalSetupError, match="connect to the primary"):
                     journal.append(numbered([2]))
                 with pytest.raises(JournalSetupError, match="connect to the primary"):

@@ -17,7 +17,7 @@ from sqlalchemy import URL
 
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from hermes_cache.testing.journal_contract import follow, numbered
 from tests.integration.postgres_server import PostgresServer
 from tests.integration.silent_proxy import SilentProxy
@@ -53,7 +53,7 @@ class _Load:
             thread.join(_WAIT_S)
 
     def survive(self, kill: Callable[[], None]) -> float:
-        """Give the seconds from a kill's end until each thread was refused, and then got through."""
+        """Return the seconds from a kill's end until each thread was refused, and then got through."""
         before = dict(self._refused)
         kill()
         began_s = monotonic()
@@ -81,10 +81,10 @@ class _Load:
 def _marks(url: URL) -> list[str]:
     marks: list[str] = []
     with closing(journal_at(url)) as journal:
-        place = Place(journal.end().journal)
-        while part := journal.read(place):
-            marks += [recorded.place.mark for recorded in part]
-            place = part[-1].place
+        position = Position(journal.end().journal)
+        while part := journal.read(position):
+            marks += [recorded.position.mark for recorded in part]
+            position = part[-1].position
     return marks
 
 
@@ -132,7 +132,7 @@ def test_what_was_acknowledged_outlives_kills_of_the_server(
 def test_a_waiter_whose_listener_is_cut_hears_again(postgres: PostgresServer, postgres_url: URL) -> None:
     """J3, J4: it returns or raises at once, and the next one misses nothing."""
     with closing(journal_at(postgres_url)) as writer, closing(journal_at(postgres_url)) as reader:
-        place, seen = writer.end(), reader.stamp()
+        position, seen = writer.end(), reader.stamp()
         ended, heard = Event(), Event()
         waiter = Thread(target=_wait, args=(reader, seen, ended), daemon=True)
         waiter.start()
@@ -142,7 +142,7 @@ def test_a_waiter_whose_listener_is_cut_hears_again(postgres: PostgresServer, po
 
         writer.append(numbered([1]))
         reader.wait(seen, timeout_s=_WAIT_S)
-        missed = reader.read(place)
+        missed = reader.read(position)
         seen = reader.stamp()
         again = Thread(target=_wait, args=(reader, seen, heard), daemon=True)
         again.start()
@@ -286,5 +286,5 @@ def test_no_reader_skips_an_event_of_many_processes(postgres_url: URL, record_te
 
     ids = {recorded.event.id for recorded in seen}
     record_testsuite_property(f"{_WRITERS} writers", f"read {len(seen)}, twice {len(seen) - len(ids)}")
-    assert [recorded.place.seq for recorded in seen] == list(range(1, many * _WRITERS + 1))
+    assert [recorded.position.seq for recorded in seen] == list(range(1, many * _WRITERS + 1))
     assert len(ids) == len(seen)

@@ -203,7 +203,7 @@ def test_a_worker_that_died_costs_no_error(tmp_path: Path) -> None:
         assert cache.get(KEY) == {"sessions": []}
 
 
-def test_a_worker_that_hangs_is_killed_and_its_place_filled(tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_killed_and_its_position_filled(tmp_path: Path) -> None:
     """B6, B8"""
     told = tmp_path / "pid"
     policy = Policy(build_timeout=12.0, pool_size=1, ttl=60.0)
@@ -240,8 +240,8 @@ def test_an_all_profiles_build_sees_what_changed_in_each_profile(
     chosen = {row["profile"]: row for row in rows if row["raw_source"] == "cli"}
 
     for profile, row in chosen.items():
-        place = sample.path if profile == "default" else sample.path / "profiles" / str(profile)
-        rename_session(place, str(row["session_id"]), f"Renamed in {profile}")
+        position = sample.path if profile == "default" else sample.path / "profiles" / str(profile)
+        rename_session(position, str(row["session_id"]), f"Renamed in {profile}")
     home_cache.invalidate()
 
     titles = {row["title"] for row in home_cache.get(ALL)["sessions"]}  # type: ignore[attr-defined]

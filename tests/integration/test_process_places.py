@@ -1,4 +1,4 @@
-"""Rules B6 and B8 where builds of several worker processes meet: shares, kills and places."""
+"""Rules B6 and B8 where builds of several worker processes meet: shares, kills and positions."""
 
 import os
 import threading

@@ -8,7 +8,7 @@ from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.journal.replaying import parts_after, replay
 from hermes_cache.journal.snapshots import fold_snapshot
-from hermes_cache.ports import Place, Recorded
+from hermes_cache.ports import Position, Recorded
 
 _LIFE = "life"
 
@@ -37,7 +37,7 @@ def test_a_replay_gives_the_state_as_of_any_number(
     """J2"""
     replayed = replay(journal, until=until)
 
-    assert (replayed.agreed, replayed.place.seq) == (AgreedState().after(said[:until]), until)
+    assert (replayed.agreed, replayed.position.seq) == (AgreedState().after(said[:until]), until)
 
 
 def test_a_compacted_journal_replays_to_the_same_state(journal: MemoryJournal, said: list[AppliedEvent]) -> None:
@@ -46,7 +46,7 @@ def test_a_compacted_journal_replays_to_the_same_state(journal: MemoryJournal, s
 
     replayed = replay(journal)
 
-    assert (replayed.agreed, replayed.place.seq) == (AgreedState().after(said), 4)
+    assert (replayed.agreed, replayed.position.seq) == (AgreedState().after(said), 4)
 
 
 def test_what_lies_before_the_snapshot_is_told_to_be_gone(journal: MemoryJournal) -> None:
@@ -83,6 +83,6 @@ class _CompactsBeforeTheFirstRead(MemoryJournal):
         super().__init__(journal._store)
         self._other = journal
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
         self._other.compact(fold_snapshot, before_s=3.0, max_events=100)
         return super().read(after, limit=limit)

@@ -28,7 +28,7 @@ from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.journal.sqlite import SqliteDatabase, wal_is_safe
 from hermes_cache.journal.tables import append_events
-from hermes_cache.ports import Place, Snapshot
+from hermes_cache.ports import Position, Snapshot
 from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
 
 _WAIT_S = 20.0
@@ -84,7 +84,7 @@ def test_two_processes_share_one_order(file: Path, journal: SqlAlchemyJournal) -
     for writer in writers:
         writer.join(_WAIT_S)
 
-    assert [recorded.place.seq for recorded in seen] == list(range(1, 81))
+    assert [recorded.position.seq for recorded in seen] == list(range(1, 81))
     for life in ("a", "b"):
         numbers = [recorded.event.id.number for recorded in seen if recorded.event.id.incarnation == life]
         assert numbers == list(range(1, 41))
@@ -135,22 +135,22 @@ def test_a_row_under_a_wrong_id_is_told(file: Path, journal: SqlAlchemyJournal) 
     _change(file, "UPDATE hermes_cache_events SET event_id = 'life:9'")
 
     with pytest.raises(JournalDamagedError, match=r"row 1.*'life:9'"):
-        journal.read(Place(journal.end().journal))
+        journal.read(Position(journal.end().journal))
 
 
 def test_a_changed_row_is_named_and_can_be_passed_over(file: Path, journal: SqlAlchemyJournal) -> None:
     """J5"""
     journal.append(numbered([1, 2, 3]))
     _change(file, "UPDATE hermes_cache_events SET body = replace(body, 'life', 'lifE') WHERE seq = 2")
-    start = Place(journal.end().journal)
+    start = Position(journal.end().journal)
 
     before = journal.read(start)
     with pytest.raises(JournalDamagedError, match="row 2") as raised:
-        journal.read(before[-1].place)
-    after = journal.read(Place(start.journal, 2))
+        journal.read(before[-1].position)
+    after = journal.read(Position(start.journal, 2))
 
     assert raised.value.seq == 2
-    assert [recorded.place.seq for recorded in (*before, *after)] == [1, 3]
+    assert [recorded.position.seq for recorded in (*before, *after)] == [1, 3]
 
 
 @pytest.mark.parametrize("value", [None, 7, "text", b"", b"\xff" * 100])
@@ -163,7 +163,7 @@ def test_a_hostile_row_is_a_typed_error(file: Path, journal: SqlAlchemyJournal, 
     _change(file, "INSERT INTO hermes_cache_events VALUES (1, 'life:1', 1.0, ?, 12)", value)
 
     with pytest.raises(JournalDamagedError, match="row 1"):
-        journal.read(Place(journal.end().journal))
+        journal.read(Position(journal.end().journal))
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ def test_a_row_of_strange_values_is_damaged_alone(
     """J9: the rows around it are read."""
     journal.append(numbered([1, 2, 3]))
     _change(file, f"UPDATE hermes_cache_events SET {column} = {value} WHERE seq = 2")  # noqa: S608  # of this test
-    start = Place(journal.end().journal)
+    start = Position(journal.end().journal)
 
-    before, after = journal.read(start), journal.read(Place(start.journal, 2))
+    before, after = journal.read(start), journal.read(Position(start.journal, 2))
 
     with pytest.raises(JournalDamagedError, match="row 2"):
-        journal.read(before[-1].place)
-    assert [recorded.place.seq for recorded in (*before, *after)] == [1, 3]
+        journal.read(before[-1].position)
+    assert [recorded.position.seq for recorded in (*before, *after)] == [1, 3]
 
 
 @pytest.mark.parametrize("value", ["'text'", "7e18", "CAST(x'ff41' AS TEXT)"])
@@ -212,7 +212,7 @@ def test_whatever_the_driver_raises_is_a_journal_error(file: Path) -> None:
     driver.connect = _raise_type_error  # type: ignore[attr-defined]  # a module of this test
     calls: tuple[Callable[[SqlAlchemyJournal], object], ...] = (
         lambda strange: strange.append(numbered([1])),
-        lambda strange: strange.read(Place("name")),
+        lambda strange: strange.read(Position("name")),
         lambda strange: strange.seq_of(EventId("life", 1)),
         lambda strange: strange.end(),
         lambda strange: strange.stamp(),
@@ -237,7 +237,7 @@ def test_a_row_that_is_gone_is_told(file: Path, journal: SqlAlchemyJournal) -> N
     _change(file, "DELETE FROM hermes_cache_events WHERE seq = 1")
 
     with pytest.raises(JournalDamagedError, match="row 1"):
-        journal.read(Place(journal.end().journal))
+        journal.read(Position(journal.end().journal))
 
 
 def test_a_damaged_row_does_not_hinder_compaction(file: Path, journal: SqlAlchemyJournal) -> None:
@@ -279,8 +279,8 @@ def test_a_damaged_snapshot_does_not_hinder_compaction(
     snapshot = journal.snapshot()
 
     assert (untouched, dropped) == (0, 1)
-    assert snapshot == Snapshot(Place(journal.end().journal, 2, "life:2"), b"life:2")
-    assert [recorded.event for recorded in journal.read(snapshot.place)] == numbered([3])
+    assert snapshot == Snapshot(Position(journal.end().journal, 2, "life:2"), b"life:2")
+    assert [recorded.event for recorded in journal.read(snapshot.position)] == numbered([3])
 
 
 def test_a_snapshot_that_nobody_can_read_does_not_hinder_compaction(journal: SqlAlchemyJournal) -> None:
@@ -293,16 +293,16 @@ def test_a_snapshot_that_nobody_can_read_does_not_hinder_compaction(journal: Sql
 
     assert dropped == 1
     assert snapshot is not None
-    assert (snapshot.place.seq, snapshot.body) == (2, fold_snapshot(None, numbered([2])))
+    assert (snapshot.position.seq, snapshot.body) == (2, fold_snapshot(None, numbered([2])))
 
 
 @pytest.mark.parametrize("make", ["delete", "replace", "empty"])
-def test_a_journal_that_another_took_the_place_of_is_told(
+def test_a_journal_that_another_took_the_position_of_is_told(
     file: Path, journal: SqlAlchemyJournal, make: str
 ) -> None:
     """J5"""
     journal.append(numbered([1]))
-    place, stamp = journal.end(), journal.stamp()
+    position, stamp = journal.end(), journal.stamp()
     if make == "empty":
         os.truncate(file, 0)
     else:
@@ -313,12 +313,12 @@ def test_a_journal_that_another_took_the_place_of_is_told(
 
     moved = journal.stamp() != stamp
     with pytest.raises((JournalGapError, JournalUnavailableError, JournalDamagedError)):
-        journal.read(place)
+        journal.read(position)
     seqs = journal.append(numbered([5]))
 
     assert moved
     assert seqs[0] in {1, 2}
-    assert journal.end().journal != place.journal
+    assert journal.end().journal != position.journal
 
 
 def test_a_journal_restored_from_an_older_copy_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
@@ -327,15 +327,15 @@ def test_a_journal_restored_from_an_older_copy_is_told(file: Path, journal: SqlA
     copy = file.with_name("copy.db")
     shutil.copy(file, copy)
     journal.append(numbered([2]))
-    place = journal.end()
+    position = journal.end()
     copy.replace(file)
 
     with pytest.raises(JournalGapError, match="holds 1 to 1"):
-        journal.read(place)
+        journal.read(position)
     journal.append(numbered([3, 4]))
 
     with pytest.raises(JournalGapError, match="differently"):
-        journal.read(place)
+        journal.read(position)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not list open files")

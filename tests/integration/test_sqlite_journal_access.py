@@ -201,7 +201,7 @@ def test_a_link_in_a_users_folder_gives_nothing_of_roots_away(
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system cannot hold a file without opening it")
-def test_a_link_that_comes_in_the_place_of_a_file_that_was_looked_at_gives_nothing_away(
+def test_a_link_that_comes_in_the_position_of_a_file_that_was_looked_at_gives_nothing_away(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """J9"""

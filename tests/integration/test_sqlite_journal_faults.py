@@ -21,7 +21,7 @@ from hermes_cache.errors import JournalSetupError, JournalUnavailableError
 from hermes_cache.journal.file_systems import network_file_system
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.journal.sqlite import SqliteDatabase
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from hermes_cache.testing.journal_contract import numbered
 
 _WAIT_S = 20.0
@@ -190,7 +190,7 @@ def _fill(folder: str, driver: str, limits: range, told: Connection) -> None:
             acked = _append_until_refused(journal)
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
             healed = journal.append(_group(99))
-            kept = [each.event.id.number for each in journal.read(Place(journal.end().journal))]
+            kept = [each.event.id.number for each in journal.read(Position(journal.end().journal))]
         with closing(module.connect(file)) as connection:
             sound = connection.execute("PRAGMA integrity_check").fetchone()[0]
         told.send((limit, acked, healed, kept, sound))

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal
 from hermes_cache.journal.sqlite import SqliteDatabase
-from hermes_cache.ports import Journal, Place
+from hermes_cache.ports import Journal, Position
 from hermes_cache.testing.journal_contract import numbered
 
 _WAIT_S = 20.0
@@ -76,11 +76,11 @@ def _kill_writers(file: Path, driver: str, kills: int) -> dict[str, int]:
 
 def _kept(journal: Journal) -> dict[str, list[int]]:
     kept: dict[str, list[int]] = {}
-    place = Place(journal.end().journal)
-    while part := journal.read(place):
+    position = Position(journal.end().journal)
+    while part := journal.read(position):
         for recorded in part:
             kept.setdefault(recorded.event.id.incarnation, []).append(recorded.event.id.number)
-        place = part[-1].place
+        position = part[-1].position
     return kept
 
 

@@ -47,7 +47,7 @@ class _Watched(CoreScript):
 
 
 def _told(state: State) -> tuple[object, ...]:
-    """Give the state as a value: waiters by reader, contents by build."""
+    """Return the state as a value: waiters by reader, contents by build."""
     return (
         state.position, state.versions, state.settings, state.streams, state.held_bytes, state.builds, state.queue,
         state.abandoned, state.last_build, state.waiting, state.wake_at_s, state.stopped,

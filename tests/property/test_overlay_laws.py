@@ -104,13 +104,13 @@ def test_the_order_is_running_first_then_by_time(
     """O4"""
     laid = [row for row in overlay(rows, active, live) if isinstance(row, dict)]
 
-    places = [(is_running(row), time_s(row)) for row in laid]
+    positions = [(is_running(row), time_s(row)) for row in laid]
 
-    assert places == sorted(places, reverse=True)
+    assert positions == sorted(positions, reverse=True)
 
 
 @given(st.lists(ROWS, max_size=12), ACTIVE)
-def test_rows_of_one_place_keep_their_order(rows: list[dict[str, object]], active: frozenset[str]) -> None:
+def test_rows_of_one_position_keep_their_order(rows: list[dict[str, object]], active: frozenset[str]) -> None:
     """O4"""
     numbered = [{**row, "number": number} for number, row in enumerate(rows)]
 

@@ -35,7 +35,7 @@ BAD_LEAVES = st.sampled_from([math.nan, math.inf, {1}, b"x", "\ud800", 2**64, -(
 
 
 def as_kept(payload: dict[str, Any]) -> dict[str, Any]:
-    """Give the payload as rule O3 keeps it."""
+    """Return the payload as rule O3 keeps it."""
     rows = [{"is_streaming": False, **row} if isinstance(row, dict) else row for row in payload["sessions"]]
     return {**payload, "sessions": rows}
 
@@ -98,8 +98,8 @@ def test_a_bad_leaf_is_refused_wherever_it_lies(payload: dict[str, Any], bad: ob
     """P5, B7"""
     parts = [part for part in _containers(payload) if part]
     part = data.draw(st.sampled_from(parts))
-    place = data.draw(st.sampled_from(sorted(part) if isinstance(part, dict) else range(len(part))))
-    part[place] = bad
+    position = data.draw(st.sampled_from(sorted(part) if isinstance(part, dict) else range(len(part))))
+    part[position] = bad
 
     with pytest.raises(PayloadError) as refusal:
         freeze(payload)

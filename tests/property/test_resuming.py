@@ -24,7 +24,7 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.errors import JournalGapError
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 
 _AMPLE: Final = 64
 """A size that nothing here fills: no change merges with another while it waits."""
@@ -52,8 +52,8 @@ class _Process:
         self.untold: list[AppliedEvent] = []
         self.uncommitted: list[AppliedEvent] = []
         self.told: dict[EventId, int] = {}
-        self._place = self.journal.end()
-        self.feed.note_place(self._place)
+        self._position = self.journal.end()
+        self.feed.note_position(self._position)
 
     def hand_over(self, event: AppliedEvent) -> None:
         self.uncommitted.append(event)
@@ -70,28 +70,30 @@ class _Process:
 
     def relay(self) -> None:
         try:
-            for recorded in self.journal.read(self._place, limit=2):
+            for recorded in self.journal.read(self._position, limit=2):
                 self._tell(recorded.event)
-                self._place = recorded.place
+                self._position = recorded.position
         except JournalGapError:
-            self._place = self.journal.end()
-            self._tell(SessionListChanged(id=EventId(self.name, self._place.seq), at_s=0.0, reason="journal_gap"))
-        self.feed.note_place(self._place)
+            self._position = self.journal.end()
+            self._tell(
+                SessionListChanged(id=EventId(self.name, self._position.seq), at_s=0.0, reason="journal_gap")
+            )
+        self.feed.note_position(self._position)
 
     def flush(self) -> None:
         self.tell()
         self.journal.append(self.uncommitted)
         self.uncommitted = []
-        while self._place != self.journal.end():
+        while self._position != self.journal.end():
             self.relay()
 
     def _tell(self, event: AppliedEvent) -> None:
         self.feed.tell(event, getattr(event, "profile", None))
         self.told.setdefault(event.id, FeedVersion.parse(self.feed.version).number)
 
-    def _missed_since(self, place: Place) -> Iterable[AppliedEvent]:
+    def _missed_since(self, position: Position) -> Iterable[AppliedEvent]:
         waiting = tuple(self.uncommitted)
-        return [*(recorded.event for recorded in self.journal.read(place)), *waiting]
+        return [*(recorded.event for recorded in self.journal.read(position)), *waiting]
 
 
 class _World:
@@ -173,7 +175,7 @@ class _World:
     def holds_to_its_version(self) -> bool:
         """Say whether the subscriber heard of all that its version says it has."""
         version = FeedVersion.parse(self.versions[-1])
-        self._seqs |= {mark: recorded.place.seq for mark, recorded in self._store.events.items()}
+        self._seqs |= {mark: recorded.position.seq for mark, recorded in self._store.events.items()}
         told = self._begun[version.feed].told
         claimed = [
             each

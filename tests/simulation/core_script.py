@@ -20,13 +20,13 @@ E = TypeVar("E", bound=Effect)
 
 
 def target_of(profile: str = "default", *, watched: bool = False, **view: bool) -> Target:
-    """Give a key's target; keys of one profile share a scope."""
+    """Return a key's target; keys of one profile share a scope."""
     key = SessionListKey(profile, **view)  # type: ignore[arg-type]  # flags only
     return Target(key, reach_of(key), reach_of(key), watched)
 
 
 def content(rows: Iterable[Mapping[str, object]] = (), **fields: object) -> Content:
-    """Give the content of a payload."""
+    """Return the content of a payload."""
     return content_of(freeze({"sessions": list(rows), **fields}))
 
 
@@ -63,7 +63,7 @@ class CoreScript:
         return self.take(Tick())
 
     def all_of(self, kind: type[E]) -> list[E]:
-        """Give the effects of one kind that the last message asked for."""
+        """Return the effects of one kind that the last message asked for."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
 
     def read(
@@ -83,7 +83,7 @@ class CoreScript:
         return read
 
     def served(self, read: Read) -> Served:
-        """Give what a reader was served.
+        """Return what a reader was served.
 
         Raises:
             AssertionError: It waits, or got an error.
@@ -94,7 +94,7 @@ class CoreScript:
         return answer
 
     def running(self, target: Target) -> Build:
-        """Give the build of a key that is out of the queue."""
+        """Return the build of a key that is out of the queue."""
         build = self.state.builds[target.key]
         if build.began_s is None:
             raise AssertionError(f"the build of {target.key} is still queued")
@@ -168,10 +168,10 @@ class CoreScript:
         return self.publish(StreamStopped(id=self.next_id(), at_s=0.0, stream_id=stream_id))
 
     def next_id(self) -> EventId:
-        """Give the next event's id."""
+        """Return the next event's id."""
         self._events += 1
         return EventId("script", self._events)
 
     def started(self) -> list[Build]:
-        """Give the builds that the last message started."""
+        """Return the builds that the last message started."""
         return [effect.build for effect in self.all_of(RunBuild)]

@@ -9,7 +9,7 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.journal.agreed import AgreedState
-from hermes_cache.ports import Place
+from hermes_cache.ports import Position
 from tests.simulation.journal_world import PROFILES, JournalFile, World
 from tests.simulation.simulated_member import Member
 
@@ -55,7 +55,7 @@ class Fold:
 
 
 def marks_of(agreed: AgreedState) -> set[str]:
-    """Give the ids of all events that an agreed state has."""
+    """Return the ids of all events that an agreed state has."""
     return {
         f"{incarnation}:{number}"
         for incarnation, numbers in agreed.applied.items()
@@ -72,14 +72,14 @@ class MemberLaws:
         self._member = member
         self._fold = Fold()
         self._agreed: AgreedState | None = None
-        self._place: Place | None = None
+        self._position: Position | None = None
         self._file: JournalFile | None = None
 
     def of_step(self) -> None:
         """Check what must hold whenever the member is not in the middle of a check."""
         self._of_commits()
         if "check" not in self._member.busy:
-            self._of_place()
+            self._of_position()
             self._of_agreed()
 
     def _of_commits(self) -> None:
@@ -96,14 +96,14 @@ class MemberLaws:
             world.demand((mark in world.committed) == committed, f"J8: {mark} is told as committed: {committed}")
         member.unanswered = open_yet
 
-    def _of_place(self) -> None:
-        world, member, place = self._world, self._member, self._member.relay._place
-        before, self._place = self._place, place
-        if place is before or before is None or place is None:
+    def _of_position(self) -> None:
+        world, member, position = self._world, self._member, self._member.relay._position
+        before, self._position = self._position, position
+        if position is before or before is None or position is None:
             self._outdated = member.outdated
             return
-        back = place.journal != before.journal or place.seq < before.seq
-        told = f"I6, I7: {member.name} went from {before} to {place} without outdating everything"
+        back = position.journal != before.journal or position.seq < before.seq
+        told = f"I6, I7: {member.name} went from {before} to {position} without outdating everything"
         world.demand(not back or member.outdated > self._outdated, told)
         self._outdated = member.outdated
 
@@ -125,16 +125,16 @@ class MemberLaws:
 
     def _of_events(self, marks: set[str], agreed: AgreedState) -> None:
         world, member, file = self._world, self._member, self._member.file
-        place = member.relay._place
-        if file is None or place is None:
+        position = member.relay._position
+        if file is None or position is None:
             return
-        reached = set(file.history[: place.seq]) - world.damaged
-        world.demand(reached <= marks, f"J4: {member.name} at {place.seq} lacks {reached - marks}")
+        reached = set(file.history[: position.seq]) - world.damaged
+        world.demand(reached <= marks, f"J4: {member.name} at {position.seq} lacks {reached - marks}")
         own = {mark for mark in marks if mark.startswith(f"{member.name}:")}
-        unsaid = marks - own - set(file.history[: place.seq])
-        world.demand(not unsaid, f"J2: {member.name} at {place.seq} has {unsaid} beyond its place")
+        unsaid = marks - own - set(file.history[: position.seq])
+        world.demand(not unsaid, f"J2: {member.name} at {position.seq} has {unsaid} beyond its position")
         coming = {str(event.id) for event in member.writer.uncommitted()}
-        coming |= {mark for mark in file.history[place.seq :] if mark.startswith(f"{member.name}:")}
+        coming |= {mark for mark in file.history[position.seq :] if mark.startswith(f"{member.name}:")}
         world.demand(coming <= marks, f"J1: {member.name} forgot of its own {coming - marks}")
         for name, facts in agreed.streams.items():
             if facts.stopped is not None:

@@ -330,8 +330,8 @@ class JournalSimulation:
         """Note what a restore undoes before its publishers read it back: nobody can tell that it is missed."""
         history = self.world.file.history
         for member in self._members:
-            place = member.relay._place
-            if any(mark.startswith(f"{member.name}:") for mark in history[place.seq if place else 0 :]):
+            position = member.relay._position
+            if any(mark.startswith(f"{member.name}:") for mark in history[position.seq if position else 0 :]):
                 # It may have been what told the others of all that was undone before.
                 self._undone |= member.put
 
@@ -369,9 +369,9 @@ class JournalSimulation:
     def _demand_rest(self, member: Member) -> None:
         world, file = self.world, self.world.file
         world.demand(not member.writer.pending, f"I10: {member.name} has events that it did not write")
-        place = member.relay._place
-        told = f"I10: {member.name} is at {place}, and the journal ends at {file.store.end}"
-        world.demand(place is not None and place.seq == file.store.end.seq, told)
+        position = member.relay._position
+        told = f"I10: {member.name} is at {position}, and the journal ends at {file.store.end}"
+        world.demand(position is not None and position.seq == file.store.end.seq, told)
         check_lists(world, member, file, world.now_s, "the last look")
         # A gap is told again where the join failed that it led to: others went on speaking meanwhile.
         causes = self._causes + world.seen["call failed"] + world.seen["cut off"] + 1

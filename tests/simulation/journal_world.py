@@ -43,14 +43,14 @@ class JournalFile:
 
     @classmethod
     def new(cls, name: str) -> "JournalFile":
-        """Give an empty one."""
+        """Return an empty one."""
         store = MemoryStore()
         store.name = name
         store.end = store.start
         return cls(store, [], [])
 
     def copied(self) -> "JournalFile":
-        """Give a copy as of now."""
+        """Return a copy as of now."""
         store = MemoryStore()
         store.name, store.snapshot, store.end = self.store.name, self.store.snapshot, self.store.end
         store.events = dict(self.store.events)
@@ -176,10 +176,10 @@ class World:
             self.damaged |= file.damaged
         elif file.store.snapshot is not None:
             file.snapshot_is_damaged = True
-            self.damaged.update(file.history[: file.store.snapshot.place.seq])
+            self.damaged.update(file.history[: file.store.snapshot.position.seq])
 
     def touched(self, event: AppliedEvent) -> tuple[str, ...]:
-        """Give the profiles whose lists an event moves."""
+        """Return the profiles whose lists an event moves."""
         match event:
             case SessionListChanged(profile=profile) | StreamStarted(profile=profile):
                 return PROFILES if profile is None else (profile,)
@@ -188,7 +188,7 @@ class World:
         return PROFILES
 
     def last_said(self, profile: str, marks: list[str]) -> int:
-        """Give the moment of the last event, of some, that moved a profile's list; 0 for none."""
+        """Return the moment of the last event, of some, that moved a profile's list; 0 for none."""
         return max((self.said[mark] for mark in marks if profile in self.touched(self.events[mark])), default=0)
 
     def _put(self, file: JournalFile) -> None:

@@ -20,7 +20,7 @@ class Seen:
     Attributes:
         version: Which.
         shown: By profile, the moment as of which its list is.
-        mark: The event at the version's place in the journal; blank where that is not known.
+        mark: The event at the version's position in the journal; blank where that is not known.
     """
 
     version: str
@@ -83,7 +83,7 @@ class Client:
         if "check" not in member.busy:
             # Otherwise it came, and waited, before that check began.
             member.catch_up()
-        place, file = member.relay._place, member.file
+        position, file = member.relay._position, member.file
         self._subscription = member.subscribe(self._profile, seen.version if seen else None)
         self._floor = dict.fromkeys(PROFILES, 0)
         self._is_undone = False
@@ -92,9 +92,9 @@ class Client:
         else:
             self._world.note("resumed")
             self._shown = seen.shown
-            if file is not None and place is not None:
+            if file is not None and position is not None:
                 # What the member's journal had before it began is news for whoever saw less of it.
-                told = file.history[: place.seq]
+                told = file.history[: position.seq]
                 self._floor = {profile: self._world.last_said(profile, told) for profile in PROFILES}
             self._is_undone = self._was_undone(seen)
         self._see(member, self._subscription.version)

@@ -12,7 +12,7 @@ from hermes_cache.errors import (
     JournalSetupError,
     JournalUnavailableError,
 )
-from hermes_cache.ports import FoldSnapshot, Level, Place, Recorded, Snapshot
+from hermes_cache.ports import FoldSnapshot, Level, Position, Recorded, Snapshot
 from tests.simulation.journal_world import World
 
 TOO_LARGE = "too large"
@@ -79,37 +79,37 @@ class SimulatedJournal:
         self._suffer("unanswered", happens=fate > 1 - mishaps.unanswered)
         return seqs
 
-    def read(self, after: Place, /, *, limit: int = 1000) -> list[Recorded]:
-        """Give the events after a place, up to a damaged one."""
+    def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
+        """Return the events after a position, up to a damaged one."""
         self._reach()
         self.file = file = self._world.file
         recorded = file.journal.read(after, limit=limit)
-        damaged = next((at for at, each in enumerate(recorded) if each.place.mark in file.damaged), None)
+        damaged = next((at for at, each in enumerate(recorded) if each.position.mark in file.damaged), None)
         if damaged == 0:
             raise self._whole_run(after)
         self._world.interrupt()
         return recorded[:damaged]
 
-    def _whole_run(self, after: Place) -> JournalDamagedError:
+    def _whole_run(self, after: Position) -> JournalDamagedError:
         file, end = self.file, self.file.journal.end()
         rows = file.journal.read(after, limit=end.seq)
-        run = [*takewhile(lambda each: each.place.mark in file.damaged, rows)]
-        last = run[-1].place
+        run = [*takewhile(lambda each: each.position.mark in file.damaged, rows)]
+        last = run[-1].position
         mark = last.mark if last.seq == end.seq else ""
-        return JournalDamagedError(run[0].place.seq, "its checksum is wrong", last_seq=last.seq, last_mark=mark)
+        return JournalDamagedError(run[0].position.seq, "its checksum is wrong", last_seq=last.seq, last_mark=mark)
 
     def seq_of(self, event_id: EventId, /) -> int | None:
-        """Give an event's sequence number."""
+        """Return an event's sequence number."""
         self._reach()
         return self._world.file.journal.seq_of(event_id)
 
-    def end(self) -> Place:
-        """Give the place of one who has read everything."""
+    def end(self) -> Position:
+        """Return the position of one who has read everything."""
         self._reach()
         return self._world.file.journal.end()
 
     def stamp(self) -> Hashable:
-        """Give a value that differs once anybody committed, or the file was replaced."""
+        """Return a value that differs once anybody committed, or the file was replaced."""
         self._reach()
         stamp = self._world.file.moves
         self._world.interrupt()
@@ -119,12 +119,12 @@ class SimulatedJournal:
         """Nobody waits: the schedule says who acts."""
 
     def snapshot(self) -> Snapshot | None:
-        """Give what the compacted events amount to."""
+        """Return what the compacted events amount to."""
         self._reach()
         self.file = file = self._world.file
         snapshot = file.journal.snapshot()
         if snapshot is not None and file.snapshot_is_damaged:
-            raise JournalDamagedError(snapshot.place.seq, "the snapshot's checksum is wrong")
+            raise JournalDamagedError(snapshot.position.seq, "the snapshot's checksum is wrong")
         self._world.interrupt()
         return snapshot
 

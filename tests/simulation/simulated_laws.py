@@ -36,7 +36,7 @@ class StepLaws:
         self._world = world
 
     def of_step(self, before: State, message: Message, decision: Decision, now_s: float) -> Laws:
-        """Give the laws of what one message made of the state."""
+        """Return the laws of what one message made of the state."""
         after = decision.state
         yield from self._of_bounds(after, now_s)
         if after.entries is not before.entries:
@@ -57,7 +57,7 @@ class StepLaws:
                 yield from self._of_start(effect.build, before, after)
 
     def of_rest(self, state: State) -> Laws:
-        """Give the laws of a cache that is at rest."""
+        """Return the laws of a cache that is at rest."""
         yield not state.waiting and not any(state.all_waiters()), "I10: a reader was never answered"
         yield not state.builds and not state.queue, "I10: a build never came to its end"
         yield not state.abandoned, "B6: a build that came back still counts as hanging"
@@ -69,12 +69,12 @@ class StepLaws:
     def _of_bounds(self, state: State, now_s: float) -> Laws:
         policy = self._policy
         began_s = [build.began_s for build in state.builds.values() if build.began_s is not None]
-        yield len(began_s) <= policy.pool_size, "B5: more builds run than the pool has places"
+        yield len(began_s) <= policy.pool_size, "B5: more builds run than the pool has slots"
         yield len(state.entries) <= policy.max_entries, "P4: more entries are held than allowed"
         yield state.waiting <= policy.max_waiters, "B5: more readers wait than allowed"
-        # A build that ends is queued again whatever the bound: at most one for each place.
+        # A build that ends is queued again whatever the bound: at most one for each slot.
         yield len(state.queue) <= policy.max_queue + policy.pool_size, "B5: more builds queue than allowed"
-        yield not state.queue or len(began_s) == policy.pool_size, "B5: a build queues though there is a place"
+        yield not state.queue or len(began_s) == policy.pool_size, "B5: a build queues though there is a slot"
         yield state.wake_at_s <= _first_timer_s(state, policy), "I4: nothing wakes the cache at its first timer"
         overdue = [at_s for at_s in began_s if at_s + policy.build_timeout <= now_s]
         yield not overdue, "I5: a build holds its place past build_timeout"
@@ -103,10 +103,10 @@ class StepLaws:
         if not isinstance(message, Built | Weighed) or not evicted:
             yield not evicted, "P4: an entry was evicted though nothing was stored"
             return
-        place = {key: at for at, key in enumerate(message.recency)}
+        position = {key: at for at, key in enumerate(message.recency)}
         kept = [key for key in after.entries if before.entries.get(key) is after.entries[key]]
-        last = max(place.get(key, -1) for key in evicted)
-        yield all(last <= place.get(key, -1) for key in kept), "P4: one more recently used was evicted"
+        last = max(position.get(key, -1) for key in evicted)
+        yield all(last <= position.get(key, -1) for key in kept), "P4: one more recently used was evicted"
         needless = "bytes" not in evicted.values() and len(after.entries) < self._policy.max_entries
         yield not needless, "P4: more was evicted than needed"
 
@@ -136,7 +136,7 @@ class StepLaws:
 
 
 def _first_timer_s(state: State, policy: Policy) -> float:
-    """Give the moment at which something is due, by a walk over all that may be."""
+    """Return the moment at which something is due, by a walk over all that may be."""
     if state.stopped:
         return inf
     ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]

@@ -128,7 +128,7 @@ class Member:
         outdated: The moment of the last event that outdates everything, as it was applied here.
         busy: What is at work here: a check, the writer.
         paused_until_s: When it goes on.
-        file: The file up to whose place all is known here; None before, and while that is not sure.
+        file: The file up to whose position all is known here; None before, and while that is not sure.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class Member:
 
     @property
     def joined(self) -> bool:
-        """Whether it has its place in the journal."""
+        """Whether it has its position in the journal."""
         return self.relay.joined.is_open
 
     def make(self, kind: Made, **fields: object) -> AppliedEvent:
@@ -218,13 +218,13 @@ class Member:
             self.journal.file = file
 
     def serve(self, profile: str) -> int:
-        """Give the moment as of which a list is served, and build it where it is outdated."""
+        """Return the moment as of which a list is served, and build it where it is outdated."""
         if self._built.get(profile, 0) < self._moved[profile]:
             self._built[profile] = self.world.tick()
         return self._built[profile]
 
     def held(self, profile: str) -> int | None:
-        """Give the moment as of which a list is served without a build; None where it must be built."""
+        """Return the moment as of which a list is served without a build; None where it must be built."""
         built = self._built.get(profile, 0)
         return built if built >= self._moved[profile] else None
 
@@ -306,7 +306,7 @@ class Member:
         if self.relay.progress.failure is None and self.joined:
             self.file = self.journal.file
         elif self.file is not self.journal.file:
-            # What it read last is another one than that in which it has its place.
+            # What it read last is another one than that in which it has its position.
             self.file = None
 
 

@@ -26,7 +26,7 @@ class TimeLine:
         heappush(self._heap, (at_s, self._random.random(), self._count, act))
 
     def next_s(self) -> float:
-        """Give the moment of the first act; infinity where none is left."""
+        """Return the moment of the first act; infinity where none is left."""
         return self._heap[0][0] if self._heap else inf
 
     def pop(self) -> Callable[[], None]:
@@ -104,7 +104,7 @@ def draw_policy(random: Random) -> Policy:
 
 
 def targets(*, pages: int, watched: bool) -> list[Target]:
-    """Give the views that are read.
+    """Return the views that are read.
 
     Args:
         pages: How many pages there are of each view: two of a profile, which share a scope, and one of all.

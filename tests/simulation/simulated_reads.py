@@ -80,7 +80,7 @@ class InTheWay:
         timed_out: It was abandoned for its length.
         hangs: So many builds hang that none starts.
         crowded: As many readers wait as may.
-        queue_full: All places are taken, and as many builds queue as may.
+        queue_full: All slots are taken, and as many builds queue as may.
     """
 
     failed: bool
@@ -116,7 +116,7 @@ class Moment:
 
 
 def laws_of_answer(reader: Reader, answer: Served | HermesCacheError, made: Made | None, moment: Moment) -> Laws:
-    """Give the laws that an answer must keep."""
+    """Return the laws that an answer must keep."""
     yield not reader.is_over, "I4: a reader was answered twice, or after it left"
     yield from _of_time(reader, moment)
     yield isinstance(answer, CacheStoppedError) == moment.stopped, "L1: stopped and told so are not the same"
@@ -154,7 +154,7 @@ def _of_time(reader: Reader, moment: Moment) -> Laws:
 
 
 def _of_error(reader: Reader, error: HermesCacheError, moment: Moment) -> Laws:
-    """Give the laws of an answer that is an error: it must be true at this moment (I17)."""
+    """Return the laws of an answer that is an error: it must be true at this moment (I17)."""
     if isinstance(error, CacheStoppedError):
         return
     read, policy, in_the_way = reader.read, moment.policy, moment.in_the_way

@@ -139,7 +139,7 @@ class Shell:
         self._answered(answer)
 
     def next_read(self) -> int:
-        """Give the number that the next reader must have."""
+        """Return the number that the next reader must have."""
         return len(self._readers)
 
     def left(self, read: Read) -> None:
@@ -172,7 +172,7 @@ class Shell:
         if self.seen["steps"] % _FOLDED_EVERY == 0:
             yield _same(fold(before, transitions), state), "the fold of what happened gives another state"
         if not self._effects:
-            yield len(self._running) == state.running() or state.stopped, "I5: a place in the pool is lost"
+            yield len(self._running) == state.running() or state.stopped, "I5: a slot in the pool is lost"
             yield self._hanging == state.abandoned, "B6: builds that hang are miscounted"
         yield self._pending == state.waiting, "I4: a reader was forgotten, or is remembered after its answer"
         yield self.seen["steps"] < self._most_steps, "the cache keeps itself busy"
@@ -382,7 +382,7 @@ def _has_a_wish(read: Read) -> bool:
 
 
 def _rows() -> list[Row]:
-    """Give rows of several sizes, which payloads share."""
+    """Return rows of several sizes, which payloads share."""
     return [freeze_row({"session_id": str(number), "title": "x" * 40 * number}) for number in range(6)]
 
 

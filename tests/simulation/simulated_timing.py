@@ -62,7 +62,7 @@ class TimingLaws:
         self._told_at_s: dict[str | None, float] = {}
 
     def of_step(self, before: State, message: Message, decision: Decision, now_s: float) -> Laws:
-        """Give the laws of what one message led to."""
+        """Return the laws of what one message led to."""
         after = decision.state
         self._note_message(before, message, after, now_s)
         for build in after.builds.values():
@@ -93,7 +93,7 @@ class TimingLaws:
         return last is not None, last is not None and last.timed_out
 
     def of_rest(self) -> Laws:
-        """Give the laws of a cache that is at rest."""
+        """Return the laws of a cache that is at rest."""
         late = [profile for profile, at_s in self._moved_at_s.items() if self._told_at_s.get(profile, -inf) < at_s]
         yield not late, "E9: subscribers never heard of the last rows that moved"
 

@@ -117,7 +117,7 @@ class World:
 
 
 def weigh(contents: Iterable[Content]) -> int:
-    """Give the encoded size of contents, rows that they share counted once (P4)."""
+    """Return the encoded size of contents, rows that they share counted once (P4)."""
     held = list(contents)
     pieces = {id(piece): len(piece.encoded) for content in held for piece in content.pieces or ()}
     return sum(len(content.envelope) for content in held) + sum(pieces.values())

@@ -134,7 +134,7 @@ class Simulation:
         self._shell.take(Publish(event, profile, age_s))
 
     def _wall_s(self) -> float:
-        """Give the time by a publisher's clock, which may be set forwards and back."""
+        """Return the time by a publisher's clock, which may be set forwards and back."""
         return 1_700_000_000.0 + self._shell.now_s + self._users.choice((0.0, 0.0, 0.0, -3_600.0, 3_600.0))
 
     def _next_id(self) -> EventId:

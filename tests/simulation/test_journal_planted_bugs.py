@@ -23,7 +23,7 @@ from hermes_cache.journal.numbers import Numbers
 from hermes_cache.journal.relay import Relay
 from hermes_cache.journal.replaying import Part, Replay
 from hermes_cache.journal.writer import Commit, JournalWriter
-from hermes_cache.ports import Journal, Place
+from hermes_cache.ports import Journal, Position
 from tests.simulation.journal_simulation import JournalSimulation
 
 Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
@@ -166,8 +166,8 @@ def _failed_check_counts(patch: pytest.MonkeyPatch) -> None:
 
 
 def _check_ends_after_the_first_part(patch: pytest.MonkeyPatch) -> None:
-    def planted(journal: Journal, place: Place) -> Iterator[Part]:
-        yield next(replaying.parts_after(journal, place), Part((), place))
+    def planted(journal: Journal, position: Position) -> Iterator[Part]:
+        yield next(replaying.parts_after(journal, position), Part((), position))
 
     patch.setattr(relay, "parts_after", planted)
 
@@ -230,12 +230,12 @@ def _last_to_arrive_stands(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(agreed_state, "_outdate", planted)
 
 
-def _damaged_place_has_no_mark(patch: pytest.MonkeyPatch) -> None:
+def _damaged_position_has_no_mark(patch: pytest.MonkeyPatch) -> None:
     take = Relay._take
 
     def planted(relay: Relay, part: Part) -> None:
         take(relay, part)
-        relay._place = replace(part.place, mark="") if part.damaged else part.place
+        relay._position = replace(part.position, mark="") if part.damaged else part.position
 
     patch.setattr(Relay, "_take", planted)
 
@@ -258,7 +258,7 @@ _PLANTS: tuple[Plant, ...] = (
 )  # fmt: skip
 _RARE_PLANTS: tuple[Plant, ...] = (
     _join_forgets_what_is_said_meanwhile, _check_counts_from_its_end, _listeners_miss_own_events,
-    _forgotten_changes_count_as_known, _damaged_place_has_no_mark,
+    _forgotten_changes_count_as_known, _damaged_position_has_no_mark,
 )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def _refresh_forgets_the_build_under_way(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reading, "_refresh", planted)
 
 
-def _abandoned_place_is_not_filled(patch: pytest.MonkeyPatch) -> None:
+def _abandoned_slot_is_not_filled(patch: pytest.MonkeyPatch) -> None:
     do = Turn.do
 
     def planted(turn: Turn, effect: object) -> None:
@@ -416,7 +416,7 @@ def _subscribers_never_hear_the_last(patch: pytest.MonkeyPatch) -> None:
 _PLANTS: tuple[Plant, ...] = (
     _build_answers_everybody, _judge_ignores_versions, _overtaken_payload_is_stored, _nobody_is_dismissed,
     _leftovers_are_not_queued_again, _build_is_run_twice, _refresh_forgets_the_build_under_way,
-    _abandoned_place_is_not_filled, _hanging_build_is_forgotten, _builds_are_never_abandoned, _too_many_may_hang,
+    _abandoned_slot_is_not_filled, _hanging_build_is_forgotten, _builds_are_never_abandoned, _too_many_may_hang,
     _late_result_is_stored, _older_check_replaces_a_newer,
     _failed_check_stays_out, _hanging_check_is_waited_for, _another_check_is_begun_while_one_hangs,
     _failed_checks_are_repeated_at_once, _build_without_a_check_takes_the_last,

@@ -143,7 +143,7 @@ def test_a_journal_can_be_opened_and_replayed(tmp_path: Path) -> None:
         replayed = assert_type(replay(port, until=0), Replay)
 
     assert_type(replayed.agreed, AgreedState)
-    assert replayed.place.seq == 0
+    assert replayed.position.seq == 0
 
 
 def test_every_public_name_is_there() -> None:

@@ -122,7 +122,7 @@ def test_past_the_bound_of_the_queue_a_read_is_refused() -> None:
     assert isinstance(script.answers[refused.reader], CacheBusyError)
 
 
-def test_a_build_past_its_time_is_abandoned_and_its_place_filled() -> None:
+def test_a_build_past_its_time_is_abandoned_and_its_position_filled() -> None:
     """B6"""
     script = CoreScript(Policy(pool_size=1))
     read = script.read(HERE)

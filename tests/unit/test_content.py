@@ -60,7 +60,7 @@ def test_an_envelope_alone_is_decoded() -> None:
     assert content.decoded() == {"total": 2}
 
 
-def test_a_body_takes_the_rows_given_in_place_of_its_own() -> None:
+def test_a_body_takes_the_rows_given_in_position_of_its_own() -> None:
     """O6"""
     for fields in ({}, {"total": 1}):
         content = content_of(freeze({"sessions": [{"session_id": "a"}], **fields}))

@@ -77,7 +77,7 @@ class FailsFirst:
 
 @pytest.fixture
 def ref() -> Iterator[MailboxRef[Caller]]:
-    """Give an actor whose own thread sleeps."""
+    """Return an actor whose own thread sleeps."""
     reference = Caller.start()
     wait_for_turn(reference)
     yield reference
@@ -308,7 +308,7 @@ class Mortal(Caller):
 
 @pytest.fixture
 def orphan() -> Iterator[MailboxRef[Mortal]]:
-    """Give an actor whose own thread ended though nobody told it to."""
+    """Return an actor whose own thread ended though nobody told it to."""
     dies = threading.Event()
     dies.set()
     reference = Mortal.start(dies)
@@ -351,7 +351,7 @@ def test_an_own_thread_that_ended_is_made_anew_at_most_once_a_second(
     assert len(started) == 1
 
 
-def test_the_main_thread_handles_its_message_in_place_while_no_own_thread_can_be_had(
+def test_the_main_thread_handles_its_message_in_position_while_no_own_thread_can_be_had(
     orphan: MailboxRef[Mortal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """L7: nobody hangs"""

@@ -21,7 +21,7 @@ from hermes_cache.payload.rows import NO_FACTS, EncodedRow, digest_of
 
 
 def built() -> dict[str, Any]:
-    """Give what a builder might return."""
+    """Return what a builder might return."""
     return {
         "sessions": [
             {"session_id": "a", "title": "Cats", "tags": ["x", {"y": 1}], "is_streaming": False},
@@ -308,7 +308,7 @@ def test_what_json_cannot_hold_is_refused_with_its_path(value: object) -> None:
     assert beside_rows.value.path.startswith("counts.all[1]")
 
 
-def test_the_refusal_of_a_whole_row_names_its_place() -> None:
+def test_the_refusal_of_a_whole_row_names_its_position() -> None:
     """P5"""
     with pytest.raises(PayloadError) as refusal:
         freeze({"sessions": [{}, {1, 2}]})

@@ -72,7 +72,7 @@ class Striking:
 
 
 def _on_another_thread(act: Callable[[], object], done: threading.Event) -> Callable[[], None]:
-    """Give a call that has something done on another thread, and waits for it."""
+    """Return a call that has something done on another thread, and waits for it."""
 
     def run() -> None:
         act()
@@ -152,7 +152,7 @@ class Silent(MailboxActor):
     """Takes anything."""
 
     def on_receive(self, message: object) -> object:
-        """Give it back."""
+        """Return it back."""
         return message
 
 

@@ -53,7 +53,7 @@ class HomeBuilder:
         return HomeBuilder, (self._locations,)
 
     def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
-        """Give the payload of a key as of now.
+        """Return the payload of a key as of now.
 
         Raises:
             ProfileNotFoundError: The home has no such profile.
@@ -84,7 +84,7 @@ class HomeBuilder:
             return slot.snapshot
 
     def view(self, snapshot: object, key: SessionListKey, /) -> Mapping[str, object]:
-        """Give the payload of a key from a snapshot of its scope.
+        """Return the payload of a key from a snapshot of its scope.
 
         Raises:
             TypeError: `snapshot` is none that `refresh` gave.

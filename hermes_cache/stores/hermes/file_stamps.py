@@ -16,7 +16,7 @@ ABSENT: Final = ("absent",)
 
 
 def file_stamp(path: Path) -> Hashable:
-    """Give mtime in ns, size and inode; a file that cannot be looked at has a value of its own."""
+    """Return mtime in ns, size and inode; a file that cannot be looked at has a value of its own."""
     try:
         found = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat
     except (FileNotFoundError, NotADirectoryError):
@@ -27,7 +27,7 @@ def file_stamp(path: Path) -> Hashable:
 
 
 def wal_stamp(path: Path) -> Hashable:
-    """Give the stamp of a write-ahead log; an absent and an empty one are the same.
+    """Return the stamp of a write-ahead log; an absent and an empty one are the same.
 
     A read-only open makes an empty one, so that it says nothing.
     """
@@ -36,7 +36,7 @@ def wal_stamp(path: Path) -> Hashable:
 
 
 def inode(path: Path) -> int | None:
-    """Give the inode of a regular file, or None where there is none; raises nothing."""
+    """Return the inode of a regular file, or None where there is none; raises nothing."""
     try:
         found = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat
     except (OSError, ValueError):

@@ -27,7 +27,7 @@ class Routing(NamedTuple):
 
 
 def routing_by_session(file: object, table: Mapping[str, object]) -> dict[str, Routing]:
-    """Give the peer of each session that a gateway keeps one for.
+    """Return the peer of each session that a gateway keeps one for.
 
     Args:
         file: The decoded `sessions.json`, whatever it holds.

@@ -45,7 +45,7 @@ class HeldDatabases:
         after_fork_in_child(self._start_anew)
 
     def content(self, path: Path, patience_s: float) -> Hashable:
-        """Give a value that differs once anything was committed; raises nothing.
+        """Return a value that differs once anything was committed; raises nothing.
 
         Args:
             patience_s: How long it may wait for a lock.

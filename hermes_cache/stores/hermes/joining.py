@@ -61,7 +61,7 @@ def tell(
 
 
 def join(profile: str, told: Told, told_before: Told, before: Mapping[str, Known]) -> dict[str, Known]:
-    """Give what is known of each session that is shown, by id; what stayed equal stays the same object.
+    """Return what is known of each session that is shown, by id; what stayed equal stays the same object.
 
     Args:
         before: What was joined of `told_before`.
@@ -144,7 +144,7 @@ def _parent(session_id: str, parent_id: str, told: Told) -> Parent | None:
 def _parents(
     sessions: Mapping[str, SessionRecord], index: Mapping[str, IndexRecord], lineage: Lineage
 ) -> dict[str, str]:
-    """Give the parent of each session that is shown and has one; a chain's is that of its root."""
+    """Return the parent of each session that is shown and has one; a chain's is that of its root."""
     told = {sid: record.parent_session_id for sid, record in index.items() if record.parent_session_id}
     told |= {sid: record.parent_session_id for sid, record in sessions.items() if record.parent_session_id}
     parents = {lineage.tip(sid): text(parent) for sid, parent in told.items() if lineage.root(sid) == sid}

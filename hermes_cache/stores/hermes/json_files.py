@@ -65,7 +65,7 @@ class JsonFiles:
         self._held: OrderedDict[Path, tuple[Hashable, object]] = OrderedDict()
 
     def content(self, path: Path) -> object:
-        """Give what the file holds; None where it is missing or broken."""
+        """Return what the file holds; None where it is missing or broken."""
         stamp = file_stamp(path)
         with self._lock:
             held_stamp, content = self._held.get(path, (None, None))

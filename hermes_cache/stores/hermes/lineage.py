@@ -28,11 +28,11 @@ class Lineage:
     tips: Mapping[str, str]
 
     def tip(self, session_id: str) -> str:
-        """Give the session that stands for this one in the list."""
+        """Return the session that stands for this one in the list."""
         return self.tips.get(session_id, session_id)
 
     def root(self, session_id: str) -> str:
-        """Give the first session of the conversation."""
+        """Return the first session of the conversation."""
         chain = self.chains.get(self.tip(session_id))
         return chain[0] if chain else session_id
 
@@ -69,7 +69,7 @@ def _walk(session_id: str, continued: Mapping[str, str]) -> Iterator[str]:
 
 
 def _continuations(records: Mapping[str, SessionRecord]) -> dict[str, str]:
-    """Give the continuation of each session that has one: of several, the one begun last."""
+    """Return the continuation of each session that has one: of several, the one begun last."""
     continued: dict[str, tuple[float, str]] = {}
     for session_id, child in records.items():
         parent_id = child.parent_session_id

@@ -85,7 +85,7 @@ class Locations:
         return not any(map(callable, told))
 
     def files(self, profile: str) -> ProfileFiles:
-        """Give the files of a profile, whether or not they exist.
+        """Return the files of a profile, whether or not they exist.
 
         Raises:
             SourceError: No profile can have that name.
@@ -110,7 +110,7 @@ class Locations:
         )
 
     def settings(self, profile: str) -> Path:
-        """Give the settings file of a profile, whatever its name."""
+        """Return the settings file of a profile, whatever its name."""
         key = SessionListKey(profile=profile)
         if self.settings_file is not None:
             return _resolved(self.settings_file, key)
@@ -136,7 +136,7 @@ class Locations:
 
 
 def scope_of(key: SessionListKey) -> Hashable:
-    """Give the scope of a key: its profile, or `ALL_PROFILES`."""
+    """Return the scope of a key: its profile, or `ALL_PROFILES`."""
     return ALL_PROFILES if key.all_profiles else key.profile_name
 
 

@@ -105,7 +105,7 @@ class ProfileReader:
         return {sid: record for sid, record in index.items() if owners[text(record.profile)] == profile}
 
     def _owners(self, index: Mapping[str, IndexRecord]) -> dict[str | None, str]:
-        """Give the profile that each name in the index means."""
+        """Return the profile that each name in the index means."""
         names = {text(record.profile) for record in index.values()}
         return {name: name if name and self._is_named(name) else DEFAULT_PROFILE for name in names}
 

@@ -38,7 +38,7 @@ class Projection:
 def refreshed(
     before: Projection | None, files: ProfileFiles, reader: ProfileReader, databases: HeldDatabases
 ) -> Projection:
-    """Give a projection as of now: the one before where nothing moved, else one that shares what stayed equal.
+    """Return a projection as of now: the one before where nothing moved, else one that shares what stayed equal.
 
     Raises:
         SourceError: A file that brings rows cannot be read.

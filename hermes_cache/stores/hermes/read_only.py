@@ -17,7 +17,7 @@ _BUSY_CODES: Final = frozenset({5, 6})
 
 
 def read_only_engine(path: Path, *, busy_timeout_s: float) -> Engine:
-    """Give an engine that opens a database read-only, anew for each connection."""
+    """Return an engine that opens a database read-only, anew for each connection."""
     url = URL.create(
         "sqlite",
         database="file://" + quote(os.fsencode(path)),

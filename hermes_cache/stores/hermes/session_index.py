@@ -103,7 +103,7 @@ class SessionFolders:
         self._held: OrderedDict[Path, _Held] = OrderedDict()
 
     def read(self, path: Path) -> SessionFolder:
-        """Give what a folder holds now; a missing folder holds nothing.
+        """Return what a folder holds now; a missing folder holds nothing.
 
         Raises:
             SourceError: The index is no whole JSON list, or something cannot be read.
@@ -132,7 +132,7 @@ class SessionFolders:
 
 
 def folder_stamps(path: Path) -> tuple[Hashable, ...]:
-    """Give the stamps of all that is read from a folder; sidecars move the folder's own, since each is renamed."""
+    """Return the stamps of all that is read from a folder; a sidecar moves the folder's own, as it is renamed."""
     return (file_stamp(path), *(file_stamp(path / name) for name in (_INDEX, *_TOMBSTONES)))
 
 

@@ -100,7 +100,7 @@ def make_row(known: Known) -> dict[str, object]:
 
 
 def source_tag(session_id: str, session: SessionRecord | None, index: IndexRecord | None) -> str:
-    """Give the raw source: the agent's, else the front end's, else what the id tells."""
+    """Return the raw source: the agent's, else the front end's, else what the id tells."""
     tag = text(session.source) if session else None
     if tag and tag != source_tags.UNKNOWN:
         return tag
@@ -111,7 +111,7 @@ def source_tag(session_id: str, session: SessionRecord | None, index: IndexRecor
 
 
 def title_of(session: SessionRecord | None, web: IndexRecord | None) -> str | None:
-    """Give the title that somebody gave; the front end's stands over the agent's."""
+    """Return the title that somebody gave; the front end's stands over the agent's."""
     told = _front_end_title(web) if web else None
     return told or (text(session.title) if session else None)
 
@@ -123,7 +123,7 @@ def _front_end_title(web: IndexRecord) -> str | None:
 
 @lru_cache(_MAX_KINDS)
 def _blank_row(tag: str, profile: str, project_id: str | None) -> dict[str, object]:
-    """Give the row of a session of which nothing else is told: to be copied, never changed.
+    """Return the row of a session of which nothing else is told: to be copied, never changed.
 
     It has every field that every row has, in the order in which they are shown.
     """

@@ -45,7 +45,7 @@ class Sharing:
         self._adopted: dict[Hashable, Snapshot] = {}
 
     def share(self, scope: Hashable, snapshot: Snapshot, seen: Hashable) -> tuple[Hashable, bytes]:
-        """Give a snapshot to one who saw another; see `ports.JoiningBuilder`."""
+        """Return a snapshot to one who saw another; see `ports.JoiningBuilder`."""
         given = self._given.get(scope)
         before = given.snapshot if given is not None and given.token == seen else None
         if given is not None and before is snapshot:
@@ -66,7 +66,7 @@ class Sharing:
         self._adopted[scope] = Snapshot(ordered, difference.foreign_count)
 
     def adopted(self, scope: Hashable) -> Snapshot | None:
-        """Give the snapshot that was adopted of a scope; None where it is read here."""
+        """Return the snapshot that was adopted of a scope; None where it is read here."""
         return self._adopted.get(scope)
 
 

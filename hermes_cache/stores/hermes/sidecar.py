@@ -16,7 +16,7 @@ _SPACE: Final = re.compile(r"\s*")
 
 
 def read_sidecar(path: Path) -> dict[str, object]:
-    """Give the leading fields of a sidecar.
+    """Return the leading fields of a sidecar.
 
     Raises:
         SourceError: It is no regular file.
@@ -29,7 +29,7 @@ def read_sidecar(path: Path) -> dict[str, object]:
 
 
 def leading_fields(head: str) -> dict[str, object]:
-    """Give the fields of a JSON object up to `messages`, or up to where the text ends or breaks."""
+    """Return the fields of a JSON object up to `messages`, or up to where the text ends or breaks."""
     fields: dict[str, object] = {}
     decoder = JSONDecoder(parse_constant=lambda _constant: None)
     at = _skip(head, 0)

@@ -61,7 +61,7 @@ def _restored(piece: tuple[bytes, bytes, Facts], *rest: Any) -> Session:
 
 
 def make_session(known: Known, before: Session | None) -> Session:
-    """Give a session, as much of it as possible the one from before."""
+    """Return a session, as much of it as possible the one from before."""
     fields = make_row(known)
     row = before.row if before is not None and before.row == fields else freeze_row(fields)
     is_native = known.web is not None and not row["is_cli_session"]
@@ -71,7 +71,7 @@ def make_session(known: Known, before: Session | None) -> Session:
 
 
 def snapshot_of(sessions: Mapping[str, Session], foreign_count: int) -> Snapshot:
-    """Give the sorted snapshot of sessions by id."""
+    """Return the sorted snapshot of sessions by id."""
     return Snapshot(tuple(sorted(sessions.values(), key=newest_first)), foreign_count)
 
 

@@ -41,12 +41,12 @@ _CRON_ID: Final = re.compile(r"cron_(.+)_\d{8}_\d{6}")
 
 
 def session_source(tag: str) -> str:
-    """Give the kind that a tag is shown as."""
+    """Return the kind that a tag is shown as."""
     return _MEANINGS.get(tag, "other")
 
 
 def source_label(tag: str) -> str:
-    """Give a tag in words."""
+    """Return a tag in words."""
     return _LABELS.get(tag) or tag.replace("_", " ").title()
 
 
@@ -63,6 +63,6 @@ def gate(tag: str, *, is_native: bool) -> str:
 
 
 def cron_job_id(session_id: str) -> str | None:
-    """Give the job that a scheduled session ran for, as its id tells."""
+    """Return the job that a scheduled session ran for, as its id tells."""
     found = _CRON_ID.fullmatch(session_id)
     return found.group(1) if found else None

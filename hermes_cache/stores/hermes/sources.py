@@ -41,11 +41,11 @@ class HomeSources:
             self._settings = lru_cache(_MAX_PROFILES)(locations.settings)
 
     def scope(self, key: SessionListKey, /) -> Hashable:
-        """Give the key's profile, or one constant for all profiles."""
+        """Return the key's profile, or one constant for all profiles."""
         return scope_of(key)
 
     def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
-        """Give the stamp's parts as of now; with `held`, the settings part alone."""
+        """Return the stamp's parts as of now; with `held`, the settings part alone."""
         settings = {SETTINGS_PART: file_stamp(self._settings(key.profile_name))}
         if held:
             return settings

@@ -19,7 +19,7 @@ _TRUE_WORDS: Final = frozenset({"1", "true", "yes", "on"})
 
 
 def text(value: object) -> str | None:
-    """Give a non-blank text that is valid UTF-8, or None."""
+    """Return a non-blank text that is valid UTF-8, or None."""
     if value is None:
         return None
     if isinstance(value, bytes):
@@ -30,7 +30,7 @@ def text(value: object) -> str | None:
 
 
 def count(value: object) -> int:
-    """Give a count of at least 0; what is none counts as 0."""
+    """Return a count of at least 0; what is none counts as 0."""
     if type(value) is int:
         return value if 0 <= value <= _LARGEST_COUNT else 0
     number = _number(value)
@@ -38,7 +38,7 @@ def count(value: object) -> int:
 
 
 def amount(value: object) -> float | None:
-    """Give a finite number of at least 0 within what a count may be, or None."""
+    """Return a finite number of at least 0 within what a count may be, or None."""
     if value is None:
         return None
     number = value if type(value) is float else _number(value)
@@ -55,7 +55,7 @@ def flag(value: object) -> bool:
 
 
 def moment_s(value: object, naive_zone: tzinfo | None = UTC) -> float | None:
-    """Give a moment in epoch seconds, or None.
+    """Return a moment in epoch seconds, or None.
 
     Args:
         value: A positive number, a numeric text, or ISO-8601 text.
@@ -71,13 +71,13 @@ def moment_s(value: object, naive_zone: tzinfo | None = UTC) -> float | None:
 
 
 def greatest(*moments: float | None) -> float | None:
-    """Give the greatest of the moments that are there."""
+    """Return the greatest of the moments that are there."""
     there = [moment for moment in moments if moment is not None]
     return max(there) if there else None
 
 
 def plain(value: object, depth: int = 20) -> object:
-    """Give a copy of decoded JSON without what JSON output refuses; too deep parts become None."""
+    """Return a copy of decoded JSON without what JSON output refuses; too deep parts become None."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

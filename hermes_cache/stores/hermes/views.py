@@ -13,7 +13,7 @@ from hermes_cache.stores.hermes.snapshot import Session, Snapshot, newest_first
 
 
 def view(snapshot: Snapshot, key: SessionListKey) -> dict[str, object]:
-    """Give the payload of a key, newest session first; equal snapshots give equal payloads."""
+    """Return the payload of a key, newest session first; equal snapshots give equal payloads."""
     counted = _counted(snapshot.sessions, key)
     sided = [session for session in counted if key.sidebar_source in {None, _side(session)}]
     active = [session for session in sided if not session.row["archived"]]
