@@ -18,6 +18,7 @@ from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.ports import Position
 from tests.integration.journal_members import KEY, WAIT_S, WORK, Inside
+from tests.waiting import until
 
 
 def read(here: Inside, profile: str = WORK) -> int:
@@ -53,10 +54,7 @@ def applied(here: Inside) -> list[AppliedEvent]:
 
 def await_file(file: Path) -> None:
     """Wait until another process made a file."""
-    ends_at_s = time.monotonic() + WAIT_S
-    while not file.exists():
-        assert time.monotonic() < ends_at_s, f"{file} was never made"
-        threading.Event().wait(0.005)
+    until(file.exists, f"{file} was never made")
 
 
 def await_applied(here: Inside, ids: set[str], wait_s: float = WAIT_S) -> float:
@@ -72,10 +70,7 @@ def await_applied(here: Inside, ids: set[str], wait_s: float = WAIT_S) -> float:
 
 def await_written(here: Inside) -> None:
     """Wait until all that was published here is committed."""
-    ends_at_s = time.monotonic() + WAIT_S
-    while pending := here.cache.stats().journal_pending:
-        assert time.monotonic() < ends_at_s, f"{pending} events are not committed"
-        threading.Event().wait(0.005)
+    until(lambda: not here.cache.stats().journal_pending, "not all events are committed")
 
 
 def await_stale_reads(here: Inside, number: int) -> float:

@@ -11,11 +11,6 @@ from hermes_cache.testing import ManualClock
 
 
 @pytest.fixture
-def bus() -> Bus:
-    return Bus()
-
-
-@pytest.fixture
 def feed() -> Feed:
     return Feed("life", size=64)
 

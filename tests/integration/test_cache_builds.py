@@ -1,9 +1,7 @@
 """How builds run, what they answer and what they cost (rules B1 to B9, R5, R11)."""
 
-import os
 import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ from hermes_cache import (
 from hermes_cache.core.messages import Tick
 from hermes_cache.core.state import Freshness
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, VersionedSources
+from tests.waiting import await_readers
 
 _WAIT_S = 10.0
 _KEY = SessionListKey("work")
@@ -30,34 +29,11 @@ _THIRD = SessionListKey("third")
 
 
 @pytest.fixture
-def bus() -> Bus:
-    return Bus()
-
-
-@pytest.fixture
 def builder() -> Iterator[GatedBuilder]:
     """A builder whose calls wait until the test opens its gate."""
     gated = GatedBuilder()
     yield gated
     gated.open()
-
-
-@pytest.fixture
-def readers() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(32) as pool:
-        yield pool
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    """Give way to other threads until a condition holds."""
-    ends_at_s = time.monotonic() + _WAIT_S
-    while not holds():
-        assert time.monotonic() < ends_at_s, "the condition never held"
-        os.sched_yield()
-
-
-def _await_readers(cache: SessionListCache, count: int) -> None:
-    _until(lambda: cache.stats().waiting == count)
 
 
 def _let_time_pass(cache: SessionListCache, clock: ManualClock, span_s: float) -> None:
@@ -71,7 +47,7 @@ def test_two_hundred_threads_that_want_one_cold_key_wait_for_one_build(bus: Bus,
     """R5, B1: all get the very same payload."""
     with SessionListCache(builder, bus=bus) as cache, ThreadPoolExecutor(200) as readers:
         reads = [readers.submit(cache.get, _KEY) for _ in range(200)]
-        _await_readers(cache, 200)
+        await_readers(cache, 200)
 
         builder.open()
         payloads = [each.result(_WAIT_S) for each in reads]
@@ -203,7 +179,7 @@ def test_the_stamp_is_taken_when_a_build_leaves_the_queue(
         ahead = readers.submit(cache.get, _OTHER)
         builder.wait_for_calls(1)
         queued = readers.submit(cache.lookup, _KEY)
-        _await_readers(cache, 2)
+        await_readers(cache, 2)
         sources.set_part(1, profile="work")
 
         builder.open()
@@ -219,7 +195,7 @@ def test_builds_of_different_keys_run_side_by_side_up_to_the_size_of_the_pool(
     keys = [SessionListKey(f"profile-{number}") for number in range(5)]
     with SessionListCache(builder, bus=bus, policy=Policy(pool_size=3)) as cache:
         reads = [readers.submit(cache.get, key) for key in keys]
-        _await_readers(cache, 5)
+        await_readers(cache, 5)
         builder.wait_for_calls(3)
         stats = cache.stats()
 
@@ -246,7 +222,7 @@ def test_a_build_that_a_reader_waits_for_goes_before_background_refreshes(
         cache.get(_OTHER)
 
         wanted = readers.submit(cache.get, _THIRD)
-        _await_readers(cache, 1)
+        await_readers(cache, 1)
         builder.open()
         wanted.result(_WAIT_S)
         notices = started.wait_for(5)
@@ -269,7 +245,7 @@ def test_a_reader_that_comes_promotes_a_queued_refresh(
             cache.get(key)
 
         promoting = readers.submit(cache.get, _THIRD, freshness="fresh")
-        _await_readers(cache, 1)
+        await_readers(cache, 1)
         builder.open()
         promoting.result(_WAIT_S)
         notices = started.wait_for(6)
@@ -286,7 +262,7 @@ def test_past_the_bound_of_the_queue_a_read_is_refused_at_once(
         reads = [readers.submit(cache.get, _KEY)]
         builder.wait_for_calls(1)
         reads.append(readers.submit(cache.get, _OTHER))
-        _await_readers(cache, 2)
+        await_readers(cache, 2)
 
         with pytest.raises(CacheBusyError, match="max_queue"):
             cache.get(_THIRD)
@@ -305,7 +281,7 @@ def test_past_the_bound_of_waiters_a_read_is_refused_or_gets_what_is_stale(
         builder.let_through(1)
         cache.get(_KEY)
         waiting = readers.submit(cache.get, _OTHER)
-        _await_readers(cache, 1)
+        await_readers(cache, 1)
         sources.set_part(1, profile="work")
 
         stale = cache.lookup(_KEY)
@@ -562,7 +538,7 @@ def test_a_build_that_another_marker_was_noted_for_answers_as_stale_and_is_queue
         builder.wait_for_calls(1)
         bus.stream_started.send(stream_id="turn", profile="work")
         after = readers.submit(cache.lookup, _KEY)
-        _await_readers(cache, 2)
+        await_readers(cache, 2)
 
         builder.open()
         stored.wait_for(2)

@@ -19,10 +19,8 @@ from hermes_cache import (
     SessionListChanged,
     SessionListKey,
     SourceChanged,
-    Subscription,
     default_bus,
 )
-from hermes_cache.bus.changes import Change
 from hermes_cache.bus.topic import Topic
 from hermes_cache.core import versions
 from hermes_cache.core.messages import Tick
@@ -39,6 +37,7 @@ from hermes_cache.core.notices import (
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions import session_list_cache
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
+from tests.integration.heard import scopes_in
 
 _KEY = SessionListKey()
 _WORK = SessionListKey("work")
@@ -79,14 +78,6 @@ def _running(
 
 def _told(looked: Lookup) -> str:
     return f"{looked.outcome} {looked.reason or ''}".strip()
-
-
-def _drain(subscription: Subscription) -> list[Change]:
-    return list(iter(lambda: subscription.get(timeout=0), None))
-
-
-def _scopes(subscription: Subscription) -> list[tuple[str | None, str | None]]:
-    return [(change.profile, change.session_id) for change in _drain(subscription)]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +284,7 @@ def test_an_answer_from_before_settings_changed_is_not_used_for_an_event() -> No
 
         assert cache.lookup(_KEY).version == 1
         assert cache.lookup(_WORK).version == 2
-        assert _scopes(subscription) == [(None, None), ("work", None)]
+        assert scopes_in(subscription) == [(None, None), ("work", None)]
 
 
 def test_a_bad_argument_reaches_no_cache() -> None:
@@ -506,9 +497,9 @@ def test_a_subscriber_hears_of_its_profile_with_aliases_resolved() -> None:
         bus.session_list_changed.send(profile="work")
         bus.settings_changed.send()
 
-        assert _scopes(by_alias) == [("default", "s"), (None, None)]
-        assert _scopes(work) == [("work", None), (None, None)]
-        assert _scopes(every) == [("default", "s"), ("work", None), (None, None)]
+        assert scopes_in(by_alias) == [("default", "s"), (None, None)]
+        assert scopes_in(work) == [("work", None), (None, None)]
+        assert scopes_in(every) == [("default", "s"), ("work", None), (None, None)]
 
 
 def test_a_subscriber_whose_alias_is_slow_hears_of_no_other_profile(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -525,7 +516,7 @@ def test_a_subscriber_whose_alias_is_slow_hears_of_no_other_profile(monkeypatch:
         bus.session_list_changed.send(None, profile="home", session_id="of home")
         bus.session_list_changed.send(None, profile="work", session_id="of work")
 
-        assert _scopes(subscription) == [("work", "of work")]
+        assert scopes_in(subscription) == [("work", "of work")]
 
 
 def test_a_slow_subscriber_loses_no_meaning() -> None:
@@ -537,12 +528,12 @@ def test_a_slow_subscriber_loses_no_meaning() -> None:
         same_profile, every = cache.subscribe("work"), cache.subscribe()
         for number in range(3):
             cache.invalidate("work", session_id=str(number))
-        assert _scopes(same_profile) == [("work", None)]
+        assert scopes_in(same_profile) == [("work", None)]
         for profile in ("home", "away"):
             cache.invalidate(profile)
 
-        assert _scopes(same_session) == [("work", None), ("work", "2")]
-        assert _scopes(every) == [(None, None)]
+        assert scopes_in(same_session) == [("work", None), ("work", "2")]
+        assert scopes_in(every) == [(None, None)]
 
 
 def test_a_subscriber_that_resumes_gets_what_it_missed_merged() -> None:
@@ -557,9 +548,9 @@ def test_a_subscriber_that_resumes_gets_what_it_missed_merged() -> None:
 
         assert last is not None
         resumed = cache.subscribe("work", since=last.version)
-        assert _scopes(resumed) == [("work", None)]
-        assert _scopes(cache.subscribe("home", since=last.version)) == [("home", None)]
-        assert _scopes(cache.subscribe("work", since=resumed.version)) == []
+        assert scopes_in(resumed) == [("work", None)]
+        assert scopes_in(cache.subscribe("home", since=last.version)) == [("home", None)]
+        assert scopes_in(cache.subscribe("work", since=resumed.version)) == []
 
 
 def test_a_restart_closes_subscriptions_and_knows_what_to_tell_those_who_resume() -> None:
@@ -574,14 +565,14 @@ def test_a_restart_closes_subscriptions_and_knows_what_to_tell_those_who_resume(
 
         assert subscription.closed
         assert change is not None
-        assert _scopes(cache.subscribe(since=change.version)) == [("home", None)]
+        assert scopes_in(cache.subscribe(since=change.version)) == [("home", None)]
 
 
 @pytest.mark.parametrize("since", ["", "nonsense", "other:1"])
 def test_a_version_that_nobody_knows_means_refresh_everything(since: str) -> None:
     """E8"""
     with _running() as cache:
-        assert _scopes(cache.subscribe("work", since=since)) == [(None, None)]
+        assert scopes_in(cache.subscribe("work", since=since)) == [(None, None)]
 
 
 def test_a_version_of_a_cache_that_is_gone_is_unknown_to_every_later_one() -> None:

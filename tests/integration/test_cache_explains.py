@@ -14,18 +14,8 @@ POLICY = Policy(ttl=10.0, retry_delay=5.0, retry_delay_max=5.0)
 
 
 @pytest.fixture
-def bus() -> Bus:
-    return Bus()
-
-
-@pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(wall_s=1_700_000_000.0)
-
-
-@pytest.fixture
-def builder() -> GatedBuilder:
-    return GatedBuilder(is_open=True)
 
 
 @pytest.fixture

@@ -74,21 +74,6 @@ def _processes(*processes: _Process) -> Iterator[None]:
             process.cache.stop()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def journals(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str | Journal, str | Journal]:
-    """One journal, as two processes name it."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/journal.db"
-        return url, url
-    store = MemoryStore()
-    return MemoryJournal(store), MemoryJournal(store)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/journal.db"
-
-
 def test_an_event_of_one_process_outdates_the_lists_of_another(
     journals: tuple[str | Journal, str | Journal],
 ) -> None:

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -28,37 +28,11 @@ from hermes_cache import (
 from hermes_cache.cache.system_clock import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
 from hermes_cache.threads import aside
+from tests.waiting import until
 
 _WAIT_S = 10.0
 _KEY = SessionListKey("work")
 _OTHER = SessionListKey("home")
-
-
-@pytest.fixture
-def bus() -> Bus:
-    return Bus()
-
-
-@pytest.fixture
-def builder() -> Iterator[GatedBuilder]:
-    """A builder whose calls go through; those that a test holds go on at its end."""
-    gated = GatedBuilder(is_open=True)
-    yield gated
-    gated.open()
-
-
-@pytest.fixture
-def readers() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    """Give way to other threads until a condition holds."""
-    ends_at_s = time.monotonic() + _WAIT_S
-    while not holds():
-        assert time.monotonic() < ends_at_s, "the condition never held"
-        os.sched_yield()
 
 
 def _empty(_key: SessionListKey) -> Mapping[str, object]:
@@ -111,7 +85,7 @@ def test_stop_lets_waiting_readers_go(bus: Bus, builder: GatedBuilder, readers: 
     builder.close()
     cache = SessionListCache(builder, bus=bus, policy=Policy(stop_timeout=_WAIT_S))
     waiting = [readers.submit(cache.get, _KEY) for _ in range(4)]
-    _until(lambda: cache.stats().waiting == 4)
+    until(lambda: cache.stats().waiting == 4)
 
     stopping = readers.submit(cache.stop)
     errors = [each.exception(_WAIT_S) for each in waiting]
@@ -180,7 +154,7 @@ def test_stop_from_a_monitor_works(bus: Bus, builder: GatedBuilder) -> None:
 
     assert stopped.wait(_WAIT_S)
     assert not cache.health().running
-    _until(lambda: _threads() == [])
+    until(lambda: _threads() == [])
 
 
 def test_stop_from_a_builder_works(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
@@ -198,7 +172,7 @@ def test_stop_from_a_builder_works(bus: Bus, caplog: pytest.LogCaptureFixture) -
         cache.get(_KEY)
 
     assert stopped.wait(_WAIT_S)
-    _until(lambda: _threads() == [])
+    until(lambda: _threads() == [])
     assert caplog.records == []
 
 
@@ -255,7 +229,7 @@ def test_a_builder_that_outlasts_stop_bounds_it_and_its_late_result_harms_nobody
     cache.stop()
     took_s = time.monotonic() - began_s
     builder.open()
-    _until(lambda: _threads() == [])
+    until(lambda: _threads() == [])
 
     assert isinstance(waiting.exception(_WAIT_S), CacheStoppedError)
     assert 0.2 <= took_s < 2.0
@@ -506,7 +480,7 @@ def test_awaiting_a_build_does_not_block_the_event_loop(bus: Bus, builder: Gated
     async def read_all(cache: SessionListCache) -> list[object]:
         tasks = [asyncio.create_task(cache.aget(_KEY)) for _ in range(200)]
         await asyncio.to_thread(builder.wait_for_calls, 1)
-        await asyncio.to_thread(_until, lambda: cache.stats().waiting == 200)
+        await asyncio.to_thread(until, lambda: cache.stats().waiting == 200)
         builder.open()
         return [payload["call"] for payload in await asyncio.gather(*tasks)]
 
@@ -573,14 +547,14 @@ def test_a_cancelled_read_leaves_no_waiter(bus: Bus, builder: GatedBuilder) -> N
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(cache.aget(_KEY), 0.02)
         task = asyncio.create_task(cache.aget(_KEY))
-        await asyncio.to_thread(_until, lambda: cache.stats().waiting == 1)
+        await asyncio.to_thread(until, lambda: cache.stats().waiting == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     with SessionListCache(builder, bus=bus) as cache:
         asyncio.run(read(cache))
-        _until(lambda: cache.stats().waiting == 0)
+        until(lambda: cache.stats().waiting == 0)
         builder.open()
 
         assert cache.get(_KEY)["call"] == 1
@@ -614,13 +588,13 @@ def test_an_interrupt_frees_the_reader_that_waits_and_harms_nobody_else(
         builder.wait_for_calls(1)
 
         def interrupt() -> None:
-            _until(lambda: cache.stats().waiting == 2)
+            until(lambda: cache.stats().waiting == 2)
             os.kill(os.getpid(), signal.SIGINT)
 
         readers.submit(interrupt)
         with pytest.raises(KeyboardInterrupt):
             cache.get(_KEY)
-        _until(lambda: cache.stats().waiting == 1)
+        until(lambda: cache.stats().waiting == 1)
         builder.open()
 
         assert other.result(_WAIT_S)["call"] == 1
@@ -876,4 +850,4 @@ def test_a_stop_from_a_signal_handler_inside_the_mailbox_ends_the_cache(bus: Bus
 
     with pytest.raises(CacheStoppedError):
         cache.get(_KEY)
-    _until(lambda: set(threading.enumerate()) <= before)
+    until(lambda: set(threading.enumerate()) <= before)

@@ -1,10 +1,8 @@
 """What a running cache holds and hands out: bounds, bodies, emptiness (rules P1, P3, P4, O1, O6, R12)."""
 
 import json
-import os
 import random
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -20,21 +18,11 @@ from hermes_cache import (
 )
 from hermes_cache.payload.freezing import freeze_row
 from hermes_cache.testing import GatedBuilder, Listener
+from tests.waiting import until
 
 _WAIT_S = 10.0
 _KEY = SessionListKey("work")
 _LASTING = 60.0
-
-
-@pytest.fixture
-def bus() -> Bus:
-    return Bus()
-
-
-@pytest.fixture
-def readers() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
 
 
 def _key(number: int) -> SessionListKey:
@@ -51,14 +39,6 @@ def _weight(cache: SessionListCache) -> int:
     contents = [entry.content for entry in cache._state().entries.values()]
     pieces = {id(piece): len(piece.encoded) for content in contents for piece in content.pieces or ()}
     return sum(len(content.envelope) for content in contents) + sum(pieces.values())
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    """Give way to other threads until a condition holds."""
-    ends_at_s = time.monotonic() + _WAIT_S
-    while not holds():
-        assert time.monotonic() < ends_at_s, "the condition never held"
-        os.sched_yield()
 
 
 def test_past_the_bound_of_entries_the_least_recently_used_goes(bus: Bus) -> None:
@@ -155,7 +135,7 @@ def test_the_size_that_is_told_is_that_of_what_is_held(bus: Bus, readers: Thread
 
         for each in [readers.submit(use, seed) for seed in range(8)]:
             each.result(30)
-        _until(lambda: cache.stats().held_bytes == _weight(cache))
+        until(lambda: cache.stats().held_bytes == _weight(cache))
 
         assert 0 < cache.stats().entries <= 8
         assert 0 < cache.stats().held_bytes <= 8_000

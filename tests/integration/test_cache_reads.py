@@ -1,11 +1,10 @@
 """What a read gets from a running cache (rules R1 to R12)."""
 
 import logging
-import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -21,43 +20,13 @@ from hermes_cache import (
 )
 from hermes_cache.ports import LastKnown
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, VersionedSources
+from tests.waiting import await_readers
 
 _WAIT_S = 10.0
 _KEY = SessionListKey("work")
 _OTHER = SessionListKey("home")
 _CHECKED = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=_WAIT_S, follower_wait=_WAIT_S)
 """Every read looks at the sources itself and waits for what it starts, so that no outcome hangs on timing."""
-
-
-@pytest.fixture
-def bus() -> Bus:
-    return Bus()
-
-
-@pytest.fixture
-def builder() -> Iterator[GatedBuilder]:
-    """A builder whose calls go through; those that a test holds go on at its end."""
-    gated = GatedBuilder(is_open=True)
-    yield gated
-    gated.open()
-
-
-@pytest.fixture
-def readers() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(32) as pool:
-        yield pool
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    """Give way to other threads until a condition holds."""
-    ends_at_s = time.monotonic() + _WAIT_S
-    while not holds():
-        assert time.monotonic() < ends_at_s, "the condition never held"
-        os.sched_yield()
-
-
-def _await_readers(cache: SessionListCache, count: int) -> None:
-    _until(lambda: cache.stats().waiting == count)
 
 
 def test_an_event_that_comes_while_a_build_is_being_stored_is_never_lost(bus: Bus) -> None:
@@ -129,7 +98,7 @@ def test_a_read_that_begins_after_an_invalidation_waits_for_a_build_that_began_a
         builder.wait_for_calls(1)
         ticket = cache.invalidate("work")
         after = readers.submit(cache.lookup, _KEY)
-        _await_readers(cache, 2)
+        await_readers(cache, 2)
 
         builder.let_through(2)
 
@@ -326,7 +295,7 @@ def test_a_follower_gets_the_build_that_ends_in_time(
         owner = readers.submit(cache.lookup, _KEY)
         builder.wait_for_calls(2)
         followers = [readers.submit(cache.lookup, _KEY) for _ in range(5)]
-        _await_readers(cache, 6)
+        await_readers(cache, 6)
 
         builder.open()
 
@@ -403,7 +372,7 @@ def test_every_reader_that_waits_for_a_failed_build_is_told_why(
     builder.fail_with(cause)
     with SessionListCache(builder, bus=bus) as cache:
         waiting = [readers.submit(cache.get, _KEY) for _ in range(20)]
-        _await_readers(cache, 20)
+        await_readers(cache, 20)
 
         builder.open()
         errors = [each.exception(_WAIT_S) for each in waiting]
@@ -422,7 +391,7 @@ def test_a_failure_is_logged_once_whoever_waited(
     builder.fail_with(OSError("disk on fire"))
     with SessionListCache(builder, bus=bus) as cache:
         waiting: list[Future[object]] = [readers.submit(cache.get, _KEY) for _ in range(5)]
-        _await_readers(cache, 5)
+        await_readers(cache, 5)
         builder.open()
         for each in waiting:
             each.exception(_WAIT_S)
@@ -573,7 +542,7 @@ def test_a_fresh_read_is_not_answered_by_a_build_that_began_before_it(
         before = readers.submit(cache.lookup, _KEY)
         builder.wait_for_calls(1)
         fresh = readers.submit(cache.lookup, _KEY, freshness="fresh")
-        _await_readers(cache, 2)
+        await_readers(cache, 2)
 
         builder.open()
 
@@ -731,7 +700,7 @@ def test_a_restart_uses_the_builder_of_the_newest_waiter(bus: Bus, readers: Thre
         later = []
         for number in (1, 2):
             later.append(readers.submit(cache.get, _KEY, builder=builders[number]))
-            _await_readers(cache, 1 + number)
+            await_readers(cache, 1 + number)
 
         for each in builders:
             each.open()

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from hermes_cache import Bus, Lookup, Policy, PolicyError, SessionListCache, SessionListKey, Subscription
-from hermes_cache.bus.changes import Change
+from hermes_cache import Bus, Lookup, Policy, PolicyError, SessionListCache, SessionListKey
 from hermes_cache.core.events import EventId, StreamStarted
 from hermes_cache.core.messages import Tick
 from hermes_cache.core.streams import Marker
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
+from tests.integration.heard import drained
 
 _KEY = SessionListKey()
 _WORK = SessionListKey("work")
@@ -411,7 +411,7 @@ def test_subscribers_of_a_profile_hear_of_its_streams_and_of_stops_that_nobody_k
         gateway.bus.stream_started.send(stream_id="a", profile="work", session_id="s")
         gateway.bus.stream_stopped.send(stream_id="a")
         gateway.bus.stream_stopped.send(stream_id="unknown")
-        heard = [[(change.reason, change.profile) for change in _drain(each)] for each in (work, home)]
+        heard = [[(change.reason, change.profile) for change in drained(each)] for each in (work, home)]
 
         assert heard == [
             [("stream_started", "work"), ("stream_stopped", "work"), ("stream_stopped", None)],
@@ -428,10 +428,6 @@ def _active(looked: Lookup) -> tuple[str, ...]:
     marker = looked.stamp["streams"]
     assert isinstance(marker, Marker)
     return marker.stream_ids
-
-
-def _drain(subscription: Subscription) -> list[Change]:
-    return list(iter(lambda: subscription.get(timeout=0), None))
 
 
 def _until_waiting(gateway: _Gateway, readers: int) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder, UnpluggableJournal
+from tests.waiting import until
 
 _KEY = SessionListKey()
 _WAIT_S = 20.0
@@ -33,29 +34,11 @@ def _cache(journal: str | Journal | None, *, journal_wait: float = _WAIT_S) -> I
         yield cache
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/journal.db"
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def journals(request: pytest.FixtureRequest, url: str) -> tuple[str | Journal, str | Journal]:
-    """One journal, as two processes name it."""
-    store = MemoryStore()
-    return (url, url) if request.param == "sqlite" else (MemoryJournal(store), MemoryJournal(store))
-
-
-def _until(look: Callable[[], bool]) -> None:
-    ends_at_s = time.monotonic() + _WAIT_S
-    while not look():
-        assert time.monotonic() < ends_at_s
-
-
 def test_an_event_that_is_committed_after_its_send_is_known_to_be(url: str) -> None:
     """J8: `ticket.committed` stays as it was when `send` returned."""
     with _cache(url, journal_wait=0.0) as cache:
         ticket = cache.invalidate()
-        _until(lambda: cache.committed(ticket) is True)
+        until(lambda: cache.committed(ticket) is True)
 
     assert ticket.committed is None
 
@@ -70,7 +53,7 @@ def test_an_event_waits_for_its_journal_and_is_known_to_be_committed_then() -> N
         meanwhile = cache.committed(ticket)
         waited_s = time.monotonic() - began_s
         journal.plug()
-        _until(lambda: cache.committed(ticket) is True)
+        until(lambda: cache.committed(ticket) is True)
 
     assert (ticket.committed, meanwhile) == (None, None)
     assert waited_s < _WAIT_S / 2
@@ -135,7 +118,7 @@ def test_an_event_that_did_not_fit_is_given_up(monkeypatch: pytest.MonkeyPatch) 
         kept, lost = cache.invalidate(), cache.invalidate()
         away = cache.committed(kept), cache.committed(lost)
         journal.plug()
-        _until(lambda: cache.committed(kept) is True)
+        until(lambda: cache.committed(kept) is True)
 
         assert cache.committed(lost) is False
     assert away == (None, False)
@@ -160,7 +143,7 @@ def test_an_event_whose_journal_was_replaced_is_given_up(url: str, tmp_path: Pat
         before = cache.committed(ticket)
         for path in tmp_path.iterdir():
             path.unlink()
-        _until(lambda: cache.committed(ticket) is not True)
+        until(lambda: cache.committed(ticket) is not True)
         after = cache.committed(ticket)
 
     assert (before, after) == (True, False)
@@ -172,9 +155,9 @@ def test_an_event_that_a_restored_journal_has_not_is_given_up(url: str, tmp_path
         kept = cache.invalidate()
         shutil.copy(tmp_path / "journal.db", tmp_path / "copy.db")
         lost = cache.invalidate()
-        _until(lambda: cache.stats().journal_seq == 2)
+        until(lambda: cache.stats().journal_seq == 2)
         (tmp_path / "copy.db").replace(tmp_path / "journal.db")
-        _until(lambda: cache.committed(lost) is not True)
+        until(lambda: cache.committed(lost) is not True)
 
         assert (cache.committed(kept), cache.committed(lost)) == (True, False)
 

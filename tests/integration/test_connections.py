@@ -33,11 +33,6 @@ class _Sender:
 
 
 @pytest.fixture
-def bus() -> Bus:
-    return Bus()
-
-
-@pytest.fixture
 def topic(bus: Bus) -> PublishedTopic:
     return bus.settings_changed
 

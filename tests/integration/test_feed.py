@@ -10,7 +10,6 @@ import pytest
 
 from hermes_cache.bus.changes import Change
 from hermes_cache.bus.feed import Feed
-from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import (
     EventId,
     SessionListChanged,
@@ -19,6 +18,7 @@ from hermes_cache.core.events import (
     StreamStarted,
     StreamStopped,
 )
+from tests.integration.heard import drained, scopes_in
 
 _WAIT_S = 10.0
 _NUMBERS = count(1)
@@ -32,14 +32,6 @@ def _tell(feed: Feed, profile: str | None, session_id: str | None = None) -> Non
     feed.tell(SessionListChanged(id=_id(), at_s=1.0, profile=profile, session_id=session_id), profile)
 
 
-def _drain(subscription: Subscription) -> list[Change]:
-    return list(iter(lambda: subscription.get(timeout=0), None))
-
-
-def _scopes(subscription: Subscription) -> list[tuple[str | None, str | None]]:
-    return [(change.profile, change.session_id) for change in _drain(subscription)]
-
-
 def test_a_subscriber_hears_of_its_profile_and_of_what_concerns_all() -> None:
     """E7"""
     feed = Feed("life", size=64)
@@ -49,9 +41,9 @@ def test_a_subscriber_hears_of_its_profile_and_of_what_concerns_all() -> None:
     _tell(feed, "q")
     _tell(feed, None)
 
-    assert _scopes(one) == [("p", "s"), (None, None)]
-    assert _scopes(other) == [("q", None), (None, None)]
-    assert _scopes(every) == [("p", "s"), ("q", None), (None, None)]
+    assert scopes_in(one) == [("p", "s"), (None, None)]
+    assert scopes_in(other) == [("q", None), (None, None)]
+    assert scopes_in(every) == [("p", "s"), ("q", None), (None, None)]
 
 
 def test_the_profile_is_the_one_that_the_cache_knows() -> None:
@@ -61,7 +53,7 @@ def test_the_profile_is_the_one_that_the_cache_knows() -> None:
 
     feed.tell(SessionListChanged(id=_id(), at_s=1.0, profile="alias"), "default")
 
-    assert _scopes(subscription) == [("default", None)]
+    assert scopes_in(subscription) == [("default", None)]
 
 
 def test_a_subscriber_hears_only_what_comes_later() -> None:
@@ -82,7 +74,7 @@ def test_settings_mean_everything() -> None:
 
     feed.tell(SettingsChanged(id=_id(), at_s=1.0), None)
 
-    [change] = _drain(subscription)
+    [change] = drained(subscription)
     assert change.everything
     assert change.reason == "settings_changed"
 
@@ -94,7 +86,7 @@ def test_moved_rows_are_told_like_changes() -> None:
 
     feed.tell(SourceChanged(id=_id(), at_s=1.0, profile="p"), "p")
 
-    assert [(change.reason, change.profile) for change in _drain(subscription)] == [("source_changed", "p")]
+    assert [(change.reason, change.profile) for change in drained(subscription)] == [("source_changed", "p")]
 
 
 def test_a_stop_goes_to_the_subscribers_of_its_start() -> None:
@@ -105,8 +97,8 @@ def test_a_stop_goes_to_the_subscribers_of_its_start() -> None:
     feed.tell(StreamStarted(id=_id(), at_s=1.0, stream_id="t", profile="p", session_id="s"), "p")
     feed.tell(StreamStopped(id=_id(), at_s=2.0, stream_id="t"), None)
 
-    assert [change.reason for change in _drain(one)] == ["stream_started", "stream_stopped"]
-    assert _drain(other) == []
+    assert [change.reason for change in drained(one)] == ["stream_started", "stream_stopped"]
+    assert drained(other) == []
 
 
 def test_a_stop_whose_start_is_not_known_goes_to_all() -> None:
@@ -116,8 +108,8 @@ def test_a_stop_whose_start_is_not_known_goes_to_all() -> None:
 
     feed.tell(StreamStopped(id=_id(), at_s=2.0, stream_id="t"), None)
 
-    assert _scopes(one) == [(None, None)]
-    assert _scopes(other) == [(None, None)]
+    assert scopes_in(one) == [(None, None)]
+    assert scopes_in(other) == [(None, None)]
 
 
 def test_starts_are_remembered_up_to_a_bound_the_oldest_go() -> None:
@@ -130,7 +122,7 @@ def test_starts_are_remembered_up_to_a_bound_the_oldest_go() -> None:
     feed.tell(StreamStopped(id=_id(), at_s=2.0, stream_id="third"), None)
     feed.tell(StreamStopped(id=_id(), at_s=2.0, stream_id="first"), None)
 
-    assert _scopes(subscription) == [(None, None)]
+    assert scopes_in(subscription) == [(None, None)]
 
 
 def test_what_does_not_fit_is_merged() -> None:
@@ -142,8 +134,8 @@ def test_what_does_not_fit_is_merged() -> None:
         _tell(feed, "p", f"s{number}")
         _tell(feed, "q")
 
-    assert _scopes(one) == [("p", None), ("p", "s99")]
-    assert _scopes(every) == [("p", None), ("q", None)]
+    assert scopes_in(one) == [("p", None), ("p", "s99")]
+    assert scopes_in(every) == [("p", None), ("q", None)]
 
 
 def test_a_subscription_that_is_never_read_neither_grows_nor_delays() -> None:
@@ -156,7 +148,7 @@ def test_a_subscription_that_is_never_read_neither_grows_nor_delays() -> None:
 
     assert len(unread._waiting) <= 64
     assert read.get(timeout=0) is not None
-    assert any(change.everything for change in _drain(unread))
+    assert any(change.everything for change in drained(unread))
 
 
 def test_versions_only_grow_and_the_last_is_the_feeds() -> None:
@@ -169,7 +161,7 @@ def test_versions_only_grow_and_the_last_is_the_feeds() -> None:
         _tell(feed, f"p{number % 2}", f"s{number % 3}")
         if number % 4 == 0:
             taken.append(subscription.get(timeout=0))
-    taken += _drain(subscription)
+    taken += drained(subscription)
 
     versions = [EventId.parse(change.version) for change in taken if change]
     assert versions == sorted(versions)
@@ -188,7 +180,7 @@ def test_who_resumes_gets_what_it_missed_merged() -> None:
 
     resumed = feed.subscribe("p", since=subscription.version)
 
-    [missed] = _drain(resumed)
+    [missed] = drained(resumed)
     assert (missed.profile, missed.session_id) == ("p", None)
     assert missed.version == "life:3"
 
@@ -215,7 +207,7 @@ def test_an_unknown_version_means_refresh_everything_at_once(since: str) -> None
     resumed = feed.subscribe("p", since=since)
 
     assert resumed.version == since
-    [change] = _drain(resumed)
+    [change] = drained(resumed)
     assert change.everything
     assert resumed.version == change.version == "life:1"
 
@@ -228,8 +220,8 @@ def test_a_version_that_is_no_longer_known_means_refresh_everything() -> None:
 
     known, forgotten = feed.subscribe("p", since="life:2"), feed.subscribe("p", since="life:1")
 
-    assert _scopes(known) == [("p", "s")]
-    assert _scopes(forgotten) == [(None, None)]
+    assert scopes_in(known) == [("p", "s")]
+    assert scopes_in(forgotten) == [(None, None)]
 
 
 def test_a_subscriber_that_resumes_after_a_merge_misses_no_part_of_it() -> None:
@@ -245,7 +237,7 @@ def test_a_subscriber_that_resumes_after_a_merge_misses_no_part_of_it() -> None:
 
     assert first
     assert (first.profile, first.version) == ("q", "life:0")
-    assert _scopes(resumed) == [(None, None)]
+    assert scopes_in(resumed) == [(None, None)]
 
 
 def test_a_waiting_getter_is_woken_by_a_change() -> None:
@@ -340,7 +332,7 @@ def test_closing_the_feed_closes_its_subscriptions_and_keeps_its_versions() -> N
     resumed = feed.subscribe(since=subscription.version)
 
     assert subscription.closed
-    assert _scopes(resumed) == [("p", "s")]
+    assert scopes_in(resumed) == [("p", "s")]
 
 
 def test_a_subscription_that_is_let_go_is_not_held() -> None:
@@ -414,7 +406,7 @@ def test_a_subscription_closed_while_the_feed_tells_harms_neither() -> None:
     telling.join(_WAIT_S)
 
     assert doomed.get() is None
-    assert _scopes(other) == [("p", None)]
+    assert scopes_in(other) == [("p", None)]
 
 
 def test_telling_costs_microseconds() -> None:

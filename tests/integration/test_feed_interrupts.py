@@ -16,17 +16,10 @@ import pytest
 from hermes_cache.bus.feed import Feed
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import EventId, SessionListChanged
+from tests.integration.thrown import AlarmError, EndOfTask
 
 _WAIT_S = 10.0
 _MAIN = threading.main_thread()
-
-
-class _AlarmError(Exception):
-    """What an alarm raises, as the time limit of a task does."""
-
-
-class _EndOfTask(BaseException):
-    """What a task queue raises to end a task."""
 
 
 class _Teller:
@@ -83,7 +76,7 @@ def _strike_when_a_change_is_taken(subscription: Subscription) -> None:
     subscription._version_of = strike
 
 
-@pytest.mark.parametrize("error", [_AlarmError, KeyboardInterrupt, _EndOfTask])
+@pytest.mark.parametrize("error", [AlarmError, KeyboardInterrupt, EndOfTask])
 def test_a_get_that_an_interrupt_ends_puts_back_what_it_took(error: type[BaseException]) -> None:
     """L6, E7"""
     feed = Feed("life", size=64)
@@ -101,7 +94,7 @@ def test_a_get_that_an_interrupt_ends_puts_back_what_it_took(error: type[BaseExc
     assert [change and change.session_id for change in taken] == told
 
 
-@pytest.mark.parametrize("error", [_AlarmError, KeyboardInterrupt, _EndOfTask])
+@pytest.mark.parametrize("error", [AlarmError, KeyboardInterrupt, EndOfTask])
 def test_an_interrupt_ends_a_get_that_waits_and_holds_nobody_up(error: type[BaseException]) -> None:
     """L6"""
     feed = Feed("life", size=64)
@@ -160,7 +153,7 @@ def test_alarms_at_random_moments_leave_the_feed_whole() -> None:
             told.append(teller.tell())
 
     def handle(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise _AlarmError
+        raise AlarmError
 
     def use(after_s: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, after_s)
@@ -175,12 +168,12 @@ def test_alarms_at_random_moments_leave_the_feed_whole() -> None:
         for number in range(1_000):
             try:
                 use(1e-6 * (1 + number))
-            except _AlarmError:
+            except AlarmError:
                 struck += 1
     finally:
         stops.set()
         telling.join(_WAIT_S)
-        with suppress(_AlarmError):
+        with suppress(AlarmError):
             signal.signal(signal.SIGALRM, before)
     last = teller.tell()
     heard: list[str | None] = []

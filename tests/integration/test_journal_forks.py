@@ -35,13 +35,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found.render_as_string(hide_password=False)
 
 
-@pytest.fixture
-def truth(tmp_path: Path) -> Path:
-    folder = tmp_path / "truth"
-    folder.mkdir()
-    return folder
-
-
 @dataclass(frozen=True, slots=True)
 class _Child:
     """What a child came to."""

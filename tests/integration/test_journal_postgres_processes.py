@@ -35,13 +35,6 @@ def url(postgres_url: URL) -> str:
 
 
 @pytest.fixture
-def truth(tmp_path: Path) -> Path:
-    folder = tmp_path / "truth"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def proxy(postgres: PostgresServer) -> Iterator[SilentProxy]:
     with closing(SilentProxy(postgres.socket)) as opened:
         yield opened

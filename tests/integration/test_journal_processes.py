@@ -20,6 +20,7 @@ from hermes_cache.testing.journal_contract import numbered
 from tests.integration import journal_acts as acts
 from tests.integration.journal_acts import percentile
 from tests.integration.journal_members import WAIT_S, Inside, Member, inside, members
+from tests.waiting import until
 
 Record = Callable[[str, object], None]
 
@@ -34,13 +35,6 @@ _SLACK_S = 0.25
 def url(tmp_path: Path) -> str:
     (tmp_path / "journal").mkdir()
     return f"sqlite:///{tmp_path / 'journal' / 'journal.db'}"
-
-
-@pytest.fixture
-def truth(tmp_path: Path) -> Path:
-    folder = tmp_path / "truth"
-    folder.mkdir()
-    return folder
 
 
 def _file(url: str) -> Path:
@@ -127,10 +121,7 @@ def test_a_subscriber_elsewhere_hears_of_every_event(
 
 
 def _await_publication(here: Inside, session_id: str) -> None:
-    ends_at_s = time.monotonic() + WAIT_S
-    while session_id not in {getattr(event, "session_id", None) for event in acts.applied(here)}:
-        assert time.monotonic() < ends_at_s
-        Event().wait(0.005)
+    until(lambda: session_id in {getattr(event, "session_id", None) for event in acts.applied(here)})
 
 
 @pytest.mark.parametrize("kills", [2, _long(50)])
@@ -170,10 +161,7 @@ def _writer(url: str, truth: Path, acked: Path, stop: Path) -> Member:
 
 
 def _await_line(file: Path) -> None:
-    ends_at_s = time.monotonic() + WAIT_S
-    while not (file.exists() and file.stat().st_size):
-        assert time.monotonic() < ends_at_s, "the writer never got through"
-        Event().wait(0.005)
+    until(lambda: file.exists() and file.stat().st_size, "the writer never got through")
 
 
 def _copy_of(url: str, file: Path) -> Path:

@@ -16,18 +16,11 @@ import pytest
 from hermes_cache import Bus
 from hermes_cache.core.events import AppliedEvent
 from tests.integration.log_handlers import raising_log_handler
+from tests.integration.thrown import AlarmError, EndOfTask
 
 
 class _OwnError(BaseException):
     """No `Exception`."""
-
-
-class _AlarmError(Exception):
-    """What an alarm raises, as the time limit of a task does."""
-
-
-class _EndOfTask(BaseException):
-    """What a task queue raises to end a task."""
 
 
 _FAILED = "hermes_cache.receiver_failed"
@@ -116,7 +109,7 @@ def test_a_receiver_without_a_name_is_told_by_its_kind(caplog: pytest.LogCapture
     assert "Nameless" in caplog.records[0].__dict__["hermes_cache.receiver"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, _EndOfTask])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, EndOfTask])
 def test_an_interrupt_in_a_receiver_reaches_the_publisher_after_the_event_was_applied(
     error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,7 +135,7 @@ def test_an_alarm_that_strikes_inside_a_receiver_counts_as_its_failure(caplog: p
     bus.settings_changed.connect(lambda _sender, event: signal.raise_signal(signal.SIGUSR1))  # noqa: ARG005
     after = _hear(bus, 1)
 
-    with _handling(_AlarmError):
+    with _handling(AlarmError):
         bus.settings_changed.send()
 
     assert after == [1]
@@ -158,7 +151,7 @@ def test_no_alarm_is_lost_wherever_it_strikes(caplog: pytest.LogCaptureFixture) 
     def handle(_number: int, _frame: FrameType | None) -> NoReturn:
         nonlocal raised
         raised += 1
-        raise _AlarmError
+        raise AlarmError
 
     def publish(after_s: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, after_s)
@@ -173,7 +166,7 @@ def test_no_alarm_is_lost_wherever_it_strikes(caplog: pytest.LogCaptureFixture) 
         for number in range(2_000):
             try:
                 publish(1e-6 * (1 + number % 200))
-            except _AlarmError:
+            except AlarmError:
                 caught += 1
     finally:
         signal.signal(signal.SIGALRM, before)

@@ -13,16 +13,9 @@ from hermes_cache.sessions import renderer as renderers
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.overlay import LiveSession
 from hermes_cache.sessions.renderer import Renderer
+from tests.integration.thrown import AlarmError, EndOfTask
 
 _NONE: frozenset[str] = frozenset()
-
-
-class _AlarmError(Exception):
-    """What an alarm raises."""
-
-
-class _EndOfTask(BaseException):
-    """What a task queue raises to end a task."""
 
 
 def _content(name: str) -> Content:
@@ -77,7 +70,7 @@ def test_a_signal_handler_may_render_wherever_it_strikes(looks: int) -> None:
     assert all(b"inner" in each for each in rendered)
 
 
-@pytest.mark.parametrize("error", [_AlarmError, _EndOfTask, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [AlarmError, EndOfTask, KeyboardInterrupt])
 def test_what_strikes_inside_live_sessions_is_its_failure_or_the_callers(error: type[BaseException]) -> None:
     """L6, O1"""
     strikes = [True]
@@ -97,7 +90,7 @@ def test_what_strikes_inside_live_sessions_is_its_failure_or_the_callers(error: 
     finally:
         signal.signal(signal.SIGUSR1, before)
 
-    assert raised is (None if error is _AlarmError else error)
+    assert raised is (None if error is AlarmError else error)
 
 
 def _raised_by(renderer: Renderer) -> type[BaseException] | None:

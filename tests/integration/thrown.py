@@ -1,6 +1,14 @@
-"""Exceptions that are thrown into other threads, as some task queues and debuggers do."""
+"""Exceptions that come from outside: of alarms and task queues, and those thrown into other threads."""
 
 import ctypes
+
+
+class AlarmError(Exception):
+    """What an alarm raises, as the time limit of a task does."""
+
+
+class EndOfTask(BaseException):
+    """What a task queue raises to end a task."""
 
 
 def throw_into(thread_id: int, error: type[BaseException]) -> None:
