@@ -12,7 +12,7 @@ import orjson
 
 from hermes_cache.payload.freezing import ROWS
 from hermes_cache.payload.frozen import Json, Payload, frozen_dict, frozen_list
-from hermes_cache.payload.rows import DIGEST_BYTES, Piece, frozen_json, piece_of
+from hermes_cache.payload.rows import DIGEST_BYTES, Piece, encoded_json, frozen_json, piece_of
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -75,8 +75,8 @@ def content_of(payload: Payload) -> Content:
     """Return the content of a frozen payload."""
     rows = payload.get(ROWS)
     if not isinstance(rows, list):
-        return Content(orjson.dumps(payload), None, payload)
-    envelope = orjson.dumps({name: value for name, value in payload.items() if name != ROWS})
+        return Content(encoded_json(payload), None, payload)
+    envelope = encoded_json({name: value for name, value in payload.items() if name != ROWS})
     return Content(envelope, tuple(map(piece_of, rows)), payload)
 
 

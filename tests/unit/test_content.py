@@ -1,10 +1,13 @@
 """Rules P4, O6 and E9: what an entry holds."""
 
+import tracemalloc
+
 import orjson
 
 from hermes_cache.payload.content import Content, content_of, profiles_that_differ, rows_differ
 from hermes_cache.payload.freezing import freeze, freeze_row
-from hermes_cache.payload.rows import EncodedRow
+from hermes_cache.payload.frozen import Payload, frozen_dict
+from hermes_cache.payload.rows import EncodedRow, encoded_json
 
 
 def test_the_content_of_a_payload_keeps_its_rows_as_pieces() -> None:
@@ -88,3 +91,16 @@ def test_rows_of_no_profile_differ_for_none() -> None:
     newer = content_of(freeze({"sessions": []}))
 
     assert profiles_that_differ(older, newer) == {None}
+
+
+def test_a_kept_row_takes_no_more_memory_than_its_bytes_need() -> None:
+    """X14: orjson alone keeps 16 KB for each"""
+    row = frozen_dict(Payload, {"session_id": "a", "title": "t" * 500})
+    tracemalloc.start()
+
+    kept = [encoded_json(row) for _ in range(100)]
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kept[0] == orjson.dumps(row)
+    assert held_bytes < 2 * sum(map(len, kept))
