@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Final
 
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.settings import ViewSettings
+from hermes_cache.stores.hermes.side_files import ViewSettings
 
 _INTERVAL_S: Final = 1.0
 """A switch may take effect this late, so that a request almost never waits for the file system."""

@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from hermes_cache.payload.freezing import freeze, freeze_row
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.gateway_routing import Routing
 from hermes_cache.stores.hermes.joining import NOTHING, Told, join, tell
 from hermes_cache.stores.hermes.lineage import trace
-from hermes_cache.stores.hermes.session_index import IndexRecord
+from hermes_cache.stores.hermes.projection import make_session, snapshot_of
+from hermes_cache.stores.hermes.session_folder import IndexRecord, leading_fields
 from hermes_cache.stores.hermes.session_rows import Known, make_row
-from hermes_cache.stores.hermes.sidecar import leading_fields
-from hermes_cache.stores.hermes.snapshot import make_session, snapshot_of
+from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.views import view
 

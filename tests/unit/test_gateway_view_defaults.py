@@ -2,7 +2,7 @@
 
 from hermes_cache.gateway.view_defaults import ViewDefaults
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.settings import ViewSettings
+from hermes_cache.stores.hermes.side_files import ViewSettings
 from hermes_cache.testing import ManualClock
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from hermes_cache.payload.freezing import freeze_row
-from hermes_cache.stores.hermes.gateway_routing import Routing, routing_by_session
-from hermes_cache.stores.hermes.session_index import IndexRecord
+from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.session_rows import Known, Parent, make_row, source_tag
+from hermes_cache.stores.hermes.side_files import Routing, routing_by_session
 from hermes_cache.stores.hermes.state_db import SessionRecord
 
 _AGENT = SessionRecord(

@@ -6,9 +6,9 @@ import pytest
 
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.session_index import IndexRecord
+from hermes_cache.stores.hermes.projection import Snapshot, make_session, snapshot_of
+from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.session_rows import Known, Parent
-from hermes_cache.stores.hermes.snapshot import Snapshot, make_session, snapshot_of
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.views import view
 

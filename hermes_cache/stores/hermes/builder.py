@@ -16,9 +16,8 @@ from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
 from hermes_cache.stores.hermes.held_databases import HeldDatabases
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles, scope_of
 from hermes_cache.stores.hermes.profile_reading import ProfileReader
-from hermes_cache.stores.hermes.projection import Projection, refreshed
+from hermes_cache.stores.hermes.projection import Projection, Snapshot, newest_first, refreshed
 from hermes_cache.stores.hermes.sharing import Sharing
-from hermes_cache.stores.hermes.snapshot import Snapshot, newest_first
 from hermes_cache.stores.hermes.views import view
 
 _MAX_SCOPES: Final = 64

@@ -11,7 +11,7 @@ from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.builder import HomeBuilder
 from hermes_cache.stores.hermes.held_databases import HeldDatabases
 from hermes_cache.stores.hermes.locations import Location, Locations
-from hermes_cache.stores.hermes.settings import ViewSettings, read_view_settings
+from hermes_cache.stores.hermes.side_files import ViewSettings, read_view_settings
 from hermes_cache.stores.hermes.sources import HomeSources
 
 

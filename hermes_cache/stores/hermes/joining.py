@@ -12,10 +12,10 @@ from operator import is_not
 from typing import Final
 
 from hermes_cache.stores.hermes import source_tags
-from hermes_cache.stores.hermes.gateway_routing import Routing
 from hermes_cache.stores.hermes.lineage import Lineage, is_in_a_ring, trace
-from hermes_cache.stores.hermes.session_index import IndexRecord
+from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.session_rows import Known, Parent, source_tag, title_of
+from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.values import text
 

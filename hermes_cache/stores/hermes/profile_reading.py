@@ -7,26 +7,22 @@ Source: rules K3, X1, X7, X8.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import DEFAULT_PROFILE
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, wal_stamp
-from hermes_cache.stores.hermes.gateway_routing import routing_by_session
 from hermes_cache.stores.hermes.joining import NOTHING, Told, join, tell
 from hermes_cache.stores.hermes.json_files import JsonFiles
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
-from hermes_cache.stores.hermes.session_index import IndexRecord, SessionFolders
+from hermes_cache.stores.hermes.session_folder import IndexRecord, SessionFolders
 from hermes_cache.stores.hermes.session_rows import Known
+from hermes_cache.stores.hermes.side_files import job_names, projects_by_tag, routing_by_session
 from hermes_cache.stores.hermes.state_db import SessionRecord, StateReading, read_state_db
 from hermes_cache.stores.hermes.values import text
 
 _logger = QuietLogger(__name__)
-
-_PROJECT_OF_TAG: Final = (("cron", "Cron Jobs"), ("webhook", "Webhooks"))
-"""The projects in which the front end gathers such sessions, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +84,8 @@ class ProfileReader:
             sessions,
             index,
             routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
-            jobs=_names_by_id(self._json_files.content(files.cron_jobs)),
-            projects=_system_projects(self._json_files.content(files.projects), files.profile),
+            jobs=job_names(self._json_files.content(files.cron_jobs)),
+            projects=projects_by_tag(self._json_files.content(files.projects), files.profile),
         )
 
     def indexed_profiles(self, files: ProfileFiles) -> frozenset[str]:
@@ -135,20 +131,3 @@ def _state(files: ProfileFiles, before: ProfileReading | None, *, is_indexed: bo
 def _deleted(state: StateReading, tombstones: frozenset[str]) -> set[str]:
     """Name what was deleted in the front end, which the agent still keeps."""
     return {sid for sid in tombstones if sid in state.sessions and state.sessions[sid].source == "webui"}
-
-
-def _names_by_id(content: object) -> dict[str, str]:
-    jobs = content.get("jobs") if isinstance(content, dict) else None
-    found: dict[str, str] = {}
-    for job in jobs if isinstance(jobs, list) else ():
-        job_id, name = (text(job.get("id")), text(job.get("name"))) if isinstance(job, dict) else (None, None)
-        if job_id and name:
-            found[job_id] = name
-    return found
-
-
-def _system_projects(content: object, profile: str) -> dict[str, str]:
-    projects = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
-    own = [each for each in projects if (text(each.get("profile")) or DEFAULT_PROFILE) == profile]
-    ids = {each.get("name"): project_id for each in own if (project_id := text(each.get("project_id")))}
-    return {tag: ids[name] for tag, name in _PROJECT_OF_TAG if name in ids}

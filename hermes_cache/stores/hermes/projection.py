@@ -1,21 +1,65 @@
-"""The projection of one profile: its snapshot, kept true by probing all that it was read from.
+"""The projection of one profile: all its sessions at one moment, kept true by probing what it was read from.
 
-The probe is taken before the reading, so that a change during it is seen by the next one. A probe that could not
-be taken is unknown, and then everything is read. Source: rules X4 to X6.
+The probe is taken before the reading, so that the next probe differs if something changed during it. If a probe
+could not be taken, everything is read. A row that stays equal from one snapshot to the next stays the same object,
+so entries share rows and their bytes. Source: rules X4 to X6.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
+from hermes_cache.payload.freezing import freeze_row
+from hermes_cache.payload.rows import EncodedRow, Facts, Row
 from hermes_cache.ports import LastKnown
+from hermes_cache.stores.hermes import source_tags
 from hermes_cache.stores.hermes.file_stamps import file_stamp, inode
 from hermes_cache.stores.hermes.held_databases import BUSY_TIMEOUT_S, HeldDatabases
 from hermes_cache.stores.hermes.joining import moved
 from hermes_cache.stores.hermes.locations import ProfileFiles
 from hermes_cache.stores.hermes.profile_reading import ProfileReader, ProfileReading
-from hermes_cache.stores.hermes.session_index import folder_stamps
-from hermes_cache.stores.hermes.session_rows import Known
-from hermes_cache.stores.hermes.snapshot import Session, Snapshot, make_session, snapshot_of
+from hermes_cache.stores.hermes.session_folder import folder_stamps
+from hermes_cache.stores.hermes.session_rows import Known, make_row
+from hermes_cache.stores.hermes.state_db import SessionRecord
+from hermes_cache.stores.hermes.values import text
+
+
+class Session(NamedTuple):
+    """One session of a snapshot.
+
+    Attributes:
+        row: The frozen row.
+        order: What it is sorted by: newest first, those of one time by id.
+        gate: Which flag of a key lets it through; see `source_tags.gate`.
+        peer: Names the peer of a messaging session; None for any other, and where it is not known.
+        is_visible: Whether there is anything to see in it: messages, work under way, or a worktree.
+    """
+
+    row: Row
+    order: tuple[float, str]
+    gate: str
+    peer: tuple[object, ...] | None
+    is_visible: bool
+
+    def __reduce__(self) -> tuple[Callable[..., "Session"], tuple[object, ...]]:
+        # A pickled row is a plain dict: its bytes go instead, and with them it need not be frozen again.
+        row = self.row
+        piece = (row.encoded, row.digest, row.facts)
+        return _restored, (piece, *self[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All sessions of a scope.
+
+    Attributes:
+        sessions: Newest first, those of one time by id.
+        foreign_count: How many sessions the front end keeps for other profiles.
+    """
+
+    sessions: tuple[Session, ...]
+    foreign_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +95,25 @@ def refreshed(
     return Projection(probe, reading, sessions, _snapshot(sessions, reading.foreign_count, before))
 
 
+def make_session(known: Known, before: Session | None) -> Session:
+    """Return a session, as much of it as possible the one from before."""
+    fields = make_row(known)
+    row = before.row if before is not None and before.row == fields else freeze_row(fields)
+    is_native = known.web is not None and not row["is_cli_session"]
+    gate = source_tags.gate(known.tag, is_native=is_native)
+    session = Session(row, (-_time_s(row), known.id), gate, _peer(known, row), _is_visible(row))
+    return before if before == session else session
+
+
+def snapshot_of(sessions: Mapping[str, Session], foreign_count: int) -> Snapshot:
+    """Return the sorted snapshot of sessions by id."""
+    return Snapshot(tuple(sorted(sessions.values(), key=newest_first)), foreign_count)
+
+
+newest_first: Final = attrgetter("order")
+"""Gives what sessions are sorted by."""
+
+
 def _sessions(known: Mapping[str, Known], before: Projection | None) -> dict[str, Session]:
     sessions = dict(before.sessions) if before is not None else {}
     for session_id in moved(before.reading.known if before is not None else {}, known):
@@ -73,3 +136,37 @@ def _probe(files: ProfileFiles, databases: HeldDatabases) -> Hashable | None:
         return None
     others = (files.gateway_metadata, files.projects, files.cron_jobs, files.settings)
     return (content, inode(files.state_db), folder_stamps(files.session_dir), *map(file_stamp, others))
+
+
+def _restored(piece: tuple[bytes, bytes, Facts], *rest: Any) -> Session:
+    row = EncodedRow(*piece).decoded()
+    assert isinstance(row, Row)  # noqa: S101 - a session's piece is a mapping
+    return Session(row, *rest)
+
+
+def _time_s(row: Row) -> float:
+    time_s = row["last_message_at"] or row["updated_at"] or row["created_at"]
+    told_s = time_s if isinstance(time_s, float) else 0.0
+    pending_s = row.get("pending_started_at")
+    return max(told_s, pending_s) if isinstance(pending_s, float) else told_s
+
+
+def _is_visible(row: Row) -> bool:
+    is_under_way = row["active_stream_id"] or row["has_pending_user_message"]
+    return bool(row["message_count"] or is_under_way or row.get("worktree_path") or row.get("attention"))
+
+
+def _peer(known: Known, row: Row) -> tuple[object, ...] | None:
+    if row["session_source"] != "messaging":
+        return None
+    session = known.session
+    key = known.routing.session_key if known.routing else text(session.session_key) if session else None
+    name = (key,) if key else _chat(session)
+    return (known.profile, known.tag, *name) if name else None
+
+
+def _chat(session: SessionRecord | None) -> tuple[str | None, ...]:
+    if session is None:
+        return ()
+    chat = tuple(map(text, (session.chat_type, session.chat_id, session.thread_id, session.user_id)))
+    return chat if any(chat) else ()

@@ -11,8 +11,8 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from hermes_cache.stores.hermes import source_tags
-from hermes_cache.stores.hermes.gateway_routing import Routing
-from hermes_cache.stores.hermes.session_index import IndexRecord
+from hermes_cache.stores.hermes.session_folder import IndexRecord
+from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.values import amount, count, flag, greatest, moment_s, plain, text
 

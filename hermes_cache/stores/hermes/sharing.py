@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
-from hermes_cache.stores.hermes.snapshot import Session, Snapshot
+from hermes_cache.stores.hermes.projection import Session, Snapshot
 
 
 class _Difference(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hermes_cache.payload.freezing import Row
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.snapshot import Session, Snapshot, newest_first
+from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
 
 
 def view(snapshot: Snapshot, key: SessionListKey) -> dict[str, object]:

@@ -1,34 +1,39 @@
-"""Reads the web front end's session folder: the index, sidecars that the index lacks, and tombstones.
+"""Reads the web front end's session folder: the index, the sidecars that are newer than it, and tombstones.
 
-The index's row stands, unless the sidecar was written after the index: then the sidecar's fields stand over it.
-The index is one file for all profiles, and large, so it is parsed only when it moved. Nothing is repaired here.
+A sidecar is the file of one session. If it was written after the index, its fields replace those of the index.
+It can hold megabytes of messages, but all that a list needs stands before them, so only its head is read. The
+index is one large file for all profiles; it is parsed only if it moved. Nothing is repaired here.
 Source: rules X2, X7, X8.
 """
 
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple
 
 from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
-from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
+from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, must_be_a_file
 from hermes_cache.stores.hermes.json_files import JsonFiles, read_json
-from hermes_cache.stores.hermes.sidecar import read_sidecar
 
 _logger = QuietLogger(__name__)
 
 _INDEX: Final = "_index.json"
 _TOMBSTONES: Final = ("_deleted_webui_sessions.json", "_pruned_webui_orphans.json")
 _MAX_FOLDERS: Final = 8
-"""Homes have one; a callable may tell several."""
+"""A home has one; a callable may name several."""
+
+_HEAD_BYTES: Final = 64 * 1024
+_SPACE: Final = re.compile(r"\s*")
 
 
 class IndexRecord(NamedTuple):
-    """What the web front end keeps of one session, as it stands there; any value may be missing or damaged."""
+    """What the web front end keeps of one session, as it is in the file; any value may be missing or damaged."""
 
     session_id: object
     title: object = None
@@ -191,7 +196,10 @@ def _stat_or_none(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 def _fields_or_none(path: Path) -> Mapping[str, object]:
     try:
-        return read_sidecar(path)
+        must_be_a_file(path)
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        return leading_fields(head.decode("utf-8-sig", "replace"))
     except (OSError, SourceError) as error:
         _logger.warning(
             "hermes_cache.file_ignored", extra={"hermes_cache.path": str(path), "hermes_cache.reason": str(error)}
@@ -200,8 +208,8 @@ def _fields_or_none(path: Path) -> Mapping[str, object]:
 
 
 def _over(record: IndexRecord | None, session_id: str, fields: Mapping[str, object]) -> IndexRecord:
-    told = {name: fields[name] for name in IndexRecord._fields if name in fields}
-    return (record or IndexRecord(session_id))._replace(**{**told, "session_id": session_id})
+    replaced = {name: fields[name] for name in IndexRecord._fields if name in fields}
+    return (record or IndexRecord(session_id))._replace(**{**replaced, "session_id": session_id})
 
 
 def _ids(contents: Iterable[object]) -> set[str]:
@@ -210,3 +218,27 @@ def _ids(contents: Iterable[object]) -> set[str]:
         ids = content.get("ids") if isinstance(content, dict) else None
         found.update(each for each in ids or () if isinstance(each, str)) if isinstance(ids, list) else None
     return found
+
+
+def leading_fields(head: str) -> dict[str, object]:
+    """Return the fields of a JSON object up to `messages`, or up to where the text ends or breaks."""
+    fields: dict[str, object] = {}
+    decoder = JSONDecoder(parse_constant=lambda _constant: None)
+    at = _skip(head, 0)
+    try:
+        while head[at] in "{,":
+            name, at = decoder.raw_decode(head, _skip(head, at + 1))
+            if name == "messages" or head[at := _skip(head, at)] != ":":
+                break
+            value, at = decoder.raw_decode(head, _skip(head, at + 1))
+            # A number that the cut went through would read as a smaller one: what follows must be there.
+            if head[at := _skip(head, at)] in ",}":
+                fields[name] = value
+    except (JSONDecodeError, IndexError, RecursionError):
+        pass
+    return fields
+
+
+def _skip(head: str, at: int) -> int:
+    found = _SPACE.match(head, at)
+    return found.end() if found else at

@@ -1,0 +1,129 @@
+"""What small JSON files of a home tell: a gateway's peers, the names of scheduled jobs, projects, view settings.
+
+A newer agent keeps the gateway's file only as a mirror of a table in `state.db`, an older one has the file alone.
+So both are read, and the table wins. Whatever a file holds, nothing here raises. Source: rules W1, X7.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import orjson
+
+from hermes_cache.errors import SourceError
+from hermes_cache.sessions.keys import DEFAULT_PROFILE
+from hermes_cache.stores.hermes.json_files import read_json
+from hermes_cache.stores.hermes.values import flag, moment_s, text
+
+_PROJECT_OF_TAG: Final = (("cron", "Cron Jobs"), ("webhook", "Webhooks"))
+"""The names of the projects in which the front end gathers the sessions of a tag."""
+
+
+class Routing(NamedTuple):
+    """What a gateway knows of a session's peer.
+
+    Attributes:
+        session_key: Names the peer; the same for all sessions of one peer.
+        display_name: The peer's name, or its chat's.
+        updated_at_s: When the gateway last used the session, in epoch seconds.
+    """
+
+    session_key: str
+    display_name: str | None
+    updated_at_s: float | None
+
+
+def routing_by_session(file: object, table: Mapping[str, object]) -> dict[str, Routing]:
+    """Return the peer of each session that a gateway keeps a peer for.
+
+    Args:
+        file: The decoded `sessions.json`, whatever it holds.
+        table: The entries of the table as JSON text, by session key.
+    """
+    from_file = file if isinstance(file, dict) else {}
+    entries = {**from_file, **{key: _decoded(entry) for key, entry in table.items()}}
+    found: dict[str, Routing] = {}
+    for key, entry in entries.items():
+        session_id = text(entry.get("session_id")) if isinstance(entry, dict) else None
+        if session_id and not key.startswith("_"):
+            found[session_id] = _routing(key, entry)
+    return found
+
+
+def job_names(content: object) -> dict[str, str]:
+    """Return the names of scheduled jobs by id.
+
+    Args:
+        content: The decoded `jobs.json`, whatever it holds.
+    """
+    jobs = content.get("jobs") if isinstance(content, dict) else None
+    names: dict[str, str] = {}
+    for job in jobs if isinstance(jobs, list) else ():
+        job_id, name = (text(job.get("id")), text(job.get("name"))) if isinstance(job, dict) else (None, None)
+        if job_id and name:
+            names[job_id] = name
+    return names
+
+
+def projects_by_tag(content: object, profile: str) -> dict[str, str]:
+    """Return the project of all sessions of a tag, for the tags that have one.
+
+    Args:
+        content: The decoded `projects.json`, whatever it holds.
+    """
+    projects = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
+    own = [each for each in projects if (text(each.get("profile")) or DEFAULT_PROFILE) == profile]
+    ids = {each.get("name"): project_id for each in own if (project_id := text(each.get("project_id")))}
+    return {tag: ids[name] for tag, name in _PROJECT_OF_TAG if name in ids}
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSettings:
+    """The settings that decide what a sidebar shows; the fields are named as those of a key."""
+
+    show_cli: bool = True
+    show_previous_messaging: bool = False
+    show_cron: bool = False
+    show_webhook: bool = False
+    show_kanban: bool = False
+    show_claude_code: bool = True
+    source_filter: str | None = None
+
+
+def read_view_settings(path: Path) -> ViewSettings:
+    """Read a settings file; a missing or broken one, and a missing field, gives the front end's defaults."""
+    try:
+        content = read_json(path)
+    except SourceError:
+        return ViewSettings()
+    return _view_settings(content) if isinstance(content, dict) else ViewSettings()
+
+
+def _view_settings(content: Mapping[str, object]) -> ViewSettings:
+    # A user with settings from before terminal sessions could be shown was not to see them appear.
+    is_older = bool(content.keys() - {"onboarding_completed"})
+    return ViewSettings(
+        show_cli=flag(content.get("show_cli_sessions", not is_older)),
+        show_previous_messaging=flag(content.get("show_previous_messaging_sessions")),
+        show_cron=flag(content.get("show_cron_sessions")),
+        show_webhook=flag(content.get("show_webhook_sessions")),
+        show_kanban=flag(content.get("show_kanban_sessions")),
+        show_claude_code=flag(content.get("show_claude_code_sessions", True)),
+        source_filter=text(content.get("agent_session_source_filter")),
+    )
+
+
+def _decoded(entry: object) -> object:
+    try:
+        return orjson.loads(entry) if isinstance(entry, str | bytes) else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _routing(key: str, entry: Mapping[str, object]) -> Routing:
+    origin = entry.get("origin")
+    chat_name = text(origin.get("chat_name")) if isinstance(origin, dict) else None
+    # The gateway writes these times in local time without a zone.
+    updated_at_s = moment_s(entry.get("updated_at"), naive_zone=None)
+    return Routing(text(key) or "", text(entry.get("display_name")) or chat_name, updated_at_s)
