@@ -21,16 +21,15 @@ from hermes_cache.cache.reader import Reader, ReadLostError
 from hermes_cache.cache.stamper import Stamper
 from hermes_cache.cache.targets import Targets
 from hermes_cache.cache.works import Works, told
+from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
 from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Stop, Tick
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import (
-    BuildTimeoutError,
     CacheStoppedError,
     CallLostError,
-    LookupTimeoutError,
     MailboxReentryError,
 )
 from hermes_cache.interrupts import belongs_to_caller
@@ -180,10 +179,7 @@ class Life:
             return 0
         if looks < _MOST_LOOKS:
             return looks + 1
-        if read.timeout_s < self.policy.build_timeout:
-            raise LookupTimeoutError(read.target.key, read.timeout_s, "its answer")
-        told = f"a reader waited {self.policy.build_timeout:g} s, Policy.build_timeout, for its answer"
-        raise BuildTimeoutError(read.target.key, told)
+        raise timeout_error(read.target.key, read.request, self.policy.build_timeout, "its answer")
 
     def nudge(self) -> None:
         """Have time pass, without waiting for that: a read is not answered though it is due."""
@@ -233,7 +229,7 @@ class Life:
         return min(patience_s, TIMEOUT_MAX)
 
     def _deadline_s(self, read: Read) -> float:
-        return read.began_s + min(read.timeout_s, self.policy.build_timeout)
+        return read.request.until_s(self.policy.build_timeout)
 
 
 class _ReadReply(MailboxFuture):

@@ -5,7 +5,6 @@ hosts by tickets; and it refuses those that insist where nothing can be known. S
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Final
@@ -13,9 +12,9 @@ from typing import Final
 from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.away import Away
-from hermes_cache.cache.reads import Wish
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Request
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.look import Look
@@ -106,21 +105,19 @@ class Membership:
         if self._link is not None:
             self._link.life().catch_up(self._policy.journal_interval, patience_s)
 
-    def admit(self, key: SessionListKey, wish: Wish) -> Wish:
-        """Let a read in, once what it insists on is known; what it waited for that counts as its own.
+    def admit(self, key: SessionListKey, request: Request) -> None:
+        """Let a read in, once what it insists on is known.
 
         Raises:
             JournalUnavailableError: It insists on what cannot be known now.
             LookupTimeoutError: Its event did not come within its timeout, or `Policy.build_timeout`.
-            ValueError: Its ticket is none.
+            ValueError: Its ticket names an event that was never published.
         """
-        began_s = self._clock.monotonic_s()
-        event_id = self._prepare(wish, began_s)
+        event_id = self._prepare(request)
         if event_id is not None and self._link is not None:
-            patience_s = self._patience_s(wish, began_s)
+            patience_s = self._patience_s(request)
             if not self._link.life().await_event(event_id, self._policy.journal_lease, patience_s):
-                raise self._too_late(key, wish, event_id)
-        return replace(wish, began_s=began_s) if self._link is not None else wish
+                raise self._too_late(key, request, event_id)
 
     def committed(self, ticket: str) -> bool | None:
         """Say whether a ticket's event is in the journal, waiting at most `Policy.journal_wait` (J8).
@@ -153,61 +150,60 @@ class Membership:
             return known, None
         return None, life.look_for_commit(event_id, own=own, timeout_s=wait_s)
 
-    async def aadmit(self, key: SessionListKey, wish: Wish, away: Away) -> Wish:
+    async def aadmit(self, key: SessionListKey, request: Request, away: Away) -> None:
         """Do what `admit` does without blocking the event loop."""
-        if self._link is None or (wish.insists_on_nothing and self.is_current()):
-            return self.admit(key, wish)
-        began_s = self._clock.monotonic_s()
-        prepare = partial(self._prepare, wish, began_s)
+        if self._link is None or (request.takes_stale and self.is_current()):
+            self.admit(key, request)
+            return
         try:
-            event_id = await away.run(prepare, self._patience_s(wish, began_s) + _GRACE_S)
+            event_id = await away.run(partial(self._prepare, request), self._patience_s(request) + _GRACE_S)
         except TimeoutError:
-            raise LookupTimeoutError(key, wish.timeout_s, "the journal") from None
+            raise LookupTimeoutError(key, request.timeout_s, "the journal") from None
         if event_id is not None:
-            patience_s = self._patience_s(wish, began_s)
+            patience_s = self._patience_s(request)
             if not await self._link.life().aawait_event(event_id, self._policy.journal_lease, patience_s):
-                raise self._too_late(key, wish, event_id)
-        return replace(wish, began_s=began_s)
+                raise self._too_late(key, request, event_id)
 
-    def _prepare(self, wish: Wish, began_s: float) -> EventId | None:
-        """Check what a read asks for, and the journal; give the event that is still to be waited for."""
-        event_id = self._foreign_event(wish)
+    def _prepare(self, request: Request) -> EventId | None:
+        """Check what a read asks for, and the journal; return the event that is still to be waited for."""
+        event_id = self._foreign_event(request)
         if self._link is None:
             return None
         life = self._link.life()
-        if wish.freshness != "any" and not self.is_current():
-            self.catch_up(self._patience_s(wish, began_s))
-        awaited = (
-            event_id if event_id is not None and not life.has(event_id, self._patience_s(wish, began_s)) else None
-        )
-        if wish.freshness == "fresh" or awaited is not None:
-            life.insist(self._policy.journal_lease, self._patience_s(wish, began_s))
+        if request.freshness.waits and not self.is_current():
+            self.catch_up(self._patience_s(request))
+        awaited = event_id if event_id is not None and not life.has(event_id, self._patience_s(request)) else None
+        if request.freshness.insists or awaited is not None:
+            life.insist(self._policy.journal_lease, self._patience_s(request))
         return awaited
 
-    def _foreign_event(self, wish: Wish) -> EventId | None:
-        """Return the event of a read's ticket where another process said it."""
-        if wish.at_least is None:
+    def _foreign_event(self, request: Request) -> EventId | None:
+        """Return the event of a read's ticket if another process said it."""
+        event_id = request.at_least
+        if event_id is None:
             return None
-        event_id = self._event_of(wish.at_least)
+        self._check_published(event_id)
         # This process's own are applied when `send` returned.
         if event_id.incarnation == self._bus.incarnation:
             return None
         if self._link is None:
-            raise JournalUnavailableError(f"{wish.at_least} is another process's event, and there is no journal")
+            raise JournalUnavailableError(f"{event_id} is another process's event, and there is no journal")
         return event_id
 
     def _event_of(self, ticket: str) -> EventId:
         if not isinstance(ticket, str):
             raise TypeError(f"the ticket is {ticket!r}; give the text of one")
         event_id = EventId.parse(ticket)
-        if event_id.incarnation == self._bus.incarnation and event_id.number > self._bus.last_number:
-            raise ValueError(f"{ticket} names an event that was never published")
+        self._check_published(event_id)
         return event_id
 
-    def _patience_s(self, wish: Wish, began_s: float) -> float:
-        passed_s = self._clock.monotonic_s() - began_s
-        return max(0.0, min(wish.timeout_s, self._policy.build_timeout) - passed_s)
+    def _check_published(self, event_id: EventId) -> None:
+        if event_id.incarnation == self._bus.incarnation and event_id.number > self._bus.last_number:
+            raise ValueError(f"{event_id} names an event that was never published")
 
-    def _too_late(self, key: SessionListKey, wish: Wish, event_id: EventId) -> LookupTimeoutError:
-        patience_s = min(wish.timeout_s, self._policy.build_timeout)
+    def _patience_s(self, request: Request) -> float:
+        return max(0.0, request.until_s(self._policy.build_timeout) - self._clock.monotonic_s())
+
+    def _too_late(self, key: SessionListKey, request: Request, event_id: EventId) -> LookupTimeoutError:
+        patience_s = min(request.timeout_s, self._policy.build_timeout)
         return LookupTimeoutError(key, patience_s, f"the event {event_id}")

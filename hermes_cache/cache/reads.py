@@ -5,20 +5,22 @@ Source: rules R1, R8, R10, R11, L5.
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Final, NamedTuple, TypedDict
+from typing import Final, Literal, TypedDict
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.cache.away import Away, finish
 from hermes_cache.cache.life import Life
 from hermes_cache.cache.reader import Reader, ReadLostError
 from hermes_cache.callables import refuse_coroutine
+from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
+from hermes_cache.core.events import EventId
 from hermes_cache.core.freshness import Verdict, judge
-from hermes_cache.core.state import Freshness, Outcome, Read, Reason, Target
-from hermes_cache.errors import BuildError, BuildTimeoutError, HermesCacheError, LookupTimeoutError
+from hermes_cache.core.requests import Freshness, Request
+from hermes_cache.core.state import Outcome, Read, Reason, Target
+from hermes_cache.errors import BuildError, HermesCacheError
 from hermes_cache.ports import Builder
 from hermes_cache.sessions.keys import SessionListKey
 
@@ -38,96 +40,70 @@ class ReadOptions(TypedDict, total=False):
     """
 
     timeout: float | None
-    freshness: Freshness
+    freshness: Literal["default", "fresh", "any"]
     builder: Builder | None
     at_least: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """The options of a read, checked.
+def request_of(options: ReadOptions, began_s: float) -> Request:
+    """Check the options of a read, and return what they ask for.
 
-    Attributes:
-        timeout_s: Its own bound; infinity for none.
-        freshness: How fresh.
-        builder: Its own builder; None for the cache's.
-        at_least: The ticket that it brought.
-        began_s: When it began, where it waited for something already; None where it begins now.
+    Args:
+        options: As the caller gave them.
+        began_s: When it called, in monotonic seconds.
+
+    Raises:
+        TypeError: There is no such option, or a value is of a wrong type.
+        ValueError: The timeout is no span, there is no such freshness, or `at_least` is no ticket.
     """
-
-    timeout_s: float
-    freshness: Freshness
-    builder: Builder | None
-    at_least: str | None
-    began_s: float | None = None
-
-    @classmethod
-    def of(cls, options: ReadOptions) -> "Wish":
-        """Check options.
-
-        Raises:
-            TypeError: There is no such option, or a value is of a wrong type.
-            ValueError: The timeout is no span, or there is no such freshness.
-        """
-        unknown = sorted(set(options) - ReadOptions.__annotations__.keys())
-        if unknown:
-            raise TypeError(f"a read takes no {unknown[0]!r}; it takes {', '.join(ReadOptions.__annotations__)}")
-        freshness, builder = options.get("freshness", "default"), options.get("builder")
-        at_least = options.get("at_least")
-        if freshness not in ("default", "fresh", "any"):
-            raise ValueError(f"freshness is {freshness!r}; it must be 'default', 'fresh' or 'any'")
-        if builder is not None:
-            if not callable(builder):
-                raise TypeError(f"builder is {builder!r}; it must be callable, or None for the cache's own")
-            refuse_coroutine(builder, "builder")
-        if at_least is not None and not isinstance(at_least, str):
-            raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
-        return cls(timeout_s(options.get("timeout")), freshness, builder, at_least)
-
-    @property
-    def insists_on_nothing(self) -> bool:
-        """Whether any answer will do that the rules allow."""
-        return self.freshness != "fresh" and self.at_least is None
-
-    def takes(self, outcome: Outcome) -> bool:
-        """Say whether what lies in memory, which nobody looks at again, would do (R8)."""
-        if self.freshness != "default":
-            return self.freshness == "any"
-        return outcome == "hit" or (outcome == "stale" and self.at_least is None)
-
-    def read(self, reader: Reader, target: Target, began_s: float, settings: int | None) -> Read:
-        """Return the read to hand in."""
-        strict = self.freshness == "fresh" or self.at_least is not None
-        return Read(reader, target, began_s, self.freshness, strict, self.timeout_s, self.builder, settings)
+    unknown = sorted(set(options) - ReadOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"a read takes no {unknown[0]!r}; it takes {', '.join(ReadOptions.__annotations__)}")
+    builder, at_least = options.get("builder"), options.get("at_least")
+    if builder is not None:
+        if not callable(builder):
+            raise TypeError(f"builder is {builder!r}; it must be callable, or None for the cache's own")
+        refuse_coroutine(builder, "builder")
+    if at_least is not None and not isinstance(at_least, str):
+        raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
+    event_id = None if at_least is None else EventId.parse(at_least)
+    freshness = _freshness_of(options.get("freshness", Freshness.DEFAULT.value))
+    return Request(began_s, freshness, timeout_s(options.get("timeout")), builder, event_id)
 
 
-def serve(life: Life, key: SessionListKey, wish: Wish) -> Served:
+def _freshness_of(word: object) -> Freshness:
+    for freshness in Freshness:
+        if freshness.value == word:
+            return freshness
+    *most, last = [repr(freshness.value) for freshness in Freshness]
+    raise ValueError(f"freshness is {word!r}; it must be {', '.join(most)} or {last}")
+
+
+def serve(life: Life, key: SessionListKey, request: Request) -> Served:
     """Read, and wait for the answer.
 
     Raises:
         HermesCacheError: There is no answer but that.
     """
     if life.works.is_inside():
-        return _from_memory(life, key, wish)
-    bound = _Bound.of(life, wish)
+        return _from_memory(life, key, request)
     reader = Reader()
     try:
-        life.wait(_begin(life, key, wish, reader, bound), reader)
+        life.wait(_begin(life, key, request, reader), reader)
     finally:
         life.leave(reader)
     return reader.served()
 
 
-async def aserve(life: Life, key: SessionListKey, wish: Wish, away: Away) -> Served:
+async def aserve(life: Life, key: SessionListKey, request: Request, away: Away) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
     if life.works.is_inside():
-        return _from_memory(life, key, wish)
-    bound = _Bound.of(life, wish)
+        return _from_memory(life, key, request)
     while True:
         settings = life.state.settings
-        target = await _target_on_loop(life, key, settings, bound, away)
+        target = await _target_on_loop(life, key, settings, request, away)
         reader = _LoopReader()
-        read = wish.read(reader, target, bound.handed_in_s(), settings if life.targets.asks else None)
+        read = Read(reader, target, request, settings if life.targets.asks else None)
         try:
             reader.read = read
             life.send(read, reader)
@@ -136,7 +112,7 @@ async def aserve(life: Life, key: SessionListKey, wish: Wish, away: Away) -> Ser
             life.leave(reader)
         if not isinstance(reader.answer, ReadLostError):
             return reader.served()
-        bound.check(key)
+        _check_time(life, key, request)
 
 
 def remembered(life: Life, key: SessionListKey) -> Served | None:
@@ -151,7 +127,7 @@ def remembered(life: Life, key: SessionListKey) -> Served | None:
     if entry is None:
         return None
     now_s = life.clock.monotonic_s()
-    verdict = judge(state, life.policy, Read(None, entry.target, now_s), now_s, check_by_s=-inf)
+    verdict = judge(state, life.policy, entry.target, Request(now_s), now_s, check_by_s=-inf)
     outcome, reason = _OUTCOMES[verdict]
     return Served(entry, outcome, reason, failure=state.failures.get(entry.target.key))
 
@@ -164,41 +140,6 @@ _OUTCOMES: dict[Verdict, tuple[Outcome, Reason | None]] = {
     Verdict.OUTDATED: ("outdated", "event"),
     Verdict.MISSING: ("outdated", "miss"),
 }
-
-
-class _Bound(NamedTuple):
-    """How long a read may take, in all (R5, R6)."""
-
-    life: Life
-    began_s: float
-    longest_s: float
-    is_own: bool
-    counts: bool
-
-    @classmethod
-    def of(cls, life: Life, wish: Wish) -> "_Bound":
-        began_s = life.clock.monotonic_s() if wish.began_s is None else wish.began_s
-        longest_s = min(wish.timeout_s, life.policy.build_timeout)
-        is_own = wish.timeout_s <= longest_s
-        return cls(life, began_s, longest_s, is_own, is_own or wish.began_s is not None)
-
-    def handed_in_s(self) -> float:
-        """Return the moment from which the core counts: of a bounded read the beginning of the call."""
-        return self.began_s if self.counts else max(self.began_s, self.life.clock.monotonic_s())
-
-    def left_s(self, grace_s: float = 0.0) -> float:
-        return max(0.0, self.began_s + self.longest_s + grace_s - self.life.clock.monotonic_s())
-
-    def check(self, key: SessionListKey) -> None:
-        if self.left_s() <= 0:
-            raise self.error(key)
-
-    def error(self, key: SessionListKey) -> HermesCacheError:
-        waited_for = "the answer of is_root_profile or of sources.scope"
-        if self.is_own:
-            return LookupTimeoutError(key, self.longest_s, waited_for)
-        told = f"a reader waited {self.longest_s:g} s, Policy.build_timeout, for {waited_for}"
-        return BuildTimeoutError(key, told)
 
 
 class _LoopReader(Reader):
@@ -228,37 +169,59 @@ class _LoopReader(Reader):
             self._loop.call_soon_threadsafe(finish, self._told)
 
 
-async def _target_on_loop(life: Life, key: SessionListKey, settings: int, bound: _Bound, away: Away) -> Target:
+async def _target_on_loop(life: Life, key: SessionListKey, settings: int, request: Request, away: Away) -> Target:
     target = life.targets.known(key, settings)
     if target is None and not life.targets.asks_others:
         target = life.targets.find(key, settings)
     if target is not None:
         return target
     try:
-        return await away.ask(partial(life.targets.question, key, settings), bound.left_s(_GRACE_S))
+        return await away.ask(partial(life.targets.question, key, settings), _left_s(life, request))
     except TimeoutError:
-        raise bound.error(key) from None
+        raise _too_late(life, key, request) from None
 
 
-def _begin(life: Life, key: SessionListKey, wish: Wish, reader: Reader, bound: _Bound) -> Read:
+def _begin(life: Life, key: SessionListKey, request: Request, reader: Reader) -> Read:
     while True:
         settings = life.state.settings
-        target = life.targets.find(key, settings, bound.left_s(_GRACE_S))
+        target = life.targets.find(key, settings, _left_s(life, request))
         if target is not None:
-            began_s = bound.handed_in_s()
-            if life.policy.stamp_interval == 0 and wish.freshness != "any":
-                life.check_for(target, bound.left_s(_GRACE_S) if wish.timeout_s < inf else inf)
-            read = wish.read(reader, target, began_s, settings if life.targets.asks else None)
+            if life.policy.stamp_interval == 0 and request.freshness.waits:
+                life.check_for(target, _left_s(life, request) if request.timeout_s < inf else inf)
+            read = Read(reader, target, request, settings if life.targets.asks else None)
             # Noted first: an interrupt may come at any moment from now on.
             reader.read = read
             if life.begin(read):
                 return read
-        bound.check(key)
+        _check_time(life, key, request)
 
 
-def _from_memory(life: Life, key: SessionListKey, wish: Wish) -> Served:
+def _left_s(life: Life, request: Request) -> float:
+    """Return how long a read may still wait for callables."""
+    return max(0.0, request.until_s(life.policy.build_timeout) + _GRACE_S - life.clock.monotonic_s())
+
+
+def _check_time(life: Life, key: SessionListKey, request: Request) -> None:
+    if life.clock.monotonic_s() >= request.until_s(life.policy.build_timeout):
+        raise _too_late(life, key, request)
+
+
+def _too_late(life: Life, key: SessionListKey, request: Request) -> HermesCacheError:
+    waited_for = "the answer of is_root_profile or of sources.scope"
+    return timeout_error(key, request, life.policy.build_timeout, waited_for)
+
+
+def _from_memory(life: Life, key: SessionListKey, request: Request) -> Served:
     served = remembered(life, key)
-    if served is None or not wish.takes(served.outcome):
+    if served is None or not _will_do(served, request):
         reason = "a callable or a builder asked the cache for what is not held as fresh; it waits for nobody"
         raise BuildError(key, reason)
     return served
+
+
+def _will_do(served: Served, request: Request) -> bool:
+    """Say whether what lies in memory, which nobody looks at again, answers a read (R8)."""
+    if request.freshness.takes_outdated:
+        return True
+    is_hit, is_stale = served.outcome == "hit", served.outcome == "stale"
+    return (is_hit and not request.freshness.insists) or (is_stale and request.takes_stale)

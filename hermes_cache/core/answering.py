@@ -3,7 +3,10 @@
 A stale payload where rule R1 allows it and the read does; else the error. Source: rules R4 to R8, B5.
 """
 
+from collections.abc import Hashable
+
 from hermes_cache.core.effects import Served
+from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, moved_parts
 from hermes_cache.core.state import Entry, Failure, Reason, State, Target, Waiter
 from hermes_cache.core.turn import Turn
@@ -28,7 +31,7 @@ def stale_for(state: State, waiter: Waiter) -> Entry | None:
 
     One that was evicted while the read waits is kept for it (R4).
     """
-    if waiter.read.strict:
+    if not waiter.request.takes_stale:
         return None
     held = state.entry_of(waiter.read.target)
     return held if held is not None and held.version >= waiter.version else waiter.kept
@@ -56,13 +59,16 @@ def answer_failed(turn: Turn, waiter: Waiter, failure: Failure) -> None:
 
 def answer_expired(turn: Turn, waiter: Waiter) -> None:
     """Answer a read that waited as long as it may (R4 to R6)."""
-    read, policy = waiter.read, turn.policy
-    if read.timeout_s < policy.build_timeout:
-        waited_for = "a check of its sources" if waiter.awaits == "check" else "its build"
-        answer_instead(turn, waiter, LookupTimeoutError(read.target.key, read.timeout_s, waited_for))
-        return
-    reason = f"a reader waited {policy.build_timeout:g} s, Policy.build_timeout, for its build"
-    answer_instead(turn, waiter, BuildTimeoutError(read.target.key, reason))
+    waited_for = "a check of its sources" if waiter.awaits == "check" else "its build"
+    error = timeout_error(waiter.read.target.key, waiter.request, turn.policy.build_timeout, waited_for)
+    answer_instead(turn, waiter, error)
+
+
+def timeout_error(key: Hashable, request: Request, build_timeout_s: float, waited_for: str) -> HermesCacheError:
+    """Return the error of a reader that waited as long as it may: its own bound, else `Policy.build_timeout`."""
+    if request.timeout_s < build_timeout_s:
+        return LookupTimeoutError(key, request.timeout_s, waited_for)
+    return BuildTimeoutError(key, f"a reader waited {build_timeout_s:g} s, Policy.build_timeout, for {waited_for}")
 
 
 def too_much_is_kept(turn: Turn) -> bool:

@@ -182,8 +182,8 @@ def _entry_of(turn: Turn, message: Built) -> Entry:
 
 
 def _answers(build: Build, waiter: Waiter) -> bool:
-    before = build.began_s is not None and build.began_s < waiter.read.began_s
-    return build.version >= waiter.version and not (waiter.read.freshness == "fresh" and before)
+    before = build.began_s is not None and build.began_s < waiter.request.began_s
+    return build.version >= waiter.version and not (waiter.request.freshness.insists and before)
 
 
 def _answer_waiters(turn: Turn, build: Build, entry: Entry) -> bool:
@@ -191,12 +191,12 @@ def _answer_waiters(turn: Turn, build: Build, entry: Entry) -> bool:
     moves = build.streams.moves.of(build.target.reach)
     waiting = [waiter for waiter in _builds_waiters(turn, build) if _answers(build, waiter)]
     too_old = [waiter for waiter in waiting if waiter.moves > moves]
-    turn.dismiss([waiter for waiter in waiting if not (waiter.moves > moves and waiter.read.strict)])
+    turn.dismiss([waiter for waiter in waiting if waiter.moves <= moves or waiter.request.takes_stale])
     for waiter in waiting:
         if waiter.moves <= moves:
             overtaken_by = build.overtaken_by or waiter.overtaken_by
             turn.answer(waiter.read, Served(entry, waiter.outcome, waiter.reason, overtaken_by))
-        elif not waiter.read.strict:
+        elif waiter.request.takes_stale:
             turn.answer(waiter.read, Served(entry, "stale", "source", waiter.overtaken_by))
     return bool(too_old)
 
@@ -219,7 +219,7 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
     new = [waiter for waiter in left if waiter.overtaken_by is None]
     if new and build.overtaken_by:
         turn.record(WaitedOn(tuple(replace(waiter, overtaken_by=build.overtaken_by) for waiter in new)))
-    builders = [waiter.read.builder for waiter in left if waiter.read.builder is not None]
+    builders = [waiter.request.builder for waiter in left if waiter.request.builder is not None]
     builder = builders[-1] if builders else build.builder
     reason: Reason = "event" if build.overtaken_by else "source"
     _queue(turn, build.target, reason, refresh=not left, builder=builder)

@@ -127,12 +127,12 @@ def _release(turn: Turn, name: object) -> None:
     scope = turn.state.scopes[name]
     turn.record(ScopeMoved(replace(scope, held_back={})))
     for held in scope.held_back.values():
-        target, asked = held.target, replace(held, began_s=turn.now_s)
-        verdict = judge(turn.state, turn.policy, asked, turn.now_s, check_by_s=-inf)
+        target, request = held.target, replace(held.request, began_s=turn.now_s)
+        verdict = judge(turn.state, turn.policy, target, request, turn.now_s, check_by_s=-inf)
         forbidden = target.key in turn.state.builds or standing_failure(turn, target) is not None
         if not forbidden and verdict in (Verdict.AGED, Verdict.MOVED):
             reason: Reason = "age" if verdict is Verdict.AGED else "source"
-            request_build(turn, target, reason, refresh=True, builder=held.builder)
+            request_build(turn, target, reason, refresh=True, builder=request.builder)
 
 
 def _publish(turn: Turn, message: Publish) -> None:

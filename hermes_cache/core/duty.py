@@ -7,6 +7,7 @@ Source: rule B9.
 
 from dataclasses import replace
 
+from hermes_cache.core.requests import Request
 from hermes_cache.core.state import Build, Read, Target
 from hermes_cache.core.transitions import ScopeMoved, scope_of
 from hermes_cache.core.turn import Turn
@@ -22,8 +23,8 @@ def hold_back(turn: Turn, target: Target, builder: object = None) -> None:
     """Remember that a key was asked for; the end of the pause refreshes it, with the newest reader's builder."""
     scope = scope_of(turn.state, target)
     held = scope.held_back.get(target.key)
-    if held is None or held.builder is not builder:
-        asked = Read(None, target, turn.now_s, builder=builder)
+    if held is None or held.request.builder is not builder:
+        asked = Read(None, target, Request(turn.now_s, builder=builder))
         turn.record(ScopeMoved(replace(scope, held_back={**scope.held_back, target.key: asked})))
 
 

@@ -7,8 +7,9 @@ from enum import Enum, auto
 from math import inf
 
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import SETTINGS_PART, Check, moved_parts
-from hermes_cache.core.state import Entry, Read, State, Target
+from hermes_cache.core.state import Entry, State, Target
 
 CHECK_WAIT_S = 0.05
 """The longest that a read waits for checks, in all (S4)."""
@@ -28,17 +29,19 @@ class Verdict(Enum):
     MISSING = auto()
 
 
-def judge(state: State, policy: Policy, read: Read, now_s: float, *, check_by_s: float) -> Verdict:
+def judge(
+    state: State, policy: Policy, target: Target, request: Request, now_s: float, *, check_by_s: float
+) -> Verdict:
     """Say whether a key's entry may answer a read, and if not, the first reason: event, source, age.
 
     Args:
         state: With the entry, the streams and the last check.
         policy: With the spans.
-        read: Who asks, and how fresh.
+        target: The key that is read.
+        request: How fresh the reader wants it, and since when.
         now_s: Monotonic seconds.
         check_by_s: Until when the read may wait for a check; past it the last one must do.
     """
-    target = read.target
     entry = state.entry_of(target)
     if entry is None:
         return Verdict.MISSING
@@ -46,7 +49,7 @@ def judge(state: State, policy: Policy, read: Read, now_s: float, *, check_by_s:
         return Verdict.OUTDATED
     if state.marker_of(target) != entry.stamp.marker:
         return Verdict.MOVED
-    seen = _judge_sources(state, policy, read, now_s, check_by_s=check_by_s)
+    seen = _judge_sources(state, policy, target, request, now_s, check_by_s=check_by_s)
     if seen is not Verdict.FRESH:
         return seen
     return Verdict.AGED if now_s - entry.built_at_s >= ttl_s(entry, policy) else Verdict.FRESH
@@ -57,14 +60,14 @@ def ttl_s(entry: Entry, policy: Policy) -> float:
     return policy.ttl_s(streaming=entry.stamp.marker.held)
 
 
-def trusted(check: Check | None, read: Read, now_s: float, policy: Policy) -> bool:
+def trusted(check: Check | None, request: Request, now_s: float, policy: Policy) -> bool:
     """Say whether a check speaks for now (S4), or for a read that insists on its own (R8)."""
     if check is None:
         return False
-    if read.freshness == "fresh":
-        return check.verified and check.began_s >= read.began_s
+    if request.freshness.insists:
+        return check.verified and check.began_s >= request.began_s
     if policy.stamp_interval == 0:
-        return check.began_s >= read.began_s
+        return check.began_s >= request.began_s
     return now_s - check.began_s <= trusted_for_s(check, policy)
 
 
@@ -84,25 +87,27 @@ def never_held_back(state: State, target: Target) -> bool:
     return any(name.startswith(SETTINGS_PART) for name in moved)
 
 
-def _judge_sources(state: State, policy: Policy, read: Read, now_s: float, *, check_by_s: float) -> Verdict:
-    target, entry = read.target, state.entries[read.target.key]
+def _judge_sources(
+    state: State, policy: Policy, target: Target, request: Request, now_s: float, *, check_by_s: float
+) -> Verdict:
+    entry = state.entries[target.key]
     if not target.watched:
-        return Verdict.MOVED if read.freshness == "fresh" else Verdict.FRESH
+        return Verdict.MOVED if request.freshness.insists else Verdict.FRESH
     check = state.check_of(target)
     comparable = check is not None and check.held == entry.stamp.marker.held
-    if not comparable or not trusted(check, read, now_s, policy):
-        if now_s < check_by_s and not _looked_in_vain(check, read):
+    if not comparable or not trusted(check, request, now_s, policy):
+        if now_s < check_by_s and not _looked_in_vain(check, request):
             return Verdict.UNCHECKED
-        if now_s - _last_seen_s(check, entry.stamp.check) > ttl_s(entry, policy) or read.freshness == "fresh":
+        if now_s - _last_seen_s(check, entry.stamp.check) > ttl_s(entry, policy) or request.freshness.insists:
             return Verdict.MOVED
     return Verdict.MOVED if comparable and check and _differs(check, entry.stamp.check) else Verdict.FRESH
 
 
-def _looked_in_vain(check: Check | None, read: Read) -> bool:
+def _looked_in_vain(check: Check | None, request: Request) -> bool:
     # A locked file stays locked: to look again at once, and again, would only burn the wait (S2, R8).
     if check is None or check.verified:
         return False
-    return read.freshness == "fresh" and check.began_s >= read.began_s
+    return request.freshness.insists and check.began_s >= request.began_s
 
 
 def _last_seen_s(check: Check | None, own: Check) -> float:

@@ -34,25 +34,27 @@ def read(turn: Turn, asked: Read) -> None:
         return
     version = turn.state.version_of(asked.target)
     moves = turn.state.streams.moves.of(asked.target.reach)
-    check_by_s = -inf if asked.freshness == "any" else asked.began_s + CHECK_WAIT_S
+    request = asked.request
+    check_by_s = request.began_s + CHECK_WAIT_S if request.freshness.waits else -inf
     serve(turn, Waiter(asked, version, moves, "check", turn.now_s, check_by_s))
 
 
 def serve(turn: Turn, waiter: Waiter) -> None:
     """Answer a read by what is held now, or let it wait for what it needs."""
-    verdict = judge(turn.state, turn.policy, waiter.read, turn.now_s, check_by_s=waiter.check_by_s)
-    entry = turn.state.entry_of(waiter.read.target)
+    target, request = waiter.read.target, waiter.request
+    verdict = judge(turn.state, turn.policy, target, request, turn.now_s, check_by_s=waiter.check_by_s)
+    entry = turn.state.entry_of(target)
     if entry is None:
         _serve_missing(turn, waiter)
     elif verdict is Verdict.FRESH:
         if turn.policy.stamp_interval > 0:
-            want_check(turn, waiter.read.target)
+            want_check(turn, target)
         turn.answer(waiter.read, Served(entry, "hit"))
-    elif waiter.read.freshness == "any":
+    elif request.freshness.takes_outdated:
         _serve_any(turn, waiter, entry, verdict)
     elif verdict is Verdict.UNCHECKED:
         _await_check(turn, waiter)
-    elif verdict is Verdict.OUTDATED or waiter.read.strict:
+    elif verdict is Verdict.OUTDATED or not request.takes_stale:
         _await_build(turn, replace(waiter, reason=_reason(verdict)))
     else:
         _serve_stale(turn, replace(waiter, reason=_reason(verdict)), entry)
@@ -60,7 +62,7 @@ def serve(turn: Turn, waiter: Waiter) -> None:
 
 def expire(turn: Turn, waiter: Waiter) -> None:
     """Answer a read whose wait is over; one that waited for a check judges by the last."""
-    bound_s = waiter.read.began_s + waiter.read.timeout_s
+    bound_s = waiter.request.began_s + waiter.request.timeout_s
     if waiter.awaits == "check" and turn.now_s < bound_s:
         serve(turn, replace(waiter, check_by_s=-inf))
         return
@@ -85,7 +87,7 @@ def _await_check(turn: Turn, waiter: Waiter) -> None:
     if not has_room(turn):
         answer_busy(turn, waiter)
         return
-    want_check(turn, waiter.read.target, at_once=waiter.read.freshness == "fresh")
+    want_check(turn, waiter.read.target, at_once=waiter.request.freshness.insists)
     if is_awaited_in_vain(turn, waiter.read.target):
         serve(turn, replace(waiter, check_by_s=-inf))
         return
@@ -104,12 +106,12 @@ def _await_build(turn: Turn, waiter: Waiter) -> None:
         return
     if target.key not in turn.state.builds:
         reason = waiter.reason or "miss"
-        refused = request_build(turn, target, reason, refresh=False, builder=waiter.read.builder)
+        refused = request_build(turn, target, reason, refresh=False, builder=waiter.request.builder)
         if refused:
             answer_instead(turn, waiter, refused)
             return
         waiter = replace(waiter, outcome="built")
-    _wait(turn, replace(waiter, awaits="build"), until_s=waiter.read.began_s + turn.policy.build_timeout)
+    _wait(turn, replace(waiter, awaits="build"), until_s=waiter.request.began_s + turn.policy.build_timeout)
 
 
 def _serve_stale(turn: Turn, waiter: Waiter, entry: Entry) -> None:
@@ -123,7 +125,7 @@ def _serve_stale(turn: Turn, waiter: Waiter, entry: Entry) -> None:
         answer_stale(turn, waiter, entry, reason)
         return
     outcome = replace(waiter, awaits="build", outcome="waited" if joins else "built")
-    _wait(turn, outcome, until_s=min(turn.now_s + wait_s, waiter.read.began_s + turn.policy.build_timeout))
+    _wait(turn, outcome, until_s=min(turn.now_s + wait_s, waiter.request.began_s + turn.policy.build_timeout))
 
 
 def _serve_any(turn: Turn, waiter: Waiter, entry: Entry, verdict: Verdict) -> None:
@@ -134,7 +136,7 @@ def _serve_any(turn: Turn, waiter: Waiter, entry: Entry, verdict: Verdict) -> No
         answer_stale(turn, waiter, entry, reason)
         return
     if target.key not in turn.state.builds and standing_failure(turn, target) is None:
-        request_build(turn, target, reason, refresh=False, builder=waiter.read.builder)
+        request_build(turn, target, reason, refresh=False, builder=waiter.request.builder)
     failure = turn.state.failures.get(target.key)
     turn.answer(waiter.read, Served(entry, "outdated", reason, failure=failure))
 
@@ -148,13 +150,13 @@ def _refresh(turn: Turn, waiter: Waiter, reason: Reason) -> bool:
         return False
     exempt = reason == "source" and never_held_back(turn.state, target)
     if duty.is_paused(turn, target) and not exempt:
-        duty.hold_back(turn, target, waiter.read.builder)
+        duty.hold_back(turn, target, waiter.request.builder)
         return False
-    return request_build(turn, target, reason, refresh=True, builder=waiter.read.builder) is None
+    return request_build(turn, target, reason, refresh=True, builder=waiter.request.builder) is None
 
 
 def _wait(turn: Turn, waiter: Waiter, *, until_s: float) -> None:
-    if waiter.read.timeout_s <= 0:
+    if waiter.request.timeout_s <= 0:
         answer_expired(turn, waiter)
         return
     turn.wait(replace(waiter, kept=stale_for(turn.state, waiter)), until_s=until_s)

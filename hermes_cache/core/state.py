@@ -11,13 +11,13 @@ from typing import Final, Literal, TypeAlias
 
 from hermes_cache.core.events import EventId
 from hermes_cache.core.history import PastBuilds, Touches
+from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, Stamp
 from hermes_cache.core.streams import Marker, Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import Versions
 from hermes_cache.payload.content import Content
 
-Freshness: TypeAlias = Literal["default", "fresh", "any"]
 Reason: TypeAlias = Literal["age", "source", "event", "miss"]
 Outcome: TypeAlias = Literal["hit", "stale", "built", "waited", "outdated"]
 
@@ -67,24 +67,16 @@ class Read:
     """A read that could not be answered from what was at hand.
 
     Attributes:
-        reader: Whom to answer; means nothing here.
-        target: What it is after.
-        began_s: When it began.
-        freshness: How fresh it wants its answer (R8).
-        strict: It takes the error rather than a stale payload (R8).
-        timeout_s: Its own bound; infinity for none (R6).
-        builder: Its own builder; None for the cache's (R11).
-        settings: How many `SettingsChanged` were applied when its profile's alias was asked for; None where no
-            alias was (K3).
+        reader: The reader to answer; means nothing here.
+        target: The key that it reads.
+        request: What it asks for.
+        settings: How many `SettingsChanged` were applied when its profile's alias was asked for; None if no alias
+            was (K3).
     """
 
     reader: Hashable
     target: Target
-    began_s: float
-    freshness: Freshness = "default"
-    strict: bool = False
-    timeout_s: float = inf
-    builder: object = None
+    request: Request
     settings: int | None = None
 
 
@@ -117,6 +109,11 @@ class Waiter:
     overtaken_by: EventId | None = None
     kept: Entry | None = None
     number: int = 0
+
+    @property
+    def request(self) -> Request:
+        """What the read asks for."""
+        return self.read.request
 
 
 Waiters: TypeAlias = Table[Read, Waiter]

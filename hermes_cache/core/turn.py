@@ -61,7 +61,7 @@ class Turn:
 
     def wait(self, waiter: Waiter, *, until_s: float) -> None:
         """Let a read wait, until then or its own bound."""
-        bound_s = waiter.read.began_s + waiter.read.timeout_s
+        bound_s = waiter.request.began_s + waiter.request.timeout_s
         number = self.state.last_wait + 1
         self.record(Waited(replace(waiter, until_s=min(until_s, bound_s), number=number)))
 

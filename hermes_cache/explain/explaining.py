@@ -13,8 +13,9 @@ from hermes_cache.core.answering import retry_at_s
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.history import PastBuild, Touch
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import moved_parts
-from hermes_cache.core.state import Build, Read, State, Target
+from hermes_cache.core.state import Build, State, Target
 from hermes_cache.explain.explanations import BuiltBy, Condition, Explanation, TouchedBy
 
 _CONDITIONS: Final[Mapping[Verdict, Condition]] = MappingProxyType(
@@ -92,7 +93,7 @@ def explain(
 
 
 def _condition(state: State, target: Target, policy: Policy, now_s: float, moved: tuple[str, ...]) -> Condition:
-    verdict = judge(state, policy, Read(None, target, now_s), now_s, check_by_s=-inf)
+    verdict = judge(state, policy, target, Request(now_s), now_s, check_by_s=-inf)
     if verdict in _CONDITIONS:
         return _CONDITIONS[verdict]
     return "moved" if moved else "unchecked"

@@ -25,7 +25,7 @@ from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.life import ALIAS_WAIT_S, Life
 from hermes_cache.cache.lookups import Health, Lookup, Rendered, Stats, health_of, lookup_of, stats_of
 from hermes_cache.cache.membership import Membership
-from hermes_cache.cache.reads import ReadOptions, Wish, aserve, remembered, serve
+from hermes_cache.cache.reads import ReadOptions, aserve, remembered, request_of, serve
 from hermes_cache.cache.stamper import Stamper
 from hermes_cache.cache.system_clock import SystemClock
 from hermes_cache.cache.targets import Targets
@@ -34,6 +34,7 @@ from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.messages import Publish
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Request
 from hermes_cache.core.state import State
 from hermes_cache.errors import BuildError, CacheStoppedError, CallBlockedError
 from hermes_cache.explain.explaining import Moment, explain
@@ -340,9 +341,11 @@ class SessionListCache:
                 self._membership.catch_up()
             target = life.targets.known(key, life.state.settings)
             served = life.hit(target) if target else None
-            return served if served is not None else serve(life, key, self._wish(life, options))
-        wish = self._wish(life, options)
-        return serve(life, key, wish if life.works.is_inside() else self._membership.admit(key, wish))
+            return served if served is not None else serve(life, key, self._request(life, options))
+        request = self._request(life, options)
+        if not life.works.is_inside():
+            self._membership.admit(key, request)
+        return serve(life, key, request)
 
     async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
         life = self._life
@@ -353,19 +356,19 @@ class SessionListCache:
             served = life.hit(target) if target else None
             if served is not None:
                 return served
-        wish = self._wish(life, options)
+        request = self._request(life, options)
         if not life.works.is_inside():
-            wish = await self._membership.aadmit(key, wish, self._away)
-        return await aserve(life, key, wish, self._away)
+            await self._membership.aadmit(key, request, self._away)
+        return await aserve(life, key, request, self._away)
 
-    def _wish(self, life: Life, options: ReadOptions) -> Wish:
+    def _request(self, life: Life, options: ReadOptions) -> Request:
         """Check what a caller asks for."""
-        wish = Wish.of(options)
-        if self._builder is None and wish.builder is None:
+        request, builder = request_of(options, self._clock.monotonic_s()), options.get("builder")
+        if self._builder is None and builder is None:
             raise TypeError("there is no builder; give one to SessionListCache, or to the read")
-        if wish.builder is not None:
-            life.works.check(wish.builder)
-        return wish
+        if builder is not None:
+            life.works.check(builder)
+        return request
 
     def _told(self, served: Served) -> Lookup:
         return lookup_of(served, self._clock.monotonic_s(), self._decoded, self._membership.status)

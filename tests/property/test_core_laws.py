@@ -9,8 +9,9 @@ from hermes_cache.core.decide import decide
 from hermes_cache.core.events import AppliedEvent, EventId, StreamStarted, StreamStopped
 from hermes_cache.core.messages import Checked, Leave, Message, Publish, Stop, Tick, Weighed
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Freshness, Read, State, Target
+from hermes_cache.core.state import Read, State, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.transitions import fold
 from hermes_cache.core.versions import ALL_PROFILES
@@ -18,7 +19,7 @@ from tests.simulation.core_script import CoreScript, content, target_of
 
 _POLICY = Policy(ttl=0.5, pool_size=1, max_queue=2, max_entries=2, build_timeout=2.0, stream_lease=3.0)
 _TARGETS = [target_of("work", watched=True), target_of("work", show_cron=True, watched=True), target_of("home")]
-_FRESHNESS: dict[str, Freshness] = {"read": "default", "fresh": "fresh", "any": "any"}
+_FRESHNESS = {"read": Freshness.DEFAULT, "fresh": Freshness.FRESH, "any": Freshness.ANY}
 _MOMENTS = st.sampled_from((0.0, 0.01, 0.06, 0.4))
 _STEPS = st.lists(
     st.tuples(

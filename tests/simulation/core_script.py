@@ -9,8 +9,9 @@ from hermes_cache.core.effects import Answer, Effect, RunBuild, Served
 from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged, StreamStarted, StreamStopped
 from hermes_cache.core.messages import Built, Checked, Failed, Message, Publish, Recency, Tick
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.stamps import Check, Parts
-from hermes_cache.core.state import Build, Freshness, Read, State, Target
+from hermes_cache.core.state import Build, Read, State, Target
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
@@ -69,16 +70,15 @@ class CoreScript:
     def read(
         self,
         target: Target,
-        freshness: Freshness = "default",
+        freshness: Freshness = Freshness.DEFAULT,
         *,
-        strict: bool | None = None,
+        at_least: EventId | None = None,
         timeout_s: float = inf,
         builder: object = None,
     ) -> Read:
         """Hand in a read by the next reader."""
         self._readers += 1
-        insists = freshness == "fresh" if strict is None else strict
-        read = Read(self._readers, target, self.now_s, freshness, insists, timeout_s, builder)
+        read = Read(self._readers, target, Request(self.now_s, freshness, timeout_s, builder, at_least))
         self.take(read)
         return read
 

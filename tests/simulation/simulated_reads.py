@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from hermes_cache.core.effects import Served
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Entry, Read, Target
 from hermes_cache.errors import (
@@ -129,27 +130,30 @@ def laws_of_answer(reader: Reader, answer: Served | HermesCacheError, made: Made
     if made is None:
         return
     yield from _of_invalidations(reader, answer, made)
-    if reader.read.freshness == "fresh":
+    if reader.read.request.freshness.insists:
         yield from _of_insisting(reader, answer, made)
     if answer.outcome == "hit":
         yield from _of_hit(reader, entry, made, moment)
-    elif answer.outcome in _CURRENT and reader.read.freshness != "any":
+    elif answer.outcome in _CURRENT and not reader.read.request.freshness.takes_outdated:
         yield made.noted.moves >= reader.seen.moves, "H2: a build from before a start or stop passed as current"
 
 
 def _of_time(reader: Reader, moment: Moment) -> Laws:
     read, policy = reader.read, moment.policy
-    waited_s = moment.now_s - read.began_s - moment.late_s - SLACK_S
-    yield waited_s <= min(read.timeout_s, policy.build_timeout), "I4: a reader was answered after its deadline"
+    waited_s = moment.now_s - read.request.began_s - moment.late_s - SLACK_S
+    yield (
+        waited_s <= min(read.request.timeout_s, policy.build_timeout),
+        "I4: a reader was answered after its deadline",
+    )
     untouched = moment.world.seen(read.target.reach).invalidations == reader.seen.invalidations
     longest_s = max(policy.owner_wait, policy.follower_wait)
-    if read.freshness == "default" and reader.is_held_valid and untouched:
+    if read.request.freshness is Freshness.DEFAULT and reader.is_held_valid and untouched:
         # It waits for a check, then for a build: two timers, and each may be late.
         yield (
             waited_s <= _CHECK_WAIT_S + longest_s + moment.late_s,
             "R4: a reader with a stale payload waited too long",
         )
-    if read.freshness == "any" and reader.is_held:
+    if read.request.freshness is Freshness.ANY and reader.is_held:
         yield waited_s <= 0, "R8: a read that takes anything waited though something is held"
 
 
@@ -159,10 +163,10 @@ def _of_error(reader: Reader, error: HermesCacheError, moment: Moment) -> Laws:
         return
     read, policy, in_the_way = reader.read, moment.policy, moment.in_the_way
     yield not reader.is_held_valid, "I17: an error though a payload was held that may stand in"
-    waited_s = moment.now_s - read.began_s + SLACK_S
+    waited_s = moment.now_s - read.request.began_s + SLACK_S
     match error:
         case LookupTimeoutError():
-            yield waited_s >= read.timeout_s, "I17: a reader's own bound ended before its time"
+            yield waited_s >= read.request.timeout_s, "I17: a reader's own bound ended before its time"
         case BuildTimeoutError():
             warranted = in_the_way.timed_out or waited_s >= policy.build_timeout
             yield warranted, "I17: a build is said to have timed out that did not"
@@ -176,12 +180,12 @@ def _of_error(reader: Reader, error: HermesCacheError, moment: Moment) -> Laws:
 
 
 def _of_invalidations(reader: Reader, served: Served, made: Made) -> Laws:
-    freshness = reader.read.freshness
+    takes_outdated = reader.read.request.freshness.takes_outdated
     yield (
-        served.outcome != "outdated" or freshness == "any",
+        served.outcome != "outdated" or takes_outdated,
         "R8: an outdated payload went to one who asks for more",
     )
-    if freshness != "any":
+    if not takes_outdated:
         fresh = made.noted.invalidations >= reader.seen.invalidations
         yield fresh, "R1: a payload from before an invalidation was served"
 
@@ -210,7 +214,7 @@ def _of_checked_hit(reader: Reader, entry: Entry, made: Made, moment: Moment) ->
     # A build reads the sources itself; where its own check failed, it speaks for no later moment.
     age_s = moment.now_s - max(check.began_s if check else own.began_s, own.began_s) - SLACK_S
     trusted_s = 2 * policy.stamp_interval + (check.took_s if check else 0.0)
-    at_once = moment.now_s == reader.read.began_s and reader.read.freshness != "any"
+    at_once = moment.now_s == reader.read.request.began_s and not reader.read.request.freshness.takes_outdated
     yield (
         not at_once or age_s <= trusted_s or moment.is_failing,
         "S4: a hit at once by a check that is too old",

@@ -16,6 +16,7 @@ from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Abandon, Answer, Effect, Release, RunBuild, Served, TakeCheck, Tell
 from hermes_cache.core.hits import Hits
 from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Recency, Tick, Weighed
+from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import Build, Read, State, Target
 from hermes_cache.core.streams import Streams
@@ -117,7 +118,7 @@ class Shell:
     def read(self, read: Read) -> None:
         """Hand in a read; where every read is checked, its check comes first, as on its own thread."""
         target = read.target
-        has_check = self.policy.stamp_interval == 0 and target.watched and read.freshness != "any"
+        has_check = self.policy.stamp_interval == 0 and target.watched and read.request.freshness.waits
         if has_check and self.state.entry_of(target):
             self._check_at_once(target, self.state.streams)
         self.world.expire(self.now_s)
@@ -126,7 +127,7 @@ class Shell:
         if entry is not None and len(PROFILES) > versions.MOST_PROFILES:
             # A profile that was forgotten may count as outdated though it was not (V2).
             valid = valid and entry.version >= self.state.version_of(target)
-        self._readers.append(Reader(read, seen, entry is not None, valid and not read.strict))
+        self._readers.append(Reader(read, seen, entry is not None, valid and read.request.takes_stale))
         self._pending += 1
         self._read_scopes.add(target.scope)
         hit = None if _has_a_wish(read) else self._hits.at(target.key, self.now_s)
@@ -378,7 +379,7 @@ class Shell:
 
 def _has_a_wish(read: Read) -> bool:
     """Say whether a read asks for more than the default: it is never answered by a remembered hit."""
-    return read.freshness != "default" or read.strict or read.timeout_s < inf or read.builder is not None
+    return read.request != Request(read.request.began_s)
 
 
 def _rows() -> list[Row]:

@@ -188,8 +188,8 @@ class TimingLaws:
     def _of_check(self, target: Target, before: State, message: Message, now_s: float) -> Laws:
         scope = target.scope
         yield scope not in self._checking, "S4: two checks of one scope at once"
-        insists = (isinstance(message, Read) and message.freshness == "fresh") or any(
-            waiter.read.freshness == "fresh" for waiter in before.all_waiters()
+        insists = (isinstance(message, Read) and message.request.freshness.insists) or any(
+            waiter.request.freshness.insists for waiter in before.all_waiters()
         )
         since_s = now_s - self._asked_at_s.get(scope, -inf)
         often = since_s + SLACK_S < self._policy.stamp_interval
@@ -203,7 +203,7 @@ class TimingLaws:
         late = now_s - self._checking.get(scope, inf) > _CHECK_TIMEOUT_S + _MOST_LATE_S
         yield not (waits and late), "S4: a read waits for a check that was given up"
         yield (
-            all(w.until_s <= read.began_s + _CHECK_WAIT_S for w in waits),
+            all(w.until_s <= read.request.began_s + _CHECK_WAIT_S for w in waits),
             "S4: a read waits too long for a check",
         )
         hit = any(

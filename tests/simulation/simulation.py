@@ -18,7 +18,8 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.core.messages import Leave, Publish, Stop, Tick
-from hermes_cache.core.state import Freshness, Read, Target
+from hermes_cache.core.requests import Freshness, Request
+from hermes_cache.core.state import Read, Target
 from tests.simulation.simulated_plan import targets
 from tests.simulation.simulated_shell import Shell
 from tests.simulation.simulated_world import LISTED, PROFILES
@@ -84,16 +85,15 @@ class Simulation:
     def _read(self) -> None:
         users, shell = self._users, self._shell
         target = users.choice(self._targets)
-        freshness: Freshness = users.choices(("default", "fresh", "any"), (7, 3, 1))[0]
-        read = Read(
-            shell.next_read(),
-            target,
+        freshness = users.choices((Freshness.DEFAULT, Freshness.FRESH, Freshness.ANY), (7, 3, 1))[0]
+        request = Request(
             shell.now_s,
             freshness,
-            strict=freshness == "fresh" or users.random() < 0.1,
+            at_least=EventId("another", 1) if not freshness.insists and users.random() < 0.1 else None,
             timeout_s=users.choices((0.0, 0.3, inf), (1, 2, 9))[0],
             builder=f"a builder for {target.key}" if users.random() < 0.2 else None,
         )
+        read = Read(shell.next_read(), target, request)
         shell.read(read)
         if users.random() < _POLLS_AGAIN:
             shell.after(users.uniform(0.0, 0.2), lambda: self._poll(target))
@@ -102,7 +102,7 @@ class Simulation:
 
     def _poll(self, target: Target) -> None:
         """Read once more, as a tab does that asks for nothing special: what was a hit before may answer it."""
-        self._shell.read(Read(self._shell.next_read(), target, self._shell.now_s))
+        self._shell.read(Read(self._shell.next_read(), target, Request(self._shell.now_s)))
 
     def _leave(self, read: Read) -> None:
         self._shell.left(read)

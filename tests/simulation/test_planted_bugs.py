@@ -20,6 +20,7 @@ from hermes_cache.core.history import Touch, Touches
 from hermes_cache.core.hits import Hits
 from hermes_cache.core.messages import Built
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Entry, Read, ScopeState, State, Target, Waiter
 from hermes_cache.core.streams import Streams
@@ -42,8 +43,10 @@ def _build_answers_everybody(patch: pytest.MonkeyPatch) -> None:
 
 
 def _judge_ignores_versions(patch: pytest.MonkeyPatch) -> None:
-    def planted(state: State, policy: Policy, read: Read, now_s: float, *, check_by_s: float) -> Verdict:
-        verdict = judge(state, policy, read, now_s, check_by_s=check_by_s)
+    def planted(
+        state: State, policy: Policy, target: Target, request: Request, now_s: float, *, check_by_s: float
+    ) -> Verdict:
+        verdict = judge(state, policy, target, request, now_s, check_by_s=check_by_s)
         return Verdict.FRESH if verdict is Verdict.OUTDATED else verdict
 
     patch.setattr(reading, "judge", planted)
@@ -125,8 +128,8 @@ def _old_check_is_trusted(patch: pytest.MonkeyPatch) -> None:
 def _fresh_read_trusts_an_old_check(patch: pytest.MonkeyPatch) -> None:
     trusted = freshness.trusted
 
-    def planted(check: Check | None, read: Read, now_s: float, policy: Policy) -> bool:
-        return trusted(check, replace(read, freshness="default"), now_s, policy)
+    def planted(check: Check | None, request: Request, now_s: float, policy: Policy) -> bool:
+        return trusted(check, replace(request, freshness=Freshness.DEFAULT), now_s, policy)
 
     patch.setattr(freshness, "trusted", planted)
 
@@ -134,8 +137,8 @@ def _fresh_read_trusts_an_old_check(patch: pytest.MonkeyPatch) -> None:
 def _unread_check_verifies(patch: pytest.MonkeyPatch) -> None:
     trusted = freshness.trusted
 
-    def planted(check: Check | None, read: Read, now_s: float, policy: Policy) -> bool:
-        return trusted(check and replace(check, verified=True), read, now_s, policy)
+    def planted(check: Check | None, request: Request, now_s: float, policy: Policy) -> bool:
+        return trusted(check and replace(check, verified=True), request, now_s, policy)
 
     patch.setattr(freshness, "trusted", planted)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from hermes_cache.core.answering import failure_error, retry_at_s
+from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Failure
@@ -50,7 +51,10 @@ def test_a_reader_that_waited_for_a_check_to_its_own_bound_is_told_so() -> None:
     script = CoreScript(Policy(ttl=10.0))
     script.hold(HERE, (("content", 1),))
     script.now_s += 1.0
-    stale, strict = script.read(HERE, timeout_s=0.02), script.read(HERE, strict=True, timeout_s=0.02)
+    stale, strict = (
+        script.read(HERE, timeout_s=0.02),
+        script.read(HERE, at_least=EventId("another", 1), timeout_s=0.02),
+    )
 
     script.wait(0.02)
 

@@ -11,6 +11,7 @@ import pytest
 from hermes_cache.core import decide
 from hermes_cache.core.messages import Leave, Weighed
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness
 from hermes_cache.core.state import State, Target
 from tests.simulation.core_script import CoreScript, target_of
 
@@ -84,7 +85,7 @@ def _holding(count: int, policy: Policy = _POLICY) -> CoreScript:
 
 def _store_among_entries(count: int) -> Act:
     script = _holding(count)
-    script.read(_profile(0), "fresh", strict=True)
+    script.read(_profile(0), Freshness.FRESH)
     build = script.running(_profile(0))
     return lambda: script.finish(build, recency=())
 

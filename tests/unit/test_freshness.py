@@ -3,14 +3,14 @@
 from collections.abc import Hashable
 from dataclasses import replace
 from math import inf
-from typing import Literal
 
 import pytest
 
 from hermes_cache.core.freshness import Verdict, judge, never_held_back, trusted, ttl_s
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.stamps import Check, Stamp
-from hermes_cache.core.state import Entry, Read, ScopeState, State, Target
+from hermes_cache.core.state import Entry, ScopeState, State, Target
 from hermes_cache.core.streams import Marker, Streams
 from hermes_cache.core.tables import Table
 from hermes_cache.core.versions import Versions
@@ -41,14 +41,14 @@ def _judge(  # noqa: PLR0913 - what a verdict depends on
     state: State,
     now_s: float,
     *,
-    freshness: Literal["default", "fresh", "any"] = "default",
+    freshness: Freshness = Freshness.DEFAULT,
     target: Target = _TARGET,
     began_s: float | None = None,
     waits: bool = True,
     policy: Policy = _POLICY,
 ) -> Verdict:
-    read = Read(None, target, now_s if began_s is None else began_s, freshness)
-    return judge(state, policy, read, now_s, check_by_s=inf if waits else -inf)
+    request = Request(now_s if began_s is None else began_s, freshness)
+    return judge(state, policy, target, request, now_s, check_by_s=inf if waits else -inf)
 
 
 def test_what_is_held_unmoved_and_young_is_fresh() -> None:
@@ -116,7 +116,7 @@ def test_a_last_check_that_found_another_value_is_believed_past_the_wait() -> No
 
 def test_without_any_check_the_stamp_counts_as_moved_past_the_wait() -> None:
     """S4"""
-    assert not trusted(None, Read(None, _TARGET, _BUILT_S), _BUILT_S, _POLICY)
+    assert not trusted(None, Request(_BUILT_S), _BUILT_S, _POLICY)
     assert _judge(_state(None), _BUILT_S) is Verdict.UNCHECKED
     assert _judge(_state(None), _BUILT_S, waits=False) is Verdict.MOVED
 
@@ -124,10 +124,10 @@ def test_without_any_check_the_stamp_counts_as_moved_past_the_wait() -> None:
 def test_with_no_interval_only_a_check_begun_with_the_read_counts() -> None:
     """S4"""
     policy = Policy(stamp_interval=0)
-    read = Read(None, _TARGET, _BUILT_S + 0.001)
+    request = Request(_BUILT_S + 0.001)
 
-    before = trusted(Check(_BUILT_S), read, _BUILT_S + 0.001, policy)
-    after = trusted(Check(_BUILT_S + 0.001), read, _BUILT_S + 0.5, policy)
+    before = trusted(Check(_BUILT_S), request, _BUILT_S + 0.001, policy)
+    after = trusted(Check(_BUILT_S + 0.001), request, _BUILT_S + 0.5, policy)
 
     assert (before, after) == (False, True)
 
@@ -136,22 +136,22 @@ def test_a_fresh_read_wants_a_check_begun_after_it_began() -> None:
     """R8"""
     state = _state(Check(_BUILT_S + 0.02, parts=_PARTS))
 
-    before = _judge(state, _BUILT_S + 0.03, freshness="fresh", began_s=_BUILT_S + 0.03)
-    after = _judge(state, _BUILT_S + 0.03, freshness="fresh", began_s=_BUILT_S + 0.01)
+    before = _judge(state, _BUILT_S + 0.03, freshness=Freshness.FRESH, began_s=_BUILT_S + 0.03)
+    after = _judge(state, _BUILT_S + 0.03, freshness=Freshness.FRESH, began_s=_BUILT_S + 0.01)
 
     assert (before, after) == (Verdict.UNCHECKED, Verdict.FRESH)
 
 
 def test_a_fresh_read_builds_where_no_check_came() -> None:
     """R8"""
-    assert _judge(_state(), _BUILT_S + 0.03, freshness="fresh", waits=False) is Verdict.MOVED
+    assert _judge(_state(), _BUILT_S + 0.03, freshness=Freshness.FRESH, waits=False) is Verdict.MOVED
 
 
 def test_a_check_that_could_not_read_verifies_nothing_and_no_second_one_is_waited_for() -> None:
     """R8"""
     state = _state(Check(_BUILT_S + 0.02, parts=_PARTS, verified=False))
 
-    verdict = _judge(state, _BUILT_S + 0.03, freshness="fresh", began_s=_BUILT_S + 0.01)
+    verdict = _judge(state, _BUILT_S + 0.03, freshness=Freshness.FRESH, began_s=_BUILT_S + 0.01)
 
     assert verdict is Verdict.MOVED
     assert _judge(state, _BUILT_S + 0.03) is Verdict.FRESH
@@ -186,7 +186,7 @@ def test_where_there_is_nothing_to_check_age_alone_decides() -> None:
 
     assert _judge(state, _BUILT_S + 2.4, target=_BLIND) is Verdict.FRESH
     assert _judge(state, _BUILT_S + 2.5, target=_BLIND) is Verdict.AGED
-    assert _judge(state, _BUILT_S, target=_BLIND, freshness="fresh") is Verdict.MOVED
+    assert _judge(state, _BUILT_S, target=_BLIND, freshness=Freshness.FRESH) is Verdict.MOVED
 
 
 def test_a_stream_or_a_setting_that_moved_is_never_held_back() -> None:

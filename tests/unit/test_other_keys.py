@@ -1,5 +1,6 @@
 """The law holds for keys of any kind: here invoices of customers, named by pairs of a customer and a year (K5)."""
 
+from hermes_cache.core.requests import Freshness
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import LookupTimeoutError
@@ -27,7 +28,8 @@ def test_an_event_outdates_its_owners_keys_and_those_of_everybody() -> None:
         script.hold(target, (("table", 1),))
 
     script.invalidate("acme")
-    outcomes = [script.served(script.read(target, "any")).outcome for target in (_ACME, _OTHER, _EVERYBODY)]
+    reads = [script.read(target, Freshness.ANY) for target in (_ACME, _OTHER, _EVERYBODY)]
+    outcomes = [script.served(read).outcome for read in reads]
 
     assert outcomes == ["outdated", "hit", "outdated"]
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from hermes_cache.core.effects import Release, RunBuild, Served, TakeCheck
+from hermes_cache.core.events import EventId
 from hermes_cache.core.messages import Leave, Stop, Weighed
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Read
 from hermes_cache.errors import BuildError, CacheBusyError, CacheStoppedError, LookupTimeoutError
@@ -211,7 +213,7 @@ def test_a_read_that_takes_anything_gets_what_is_outdated_and_starts_the_build()
     script.hold(HERE)
     script.invalidate()
 
-    read = script.read(HERE, "any")
+    read = script.read(HERE, Freshness.ANY)
 
     assert _outcome(script, read) == ("outdated", "event")
     assert len(script.started()) == 1
@@ -220,11 +222,11 @@ def test_a_read_that_takes_anything_gets_what_is_outdated_and_starts_the_build()
 def test_a_read_that_takes_anything_waits_only_where_nothing_is_held() -> None:
     """R8"""
     script = CoreScript()
-    missing = script.read(HERE, "any")
+    missing = script.read(HERE, Freshness.ANY)
     script.finish(script.running(HERE))
     script.now_s += 3.0
 
-    aged = script.read(HERE, "any")
+    aged = script.read(HERE, Freshness.ANY)
 
     assert _outcome(script, missing) == ("built", "miss")
     assert _outcome(script, aged) == ("stale", "age")
@@ -235,7 +237,7 @@ def test_a_fresh_read_of_what_is_not_watched_builds() -> None:
     script = CoreScript()
     script.hold(HERE)
 
-    read = script.read(HERE, "fresh")
+    read = script.read(HERE, Freshness.FRESH)
 
     assert read.reader not in script.answers
     assert script.started()[0].target == HERE
@@ -247,7 +249,7 @@ def test_a_fresh_read_is_a_hit_by_a_check_begun_after_it_that_could_read(*, veri
     script = CoreScript()
     script.hold(WATCHED, (("content", 1),))
     script.now_s += 0.01
-    read = script.read(WATCHED, "fresh")
+    read = script.read(WATCHED, Freshness.FRESH)
     asked = script.all_of(TakeCheck)
 
     script.check(WATCHED, (("content", 1),), verified=verified)
@@ -376,7 +378,7 @@ def test_a_released_refresh_keeps_the_retry_delay() -> None:
     script.now_s += 9.3
     script.read(HERE)
     for _ in range(2):
-        script.read(HERE, "fresh")
+        script.read(HERE, Freshness.FRESH)
         script.fail(script.running(HERE))
     assert HERE.key in script.state.scopes[HERE.scope].held_back
 
@@ -438,7 +440,7 @@ def test_a_strict_read_gets_the_error_in_the_stead_of_a_stale_payload() -> None:
     script = CoreScript()
     script.hold(HERE)
     script.now_s += 2.5
-    strict = script.read(HERE, strict=True)
+    strict = script.read(HERE, at_least=EventId("another", 1))
 
     script.fail(script.running(HERE))
 

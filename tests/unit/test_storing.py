@@ -6,6 +6,7 @@ from hermes_cache.core.effects import Release, Tell, TellSourceChanged
 from hermes_cache.core.messages import Weighed
 from hermes_cache.core.notices import BuildDiscarded, EntryEvicted, EntryStored
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness
 from tests.simulation.core_script import CoreScript, content, target_of
 
 HERE, WORK, HOME = target_of(), target_of("work"), target_of("home")
@@ -89,7 +90,7 @@ def test_a_replaced_payload_is_let_go() -> None:
     script.read(HERE)
     old, new = content(n=1), content(n=2)
     script.finish(script.running(HERE), old)
-    script.read(HERE, "fresh")
+    script.read(HERE, Freshness.FRESH)
 
     script.finish(script.running(HERE), new)
 
@@ -103,7 +104,7 @@ def test_subscribers_hear_of_moved_rows_at_once_and_then_every_two_seconds() -> 
     script = CoreScript()
     told = []
     for _ in range(3):
-        script.read(HERE, "fresh")
+        script.read(HERE, Freshness.FRESH)
         script.finish(script.running(HERE), moved=("default",))
         told.append(script.all_of(TellSourceChanged))
         script.now_s += 0.5
