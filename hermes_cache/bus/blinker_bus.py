@@ -152,6 +152,14 @@ class Bus:
         """Let the receivers of a topic hear of what was made elsewhere; nothing is applied or recorded."""
         self._topics[type(event)].tell(event, sender)
 
+    def say(self, event: AppliedEvent) -> None:
+        """Publish an event that this process makes itself: apply it, record it, let listeners hear of it.
+
+        In this order, as in a `send`: whoever resumes at what listeners heard finds it at the recorder. Receivers
+        are told by `tell`, on a thread that may wait.
+        """
+        self._spread(event)
+
     def relay(self, event: AppliedEvent) -> None:
         """Apply what another process published, and let listeners hear of it; it is not recorded again.
 

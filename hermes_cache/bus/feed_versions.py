@@ -4,11 +4,14 @@ No I/O, no clock. Source: rule E8.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 _DIGITS: Final = 19
 """A longer number does not fit the 64 bits of a journal's column."""
+
+_NO_FEED: Final = "-"
+"""Stands for a feed where a version tells of its journal alone."""
 
 _PLAIN_MARK: Final = re.compile(r"[\w-]{1,64}:\d{1,18}", re.ASCII)
 """The ids of this library's events, with room to spare: a version is kept short, and free of signs to escape."""
@@ -39,6 +42,10 @@ class FeedVersion:
             return in_feed
         mark = f".{self.mark.replace(':', '.')}" if _PLAIN_MARK.fullmatch(self.mark) else ""
         return f"{self.journal}:{self.seq}{mark}:{in_feed}"
+
+    def in_journal_alone(self) -> "FeedVersion":
+        """Return how far the subscriber has come in the journal, whatever feed it read."""
+        return replace(self, feed=_NO_FEED, number=0)
 
     @classmethod
     def parse(cls, text: str) -> "FeedVersion":

@@ -15,6 +15,7 @@ from typing import Self
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.bus.changes import Change, add, resume_number
+from hermes_cache.bus.feed_versions import FeedVersion
 from hermes_cache.threads import aside
 
 
@@ -150,9 +151,12 @@ class Subscription:
         turn.version, turn.queued = self._version, self._waiting[0]
         self._waiting = self._waiting[1:]
         number = resume_number(turn.queued, self._waiting)
-        # Below it, something waits that was missed before: who leaves now has come no further than it was.
         if number >= self._first_number:
             self._version = self._version_of(number)
+        else:
+            # Something waits that was missed before, so the subscriber has come no further. It may read lists here
+            # that are older than those it had, so its version names no feed that thinks it knows better.
+            self._version = str(FeedVersion.parse(self._version).in_journal_alone())
         turn.taken = replace(turn.queued, version=self._version)
 
     def _take_back(self, turn: _Turn) -> None:

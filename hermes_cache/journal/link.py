@@ -273,10 +273,8 @@ class JournalLink:
 
     def _say(self, event: AppliedEvent) -> None:
         """Publish without waiting, and without running receivers on this thread."""
-        self._tell(event)
-        life = self._life
-        if life is not None:
-            life.put(event)
+        self._bus.say(event)
+        self._notifier.put(event)
 
     def _tell(self, event: AppliedEvent) -> None:
         self._bus.relay(event)

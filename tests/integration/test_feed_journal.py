@@ -12,6 +12,7 @@ import pytest
 
 from hermes_cache.bus.changes import Change
 from hermes_cache.bus.feed import Feed
+from hermes_cache.bus.feed_versions import FeedVersion
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import (
     AppliedEvent,
@@ -201,7 +202,30 @@ def test_who_leaves_before_it_took_all_that_it_missed_resumes_where_it_was(told_
 
     assert missed is not None
     assert missed.session_id == "s"
-    assert missed.version == leaving.version == version
+    assert missed.version == leaving.version == str(FeedVersion.parse(version).in_journal_alone())
+
+
+def test_who_read_older_lists_elsewhere_is_told_again_where_it_came_from() -> None:
+    """E8: the other process has not applied what the first one told, so its lists may lack it."""
+    journal = MemoryJournal()
+    first = _Process(journal, "first")
+    second = _Process(journal, "second")
+    second.publish("p", "s")
+    second.relay()
+    with first.feed.subscribe("p") as subscription:
+        first.publish("p", "t")
+        told = subscription.get(timeout=0)
+    assert told is not None
+    with second.feed.subscribe("p", since=told.version) as leaving:
+        half = leaving.get(timeout=0)
+    first.relay()
+
+    assert half is not None
+    with first.feed.subscribe("p", since=half.version) as back:
+        again = back.get(timeout=0)
+
+    assert again is not None
+    assert again.profile == "p"
 
 
 def test_what_was_missed_outlasts_a_merge_with_what_comes_after() -> None:
@@ -216,7 +240,7 @@ def test_what_was_missed_outlasts_a_merge_with_what_comes_after() -> None:
     rest = list(iter(lambda: subscription.get(timeout=0), None))
 
     assert first is not None
-    assert (first.profile, first.version) == (None, "journal:3:other:1")
+    assert (first.profile, first.version) == (None, "journal:3:-:0")
     assert [change.profile for change in rest] == ["q", "p"]
     assert rest[-1].version == feed.version
 

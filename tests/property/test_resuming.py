@@ -176,7 +176,8 @@ class _World:
         """Say whether the subscriber heard of all that its version says it has."""
         version = FeedVersion.parse(self.versions[-1])
         self._seqs |= {mark: recorded.position.seq for mark, recorded in self._store.events.items()}
-        told = self._begun[version.feed].told
+        process = self._begun.get(version.feed)
+        told = process.told if process else {}
         claimed = [
             each
             for each in self._published

@@ -75,6 +75,9 @@ class World:
         committed: The ids of what any file ever kept.
         lost: The moments of events that a file which was replaced had, and the next has not; by id.
         damaged: The ids of what could not be read from some file at some time.
+        twins: Numbers, with the id of the event there, that two files share which differ before that number: a
+            restore took an event away, and its publisher, which had no answer, wrote it again. Nobody can tell
+            one file from the other by what stands there.
         seen: What happened how often.
         broken: The laws that were broken.
         trace: A number that two runs share only if the same happened.
@@ -91,12 +94,14 @@ class World:
         self.committed: set[str] = set()
         self.lost: dict[str, int] = {}
         self.damaged: set[str] = set()
+        self.twins: set[tuple[int, str]] = set()
         self.seen: Counter[str] = Counter()
         self.broken: list[str] = []
         self.trace = 0
         self._interrupt: Callable[[], None] = _nothing
         self._moment = 0
         self._files = 1
+        self._before: dict[tuple[str, str, int], tuple[str, ...]] = {}
         self._lives = 0
 
     @property
@@ -153,6 +158,9 @@ class World:
                 file.history.append(str(event.id))
                 file.since.append(self.now_s)
                 self.committed.add(str(event.id))
+                before = tuple(file.history)
+                if self._before.setdefault((file.store.name, before[-1], seq), before) != before:
+                    self.twins.add((seq, str(event.id)))
         file.moves += 1
         self.tick()
         return seqs

@@ -96,7 +96,7 @@ class Client:
                 # What the member's journal had before it began is news for whoever saw less of it.
                 told = file.history[: position.seq]
                 self._floor = {profile: self._world.last_said(profile, told) for profile in PROFILES}
-            self._is_undone = self._was_undone(seen)
+            self._is_undone = self._was_undone(seen) or self._forgets_events_of(member)
         self._see(member, self._subscription.version)
 
     def _take(self, member: Member, subscription: Subscription) -> bool:
@@ -127,6 +127,16 @@ class Client:
         seq, file = FeedVersion.parse(version).seq, member.file
         mark = file.history[seq - 1] if file is not None and 0 < seq <= len(file.history) else ""
         self._versions.append(Seen(version, self._shown, mark))
+
+    def _forgets_events_of(self, member: Member) -> bool:
+        """Say whether a restore took from the journal what this member said, maybe before it read that back.
+
+        Then the journal has nothing to tell of such an event to a client that comes with a version of another
+        member. The client refreshes as it is told that rows may have moved.
+        """
+        kept = set(self._world.file.history)
+        own = (mark for mark in member.heard if mark.startswith(f"{member.name}:"))
+        return any(mark in self._world.lost and mark not in kept for mark in own)
 
     def _was_undone(self, seen: Seen) -> bool:
         """Say whether the journal went on differently from where a version was handed out."""

@@ -22,6 +22,7 @@ _FAULTS = (
     "call failed", "cut", "cut off", "unanswered", "died", "died in an append", "stood still", "compacted",
     "damaged", "replaced", "restored",
 )  # fmt: skip
+_ONCE_BROKEN = (10_378, 10_700, 13_716, 18_342, 18_886, 19_932)
 _TRACES = """
 import logging
 from tests.simulation.journal_simulation import JournalSimulation
@@ -53,6 +54,12 @@ def test_every_law_of_a_shared_journal_holds_and_enough_happens(first_seed: int)
     seen = _campaign(first_seed, _BLOCK)
 
     assert {name: seen[name] for name in (*_USES, *_FAULTS) if seen[name] < 3} == {}
+
+
+@pytest.mark.parametrize("seed", _ONCE_BROKEN)
+def test_a_schedule_that_once_broke_a_law_keeps_them_all(seed: int) -> None:
+    """E8, J2, J8"""
+    JournalSimulation(seed).run()
 
 
 @pytest.mark.long
