@@ -1,15 +1,23 @@
-"""`hermes-cache explain`: why a list is as it is."""
+"""`hermes-cache explain`: why a list is as it is, told by a running gateway or by a journal."""
 
 import json
+from collections import deque
 from typing import Final, TypedDict, Unpack
 
 import click
 
-from hermes_cache.cli.event_lines import human_line, json_line
 from hermes_cache.cli.gateways import asked_gateway
-from hermes_cache.cli.journals import json_option, opened_journal
-from hermes_cache.cli.patience import told_when_long
-from hermes_cache.cli.touching_events import events_touching
+from hermes_cache.cli.journals import json_option, opened_journal, print_found, said_if_long
+from hermes_cache.core.events import (
+    AppliedEvent,
+    SessionListChanged,
+    SettingsChanged,
+    StreamStarted,
+    StreamStopped,
+)
+from hermes_cache.errors import JournalDamagedError
+from hermes_cache.journal.replaying import parts_after
+from hermes_cache.ports import Journal, Position, Recorded
 
 _DEFAULT_URL: Final = "http://127.0.0.1:8787"
 
@@ -36,18 +44,19 @@ def _pairs(
 
 @click.command()
 @click.option("--url", metavar="URL", help=f"The gateway to ask.  [default: {_DEFAULT_URL}]")
-@click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True, help="What the gateway is shown.")
-@click.option("--profile", metavar="NAME", help="Whose list.  [default: the root profile's; of a journal: all]")
+@click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True, help="The gateway's token.")
+@click.option("--profile", metavar="NAME",
+              help="The profile of the list.  [default: the root profile; with --journal: all]")  # fmt: skip
 @click.option("--query", multiple=True, callback=_pairs, metavar="NAME=VALUE",
               help="A parameter of the view, as for /api/sessions; can be given again.")  # fmt: skip
 @click.option(
-    "--journal", metavar="URL", help="Ask no gateway: tell which events of a journal touched the profile."
+    "--journal", metavar="URL", help="Ask no gateway: print which events of a journal touched the profile."
 )
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True,
-              help="Of a journal: how many events, the newest last.")  # fmt: skip
+              help="With --journal: how many events, the newest last.")  # fmt: skip
 @json_option
 def explain(**options: Unpack[_Options]) -> None:
-    """Say why a list is as it is: what is held, what touched it, what was built, and what readers got.
+    """Say why a list is as it is: what is held, which events touched it, its builds, and what readers got.
 
     \b
     Examples:
@@ -58,7 +67,7 @@ def explain(**options: Unpack[_Options]) -> None:
         _explain_by_gateway(options)
         return
     if options["url"] is not None or options["query"]:
-        raise click.UsageError("a journal knows profiles alone: leave out --url and --query, or --journal")
+        raise click.UsageError("a journal knows only profiles: leave out --url and --query, or --journal")
     _explain_by_journal(options["journal"], options)
 
 
@@ -66,16 +75,56 @@ def _explain_by_gateway(options: _Options) -> None:
     query = list(options["query"])
     if options["profile"] is not None:
         query.append(("profile", options["profile"]))
-    told = asked_gateway(options["url"] or _DEFAULT_URL, "/api/explain", query, token=options["token"])
-    click.echo(json.dumps(told) if options["as_json"] else told.get("story"))
+    answer = asked_gateway(options["url"] or _DEFAULT_URL, "/api/explain", query, token=options["token"])
+    click.echo(json.dumps(answer) if options["as_json"] else answer.get("story"))
 
 
 def _explain_by_journal(url: str, options: _Options) -> None:
-    with opened_journal(url) as journal, told_when_long("Reading the journal"):
-        found, damaged = events_touching(journal, options["profile"], limit=options["limit"])
+    with opened_journal(url) as journal, said_if_long("Reading the journal"):
+        found, damaged = _events_touching(journal, options["profile"], limit=options["limit"])
     for row in damaged:
-        click.echo(f"{row.what}, and passed over: {row.reason}", err=True)
-    for each in found:
-        click.echo(json_line(each) if options["as_json"] else f"{human_line(each.event)}  seq={each.position.seq}")
+        print_found(row, as_json=options["as_json"])
+    for event in found:
+        print_found(event, as_json=options["as_json"])
     if not found:
         click.echo("No event in the journal touched it.", err=True)
+
+
+def _events_touching(
+    journal: Journal, profile: str | None, *, limit: int
+) -> tuple[list[Recorded], list[JournalDamagedError]]:
+    """Return the last events that touched a profile, oldest first, and the damaged rows (J7, V1, H5)."""
+    snapshot = journal.snapshot()
+    start = snapshot.position if snapshot else Position(journal.end().journal)
+    streams: dict[str, str | None] = {}
+    found: deque[Recorded] = deque(maxlen=limit)
+    damaged: list[JournalDamagedError] = []
+    for part in parts_after(journal, start):
+        touched = [(each, _profile_of(each.event, streams)) for each in part.recorded]
+        found.extend(each for each, whose in touched if profile is None or whose in (None, profile))
+        if part.damaged:
+            damaged.append(part.damaged)
+    return list(found), damaged
+
+
+def _profile_of(event: AppliedEvent, streams: dict[str, str | None]) -> str | None:
+    """Return the profile that an event touches, as published; None for all.
+
+    Args:
+        event: The next event.
+        streams: The profiles of the streams that have begun: a stop names no profile. It is kept up here.
+    """
+    match event:
+        case SettingsChanged():
+            return None
+        case SessionListChanged(profile=profile):
+            return _named(profile)
+        case StreamStarted(stream_id=stream_id, profile=profile):
+            streams[stream_id] = known = streams.get(stream_id) or _named(profile)
+            return known
+        case StreamStopped(stream_id=stream_id):
+            return streams.pop(stream_id, None)
+
+
+def _named(profile: str | None) -> str | None:
+    return profile if profile and profile.strip() else None

@@ -1,4 +1,4 @@
-"""Asks a running gateway, and ends the command with a message where it does not answer."""
+"""Asks a running gateway. If it does not answer, ends the command with a message."""
 
 import json
 from collections.abc import Sequence
@@ -17,57 +17,57 @@ _NEXT_STEP: Final = "start one with 'hermes-cache serve', or name another with -
 def asked_gateway(
     url: str, path: str, query: Sequence[tuple[str, str]], *, token: str | None = None
 ) -> dict[str, object]:
-    """Return what a gateway answers, as JSON; neither a proxy nor a redirection is followed, for the token's sake.
+    """Return the JSON that a gateway answers. It follows no proxy and no redirection, to keep the token safe.
 
     Args:
-        url: Where the gateway is.
-        path: What is asked of it.
-        query: Parameters; one that the gateway refuses is wrong usage.
-        token: What it is shown; None for none.
+        url: The gateway's address.
+        path: The path of the question, such as `/api/explain`.
+        query: The parameters. If the gateway refuses one, the command ends as wrongly used.
+        token: The gateway's token, or None.
     """
-    where = _where(url)
+    address = _address(url)
     try:
-        status, body = _answer(where, f"{where.path.rstrip('/')}{path}?{urlencode(query)}", token)
+        status, body = _answer(address, f"{address.path.rstrip('/')}{path}?{urlencode(query)}", token)
     except (OSError, HTTPException) as error:
         raise click.ClickException(
             f"no gateway answers at {url}: {error or type(error).__name__}; {_NEXT_STEP}"
         ) from error
     except ValueError as error:
-        raise click.UsageError("--token or --url holds what a request cannot carry") from error
-    told = _told(url, body)
+        raise click.UsageError("--token or --url contains characters that a request cannot have") from error
+    answer = _parsed(url, body)
     if status == HTTPStatus.OK:
-        return told
-    raise _refusal(url, status, str(told.get("error", "it gives no reason")))
+        return answer
+    raise _refusal(url, status, str(answer.get("error", "it gives no reason")))
 
 
-def _where(url: str) -> SplitResult:
+def _address(url: str) -> SplitResult:
     try:
-        where = urlsplit(url)
-        named = bool(where.hostname) and where.port != 0
+        address = urlsplit(url)
+        named = bool(address.hostname) and address.port != 0
     except ValueError:
         named = False
-    if not named or where.scheme not in ("http", "https"):
+    if not named or address.scheme not in ("http", "https"):
         raise click.UsageError(f"--url is {url!r}; it must look like http://127.0.0.1:8787")
-    return where
+    return address
 
 
-def _answer(where: SplitResult, target: str, token: str | None) -> tuple[int, bytes]:
-    kind = HTTPSConnection if where.scheme == "https" else HTTPConnection
+def _answer(address: SplitResult, target: str, token: str | None) -> tuple[int, bytes]:
+    kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with closing(kind(where.hostname or "", where.port, timeout=_TIMEOUT_S)) as connection:
+    with closing(kind(address.hostname or "", address.port, timeout=_TIMEOUT_S)) as connection:
         connection.request("GET", target, headers=headers)
         response = connection.getresponse()
         return response.status, response.read()
 
 
-def _told(url: str, body: bytes) -> dict[str, object]:
+def _parsed(url: str, body: bytes) -> dict[str, object]:
     try:
-        told = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
+        answer = None
+    if not isinstance(answer, dict):
         raise click.ClickException(f"what answers at {url} is no gateway of hermes-cache; {_NEXT_STEP}")
-    return told
+    return answer
 
 
 def _refusal(url: str, status: int, reason: str) -> click.ClickException:

@@ -1,16 +1,25 @@
-"""What the commands share that speak to a journal: the option that names it, and how its failures are told."""
+"""What the commands that read or write a journal share: their options, how they open it, how they print events."""
 
+import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
+from threading import Timer
 from typing import Final
 
 import click
 
-from hermes_cache.errors import JournalError, JournalGapError
+from hermes_cache.bus.codec import to_plain
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.errors import JournalDamagedError, JournalError, JournalGapError
 from hermes_cache.journal.files import missing_journal_file
 from hermes_cache.journal.sqlalchemy_journal import journal_at
-from hermes_cache.ports import Journal
+from hermes_cache.ports import Journal, Recorded
+
+_LONG_S: Final = 1.0
+_SHORT: Final = 8
 
 journal_option: Final = click.option(
     "--journal",
@@ -23,17 +32,17 @@ journal_option: Final = click.option(
 )
 """Names the journal; the command gets it as `url`."""
 
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Tell the result as JSON.")
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 """Asks for JSON; the command gets it as `as_json`."""
 
 
 @contextmanager
 def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
-    """Open a journal, and end the command with exit code 1 and a message where it fails.
+    """Open a journal. If the journal fails, end the command with exit code 1 and a message.
 
     Args:
-        url: What `journal_option` gave.
-        make: Make an SQLite file that is not there; else that is a failure.
+        url: The value of `journal_option`.
+        make: Make an SQLite file if there is none; otherwise a missing file is a failure.
     """
     try:
         with closing(journal_at(url)) as journal:
@@ -41,16 +50,66 @@ def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
             if missing:
                 raise click.ClickException(f"there is no journal at {click.format_filename(missing)}")
             yield journal
+    except JournalGapError as error:
+        reason = f"the journal was compacted or replaced meanwhile: {error.reason}; try again"
+        raise click.ClickException(reason) from error
     except JournalError as error:
-        raise click.ClickException(_told(error, url)) from error
+        reason = without_password(str(error).replace(repr(url), "the URL given"))
+        raise click.ClickException(reason) from error
 
 
-def without_password(told: str) -> str:
-    """Return what an error says, without the password that the journal's URL may have among its options."""
-    return re.sub(r"(password=)[^&\s]*", r"\1***", told)
+def without_password(message: str) -> str:
+    """Return a message without the password that a journal's URL may have among its options."""
+    return re.sub(r"(password=)[^&\s]*", r"\1***", message)
 
 
-def _told(error: JournalError, url: str) -> str:
-    if isinstance(error, JournalGapError):
-        return f"the journal was compacted or replaced meanwhile: {error.reason}; try again"
-    return without_password(str(error).replace(repr(url), "the URL given"))
+@contextmanager
+def said_if_long(what: str) -> Iterator[None]:
+    """Tell people at a terminal what is being done if it takes longer than a second; scripts hear nothing."""
+    timer = Timer(_LONG_S, click.echo, [f"{what} ..."], {"err": True})
+    timer.daemon = True
+    if sys.stderr is not None and sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def print_found(found: Recorded | JournalDamagedError, *, as_json: bool) -> None:
+    """Print what a reader of a journal found: an event as a line, a damaged row as a message."""
+    if isinstance(found, JournalDamagedError):
+        click.echo(f"{found.what}, and passed over: {found.reason}", err=True)
+        return
+    position = found.position
+    if as_json:
+        click.echo(json.dumps({"seq": position.seq, "journal": position.journal} | to_plain(found.event)))
+    else:
+        click.echo(f"{event_line(found.event)}  seq={position.seq}")
+
+
+def event_line(event: AppliedEvent) -> str:
+    """Return an event as a line for people: its time, kind, fields, and the process that published it."""
+    plain = to_plain(event)
+    fields = [
+        f"{name.removesuffix('_id')}={one_word(plain[name])}"
+        for name in ("profile", "session_id", "stream_id", "reason")
+        if name in plain
+    ]
+    publisher = f"by={one_word(event.id.incarnation[:_SHORT])}:{event.id.number}"
+    kind = str(plain["kind"]).replace("_", "-")
+    return "  ".join([_local_time(event.at_s), f"{kind:20}", *fields, publisher])
+
+
+def one_word(value: object) -> str:
+    """Return a text so that it is one word on one line of a terminal, whatever it contains."""
+    word = str(value)
+    return word if word.isprintable() and word and " " not in word else repr(word)
+
+
+def _local_time(at_s: float) -> str:
+    # A time that no calendar has is printed as a number.
+    try:
+        return datetime.fromtimestamp(at_s).astimezone().isoformat(" ", "milliseconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{at_s:g}"

@@ -1,4 +1,4 @@
-"""The command `hermes-cache`: a subcommand is imported when it is run, so that help comes at once."""
+"""The command `hermes-cache`. A subcommand is imported when it runs, so that help comes at once."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,7 +9,7 @@ import click
 
 @dataclass(frozen=True, slots=True)
 class _Subcommand:
-    """Where a subcommand is found, and what the overview says of it."""
+    """The name of a subcommand, which is also the name of its module, and its line in the overview."""
 
     name: str
     summary: str
@@ -28,11 +28,11 @@ class _Subcommand:
 _SUBCOMMANDS: Final = (
     _Subcommand("compact", "Fold the oldest events of a journal into its snapshot."),
     _Subcommand("explain", "Say why a list is as it is."),
-    _Subcommand("publish", "Tell every process that shares a journal what happened."),
-    _Subcommand("replay", "Print what the events of a journal amount to."),
+    _Subcommand("publish", "Publish an event to all processes that share a journal."),
+    _Subcommand("replay", "Print the state that the events of a journal lead to."),
     _Subcommand("sample-home", "Make a realistic Hermes home to try things on."),
     _Subcommand("serve", "Serve the session list of a Hermes home over HTTP."),
-    _Subcommand("tail", "Print the last events of a journal, and those that come."),
+    _Subcommand("tail", "Print the last events of a journal, and new ones as they come."),
 )
 _EXTRA_PACKAGES: Final = frozenset({"flask", "werkzeug", "cheroot"})
 
@@ -46,7 +46,7 @@ def _missing_extra(name: str, missing: ModuleNotFoundError) -> Exception:
 
 
 class _LazyGroup(click.Group):
-    """A group that knows its subcommands by name alone until one is asked for."""
+    """A group that imports a subcommand only when somebody asks for it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the subcommands."""

@@ -1,4 +1,4 @@
-"""`hermes-cache publish`: tell every process that shares a journal that something happened."""
+"""`hermes-cache publish`: publish an event to all processes that share a journal."""
 
 import json
 import time
@@ -26,17 +26,17 @@ class _Fields(TypedDict):
 @click.command()
 @click.argument("kind", type=click.Choice(_KINDS), default=_KINDS[0], metavar="[KIND]")
 @journal_option
-@click.option("--profile", help="Whose list; all without it.")
-@click.option("--session-id", help="Which session moved.")
-@click.option("--stream-id", help="Which stream started or stopped.")
-@click.option("--reason", help="A word for why, such as session_rename.")
+@click.option("--profile", help="The profile whose list changed.  [default: all]")
+@click.option("--session-id", help="The session that changed.")
+@click.option("--stream-id", help="The stream that started or stopped.")
+@click.option("--reason", help="The reason in a word, such as session_rename.")
 @json_option
 def publish(kind: str, url: str, *, as_json: bool, **fields: Unpack[_Fields]) -> None:
     """Publish an event and print its ticket.
 
-    KIND is session-list-changed, which it is where none is given, stream-started, stream-stopped or
-    settings-changed. The event is in the journal when this ends, and every gateway that shares the journal hears
-    of it. After a failure, publishing it again does no harm.
+    KIND is session-list-changed (the default), stream-started, stream-stopped or settings-changed. When the
+    command ends, the event is in the journal, and every gateway that shares the journal will apply it. After a
+    failure you can publish it again without harm.
 
     \b
     Examples:
@@ -49,18 +49,18 @@ def publish(kind: str, url: str, *, as_json: bool, **fields: Unpack[_Fields]) ->
             name = journal.end().journal
             (seq,) = journal.append([event])
         except JournalUnavailableError as error:
-            told = "it is not known whether the event was published; to publish it again does no harm"
-            raise JournalUnavailableError(f"{error}; {told}") from error
+            unknown = "it is not known whether the event was published; you can publish it again without harm"
+            raise JournalUnavailableError(f"{error}; {unknown}") from error
     ticket = Ticket.of(event.id, committed=True)
     published = {"ticket": ticket, "seq": seq, "journal": name} | to_plain(event)
     click.echo(json.dumps(published) if as_json else ticket)
 
 
 def _event(kind: str, given: dict[str, object]) -> AppliedEvent:
-    # A life of its own: nobody else can have said this event.
-    said = {"kind": kind.replace("-", "_"), "id": str(EventId(uuid4().hex, 1)), "at_s": time.time()}
+    # A new incarnation, so that no other process can have used this id.
+    fields = {"kind": kind.replace("-", "_"), "id": str(EventId(uuid4().hex, 1)), "at_s": time.time()}
     try:
-        event = from_plain(said | given)
+        event = from_plain(fields | given)
     except EventError as error:
         raise click.BadParameter(str(error), param_hint=_option(error.field)) from error
     unknown = given.keys() - to_plain(event).keys()

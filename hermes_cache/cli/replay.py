@@ -1,4 +1,4 @@
-"""`hermes-cache replay`: what a journal's events amount to."""
+"""`hermes-cache replay`: the state that a journal's events lead to."""
 
 import json
 import time
@@ -8,9 +8,14 @@ from math import inf
 import click
 
 from hermes_cache.bus.codec import to_plain
-from hermes_cache.cli.event_lines import human_line, shown
-from hermes_cache.cli.journals import journal_option, json_option, opened_journal
-from hermes_cache.cli.patience import told_when_long
+from hermes_cache.cli.journals import (
+    event_line,
+    journal_option,
+    json_option,
+    one_word,
+    opened_journal,
+    said_if_long,
+)
 from hermes_cache.core.events import StreamStarted
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalDamagedError, JournalGapError
@@ -21,20 +26,20 @@ from hermes_cache.ports import Journal
 
 @click.command()
 @journal_option
-@click.option("--until", type=click.IntRange(0), metavar="SEQ", help="The last event to take in; all without it.")
+@click.option("--until", type=click.IntRange(0), metavar="SEQ", help="The last event to apply.  [default: all]")
 @json_option
 def replay(url: str, *, until: int | None, as_json: bool) -> None:
-    """Print what the events of a journal amount to, now or as of any of them.
+    """Print the state that the events of a journal lead to, now or after any of them.
 
-    That is what all processes which share the journal agree on: how many events were applied, which streams are
-    active, and which event last outdated each profile's lists.
+    All processes that share the journal agree on it: how many events were applied, which streams are active, and
+    which event last outdated each profile's lists.
 
     \b
     Examples:
       hermes-cache replay --journal sqlite:///journal.db
       hermes-cache replay --journal sqlite:///journal.db --until 120 --json
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
-    with opened_journal(url) as journal, told_when_long("Replaying the journal"):
+    with opened_journal(url) as journal, said_if_long("Replaying the journal"):
         replayed = _replayed(journal, until)
     now_s = time.time() if until is None else _moment_s(replayed.agreed)
     streams = replayed.agreed.active_streams(now_s, Policy().stream_lease)
@@ -71,7 +76,7 @@ def _runs(seqs: tuple[int, ...]) -> list[JournalDamagedError]:
 
 
 def _moment_s(agreed: AgreedState) -> float:
-    """Return the moment of the newest event: what was active then is asked for, not what still is."""
+    """Return the time of the newest event: with --until, the streams that were active then are printed."""
     streams = (facts.at_s for facts in agreed.streams.values())
     return max((*streams, *(event.at_s for event in agreed.outdated.values())), default=-inf)
 
@@ -102,8 +107,8 @@ def _lines(replayed: replaying.Replay, streams: dict[str, StreamStarted]) -> Ite
     yield f"Up to number {replayed.position.seq}, {_applied(agreed)} events were applied."
     yield "Active streams:" if streams else "No stream is active."
     for name in sorted(streams):
-        yield f"  {human_line(streams[name])}"
+        yield f"  {event_line(streams[name])}"
     yield "Outdated, each with the last event that did it:" if agreed.outdated else "Nothing is outdated."
     for name in sorted(agreed.outdated):
-        profile = "all profiles" if name == EVERYTHING else f"profile {shown(name)}"
-        yield f"  {profile}: {human_line(agreed.outdated[name])}"
+        profile = "all profiles" if name == EVERYTHING else f"profile {one_word(name)}"
+        yield f"  {profile}: {event_line(agreed.outdated[name])}"

@@ -10,8 +10,8 @@ from typing import Final, TypedDict, Unpack
 import click
 
 from hermes_cache.bus.blinker_bus import Bus
-from hermes_cache.cli.demo import demo_home
 from hermes_cache.cli.journals import opened_journal, without_password
+from hermes_cache.cli.sample_home import demo_home
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.gateway.app import create_app
@@ -21,7 +21,7 @@ from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
 _POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
-"""The page polls every 5 s; the whole command is to end within that."""
+"""The page polls every 5 s, and the command must end within that time."""
 
 
 class _Options(TypedDict):
@@ -44,9 +44,9 @@ class _Options(TypedDict):
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free one.")
 @click.option("--allow-host", "allowed_hosts", multiple=True, metavar="NAME",
-              help="A further name that browsers may call this host by; can be given again.")  # fmt: skip
+              help="Another host name that requests may use; can be given again.")  # fmt: skip
 @click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True,
-              help="What requests must show; needed where --host is reached from other machines.")  # fmt: skip
+              help="The token that requests must show; needed if other machines can reach --host.")  # fmt: skip
 @click.option("--journal", envvar="HERMES_CACHE_JOURNAL", show_envvar=True, metavar="URL",
               help="Share events with other gateways and commands: sqlite:////path/to/journal.db, or "
                    "postgresql://...")  # fmt: skip
@@ -63,11 +63,11 @@ def serve(**options: Unpack[_Options]) -> None:
     if options["demo"] and options["home"]:
         raise click.UsageError("--demo makes a home of its own; leave out --home")
     for each in (signal.SIGINT, signal.SIGTERM):
-        # Also where a shell started this in the background, with SIGINT ignored.
+        # A shell that starts the command in the background has SIGINT ignored.
         signal.signal(each, signal.default_int_handler)
     with suppress(KeyboardInterrupt), ExitStack() as life:
         if options["demo"]:
-            # The demo has a front end of its own; the sessions of the user's are not to show in it.
+            # The demo is not to show the sessions of the user's own front end.
             os.environ.pop("HERMES_WEBUI_STATE_DIR", None)
             home = life.enter_context(demo_home(options["sessions"]))
         else:
@@ -77,15 +77,15 @@ def serve(**options: Unpack[_Options]) -> None:
 
 
 def _try_journal(url: str) -> None:
-    """End the command where the journal cannot work; a server that is down may come back, and is waited for."""
+    """End the command if the journal can never work. A server that is down may come back: only say so."""
     with opened_journal(url, make=True) as journal:
         try:
             journal.end()
         except JournalUnavailableError as error:
             if journal.level != "cluster":
                 raise
-            told = "until it is back, nothing is heard of other processes"
-            click.echo(f"{without_password(str(error))}; {told}", err=True)
+            effect = "until it is back, events of other processes do not arrive"
+            click.echo(f"{without_password(str(error))}; {effect}", err=True)
 
 
 def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: ExitStack) -> None:

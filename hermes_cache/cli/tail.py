@@ -1,4 +1,4 @@
-"""`hermes-cache tail`: the last events of a journal, and those that come."""
+"""`hermes-cache tail`: the last events of a journal, and new ones as they come."""
 
 import signal
 import time
@@ -10,22 +10,27 @@ from typing import Final, TypeAlias, TypedDict, Unpack
 
 import click
 
-from hermes_cache.cli.event_lines import human_line, json_line
-from hermes_cache.cli.journals import journal_option, json_option, opened_journal, without_password
-from hermes_cache.cli.patience import told_when_long
+from hermes_cache.cli.journals import (
+    journal_option,
+    json_option,
+    opened_journal,
+    print_found,
+    said_if_long,
+    without_password,
+)
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, StreamStarted
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Position, Recorded
 
-_Passed: TypeAlias = Recorded | JournalDamagedError
-"""What a reader comes by: an event, or a row that cannot be read."""
+_Found: TypeAlias = Recorded | JournalDamagedError
+"""What a reader finds: an event, or rows that are damaged."""
 
 _PART: Final = 1000
 _RETRY_S: Final = 0.5
 
 _WAIT_S: Final = 1.0
-"""A notification of PostgreSQL may be lost; an event is then this late."""
+"""If a notification of PostgreSQL is lost, the event is printed so much later."""
 
 
 class _Options(TypedDict):
@@ -36,14 +41,14 @@ class _Options(TypedDict):
 
 @click.command()
 @journal_option
-@click.option("--follow", "-f", is_flag=True, help="Go on with new events as they come, until Ctrl-C.")
+@click.option("--follow", "-f", is_flag=True, help="Print new events as they come, until Ctrl-C.")
 @click.option(
-    "--lines", "-n", type=click.IntRange(0), default=10, show_default=True, help="How many to begin with."
+    "--lines", "-n", type=click.IntRange(0), default=10, show_default=True, help="How many of the last events."
 )
-@click.option("--profile", help="Leave out what is only of other profiles.")
+@click.option("--profile", help="Leave out events of other profiles.")
 @json_option
 def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
-    """Print the last events of a journal, oldest first: a line each, or with --json an object in a line.
+    """Print the last events of a journal, oldest first, one a line; with --json, an object a line.
 
     \b
     Examples:
@@ -51,40 +56,33 @@ def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
       hermes-cache tail --journal sqlite:///journal.db --lines 100 --json
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     if follow:
-        # Also where a shell started this in the background, with SIGINT ignored.
+        # A shell that starts the command in the background has SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     quiet_end = (KeyboardInterrupt,) if follow else ()
     with suppress(*quiet_end), opened_journal(url) as journal:
         wanted = _of_profile(options["profile"])
         end = journal.end()
-        with told_when_long("Reading the journal"):
+        with said_if_long("Reading the journal"):
             last = _last(journal, end, options["lines"], wanted)
         coming = filter(wanted, _followed(journal, end)) if follow else ()
-        for passed in chain(last, coming):
-            _tell(passed, as_json=options["as_json"])
+        for found in chain(last, coming):
+            print_found(found, as_json=options["as_json"])
 
 
-def _tell(passed: _Passed, *, as_json: bool) -> None:
-    if isinstance(passed, JournalDamagedError):
-        click.echo(f"{passed.what}, and passed over: {passed.reason}", err=True)
-        return
-    click.echo(json_line(passed) if as_json else f"{human_line(passed.event)}  seq={passed.position.seq}")
-
-
-def _of_profile(profile: str | None) -> Callable[[_Passed], bool]:
+def _of_profile(profile: str | None) -> Callable[[_Found], bool]:
     def touches(event: AppliedEvent) -> bool:
         match event:
             case SessionListChanged() | StreamStarted():
                 return event.profile in (None, profile)
         return True
 
-    return lambda passed: profile is None or isinstance(passed, JournalDamagedError) or touches(passed.event)
+    return lambda found: profile is None or isinstance(found, JournalDamagedError) or touches(found.event)
 
 
-def _last(journal: Journal, end: Position, count: int, wanted: Callable[[_Passed], bool]) -> list[_Passed]:
+def _last(journal: Journal, end: Position, count: int, wanted: Callable[[_Found], bool]) -> list[_Found]:
     start = _start(journal)
     # Backwards, a part at a time: the last ones of a profile are seldom far from the end.
-    found: deque[_Passed] = deque()
+    found: deque[_Found] = deque()
     until = end.seq
     while until > start and len(found) < count:
         after = max(start, until - max(_PART, count))
@@ -94,7 +92,7 @@ def _last(journal: Journal, end: Position, count: int, wanted: Callable[[_Passed
     return list(found)[max(0, len(found) - count) :]
 
 
-def _between(journal: Journal, after: Position, until: int) -> Iterator[_Passed]:
+def _between(journal: Journal, after: Position, until: int) -> Iterator[_Found]:
     for part in parts_after(journal, after):
         yield from (recorded for recorded in part.recorded if recorded.position.seq <= until)
         if part.damaged and part.position.seq <= until:
@@ -113,7 +111,7 @@ def _start(journal: Journal) -> int:
     return snapshot.position.seq if snapshot else 0
 
 
-def _followed(journal: Journal, end: Position) -> Iterator[_Passed]:
+def _followed(journal: Journal, end: Position) -> Iterator[_Found]:
     position: Position | None = end
     reached = True
     while True:

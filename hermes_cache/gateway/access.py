@@ -1,4 +1,4 @@
-"""Who is let in: by the name that a request calls this host, and by the token that it shows."""
+"""Which requests are let in: by the host name that a request uses, and by its token."""
 
 from hmac import compare_digest
 from http import HTTPStatus
@@ -26,8 +26,8 @@ def parameters_of(request: Request) -> dict[str, list[str]]:
 class Access:
     """Decides on each request before anything else sees it.
 
-    A page of a stranger can make a browser send requests here, under a name of the stranger's that was made to
-    point at this host. The list of allowed names stops that. Source: rule W5.
+    A foreign page can make a browser send requests here under a foreign host name that points at this host (DNS
+    rebinding). The list of allowed names stops that. Source: rule W5.
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
@@ -35,17 +35,17 @@ class Access:
         self._token = settings.token
 
     def refusal(self, request: Request) -> Response | None:
-        """Return the answer to a request that is not let in; None for one that is."""
+        """Return the answer to a request that is refused; None if it is let in."""
         name = _host_name(request.headers.get("Host", ""))
         if name not in self._names:
-            told = f"this gateway does not answer to the host name {name!r}; start it with --allow-host {name}"
-            return error_answer(HTTPStatus.MISDIRECTED_REQUEST, told)
+            reason = f"this gateway does not answer to the host name {name!r}; start it with --allow-host {name}"
+            return error_answer(HTTPStatus.MISDIRECTED_REQUEST, reason)
         if request.method not in _READING_METHODS:
-            told = f"{request.method} is not allowed; this gateway only reads: use GET"
-            refused = error_answer(HTTPStatus.METHOD_NOT_ALLOWED, told)
+            reason = f"{request.method} is not allowed; this gateway only reads: use GET"
+            refused = error_answer(HTTPStatus.METHOD_NOT_ALLOWED, reason)
             refused.headers["Allow"] = "GET, HEAD"
             return refused
-        if not self._shows_token(request):
+        if not self._has_token(request):
             refused = error_answer(
                 HTTPStatus.UNAUTHORIZED, "the token is missing or wrong; send 'Authorization: Bearer <token>'"
             )
@@ -54,12 +54,12 @@ class Access:
         return None
 
     def remember(self, request: Request, response: Response) -> None:
-        """Let a browser that came with the token in its address show it from now on, as a cookie."""
-        # Refusals come by here, too: the cookie holds the token, so a wrong one must not bring it.
+        """Give a browser whose address had the token a cookie with it, so that later requests have it."""
+        # Refusals pass here too. The cookie contains the token, so a wrong token must not get it.
         if self._token and self._is_token(request.args.get(_PARAMETER)):
             response.set_cookie(_COOKIE, self._token, httponly=True, samesite="Strict")
 
-    def _shows_token(self, request: Request) -> bool:
+    def _has_token(self, request: Request) -> bool:
         if not self._token:
             return True
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")

@@ -1,4 +1,4 @@
-"""The answers that are no list: errors as JSON, each with a status, a reason and what to do."""
+"""The answers that are not lists: health, explanations, and errors with a status, a reason and what to do."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -24,18 +24,18 @@ from hermes_cache.gateway.view_query import ParameterError
 
 
 def error_answer(status: HTTPStatus, reason: str, *, field: str | None = None) -> Response:
-    """Return a refusal: why, and of which parameter where it is one."""
-    told = {"error": _clean(reason)}
-    return _json_answer(told if field is None else {**told, "field": _clean(field)}, status)
+    """Return a refusal with its reason, and with the name of the parameter if one was wrong."""
+    body = {"error": _clean(reason)}
+    return _json_answer(body if field is None else {**body, "field": _clean(field)}, status)
 
 
 def health_answer(health: Health, *, holds_lists: bool) -> Response:
-    """Return the state of a cache, with status 503 where it has no answer to give.
+    """Return the health of a cache, with status 503 if it cannot answer any read.
 
     Source: rules L4, W1.
     """
     answers = health.running and (holds_lists or not health.failing)
-    told = {
+    body = {
         "running": health.running,
         "healthy": health.healthy,
         "failing": {str(key): _clean(reason) for key, reason in health.failing.items()},
@@ -46,15 +46,15 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
         "journal_failure": None if health.journal_failure is None else _clean(health.journal_failure),
         "missing_threads": sorted(health.missing_threads),
     }
-    return _json_answer(told, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
+    return _json_answer(body, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def explanation_answer(told: Explanation) -> Response:
-    """Return an explanation by its fields, and as `story` in words.
+def explanation_answer(explanation: Explanation) -> Response:
+    """Return an explanation, field by field, and in words as `story`.
 
     Source: rules J7, W1.
     """
-    return _json_answer({**plain_explanation(told), "story": _clean(str(told))}, HTTPStatus.OK)
+    return _json_answer({**plain_explanation(explanation), "story": _clean(str(explanation))}, HTTPStatus.OK)
 
 
 def failure_answer(error: HermesCacheError) -> Response:
@@ -78,19 +78,19 @@ def failure_answer(error: HermesCacheError) -> Response:
 
 
 def one_line(text: str) -> str:
-    """Return a text as a header can carry it: one line of Latin-1, at most 300 signs."""
+    """Return a text in the form of a header's value: one line of Latin-1, at most 300 characters."""
     line = "".join(sign if sign.isprintable() else " " for sign in text)
     return " ".join(line.split()).encode("latin-1", "replace").decode("latin-1")[:300]
 
 
-def _json_answer(told: Mapping[str, object], status: HTTPStatus) -> Response:
-    response = Response(orjson.dumps(told), status=status, content_type="application/json")
+def _json_answer(body: Mapping[str, object], status: HTTPStatus) -> Response:
+    response = Response(orjson.dumps(body), status=status, content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def _clean(text: str) -> str:
-    # A file's name may hold bytes that are no text.
+    # The name of a file may contain bytes that are not UTF-8.
     return text.encode("utf-8", "replace").decode()
 
 

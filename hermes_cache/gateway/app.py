@@ -1,4 +1,4 @@
-"""The web application: its routes, and what every answer has in common."""
+"""The web application: its routes, its error handlers, and the headers of every answer."""
 
 from http import HTTPStatus
 from typing import Final
@@ -12,13 +12,12 @@ from hermes_cache.gateway.answers import error_answer, explanation_answer, failu
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.gateway.view_defaults import ViewDefaults
-from hermes_cache.gateway.view_query import key_of
+from hermes_cache.gateway.view_query import ViewDefaults, key_of
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
 STREAMS_EXTENSION: Final = "hermes_cache.streams"
-"""Where an application keeps its `EventStreams`, for the server that runs it."""
+"""The name of an application's `EventStreams` among its extensions; the server that runs it looks there."""
 
 _CONTENT_POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -26,7 +25,7 @@ _CONTENT_POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'none
 def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySettings | None = None) -> Flask:
     """Make the application that serves the lists of a home from a cache.
 
-    The cache is the caller's: it is neither started nor stopped here.
+    It neither starts nor stops the cache; the caller does.
 
     Source: rules W1, W5.
     """

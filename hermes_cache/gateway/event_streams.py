@@ -1,7 +1,7 @@
-"""Server-sent events: each open stream is a subscription of the cache, handed on as text.
+"""Server-sent events: each open stream is a subscription of the cache, sent as text.
 
-A stream has the versions of its subscription as ids, so that a client that comes back is told what it missed.
-It holds the thread that serves it, hence the bound. Source: rules E7 to E9, W1, W5.
+The ids of its events are the versions of the subscription, so that a client that comes back gets what it missed.
+Each stream occupies the thread that serves it, so their number is bounded. Source: rules E7 to E9, W1, W5.
 """
 
 import threading
@@ -29,8 +29,9 @@ class EventStreams:
     """The event streams that are open now.
 
     Args:
-        limit: Streams at once; past it a request is refused.
-        heartbeat_s: Silence after which a stream sends a comment. A client that is gone is found so, too.
+        limit: The most streams at once; further requests are refused.
+        heartbeat_s: After so long without an event a stream sends a comment, which also finds clients that are
+            gone.
     """
 
     def __init__(self, cache: SessionListCache, *, limit: int, heartbeat_s: float) -> None:
@@ -39,15 +40,15 @@ class EventStreams:
         self._heartbeat_s = heartbeat_s
         self._lock = threading.Lock()
         self._open: set[Subscription] = set()
-        self._places_taken = 0
+        self._open_count = 0
         self._closed = False
 
     def answer(self, parameters: Mapping[str, Sequence[str]], last_seen: str | None) -> Response:
         """Open a stream.
 
         Args:
-            parameters: `profile`: whose changes; absent for everybody's. `since`: a version.
-            last_seen: The version that the client saw last, as its browser tells; it goes before `since`.
+            parameters: `profile`: the profile whose changes are sent; all if absent. `since`: a version.
+            last_seen: The last version that the client saw, as its browser says; it counts before `since`.
 
         Raises:
             ParameterError: A parameter is wrong.
@@ -55,14 +56,14 @@ class EventStreams:
         query = Query(parameters, ("profile", "since"))
         since = last_seen or query.text("since")
         if since and len(since) > _MAX_VERSION_LENGTH:
-            raise ParameterError("since", since[:20], f"a version, at most {_MAX_VERSION_LENGTH} signs")
+            raise ParameterError("since", since[:20], f"a version, at most {_MAX_VERSION_LENGTH} characters")
         subscription = self._subscribe(query.profile(), since)
         if subscription is None:
             return _refusal(self.limit)
         response = Response(self._events(subscription), content_type="text/event-stream; charset=utf-8")
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Accel-Buffering"] = "no"
-        # Not in the generator: one that was never started has no `finally`.
+        # Not in the generator, because the `finally` of a generator that never started does not run.
         response.call_on_close(lambda: self._drop(subscription))
         return response
 
@@ -76,14 +77,14 @@ class EventStreams:
 
     def _subscribe(self, profile: str | None, since: str | None) -> Subscription | None:
         with self._lock:
-            if self._closed or self._places_taken >= self.limit:
+            if self._closed or self._open_count >= self.limit:
                 return None
-            self._places_taken += 1
+            self._open_count += 1
         try:
-            # Without the lock: what was missed may stand in a journal that is slow.
+            # Without the lock, because missed events may have to be read from a slow journal.
             subscription = self._cache.subscribe(profile, since=since)
         except BaseException:
-            self._leave_place()
+            self._count_down()
             raise
         with self._lock:
             self._open.add(subscription)
@@ -96,11 +97,11 @@ class EventStreams:
         subscription.close()
         with self._lock:
             self._open.discard(subscription)
-        self._leave_place()
+        self._count_down()
 
-    def _leave_place(self) -> None:
+    def _count_down(self) -> None:
         with self._lock:
-            self._places_taken -= 1
+            self._open_count -= 1
 
     def _events(self, subscription: Subscription) -> Iterator[bytes]:
         yield _hello(subscription.version)
@@ -110,27 +111,28 @@ class EventStreams:
 
 
 def _hello(version: str) -> bytes:
-    told = orjson.dumps({"version": version})
-    return b"retry: %d\nid: %b\nevent: hello\ndata: %b\n\n" % (_RETRY_MS, _id(version), told)
+    fields = orjson.dumps({"version": version})
+    return b"retry: %d\nid: %b\nevent: hello\ndata: %b\n\n" % (_RETRY_MS, _id(version), fields)
 
 
 def _message(change: Change) -> bytes:
-    told: dict[str, str] = {"type": "sessions_changed", "version": change.version, "reason": change.reason}
+    fields: dict[str, str] = {"type": "sessions_changed", "version": change.version, "reason": change.reason}
     if change.profile is not None:
-        told["profile"] = change.profile
+        fields["profile"] = change.profile
     if change.session_id is not None:
-        told["session_id"] = change.session_id
-    return b"id: %b\nevent: sessions_changed\ndata: %b\n\n" % (_id(change.version), orjson.dumps(told))
+        fields["session_id"] = change.session_id
+    return b"id: %b\nevent: sessions_changed\ndata: %b\n\n" % (_id(change.version), orjson.dumps(fields))
 
 
 def _id(version: str) -> bytes:
-    # A line break would end the field, and what follows it would be another.
+    # A line break would end the field and begin another one.
     return "".join(version.split()).encode()
 
 
 def _refusal(limit: int) -> Response:
     response = error_answer(
-        HTTPStatus.SERVICE_UNAVAILABLE, f"{limit} event streams are open, the bound; close one, or poll the list"
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"{limit} event streams are open, and no more are allowed; close one, or poll the list",
     )
     response.headers["Retry-After"] = "5"
     return response

@@ -1,4 +1,4 @@
-"""The HTTP server: threads that answer, and an end that comes soon whoever is still connected."""
+"""The HTTP server: threads that answer requests, and a stop that is quick whoever is still connected."""
 
 import logging
 import socket
@@ -21,7 +21,7 @@ from hermes_cache.logs import QuietLogger
 _logger: Final = QuietLogger(__name__)
 
 _WORKERS: Final = 16
-"""Threads for lists, beside one for each event stream; builds run elsewhere, so these mostly wait."""
+"""The threads for lists; each event stream has one more. Builds run elsewhere, so these mostly wait."""
 
 _BACKLOG: Final = 128
 _KEPT_ALIVE: Final = 256
@@ -49,7 +49,7 @@ class GatewayServer:
 
     @property
     def url(self) -> str:
-        """Where a browser finds it; known once started."""
+        """The address for a browser; known after `start`."""
         host, port = self._listener.bind_addr[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -57,14 +57,14 @@ class GatewayServer:
         """Listen and serve.
 
         Raises:
-            OSError: The address cannot be had.
+            OSError: The address cannot be bound.
         """
-        # A daemon thread prepares, too: the threads that it makes are then daemons, and no exit waits for them.
+        # Threads started by a daemon thread are daemons too, so that no exit of the process waits for them.
         threading.Thread(target=self._run, name="hermes_cache.gateway", daemon=True).start()
         self._ready.result()
 
     def stop(self) -> None:
-        """End within 3 s: streams at once, requests after a moment's grace, then whatever is still connected."""
+        """End within 3 s: streams at once, requests after a second, then all connections that are left."""
         self._streams.close()
         ending = threading.Thread(target=self._listener.stop, name="hermes_cache.gateway_stop", daemon=True)
         ending.start()
@@ -105,7 +105,7 @@ class GatewayServer:
         return connection
 
     def _knock(self) -> None:
-        # The listener looks up from its sockets twice a second, or when somebody comes.
+        # The listener looks at its flag twice a second, or when a connection comes.
         with suppress(OSError):
             socket.create_connection(self._listener.bind_addr[:2], timeout=1.0).close()
 
@@ -124,10 +124,10 @@ class _Listener(Server):
 
 
 class _Output(StreamWriter):
-    """What a connection sends; what was not sent when the connection was cut goes without an error."""
+    """What a connection sends. If the connection is cut, the rest is dropped without an error."""
 
     def __del__(self) -> None:
-        # From Python 3.13 on, the destructor of its parent raises what the last write raises.
+        # From Python 3.13 on, the destructor of the parent class raises the error of the last write.
         with suppress(OSError, ValueError):
             self.close()
 

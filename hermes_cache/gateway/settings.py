@@ -1,11 +1,11 @@
-"""What a gateway is told at its start: where it listens, whom it lets in, how much it holds open."""
+"""The settings of a gateway: where it listens, which requests it lets in, its bounds."""
 
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host name or address is reached from this machine alone."""
+    """Return whether only this machine can reach a host name or address."""
     if host.lower() == "localhost":
         return True
     try:
@@ -20,14 +20,14 @@ class GatewaySettings:
 
     Attributes:
         host: The address that it is bound to.
-        allowed_hosts: `Host` names that it answers to, beside the loopback names and `host`.
-        token: What a request must show; None for none.
-        max_streams: Event streams open at once; each holds a thread.
-        heartbeat_s: Silence after which a stream says that it lives.
+        allowed_hosts: Further `Host` names that it answers to, besides the loopback names and `host`.
+        token: The token that requests must show; None if they need none.
+        max_streams: The most event streams open at once; each occupies a thread.
+        heartbeat_s: After so long without an event a stream sends a sign of life.
         read_timeout_s: How long a request waits for its list.
 
     Raises:
-        ValueError: `host` is reached from other machines, and there is no token.
+        ValueError: Other machines can reach `host`, and there is no token.
 
     Source: rule W5.
     """
@@ -42,6 +42,5 @@ class GatewaySettings:
     def __post_init__(self) -> None:
         if not self.token and not is_loopback(self.host):
             raise ValueError(
-                f"{self.host} is reached from other machines; give a token that requests must show, "
-                "or bind to 127.0.0.1"
+                f"other machines can reach {self.host}; give a token that requests must show, or bind to 127.0.0.1"
             )

@@ -1,11 +1,14 @@
-"""From query parameters to the key of a view: every field checked, each error naming its field."""
+"""From query parameters and settings to the key of a view. Every parameter is checked; an error names it."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from re import compile as pattern
 from typing import Final
 
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes.side_files import ViewSettings
 
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no"})
@@ -19,9 +22,12 @@ _FIELDS: Final = (
     "archived_limit", "archived_offset",
 )  # fmt: skip
 
+_SETTINGS_INTERVAL_S: Final = 1.0
+"""A changed setting may take effect this late, so that a request almost never waits for the file system."""
+
 
 class ParameterError(HermesCacheError, ValueError):
-    """A query parameter has a name or a value that means nothing here.
+    """A query parameter has a name or a value that is not known.
 
     Attributes:
         field: The parameter's name.
@@ -38,8 +44,8 @@ class Query:
     """The parameters of one request, read by name.
 
     Args:
-        values: All values by name, as given.
-        names: The names that may occur; another one, or one that occurs twice, raises `ParameterError`.
+        values: All values by name, as the request gave them.
+        names: The allowed names. Another name, or a name that occurs twice, raises `ParameterError`.
     """
 
     def __init__(self, values: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
@@ -51,11 +57,11 @@ class Query:
         self._values = {name: given[0].strip() for name, given in values.items()}
 
     def text(self, name: str) -> str | None:
-        """Return a text; None where absent or blank."""
+        """Return a text; None if it is absent or blank."""
         return self._values.get(name) or None
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """Return a flag, told as 1, true or yes and 0, false or no."""
+        """Return a flag, given as 1, true or yes, or as 0, false or no."""
         value = self._values.get(name)
         if value is None:
             return default
@@ -66,21 +72,50 @@ class Query:
         raise ParameterError(name, value, "1, true or yes, or 0, false or no")
 
     def count(self, name: str, *, most: int) -> int | None:
-        """Return a whole number from 0 to `most`; None where absent."""
+        """Return a whole number from 0 to `most`; None if it is absent."""
         value = self._values.get(name)
         if value is None:
             return None
-        # Longer digits than those of `most` are too many; int() is slow and bounded for very long ones.
+        # A number with more digits than `most` is too large; int() is slow for very long texts, or refuses them.
         if value.isascii() and value.isdigit() and len(value) <= len(str(most)) and int(value) <= most:
             return int(value)
         raise ParameterError(name, value, f"a whole number from 0 to {most}")
 
     def profile(self) -> str | None:
-        """Return the profile's name; None where absent or blank."""
+        """Return the profile's name; None if it is absent or blank."""
         value = self.text("profile")
         if value and not _PROFILE.fullmatch(value):
             raise ParameterError("profile", value, "at most 64 of a-z, 0-9, - and _, a letter or a digit first")
         return value
+
+
+class ViewDefaults:
+    """The view that a request without parameters means: that of the home's settings file.
+
+    The file is read at most once a second. Any thread may call this: what was read is one value, replaced whole.
+
+    Args:
+        read: Reads the settings.
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(self, read: Callable[[], ViewSettings], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._clock = clock
+        self._kept = self._now()
+
+    def view(self) -> SessionListKey:
+        """Return the view by the settings, as of at most a second ago.
+
+        Source: rule W1.
+        """
+        read_at_s, view = self._kept
+        if self._clock() - read_at_s >= _SETTINGS_INTERVAL_S:
+            self._kept = read_at_s, view = self._now()
+        return view
+
+    def _now(self) -> tuple[float, SessionListKey]:
+        return self._clock(), SessionListKey(visible_only=True, **asdict(self._read()))
 
 
 def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> SessionListKey:

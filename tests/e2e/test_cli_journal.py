@@ -381,7 +381,7 @@ def test_a_publisher_is_told_that_it_may_try_again(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert "not known whether the event was published" in result.stderr
-    assert "to publish it again does no harm" in result.stderr
+    assert "you can publish it again without harm" in result.stderr
 
 
 def test_a_driver_that_is_missing_is_told_with_what_to_install() -> None:

@@ -168,7 +168,7 @@ def children_of(pid: int) -> list[int]:
 
 def demo_writer(process: "subprocess.Popen[str]") -> int:
     """Return the process id of the demo's writer; the server's other children build lists."""
-    return next(child for child in children_of(process.pid) if "demo_writer" in command_of(child))
+    return next(child for child in children_of(process.pid) if "sample_home" in command_of(child))
 
 
 def demo_folder(process: "subprocess.Popen[str]") -> Path:

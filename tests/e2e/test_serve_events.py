@@ -179,7 +179,7 @@ def test_streams_are_bounded_and_a_closed_one_makes_room(serve: Callable[..., Si
     room = wait_for_room(site.server.url)
 
     assert (second.status, third.status, room.status) == (200, 503, 200)
-    assert "bound" in json.loads(third.rest())["error"]
+    assert "2 event streams are open" in json.loads(third.rest())["error"]
     for each in (second, third, room):
         each.close()
 

@@ -304,7 +304,7 @@ def test_a_server_that_is_down_is_told_and_lists_are_served(home: Path) -> None:
     assert answered == "built"
     assert "127.0.0.1" in str(told["journal_failure"])
     assert isinstance(told["journal_lag_s"], float)
-    assert "nothing is heard of other processes" in complaints
+    assert "events of other processes do not arrive" in complaints
     assert "secret" not in f"{complaints}{told}"
     assert code == 0
     assert took_s < 5
