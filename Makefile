@@ -32,8 +32,7 @@ test: $(VENV)/.dev ## The suite, but for what takes minutes
 	@$(BIN)/pytest --quiet -n 2 -m "not long"
 
 test-room: $(VENV)/.dev ## The tests of one room alone; ROOM=journal and the like
-	@$(BIN)/pytest --quiet -n 2 -m "not long" $$(grep -rlE "hermes_cache[./]$(ROOM)[./ ]" tests --include="test_*.py" \
-		| grep -v benchmarks)
+	@$(BIN)/pytest --quiet -n 2 --dist worksteal -m "not long" $$($(BIN)/python -m tests.rooms $(ROOM))
 
 long: $(VENV)/.dev ## What takes minutes
 	@$(BIN)/pytest --quiet -n 2 -m long
