@@ -1,6 +1,6 @@
-"""What callers give: the arguments of publishers, one function a topic, the names of profiles, and timeouts.
+"""Checks what callers give: the arguments of publishers, one function for each topic; names of profiles; timeouts.
 
-An unknown argument is a `TypeError`, as for any function. Source: rules E3, K3, R6.
+An unknown argument raises `TypeError`, as for any function. Source: rules E3, K3, R6.
 """
 
 from math import inf
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from hermes_cache.errors import EventError, shown
 
 Fields: TypeAlias = dict[str, str | None]
-"""The fields of an event, but for its id and time."""
+"""The fields of an event, without its id and time."""
 
 
 def session_list_changed(
@@ -18,7 +18,7 @@ def session_list_changed(
     """Check the arguments of `SessionListChanged`.
 
     Raises:
-        EventError: An argument cannot be; it names the field.
+        EventError: An argument is refused; the error names the field.
     """
     return {
         "reason": _word("reason", reason),
@@ -31,7 +31,7 @@ def stream_started(*, stream_id: object = None, profile: object = None, session_
     """Check the arguments of `StreamStarted`.
 
     Raises:
-        EventError: An argument cannot be, or `stream_id` is missing; it names the field.
+        EventError: An argument is refused, or `stream_id` is missing; the error names the field.
     """
     return {
         "stream_id": _word("stream_id", stream_id),
@@ -44,7 +44,7 @@ def stream_stopped(*, stream_id: object = None) -> Fields:
     """Check the arguments of `StreamStopped`.
 
     Raises:
-        EventError: `stream_id` cannot be, or is missing.
+        EventError: `stream_id` is refused or missing.
     """
     return {"stream_id": _word("stream_id", stream_id)}
 
@@ -55,11 +55,11 @@ def settings_changed() -> Fields:
 
 
 def timeout_s(timeout: object) -> float:
-    """Return a timeout in seconds; infinity for None, and for one that is too large for a float.
+    """Return a timeout in seconds: infinity for None, and for a number that is too large for a float.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is negative, or not a number in the sense of floats.
+        TypeError: It is not a number.
+        ValueError: It is negative or NaN.
     """
     if timeout is None:
         return inf
@@ -74,14 +74,14 @@ def timeout_s(timeout: object) -> float:
 
 
 def profile_demand(profile: str) -> str | None:
-    """Say what a profile's name would have to be; None if it is so. Events and keys ask the same (K3)."""
+    """Return what the name of a profile must be, in words; None if it is so. Events and keys ask the same (K3)."""
     if len(profile.strip()) > _LONGEST_PROFILE:
         return f"of at most {_LONGEST_PROFILE} characters"
     return _demand(profile)
 
 
 _LONGEST_PROFILE: Final = 255
-"""A profile has a folder, whose name can be no longer."""
+"""A profile has a folder, and the name of a folder cannot be longer."""
 
 
 def _profile(value: object) -> str | None:
@@ -112,7 +112,7 @@ def _encodable(field: str, value: str) -> str:
 
 
 def _demand(text: str) -> str | None:
-    # A lone surrogate or a NUL would be refused much later, by a journal or a browser.
+    # Later a journal or a browser would refuse a lone surrogate or a NUL.
     if "\0" in text:
         return "free of NUL characters"
     try:

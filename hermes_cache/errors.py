@@ -1,7 +1,7 @@
-"""Everything that the package raises; no third-party error leaves it.
+"""The errors of this package. No error of another package leaves it.
 
-A timeout is also a `TimeoutError`, a caller's bug also a `ValueError`. Each error keeps what it speaks of in
-attributes, builds its message from them, and says what to do.
+A timeout is also a `TimeoutError`, and a caller's bug is also a `ValueError`. Each error has attributes, makes its
+message from them, and says what to do.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _MOST_SHOWN = 200
 
 
 def shown(value: object) -> str:
-    """Return a refused value as a message shows it: its `repr`, cut, or its type if that fails."""
+    """Return a refused value for a message: its `repr`, shortened, or its type if `repr` fails."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - such as that of an int of 5,000 digits
@@ -19,20 +19,20 @@ def shown(value: object) -> str:
 
 
 class HermesCacheError(Exception):
-    """The root of all errors of this package; each crosses over to another process as it is."""
+    """The base class of all errors of this package. Each of them can be pickled."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default makes an error again from its message, where most of them are made from what it speaks of.
+        # The default would call the class with the message, but most classes take other arguments.
         return _made_again, (type(self), self.args), self.__dict__
 
 
 class BuildError(HermesCacheError):
-    """A build gave no payload, and nothing that may be served instead is held.
+    """A build failed, and no payload is held that may be served instead.
 
     Attributes:
-        key: What was to be built.
+        key: The key of the build.
         reason: What went wrong, in words.
-        retry_in_s: Seconds until the next read may try again; None where that is not known.
+        retry_in_s: Seconds until a read may try again; None if that is not known.
     """
 
     def __init__(self, key: object, reason: str, *, retry_in_s: float | None = None) -> None:
@@ -48,43 +48,47 @@ class BuildTimeoutError(BuildError, TimeoutError):
 
 
 class WorkerError(HermesCacheError):
-    """A worker process died over a build, and again over the next try."""
+    """A worker process died during a build, and again during the next attempt."""
 
     def __init__(self, key: object) -> None:
         self.key = key
-        super().__init__(f"the worker process died twice over {key}; see whether its builder ends its process")
+        super().__init__(
+            f"the worker process died twice while it built {key}; check whether the builder ends its process"
+        )
 
 
 class LookupTimeoutError(HermesCacheError, TimeoutError):
-    """A read reached its own timeout, and nothing that may be served instead is held; the build goes on."""
+    """A read reached its own timeout, and no payload is held that may be served instead. The build goes on."""
 
     def __init__(self, key: object, timeout_s: float, waited_for: str = "its build") -> None:
         self.key = key
         self.timeout_s = timeout_s
         super().__init__(
             f"no payload for {key} within {timeout_s:g} s (waited for {waited_for}); "
-            "it goes on in the background: read again, or give a longer timeout"
+            "the build goes on in the background: read again, or use a longer timeout"
         )
 
 
 class CacheBusyError(HermesCacheError):
-    """A bound on waiting readers or queued builds is reached, and nothing that may be served is held."""
+    """Too many readers wait or too many builds are queued, and no payload is held that may be served."""
 
     def __init__(self, what: str, limit: int) -> None:
         self.what = what
         self.limit = limit
-        super().__init__(f"the cache holds {limit} {what}, its bound; try again later or raise Policy.{what}")
+        super().__init__(
+            f"the cache has reached its bound, {what}={limit}; try again later, or use a larger Policy.{what}"
+        )
 
 
 class CacheStoppedError(HermesCacheError):
-    """The cache was stopped before or while this read waited."""
+    """The cache was stopped before this read, or while it waited."""
 
     def __init__(self) -> None:
         super().__init__("the cache is stopped; call start() to use it again")
 
 
 class MailboxReentryError(HermesCacheError, RuntimeError):
-    """A thread asked an actor while it was handling a message of that same actor."""
+    """A thread called `ask` on an actor while it handled a message of the same actor."""
 
     def __init__(self, actor: str) -> None:
         self.actor = actor
@@ -92,33 +96,33 @@ class MailboxReentryError(HermesCacheError, RuntimeError):
 
 
 class CallBlockedError(HermesCacheError, TimeoutError):
-    """A call on the main thread waited for what that thread holds itself.
+    """A call on the main thread waited for something that the same thread holds.
 
-    That happens in a signal handler that interrupted another call of this package. What was asked for may still be
-    done once the interrupted call goes on.
+    This happens in a signal handler that interrupted another call of this package. The call may still take effect
+    when the interrupted call goes on.
     """
 
     def __init__(self, waited_s: float) -> None:
         self.waited_s = waited_s
         super().__init__(
-            f"the cache did not answer within {waited_s:g} s, as a call that this one interrupted holds what it "
-            "needs; do it outside of the signal handler"
+            f"the cache did not answer within {waited_s:g} s, because this call interrupted one that holds what "
+            "it needs; call outside of the signal handler"
         )
 
 
 class CallLostError(HermesCacheError):
-    """An exception was thrown into the thread that handled this call; it may or may not have had an effect."""
+    """An exception was thrown into the thread that handled this call. The call may have had an effect or not."""
 
     def __init__(self) -> None:
-        super().__init__("the thread that handled this call was interrupted by somebody else; call again")
+        super().__init__("an exception was thrown into the thread that handled this call; call again")
 
 
 class PolicyError(HermesCacheError, ValueError):
-    """A `Policy` field has a value that cannot work.
+    """A field of `Policy` has a value that is not allowed.
 
     Attributes:
         field: The field's name.
-        value: What was given.
+        value: The given value.
     """
 
     def __init__(self, field: str, value: object, expected: str) -> None:
@@ -128,11 +132,11 @@ class PolicyError(HermesCacheError, ValueError):
 
 
 class EventError(HermesCacheError, ValueError):
-    """A publisher gave an argument that no event can have; nothing was published.
+    """A publisher gave an argument that no event can have. Nothing was published.
 
     Attributes:
         field: The argument's name.
-        value: What was given.
+        value: The given value.
     """
 
     def __init__(self, field: str, value: object, expected: str) -> None:
@@ -142,38 +146,38 @@ class EventError(HermesCacheError, ValueError):
 
 
 class PayloadError(HermesCacheError, ValueError):
-    """A payload holds what JSON cannot.
+    """A payload contains something that JSON does not allow.
 
     Attributes:
-        path: Where, as in `sessions[3].title`; empty for the payload itself.
-        reason: What is wrong there.
+        path: Its path, such as `sessions[3].title`; empty for the payload itself.
+        reason: What is wrong with it.
     """
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
         self.reason = reason
-        super().__init__(f"{path or 'the payload'} {reason}; give str keys and JSON values")
+        super().__init__(f"{path or 'the payload'} {reason}; use str keys and JSON values")
 
 
 class SourceError(HermesCacheError):
-    """A file of the sources cannot be read as it should.
+    """A file of the sources cannot be read.
 
     Attributes:
         path: The file or folder.
-        reason: Why, as told by the system or by SQLite.
+        reason: The reason that the system or SQLite gave.
     """
 
     def __init__(self, path: object, reason: str) -> None:
         self.path = str(path)
         self.reason = reason
-        super().__init__(f"{self.path}: {reason}; the list is read again once that is mended")
+        super().__init__(f"{self.path}: {reason}; the list is read again when that is repaired")
 
 
 class ProfileNotFoundError(SourceError):
-    """The home is there, and has no such profile.
+    """The home exists, but it has no such profile.
 
     Attributes:
-        profile: The name that was asked for.
+        profile: The name of the profile.
     """
 
     def __init__(self, path: object, profile: str) -> None:
@@ -186,39 +190,41 @@ class JournalError(HermesCacheError):
 
 
 class JournalUnavailableError(JournalError):
-    """What was asked for needs a journal that can be reached, and there is none."""
+    """The call needs a journal that can be reached, and there is none."""
 
 
 class TransactionConflictError(JournalUnavailableError):
-    """Another transaction stood in the way, and nothing was done: do it again."""
+    """The transaction was in conflict with another one, and nothing was done. Do it again."""
 
 
 class JournalGapError(JournalError):
-    """Events that a reader has not read are gone; it must invalidate everything and go on from the end.
+    """Events that a reader has not read are gone. It must invalidate everything and go on from the end.
 
     Attributes:
-        seq: Up to where the reader had come.
-        reason: What became of the events, in words.
+        seq: The number of the last event that the reader has read.
+        reason: What happened to the events, in words.
     """
 
     def __init__(self, seq: int, reason: str) -> None:
         self.seq = seq
         self.reason = reason
-        super().__init__(f"events after {seq} are missed: {reason}; invalidate everything, then read from the end")
+        super().__init__(
+            f"the events after {seq} are missed: {reason}; invalidate everything, then read from the end"
+        )
 
 
 class JournalDamagedError(JournalError):
-    """What the journal holds is not what was written.
+    """The journal does not contain what was written.
 
     Attributes:
-        seq: The first row of a run that is gone or damaged. A reader takes the run as missed events and passes
-            over it. None if the whole journal is damaged; then only another journal in its place helps.
+        seq: The first row of a run of rows that are missing or damaged. A reader takes them as missed events and
+            passes over them. None if the whole journal is damaged; then it must be replaced.
         reason: What is wrong with the first row, in words.
-        last_seq: The last row of the run; the next one is sound, or not written yet.
+        last_seq: The last row of the run. The next row is sound, or is not written yet.
         last_mark: The id of the event at `last_seq` if the run ends where the journal ends; blank if it ends
             before that; None if the journal does not say.
-        behind: What was read behind the run in the same step, as `hermes_cache.ports.Recorded`; a number that is
-            missing between two of them belongs to a further run.
+        behind: The events behind the run that were read in the same step, as `hermes_cache.ports.Recorded`. A
+            number that is missing between two of them belongs to another run.
     """
 
     def __init__(
@@ -235,23 +241,23 @@ class JournalDamagedError(JournalError):
         self.last_seq = seq if last_seq is None else last_seq
         self.last_mark = last_mark
         self.behind = behind
-        told = "the journal is damaged" if seq is None else f"the journal's {self.what}"
-        todo = "put another in its place" if seq is None else "invalidate everything, then read on behind"
-        super().__init__(f"{told}: {reason}; {todo}")
+        damage = "the journal is damaged" if seq is None else f"the journal's {self.what}"
+        advice = "replace it" if seq is None else "invalidate everything, then read on behind it"
+        super().__init__(f"{damage}: {reason}; {advice}")
 
     @property
     def what(self) -> str:
-        """What is damaged, in words: "row 5 is damaged", "rows 5 to 9 are gone or damaged"."""
+        """What is damaged, in words: "row 5 is damaged", "rows 5 to 9 are missing or damaged"."""
         if self.last_seq == self.seq:
             return f"row {self.seq} is damaged"
-        return f"rows {self.seq} to {self.last_seq} are gone or damaged"
+        return f"rows {self.seq} to {self.last_seq} are missing or damaged"
 
 
 class JournalSetupError(JournalError, ValueError):
-    """The journal that was named can never work as it is; the message says what to change.
+    """The named journal can never work as it is. The message says what to change.
 
     Attributes:
-        where: Which journal, without its password.
+        where: The URL or file of the journal, without its password.
     """
 
     def __init__(self, where: str, reason: str) -> None:

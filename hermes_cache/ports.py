@@ -1,8 +1,8 @@
-"""What the cache asks of the outside, and what each part must promise.
+"""The interfaces between the cache and the outside, and what an implementation must promise.
 
-These are Protocols: a callable or an object of the right shape will do. Foreign code behind them may raise,
-hang or return late; the cache survives that, and the promises below say what it makes of it. A key is any hashable
-value, as the readers of a cache give it: Any here, so that a builder may say which kind it takes.
+They are Protocols: any callable or object of the right shape will do. The code behind them may raise, hang or
+return late; the cache survives that. A key is any hashable value, as the readers of a cache give it. Its type is
+Any here, so that a builder can declare which kind of key it takes.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -38,24 +38,25 @@ __all__ = [
 
 
 class Clock(Protocol):
-    """Where time comes from.
+    """The source of time.
 
     Promise: `monotonic_s` never goes back; `wall_s` is epoch seconds and may jump.
     """
 
     def monotonic_s(self) -> float:
-        """Seconds from some fixed moment."""
+        """Return the seconds since some fixed moment."""
 
     def wall_s(self) -> float:
-        """Epoch seconds."""
+        """Return epoch seconds."""
 
 
 class Builder(Protocol):
-    """Builds the payload of a key; a slow call that may read files and databases.
+    """Builds the payload of a key. The call may be slow, and may read files and databases.
 
-    Promise: the payload depends on the key and the sources alone, never on the calling thread. It is called on a
-    pool thread, one call a key at a time, with the key's canonical profile. What it raises fails that build
-    alone. What it returns may be changed afterwards: the cache keeps a frozen copy.
+    Promise: the payload depends only on the key and the sources, never on the calling thread. The cache calls a
+    builder on a thread of its pool, for each key once at a time, with the canonical profile of the key. An error
+    fails only that build. The builder may change what it returned afterwards, because the cache keeps a frozen
+    copy.
     """
 
     def __call__(self, key: Any, /) -> Mapping[str, object]:
@@ -64,14 +65,15 @@ class Builder(Protocol):
 
 @runtime_checkable
 class ScopedBuilder(Builder, Protocol):
-    """A builder whose keys share the reading: all keys of a scope are views over one snapshot.
+    """A builder that reads once for all keys of a scope: each of them is a view over one snapshot.
 
-    Promise: `refresh` reads or probes the sources and begins after it was called; `view` is pure and quick;
-    `builder(key)` equals `view(refresh(scope of key), key)`.
+    Promise: `refresh` reads or probes the sources after it was called. `view` is pure and quick. `builder(key)`
+        equals
+    `view(refresh(scope of key), key)`.
     """
 
     def refresh(self, scope: Hashable, /) -> object:
-        """Read what changed at the sources of a scope and give an immutable snapshot."""
+        """Read what changed at the sources of a scope, and return an immutable snapshot."""
 
     def view(self, snapshot: object, key: Any, /) -> Mapping[str, object]:
         """Return the payload of a key from a snapshot."""
@@ -79,57 +81,58 @@ class ScopedBuilder(Builder, Protocol):
 
 @runtime_checkable
 class JoiningBuilder(ScopedBuilder, Protocol):
-    """A scoped builder, some of whose scopes join others that may live in other processes.
+    """A scoped builder with scopes that join other scopes, which other processes may keep.
 
-    Promise: a builder that adopted what the others shared joins that, instead of reading their scopes itself.
+    Promise: a builder that adopted what the others shared joins that, and does not read their scopes itself.
     """
 
     def parts(self, key: Any, /) -> tuple[Hashable, ...]:
-        """Name the scopes that a key's scope joins; none where it reads for itself."""
+        """Return the scopes that the scope of a key joins; none if it joins no others."""
 
     def share(self, scope: Hashable, seen: Hashable, /) -> tuple[Hashable, bytes]:
-        """Refresh a scope, and give its state to one who saw an earlier one.
+        """Refresh a scope, and return its state for a process that may know an earlier one.
 
         Args:
-            scope: Which.
-            seen: What the last call for that taker gave; None where there was none. An unknown one gets all.
+            scope: The scope to refresh.
+            seen: The first value that the last call for that process returned; None at the first call. If it is
+                not known, the whole state is returned.
 
         Returns:
-            What it has seen after this, and what to hand to `adopt`.
+            The value to give as `seen` at the next call, and the bytes to give to `adopt`.
         """
 
     def adopt(self, scope: Hashable, share: bytes, /) -> None:
-        """Take in what another builder shared of a scope."""
+        """Take over the state of a scope that another builder shared."""
 
 
 class Executor(Protocol):
-    """Where builders run.
+    """Runs builders, in threads or elsewhere.
 
-    Promise: `build` is called on a thread that may wait, one build a key at a time, and raises what the builder
-    raised; what it gives may be rows or their bytes.
+    Promise: `build` is called on a thread that may wait, for each key once at a time. It raises what the builder
+    raised. Its content may consist of rows or of their bytes.
     """
 
     def start(self) -> None:
-        """Get ready; may take a while."""
+        """Get ready; this may take a while."""
 
     def check(self, builder: Builder, /) -> None:
-        """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
+        """Raise `TypeError` if a reader's own builder cannot run here."""
 
     def build(self, build_id: int, target: Target, builder: Builder | None, /) -> Content:
-        """Build a key's content, with a reader's own builder or the cache's."""
+        """Build the content of a key, with a reader's own builder or, if it is None, with that of the cache."""
 
     def give_up(self, build_id: int, /) -> None:
-        """Kill what runs a build, where that can be done."""
+        """Kill the process that runs a build, if there is one."""
 
     def stop(self) -> None:
-        """End what runs; nothing is built afterwards."""
+        """End all builds; none is started afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastKnown:
-    """A stamp part that could not be read now, with the value it had when it last could.
+    """The value of a stamp part that cannot be read now, as it was when it was last read.
 
-    It compares as that value, but such a check verifies nothing for a read that insists on freshness.
+    It compares as that value, but a check with it verifies nothing for a read that insists on freshness.
     Source: rules S2, R8.
     """
 
@@ -137,45 +140,47 @@ class LastKnown:
 
 
 class Sources(Protocol):
-    """Says whether what was built is still what the sources hold.
+    """Says whether the sources are still as they were at a build.
 
-    Promise: `stamp` opens nothing for writing and blocks at most 50 ms; equal stamps mean unchanged sources. A
-    call that raises is a failed check (S4). Calls for one scope come one at a time, from any thread.
+    Promise: `stamp` opens nothing for writing and blocks for at most 50 ms. Equal stamps mean unchanged sources. A
+    call that raises is a failed check (S4). The cache makes one call for a scope at a time, from any thread.
     """
 
     def scope(self, key: Any, /) -> Hashable:
-        """Name what the keys that share a check have in common; pure and quick."""
+        """Return the scope of a key, which is equal for the keys that share a check. It is pure and quick."""
 
     def stamp(self, key: Any, /, *, held: bool) -> Mapping[str, Hashable]:
-        """Return part names and values as of now.
+        """Return the parts of the stamp now, by name.
 
         Args:
-            held: A stream is active: leave out, and do not read, the parts that a stream itself moves.
+            key: A key of the scope.
+            held: Whether a stream is active. If so, neither read nor return the parts that a stream itself
+                changes.
         """
 
 
 ActiveStreamIds: TypeAlias = Callable[[], Iterable[str]]
-"""Lists the ids of the streams that are active now; a failure counts as none (rule H4)."""
+"""Returns the ids of the streams that are active now; a failure counts as none (rule H4)."""
 
 LiveSessions: TypeAlias = Callable[[], Mapping[str, LiveSession]]
-"""Gives live state by session id; asked once per overlay (rule O1)."""
+"""Returns the live state by session id; it is called once for each overlay (rule O1)."""
 
 IsRootProfile: TypeAlias = Callable[[str], bool]
-"""Says whether a name is an alias of the root profile; a failure counts as no (rule K3)."""
+"""Returns whether a name is an alias of the root profile; a failure counts as no (rule K3)."""
 
 SettingsVersion: TypeAlias = Callable[[], Hashable]
-"""Gives a value that moves when settings change; asked by the checker (rule V3)."""
+"""Returns a value that changes when settings change; the checker calls it (rule V3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a reader has come in a journal.
+    """How far a reader has read in a journal.
 
     Attributes:
-        journal: Names the journal; another one put in its place has another name.
-        seq: Everything up to and with this one was read; 0 before the first.
-        mark: The id of the event there, as text, by which a journal restored from an older copy is told; blank
-            where it is not known.
+        journal: The name of the journal; a journal that replaces it has another name.
+        seq: The sequence number of the last event that was read; 0 before the first.
+        mark: The id of that event as text, to recognise a journal that was restored from an older copy; blank if
+            it is not known.
     """
 
     journal: str
@@ -185,7 +190,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event in a journal, and the position of one who has read it."""
+    """An event in a journal, and the position of a reader that has read it."""
 
     position: Position
     event: AppliedEvent
@@ -193,87 +198,88 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the events before a position amount to, in the form that `FoldSnapshot` gave it."""
+    """The state that the events up to a position lead to, as `FoldSnapshot` encoded it."""
 
     position: Position
     body: bytes
 
 
 FoldSnapshot: TypeAlias = Callable[[bytes | None, Sequence[AppliedEvent]], bytes]
-"""Folds the events after a snapshot (None: from the start) into it; pure, and called with a part at a time."""
+"""Folds events into a snapshot (None: before the first event). It is pure, and is called with a part at a time."""
 
 
 Level: TypeAlias = Literal["process", "host", "cluster"]
-"""How far what one process published is seen at once by the reads of another.
+"""Which reads in other processes see an event at once.
 
-"process": by none; "host": by all on this machine, as each may ask the journal's stamp before it is served;
-"cluster": by those that hold a ticket of it, while the others see it as soon as it arrives. Source: rules J3, J8.
+"process": none. "host": all reads on this machine, because each can check the journal's stamp before it is
+    answered.
+"cluster": the reads with a ticket of the event; others see it when it arrives. Source: rules J3, J8.
 """
 
 
 class Journal(Protocol):
-    """Keeps events, in one order, for every process that opens it.
+    """Keeps events in one order, for every process that opens it.
 
     Promises:
-        Sequence numbers grow by one from 1, in the order in which appends become visible: who has read up to a
-        number never finds a lower one later. An event is kept once, whatever the number of appends. What `append`
-        returned for survives the death of any process. Calls come from any thread; opening connects to nothing,
-        so that the first call finds out whether the journal can be reached. A forked child goes on with
-        connections of its own.
+        Sequence numbers grow by one from 1, in the order in which appends become visible. A reader that has read
+        up to a number never finds a lower one later. An event is kept once, however often it is appended. After
+        `append` has returned, its events survive the death of any process. Any thread may call. Opening does not
+        connect, so the first call finds out whether the journal can be reached. A forked child uses connections of
+        its own.
 
-    Every call may raise `JournalUnavailableError`, after seconds at most: nothing is known of what it did, and it
-    is safe to do again. `JournalSetupError` says that trying again is of no use, `JournalDamagedError` without a
-    row that the journal must be replaced. Source: rules J1 to J6.
+    Every call may raise `JournalUnavailableError`, after seconds at most. Then it is not known whether the call
+    had an effect, and it is safe to repeat it. `JournalSetupError` means that to repeat it is useless.
+    `JournalDamagedError` without a row means that the journal must be replaced. Source: rules J1 to J6.
     """
 
     @property
     def level(self) -> Level:
-        """What readers may count on; known before anything is connected.
+        """What readers can rely on; known before anything is connected.
 
-        "host": `stamp` takes microseconds, and every commit of any process on this machine shows in it at once,
-        so a read may ask before it is served. "cluster": events arrive by `wait`, and a read with a ticket waits
-        for its event.
+        "host": `stamp` takes microseconds and shows every commit of any process on this machine at once, so a read
+            can
+        check it first. "cluster": events arrive by `wait`, and a read with a ticket waits for its event.
         """
 
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
-        """Commit events, all or none, and give their sequence numbers; a known event keeps the one it has."""
+        """Commit all events or none, and return their sequence numbers; a known event keeps its number."""
 
     def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
         """Return the events after a position, oldest first.
 
         Raises:
-            JournalGapError: The events after the position are compacted, or the position is none of this journal.
-            JournalDamagedError: The next event is gone or damaged; earlier calls returned those before it. The
-                error says how far the run of such events goes, and may bring what lies behind it, so that a reader
-                passes it in one step.
+            JournalGapError: The events after the position are compacted, or the position is of another journal.
+            JournalDamagedError: The next event is missing or damaged; earlier calls returned those before it. The
+                error says how far the run of such events goes. It may contain the events behind the run, so that a
+                reader passes the run in one step.
         """
 
     def seq_of(self, event_id: EventId, /) -> int | None:
-        """Return an event's sequence number; None where it is not kept: compacted, or never appended."""
+        """Return the sequence number of an event; None if it was compacted or never appended."""
 
     def end(self) -> Position:
-        """Return the position of one who has read everything."""
+        """Return the position of a reader that has read everything."""
 
     def stamp(self) -> Hashable:
-        """Return a value that differs once anybody appended or replaced the journal; cheap, for each read."""
+        """Return a value that changes when a process appends or replaces the journal; cheap, for each read."""
 
     def wait(self, seen: Hashable, /, *, timeout_s: float) -> None:
-        """Wait until the stamp may differ from one that was seen; returns early at times, and at `close`."""
+        """Wait until the stamp may differ from `seen`. It may return early, and does so at `close`."""
 
     def snapshot(self) -> Snapshot | None:
-        """Return what the compacted events amount to; None where none were."""
+        """Return the state that the compacted events lead to; None if no event was compacted."""
 
     def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
         """Fold the oldest events into the snapshot and drop them.
 
         Args:
-            fold: Called outside any transaction; damaged rows are kept from it.
-            before_s: Events said before this moment, in epoch seconds, go, up to the first younger one.
-            max_events: The oldest go until so many are left.
+            fold: Called outside any transaction, without the damaged rows.
+            before_s: Drop events published before this moment (epoch seconds), up to the first later one.
+            max_events: Drop the oldest events until so many are left.
 
         Returns:
-            How many were dropped; 0 too where another process was at it meanwhile.
+            How many were dropped; 0 if another process did the same meanwhile.
         """
 
     def close(self) -> None:
-        """Let go of all connections; a later call raises `JournalUnavailableError`."""
+        """Close all connections; a later call raises `JournalUnavailableError`."""

@@ -1,4 +1,4 @@
-"""Stand-ins for what a cache asks of the outside, so that tests need no mocks and no waiting."""
+"""Implementations of the ports for tests, so that tests need no mocks and no sleeps."""
 
 from hermes_cache.testing.gated_builder import GatedBuilder
 from hermes_cache.testing.journal_contract import JournalContract

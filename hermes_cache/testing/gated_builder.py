@@ -1,4 +1,4 @@
-"""A builder that a test holds at a gate: it decides when a build ends, and how."""
+"""A builder with a gate: the test decides when a build ends, and how."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -8,19 +8,19 @@ from hermes_cache.sessions.keys import SessionListKey
 
 
 def numbered_payload(key: SessionListKey, call: int) -> Mapping[str, object]:
-    """Return an empty list that tells which call of the builder made it."""
+    """Return an empty list with the number of the call of the builder that made it."""
     return {"sessions": [], "profile": key.profile_name, "call": call}
 
 
 class GatedBuilder:
-    """A `hermes_cache.ports.Builder` whose calls count, then wait until the gate lets them through.
+    """A `hermes_cache.ports.Builder` whose calls are counted, and then wait at a gate.
 
-    The gate is closed at first. Every method may be called from any thread.
+    The gate is closed at first. Any thread may call.
 
     Args:
-        payload: What a call gives, from the key and the number of the call for that key, from 1.
-        is_open: Let calls through from the start.
-        patience_s: A call that waits longer raises, so that a forgotten gate hangs no test.
+        payload: Makes the payload of a call from the key and the number of the call for that key, from 1.
+        is_open: Whether the gate is open from the start.
+        patience_s: A call that waits longer raises an error, so that a forgotten gate hangs no test.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class GatedBuilder:
         self._waiting = 0
 
     def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
-        """Count, wait at the gate, then give the payload or raise what `fail_with` said.
+        """Count, wait at the gate, then return the payload or raise the error of `fail_with`.
 
         Raises:
             TimeoutError: The gate stayed closed for `patience_s`.
@@ -56,7 +56,7 @@ class GatedBuilder:
 
     @property
     def waiting(self) -> int:
-        """How many calls stand at the gate now."""
+        """How many calls wait at the gate now."""
         with self._moved:
             return self._waiting
 
@@ -72,19 +72,19 @@ class GatedBuilder:
             self._moved.notify_all()
 
     def close(self) -> None:
-        """Hold calls that come from now on."""
+        """Stop calls that come from now on."""
         with self._moved:
             self._is_open = False
             self._permits = 0
 
     def let_through(self, calls: int = 1) -> None:
-        """Let so many calls through, waiting or yet to come."""
+        """Let so many calls through, those that wait and those that come."""
         with self._moved:
             self._permits += calls
             self._moved.notify_all()
 
     def fail_with(self, error: BaseException | None) -> None:
-        """Make each call raise this once the gate lets it through; None ends that."""
+        """Make each call raise an error after the gate; None ends that."""
         with self._moved:
             self._error = error
 
@@ -92,7 +92,7 @@ class GatedBuilder:
         """Wait until so many calls began, for a key or in all.
 
         Raises:
-            TimeoutError: They did not.
+            TimeoutError: Fewer calls began in time.
         """
         with self._moved:
             if not self._moved.wait_for(lambda: self._count(key) >= calls, timeout_s):

@@ -34,12 +34,12 @@ _Error = TypeVar("_Error", bound=Exception)
 
 
 def numbered(numbers: Sequence[int], *, life: str = "life") -> list[AppliedEvent]:
-    """Return events of one incarnation whose numbers are also their moments."""
+    """Return events of one incarnation whose numbers are also their times."""
     return [SettingsChanged(id=EventId(life, number), at_s=float(number)) for number in numbers]
 
 
 class JournalContract:
-    """What holds for every journal; a subclass in a test file says how its journal is opened.
+    """The tests that every journal must pass. A subclass in a test file says how its journal is opened.
 
     Example:
         ```python
@@ -52,24 +52,24 @@ class JournalContract:
                 return MyJournal(self.folder)
         ```
 
-    The journals that a test opens are closed by it. Called with this module's name in a `conftest.py`, before the
-    first import, `pytest.register_assert_rewrite` has pytest tell the values where an assertion fails.
+    A test closes the journals that it opens. To see the values of a failed assertion, call
+    `pytest.register_assert_rewrite` with the name of this module in a `conftest.py`, before the first import.
     """
 
     def open_journal(self) -> Journal:
-        """Open the journal of this test once more; within a test always the same one, empty at first."""
+        """Open the journal of this test once more. Within a test it is always the same journal, empty at first."""
         raise NotImplementedError
 
     def lose_rows(self, first: int, last: int) -> None:
-        """Take events out of this test's journal by their numbers, behind its back; the tests of that need it."""
-        raise SkipTest(f"override lose_rows to prove what becomes of a journal without rows {first} to {last}")
+        """Delete events from the storage of this test's journal by their numbers. Some tests need this."""
+        raise SkipTest(f"override lose_rows to test a journal without rows {first} to {last}")
 
     def damage_rows(self, first: int, last: int) -> None:
-        """Make events of this test's journal unreadable by their numbers; the tests of that need it."""
-        raise SkipTest(f"override damage_rows to prove what becomes of damaged rows {first} to {last}")
+        """Make events in the storage of this test's journal unreadable by their numbers. Some tests need this."""
+        raise SkipTest(f"override damage_rows to test damaged rows {first} to {last}")
 
     def test_its_level_is_known_before_anything_is_connected(self) -> None:
-        """J3: and is what all who open it are told."""
+        """J3: and it is the same for all that open it."""
         with self._two() as (one, other):
             assert one.level in get_args(Level)
             assert one.level == other.level

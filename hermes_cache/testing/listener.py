@@ -1,4 +1,4 @@
-"""A receiver that keeps what it hears, so that a test waits for what happened and never for a while."""
+"""A receiver that keeps what it hears, so that a test waits for an event and not for a span of time."""
 
 from collections.abc import Callable
 from threading import Condition
@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 
 class Connectable(Protocol):
-    """A topic of a bus, as a listener sees it."""
+    """A topic of a bus."""
 
     def connect(self, receiver: Callable[..., Any], /) -> object:
-        """Have a receiver called as `receiver(sender, event=...)`."""
+        """Call a receiver as `receiver(sender, event=...)` for everything that is sent from now on."""
 
 
 class Listener:
-    """Keeps what is sent on topics, in the order in which it is heard; safe from any thread."""
+    """Keeps what is sent on topics, in the order in which it hears it. Any thread may call."""
 
     def __init__(self, *topics: Connectable) -> None:
         self._came = Condition()
@@ -23,15 +23,15 @@ class Listener:
 
     @property
     def heard(self) -> list[Any]:
-        """What was heard so far; Any, since topics send events and notices of many kinds."""
+        """What it has heard so far. The type is Any, because topics send events and notices of many kinds."""
         with self._came:
             return list(self._heard)
 
     def wait_for(self, count: int, *, timeout_s: float = 5.0) -> list[Any]:
-        """Wait until so many were heard, and give them.
+        """Wait until it has heard so many, and return them.
 
         Raises:
-            TimeoutError: They were not.
+            TimeoutError: It has not heard so many in time.
         """
         with self._came:
             if not self._came.wait_for(lambda: len(self._heard) >= count, timeout_s):

@@ -4,7 +4,7 @@ from threading import Lock
 
 
 class ManualClock:
-    """A `hermes_cache.ports.Clock` that moves only by `advance` and `jump_wall`; safe from any thread."""
+    """A `hermes_cache.ports.Clock` that moves only by `advance` and `jump_wall`. Any thread may call."""
 
     def __init__(self, *, monotonic_s: float = 1_000.0, wall_s: float = 1_700_000_000.0) -> None:
         self._lock = Lock()
@@ -12,20 +12,20 @@ class ManualClock:
         self._wall_s = wall_s
 
     def monotonic_s(self) -> float:
-        """Seconds, as last moved."""
+        """Return the seconds to which a test has set it."""
         with self._lock:
             return self._monotonic_s
 
     def wall_s(self) -> float:
-        """Epoch seconds, as last moved."""
+        """Return the epoch seconds to which a test has set it."""
         with self._lock:
             return self._wall_s
 
     def advance(self, span_s: float) -> None:
-        """Let time pass on both clocks.
+        """Move both clocks forward.
 
         Raises:
-            ValueError: `span_s` is negative: monotonic time never goes back.
+            ValueError: `span_s` is negative; monotonic time never goes back.
         """
         if span_s < 0:
             raise ValueError(
@@ -36,6 +36,6 @@ class ManualClock:
             self._wall_s += span_s
 
     def jump_wall(self, span_s: float) -> None:
-        """Set the wall clock forward or back, as an operator or NTP does; monotonic time stays."""
+        """Set the wall clock forward or back, as an operator or NTP does; the monotonic clock stays."""
         with self._lock:
             self._wall_s += span_s

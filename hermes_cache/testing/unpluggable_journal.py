@@ -1,4 +1,4 @@
-"""A journal that a test cuts off and lets come back, as a network or a server does."""
+"""A journal that a test can disconnect and connect again, as a network or a server does."""
 
 from collections.abc import Hashable, Sequence
 from threading import Condition
@@ -12,8 +12,8 @@ class UnpluggableJournal:
     """A `hermes_cache.ports.Journal` over another one. Any thread may call.
 
     Args:
-        journal: Where events are kept.
-        loses_answers: While unplugged, an append is done before it fails: its outcome is not known.
+        journal: The journal that keeps the events.
+        loses_answers: While it is unplugged, an append is done before it fails, so that its outcome is not known.
     """
 
     def __init__(self, journal: Journal, *, loses_answers: bool = False) -> None:
@@ -25,7 +25,7 @@ class UnpluggableJournal:
 
     @property
     def level(self) -> Level:
-        """As of the journal behind it."""
+        """The level of the journal behind it."""
         return self._journal.level
 
     def unplug(self) -> None:
@@ -42,7 +42,7 @@ class UnpluggableJournal:
         """Wait until so many calls failed.
 
         Raises:
-            TimeoutError: They did not.
+            TimeoutError: Fewer calls failed in time.
         """
         with self._moved:
             if not self._moved.wait_for(lambda: self._refused >= count, timeout_s):
@@ -66,12 +66,12 @@ class UnpluggableJournal:
         return self._journal.seq_of(event_id)
 
     def end(self) -> Position:
-        """Return the position of one who has read everything."""
+        """Return the position of a reader that has read everything."""
         self._pass()
         return self._journal.end()
 
     def stamp(self) -> Hashable:
-        """Return a value that differs once anybody appended."""
+        """Return a value that changes when a process appends."""
         self._pass()
         return self._journal.stamp()
 
@@ -81,7 +81,7 @@ class UnpluggableJournal:
         self._journal.wait(seen, timeout_s=timeout_s)
 
     def snapshot(self) -> Snapshot | None:
-        """Return what the compacted events amount to."""
+        """Return the state that the compacted events lead to."""
         self._pass()
         return self._journal.snapshot()
 

@@ -1,4 +1,4 @@
-"""Sources that move when a test moves them. No file is read here."""
+"""Sources that change when a test changes them. No file is read here."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping
@@ -12,10 +12,10 @@ CONTENT_PART: Final = "content"
 
 
 class VersionedSources:
-    """A `hermes_cache.ports.Sources` with one scope a profile and one for all profiles.
+    """A `hermes_cache.ports.Sources` with one scope for each profile and one for all profiles.
 
-    Each profile has parts that a test sets, named `content/work` and so on; the settings part belongs to every
-    scope. A profile without parts stamps as one at version 0. Every method may be called from any thread.
+    Each profile has parts that a test sets, named `content/work` and so on. The settings part belongs to every
+    scope. A profile without parts has the content 0. Any thread may call.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class VersionedSources:
         self._held_calls: Counter[Hashable] = Counter()
 
     def scope(self, key: SessionListKey, /) -> Hashable:
-        """Name the key's profile, or all profiles."""
+        """Return the profile of a key, or all profiles, as its scope."""
         return ("all profiles",) if key.all_profiles else ("profile", key.profile_name)
 
     def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
-        """Return the parts as they were last set; of them the settings alone while held."""
+        """Return the parts as they were last set; only the settings if `held`."""
         scope = self.scope(key)
         with self._lock:
             self._calls[scope] += 1
@@ -41,7 +41,7 @@ class VersionedSources:
             return {SETTINGS_PART: self._settings, **({} if held else self._content(key))}
 
     def set_part(self, value: Hashable, *, profile: str = DEFAULT_PROFILE, part: str = CONTENT_PART) -> None:
-        """Set one part of a profile; any value, `hermes_cache.ports.LastKnown` included."""
+        """Set one part of a profile to any value, also to a `hermes_cache.ports.LastKnown`."""
         with self._lock:
             self._parts[profile, part] = value
 
@@ -51,7 +51,7 @@ class VersionedSources:
             self._settings = value
 
     def fail_with(self, error: Exception | None) -> None:
-        """Make every check raise this; None ends that."""
+        """Make every check raise an error; None ends that."""
         with self._lock:
             self._error = error
 
@@ -61,7 +61,7 @@ class VersionedSources:
             return self._calls[self.scope(key)]
 
     def held_calls(self, key: SessionListKey) -> int:
-        """Return how many of them left out what a stream moves."""
+        """Return how many of those checks were made while a stream was active."""
         with self._lock:
             return self._held_calls[self.scope(key)]
 

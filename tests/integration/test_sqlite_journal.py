@@ -361,7 +361,7 @@ def test_what_is_no_database_is_told(file: Path, journal: SqlAlchemyJournal) -> 
     """J5"""
     file.write_bytes(b"this is no database, and long enough to be looked at" * 40)
 
-    with pytest.raises(JournalDamagedError, match="put another in its place"):
+    with pytest.raises(JournalDamagedError, match="replace it"):
         journal.append(numbered([1]))
 
 
@@ -410,9 +410,9 @@ def test_a_changed_end_of_the_journal_is_told(file: Path, journal: SqlAlchemyJou
     _change(file, f"UPDATE hermes_cache_journal SET {column} = substr({column}, 1, length({column}) - 1) || '~'")  # noqa: S608  # names of this test
 
     with closing(_at(file)) as later:
-        with pytest.raises(JournalDamagedError, match="put another in its place") as raised:
+        with pytest.raises(JournalDamagedError, match="replace it") as raised:
             later.read(end)
-        with pytest.raises(JournalDamagedError, match="put another in its place"):
+        with pytest.raises(JournalDamagedError, match="replace it"):
             later.append(numbered([3]))
 
     assert raised.value.seq is None

@@ -53,15 +53,15 @@ def test_a_timeout_is_a_timeout_and_a_bug_of_the_caller_a_value_error(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (BuildError("k", "disk gone"), "no payload for k: disk gone; the next read tries again"),
         (BuildError("k", "disk gone", retry_in_s=0.2), "no payload for k: disk gone; a read in 0.2 s tries again"),
         (
             LookupTimeoutError("k", 0.5),
-            "no payload for k within 0.5 s (waited for its build); it goes on in the background: read again",
+            "no payload for k within 0.5 s (waited for its build); the build goes on in the background: read",
         ),
-        (CacheBusyError("max_queue", 256), "the cache holds 256 max_queue, its bound"),
+        (CacheBusyError("max_queue", 256), "the cache has reached its bound, max_queue=256"),
         (CacheStoppedError(), "call start() to use it again"),
         (MailboxReentryError("CacheActor"), "CacheActor was asked from inside its own mailbox; use tell there"),
         (PolicyError("ttl", -1, "above 0"), "Policy.ttl is -1; it must be above 0"),
@@ -69,16 +69,16 @@ def test_a_timeout_is_a_timeout_and_a_bug_of_the_caller_a_value_error(
             EventError("profile", 7, "a str or None"),
             "profile is 7; it must be a str or None; nothing was published",
         ),
-        (PayloadError("sessions[3].title", "is NaN"), "sessions[3].title is NaN; give str keys and JSON values"),
+        (PayloadError("sessions[3].title", "is NaN"), "sessions[3].title is NaN; use str keys and JSON values"),
         (PayloadError("", "is a list"), "the payload is a list"),
         (
             SourceError("/home/state.db", "locked"),
-            "/home/state.db: locked; the list is read again once that is mended",
+            "/home/state.db: locked; the list is read again when that is repaired",
         ),
     ],
 )
-def test_an_error_says_what_happened_and_what_to_do(error: HermesCacheError, told: str) -> None:
-    assert told in str(error)
+def test_an_error_says_what_happened_and_what_to_do(error: HermesCacheError, message: str) -> None:
+    assert message in str(error)
 
 
 def test_an_error_keeps_what_it_speaks_of() -> None:

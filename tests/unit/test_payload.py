@@ -314,7 +314,7 @@ def test_the_refusal_of_a_whole_row_names_its_position() -> None:
         freeze({"sessions": [{}, {1, 2}]})
 
     assert refusal.value.path == "sessions[1]"
-    assert str(refusal.value) == "sessions[1] is of type set; give str keys and JSON values"
+    assert str(refusal.value) == "sessions[1] is of type set; use str keys and JSON values"
 
 
 @pytest.mark.parametrize("payload", [None, [], "text", 7, {1}])
