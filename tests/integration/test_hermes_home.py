@@ -388,7 +388,7 @@ def test_a_path_may_hold_anything(tmp_path: Path, name: str) -> None:
     home = HermesHome(sample.path)
 
     assert len(_rows(home)) == 5
-    assert isinstance(home.sources.stamp(SessionListKey(), held=False)["content"], tuple)
+    assert isinstance(home.sources.stamp(SessionListKey(), held=False)["content"], int)
 
 
 def test_a_pickled_builder_reads_the_same_home_on_its_own(sample: SampleHome) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import make_url
 
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalSetupError, JournalUnavailableError
-from hermes_cache.journal.file_systems import network_file_system
+from hermes_cache.file_systems import network_file_system
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.journal.sqlite import SqliteDatabase
 from hermes_cache.ports import Position

@@ -13,8 +13,8 @@ from hermes_cache.errors import ProfileNotFoundError, SourceError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
-from hermes_cache.stores.hermes.held_databases import HeldDatabases
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles, scope_of
+from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.profile_reading import ProfileReader
 from hermes_cache.stores.hermes.projection import Projection, Snapshot, newest_first, refreshed
 from hermes_cache.stores.hermes.sharing import Sharing
@@ -39,12 +39,12 @@ class _Slot:
 class HomeBuilder:
     """Builds the payloads of a Hermes home; a `JoiningBuilder`. Any thread may call.
 
-    It can be pickled: the copy reads the same home on its own, through connections of its own.
+    It can be pickled: the copy reads the same home on its own.
     """
 
-    def __init__(self, locations: Locations, databases: HeldDatabases | None = None) -> None:
+    def __init__(self, locations: Locations, looks: Looks | None = None) -> None:
         self._locations = locations
-        self._databases = databases or HeldDatabases()
+        self._looks = looks or Looks()
         self._start_anew()
         after_fork_in_child(self._start_anew)
 
@@ -121,7 +121,7 @@ class HomeBuilder:
     def _of_profile(self, slot: _Slot, profile: str) -> Snapshot:
         files = self._locations.files(profile)
         try:
-            slot.projection = refreshed(slot.projection, files, self._reader, self._databases)
+            slot.projection = refreshed(slot.projection, files, self._reader, self._looks)
         except SourceError as error:
             if slot.projection is None and self._is_nobodys(files, error):
                 raise ProfileNotFoundError(files.home, profile) from error
@@ -164,7 +164,7 @@ class HomeBuilder:
         self._lock = Lock()
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
         self._sharing = Sharing()
-        self._reader = ProfileReader(self._locations.is_root_profile)
+        self._reader = ProfileReader(self._locations.is_root_profile, self._looks)
 
 
 def _is_absent(path: Path) -> bool:

@@ -1,13 +1,13 @@
 """What a file looks like from outside: `stat` alone, nothing is opened.
 
-Opening and closing a database file would drop this process's POSIX locks on it. Source: rules S1, X2.
+Closing a plain handle to a database file would drop this process's POSIX locks on it. Source: rules S1, X2.
 """
 
 import os
 import stat
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cache.errors import SourceError
 
@@ -15,33 +15,34 @@ ABSENT: Final = ("absent",)
 """The stamp of a file that is not there."""
 
 
+class FileStamp(NamedTuple):
+    """What `stat` says of a file that is there; each write or replacement changes one of them, after a tick."""
+
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+    inode: int
+    device: int
+
+
 def file_stamp(path: Path) -> Hashable:
-    """Return mtime in ns, size and inode; a file that cannot be looked at has a value of its own."""
+    """Return a `FileStamp`; a file that cannot be looked at has a value of its own."""
     try:
         found = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat
     except (FileNotFoundError, NotADirectoryError):
         return ABSENT
     except (OSError, ValueError) as error:
         return ("unreadable", type(error).__name__)
-    return (found.st_mtime_ns, found.st_size, found.st_ino)
+    return FileStamp(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
 
 
-def wal_stamp(path: Path) -> Hashable:
-    """Return the stamp of a write-ahead log; an absent and an empty one are the same.
+def log_stamp(path: Path) -> Hashable:
+    """Return the stamp of a `-wal` or a `-journal`; an absent and an empty one are the same.
 
-    A read-only open makes an empty one, so that it says nothing.
+    SQLite makes, empties and removes them when it likes, and an empty one holds nothing.
     """
     stamp = file_stamp(path)
-    return ABSENT if isinstance(stamp, tuple) and len(stamp) > 1 and stamp[1] == 0 else stamp
-
-
-def inode(path: Path) -> int | None:
-    """Return the inode of a regular file, or None where there is none; raises nothing."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat
-    except (OSError, ValueError):
-        return None
-    return found.st_ino if stat.S_ISREG(found.st_mode) else None
+    return ABSENT if isinstance(stamp, FileStamp) and stamp.size == 0 else stamp
 
 
 def must_be_a_file(path: Path) -> None:

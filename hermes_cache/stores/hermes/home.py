@@ -9,8 +9,8 @@ from pathlib import Path
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.builder import HomeBuilder
-from hermes_cache.stores.hermes.held_databases import HeldDatabases
 from hermes_cache.stores.hermes.locations import Location, Locations
+from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.side_files import ViewSettings, read_view_settings
 from hermes_cache.stores.hermes.sources import HomeSources
 
@@ -70,13 +70,12 @@ class HermesHome:
         return read_view_settings(self._locations.files(key.profile_name).settings)
 
     def close(self) -> None:
-        """Close the connections; a later call opens others."""
-        self._databases.close()
+        """Do nothing: a home holds neither connections nor files open (X2). It is here for those who call it."""
 
     def _open(self) -> None:
-        self._databases = HeldDatabases()
-        self.builder = HomeBuilder(self._locations, self._databases)
-        self.sources = HomeSources(self._locations, self._databases)
+        looks = Looks()
+        self.builder = HomeBuilder(self._locations, looks)
+        self.sources = HomeSources(self._locations, looks)
 
     def __getstate__(self) -> Locations:
         return self._locations

@@ -16,7 +16,8 @@ import orjson
 
 from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
-from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, must_be_a_file
+from hermes_cache.stores.hermes.file_stamps import ABSENT, must_be_a_file
+from hermes_cache.stores.hermes.looks import Looks
 
 _logger = QuietLogger(__name__)
 
@@ -55,35 +56,38 @@ def _nothing(_constant: str) -> None:
 
 
 class JsonFiles:
-    """Gives the content of small JSON files, read again only when their stamp moved. Any thread may call.
+    """Returns the content of small JSON files, read again only if they may have moved. Any thread may call.
 
     A broken file is logged once each time it changes, and counts as missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, looks: Looks) -> None:
+        self._looks = looks
         self._lock = Lock()
-        self._held: OrderedDict[Path, tuple[Hashable, object]] = OrderedDict()
+        self._held: OrderedDict[Path, tuple[Hashable, bool, object]] = OrderedDict()
 
     def content(self, path: Path) -> object:
-        """Return what the file holds; None where it is missing or broken."""
-        stamp = file_stamp(path)
+        """Return what the file holds; None if it is missing or broken."""
+        (stamp,), is_still = self._looks.files((path,))
         with self._lock:
-            held_stamp, content = self._held.get(path, (None, None))
-            if held_stamp != stamp:
-                content = None if stamp == ABSENT else _content_or_none(path)
-            self._held[path] = (stamp, content)
+            held_stamp, was_still, content = self._held.get(path, (None, False, None))
+            # What did not stand still may have changed, though its stamp did not.
+            if held_stamp != stamp or not was_still:
+                content = _content_or_none(path, is_new=held_stamp != stamp) if stamp != ABSENT else None
+            self._held[path] = (stamp, is_still, content)
             self._held.move_to_end(path)
             while len(self._held) > _MAX_FILES:
                 self._held.popitem(last=False)
         return content
 
 
-def _content_or_none(path: Path) -> object:
+def _content_or_none(path: Path, *, is_new: bool) -> object:
     try:
         return read_json(path)
     except SourceError as error:
-        _logger.warning(
-            "hermes_cache.file_ignored",
-            extra={"hermes_cache.path": str(path), "hermes_cache.reason": error.reason},
-        )
+        if is_new:
+            _logger.warning(
+                "hermes_cache.file_ignored",
+                extra={"hermes_cache.path": str(path), "hermes_cache.reason": error.reason},
+            )
         return None

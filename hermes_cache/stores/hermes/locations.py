@@ -6,8 +6,9 @@ of the read that asked for it. Source: rules S3, X1.
 
 import os
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -21,10 +22,16 @@ Location: TypeAlias = str | os.PathLike[str] | Callable[[SessionListKey], str | 
 ALL_PROFILES: Final = ("all profiles",)
 """The scope of every all-profiles key; a tuple, so that no profile name equals it."""
 
+INDEX: Final = "_index.json"
+TOMBSTONES: Final = ("_deleted_webui_sessions.json", "_pruned_webui_orphans.json")
+"""The files of the session folder that are no sessions."""
+
+_FOLDER_PARTS: Final = ("session_folder", "session_index", "deleted_sessions", "pruned_sessions")
+
 _PROFILE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProfileFiles:
     """The files that the list of one profile is read from.
 
@@ -32,11 +39,9 @@ class ProfileFiles:
         profile: The profile's name.
         home: Its folder.
         state_db: The agent's database.
-        state_db_wal: Its write-ahead log.
         gateway_metadata: The gateway's `sessions.json`.
         cron_jobs: The scheduler's `jobs.json`.
         session_dir: The sidecars of all profiles.
-        session_index: Their index.
         settings: The settings of all profiles.
         projects: The projects of all profiles.
     """
@@ -44,13 +49,17 @@ class ProfileFiles:
     profile: str
     home: Path
     state_db: Path
-    state_db_wal: Path
     gateway_metadata: Path
     cron_jobs: Path
     session_dir: Path
-    session_index: Path
     settings: Path
     projects: Path
+
+    @cached_property
+    def others(self) -> Mapping[str, Path]:
+        """What a list is read from beside the database and the settings, by the names of the stamp's parts."""
+        parts = {"gateway_metadata": self.gateway_metadata, "projects": self.projects, "cron_jobs": self.cron_jobs}
+        return {**parts, **dict(zip(_FOLDER_PARTS, folder_files(self.session_dir), strict=True))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +109,9 @@ class Locations:
             profile=profile,
             home=home,
             state_db=state_db,
-            state_db_wal=state_db.with_name(state_db.name + "-wal"),
             gateway_metadata=_of_profile(self.gateway_metadata, key, home / "sessions" / "sessions.json"),
             cron_jobs=home / "cron" / "jobs.json",
             session_dir=session_dir,
-            session_index=session_dir / "_index.json",
             settings=self.settings(profile),
             projects=state_dir / "projects.json",
         )
@@ -133,6 +140,14 @@ class Locations:
         except OSError as error:
             raise SourceError(folder, error.strerror or str(error)) from error
         return (DEFAULT_PROFILE, *sorted(named))
+
+
+def folder_files(session_dir: Path) -> tuple[Path, ...]:
+    """Return what is looked at in a session folder: itself, the index, the tombstones.
+
+    A sidecar that is renamed into the folder moves the time of the folder.
+    """
+    return (session_dir, session_dir / INDEX, *(session_dir / name for name in TOMBSTONES))
 
 
 def scope_of(key: SessionListKey) -> Hashable:

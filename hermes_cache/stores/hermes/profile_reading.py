@@ -12,10 +12,11 @@ from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import DEFAULT_PROFILE
-from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, wal_stamp
+from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, log_stamp
 from hermes_cache.stores.hermes.joining import NOTHING, Told, join, tell
 from hermes_cache.stores.hermes.json_files import JsonFiles
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
+from hermes_cache.stores.hermes.looks import Looks, wal_of
 from hermes_cache.stores.hermes.session_folder import IndexRecord, SessionFolders
 from hermes_cache.stores.hermes.session_rows import Known
 from hermes_cache.stores.hermes.side_files import job_names, projects_by_tag, routing_by_session
@@ -47,10 +48,11 @@ class ProfileReading:
 class ProfileReader:
     """Reads profiles, remembering files that did not move. Any thread may call."""
 
-    def __init__(self, is_root_profile: IsRootProfile | None = None) -> None:
+    def __init__(self, is_root_profile: IsRootProfile | None = None, looks: Looks | None = None) -> None:
         self._is_root_profile = is_root_profile
-        self._json_files = JsonFiles()
-        self._folders = SessionFolders(self._json_files)
+        self._looks = looks or Looks()
+        self._json_files = JsonFiles(self._looks)
+        self._folders = SessionFolders(self._json_files, self._looks)
 
     def read(self, files: ProfileFiles, before: ProfileReading | None = None) -> ProfileReading:
         """Read a profile.
@@ -66,7 +68,7 @@ class ProfileReader:
         index = {sid: record for sid, record in folder.records.items() if sid not in folder.tombstones}
         own = self._of_profile(files.profile, index)
         is_indexed = folder.has_index and (bool(own) or files.profile == DEFAULT_PROFILE)
-        state, has_database = _state(files, before, is_indexed=is_indexed)
+        state, has_database = _state(files, before, self._looks, is_indexed=is_indexed)
         left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
         sessions = {sid: record for sid, record in state.sessions.items() if sid not in left_out}
         told = self._told(files, state, sessions, own)
@@ -118,11 +120,13 @@ class ProfileReader:
             return False
 
 
-def _state(files: ProfileFiles, before: ProfileReading | None, *, is_indexed: bool) -> tuple[StateReading, bool]:
+def _state(
+    files: ProfileFiles, before: ProfileReading | None, looks: Looks, *, is_indexed: bool
+) -> tuple[StateReading, bool]:
     if file_stamp(files.state_db) != ABSENT:
-        return read_state_db(files.state_db, before.sessions if before else None), True
+        return read_state_db(files.state_db, before.sessions if before else None, looks), True
     # A missing database is a sign of damage, unless the front end alone may have made this list.
-    is_gone = (before is not None and before.has_database) or wal_stamp(files.state_db_wal) != ABSENT
+    is_gone = (before is not None and before.has_database) or log_stamp(wal_of(files.state_db)) != ABSENT
     if is_gone or not is_indexed:
         raise SourceError(files.state_db, "is missing")
     return StateReading({}, {}), False

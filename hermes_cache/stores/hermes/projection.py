@@ -1,8 +1,8 @@
 """The projection of one profile: all its sessions at one moment, kept true by probing what it was read from.
 
-The probe is taken before the reading, so that the next probe differs if something changed during it. If a probe
-could not be taken, everything is read. A row that stays equal from one snapshot to the next stays the same object,
-so entries share rows and their bytes. Source: rules X4 to X6.
+The probe is taken before the reading, so that the next probe differs if something changed during it. A row that
+stays equal from one snapshot to the next stays the same object, so entries share rows and their bytes.
+Source: rules X4 to X6.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -12,14 +12,11 @@ from typing import Any, Final, NamedTuple
 
 from hermes_cache.payload.freezing import freeze_row
 from hermes_cache.payload.rows import EncodedRow, Facts, Row
-from hermes_cache.ports import LastKnown
 from hermes_cache.stores.hermes import source_tags
-from hermes_cache.stores.hermes.file_stamps import file_stamp, inode
-from hermes_cache.stores.hermes.held_databases import BUSY_TIMEOUT_S, HeldDatabases
 from hermes_cache.stores.hermes.joining import moved
 from hermes_cache.stores.hermes.locations import ProfileFiles
+from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.profile_reading import ProfileReader, ProfileReading
-from hermes_cache.stores.hermes.session_folder import folder_stamps
 from hermes_cache.stores.hermes.session_rows import Known, make_row
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.values import text
@@ -67,28 +64,26 @@ class Projection:
     """What was made of a profile, and from what.
 
     Attributes:
-        probe: The sources as they looked before they were read; None where that could not be told.
+        probe: The sources as they looked before they were read.
         reading: What was read of them.
         sessions: The sessions by id.
         snapshot: The same, sorted.
     """
 
-    probe: Hashable | None
+    probe: Hashable
     reading: ProfileReading
     sessions: Mapping[str, Session]
     snapshot: Snapshot
 
 
-def refreshed(
-    before: Projection | None, files: ProfileFiles, reader: ProfileReader, databases: HeldDatabases
-) -> Projection:
+def refreshed(before: Projection | None, files: ProfileFiles, reader: ProfileReader, looks: Looks) -> Projection:
     """Return a projection as of now: the one before where nothing moved, else one that shares what stayed equal.
 
     Raises:
         SourceError: A file that brings rows cannot be read.
     """
-    probe = _probe(files, databases)
-    if before is not None and probe is not None and before.probe == probe:
+    probe = _probe(files, looks)
+    if before is not None and before.probe == probe:
         return before
     reading = reader.read(files, before.reading if before is not None else None)
     sessions = _sessions(reading.known, before)
@@ -130,12 +125,11 @@ def _snapshot(sessions: Mapping[str, Session], foreign_count: int, before: Proje
     return before.snapshot
 
 
-def _probe(files: ProfileFiles, databases: HeldDatabases) -> Hashable | None:
-    content = databases.content(files.state_db, BUSY_TIMEOUT_S)
-    if isinstance(content, LastKnown) or (isinstance(content, tuple) and content[0] == "unreadable"):
-        return None
-    others = (files.gateway_metadata, files.projects, files.cron_jobs, files.settings)
-    return (content, inode(files.state_db), folder_stamps(files.session_dir), *map(file_stamp, others))
+def _probe(files: ProfileFiles, looks: Looks) -> Hashable:
+    # The reading's own look at other files: a checker's look must not make this one seem settled.
+    stamps, are_still = looks.files((*files.others.values(), files.settings))
+    number = looks.number(("probe", files.profile), stamps, is_still=are_still)
+    return (looks.content(files.state_db)[0], number)
 
 
 def _restored(piece: tuple[bytes, bytes, Facts], *rest: Any) -> Session:

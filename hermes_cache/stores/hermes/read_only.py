@@ -1,33 +1,238 @@
-"""Opens a `state.db` for reading, the one safe way: an SQLite URI with `mode=ro`.
+"""Reads a `state.db` without leaving a trace: a short connection, opened in the one way that fits what lies there.
 
-Never `immutable`, never read-write, never a plain open; a path's `?`, `#`, `%` and spaces are quoted.
-Source: rule X2.
+No filled log lies beside it: the file alone is the whole database, and `immutable=1` reads it without locks and
+without making a file. Such a reading counts only if the files stood still before it and look the same after it.
+
+A filled `-wal` lies there: `mode=ro`. As long as the connection is open, Hermes cannot take its log in when it
+quits. If Hermes quit between our look and our opening, SQLite makes an empty `-wal` and a `-shm`.
+
+A filled `-journal` lies there, or a database without logs does not stand still: `mode=ro` in exclusive locking
+mode. A database in rollback mode is read so under a lock, for 0.1 s at most, as its writer waits for 0.5 s. In WAL
+mode the first statement fails before it makes a file, since no read-only handle gets that lock.
+
+An empty database beside a filled log is never opened: SQLite takes the log for a leftover and deletes it, by a
+read-only connection too. Source: rule X2.
 """
 
 import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from sqlite3 import Connection, Error
+from time import monotonic
+from typing import Final, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Engine, create_engine
-from sqlalchemy.pool import NullPool
+from hermes_cache.errors import SourceError
+from hermes_cache.stores.hermes.file_stamps import ABSENT, FileStamp, file_stamp, log_stamp, must_be_a_file
+from hermes_cache.stores.hermes.looks import (
+    STILL_WAIT_S,
+    DatabaseLook,
+    Looks,
+    shm_of,
+    slept,
+    wal_of,
+)
 
-_BUSY_CODES: Final = frozenset({5, 6})
-"""SQLITE_BUSY and SQLITE_LOCKED."""
+T = TypeVar("T")
+
+Read = Callable[[Connection], T]
+"""Reads what is wanted, all of it before it returns; it may be called several times, and the last one counts."""
+
+_TRIES: Final = 5
+_PATIENCE_S: Final = 2.0
+"""How often, and for how long, one reading is begun anew because the files moved under it."""
+
+_BUSY_TIMEOUT_S: Final = 0.5
+"""A commit without WAL locks readers out for milliseconds; a holder of seconds fails the build instead."""
+
+_LONGEST_LOCK_S: Final = 0.09
+"""A writer without WAL waits for 0.5 s in all; closing takes the rest of the 0.1 s."""
+
+_STEPS: Final = 500
+"""After how many steps of SQLite's machine the time is looked at; so many take 50 us."""
+
+_LEFT_BEHIND: Final = "was left by a crash or a copy; start Hermes once, so that it takes it in"
+_BEING_WRITTEN: Final = "is being written"
 
 
-def read_only_engine(path: Path, *, busy_timeout_s: float) -> Engine:
-    """Return an engine that opens a database read-only, anew for each connection."""
-    url = URL.create(
-        "sqlite",
-        database="file://" + quote(os.fsencode(path)),
-        query={"mode": "ro", "uri": "true"},
+class _MovedError(Exception):
+    """The files moved under a reading; what lies there now decides how to go on."""
+
+
+class _LogModeError(Exception):
+    """The database is in WAL mode, and was not opened."""
+
+
+class _TooLongError(Exception):
+    """A reading held a lock for as long as it may."""
+
+
+def read_database(path: Path, read: Read[T], looks: Looks) -> T:
+    """Read a database by a connection of its own, and close that.
+
+    Raises:
+        SourceError: It is missing, locked, being written, truncated, corrupt, none, or cannot be opened without
+            leaving something behind; and whatever `read` raises.
+    """
+    must_be_a_file(path)
+    gives_up_at_s = monotonic() + _PATIENCE_S
+    for _ in range(_TRIES):
+        with suppress(_MovedError):
+            return _read_once(path, read, looks, gives_up_at_s)
+        if monotonic() > gives_up_at_s:
+            break
+    raise SourceError(path, _BEING_WRITTEN)
+
+
+def _read_once(path: Path, read: Read[T], looks: Looks, gives_up_at_s: float) -> T:
+    look, _ = looks.database(path)
+    if look.wal != ABSENT:
+        return _read_with_log(path, read, looks, look)
+    still = _still_without_log(path, looks, min(gives_up_at_s, monotonic() + STILL_WAIT_S))
+    # An empty log tells of WAL mode, a filled journal of rollback mode; without both, the opening tells.
+    if look.journal != ABSENT or (still is None and file_stamp(wal_of(path)) == ABSENT):
+        try:
+            return _read_locked(path, read)
+        except _TooLongError:
+            # The lock showed that no crash had left the journal; a later look cannot know that.
+            return _read_alone(path, read, looks, still)
+        except _LogModeError:
+            pass
+    return _read_alone(path, read, looks, still or _still_without_log(path, looks, gives_up_at_s))
+
+
+def _still_without_log(path: Path, looks: Looks, gives_up_at_s: float) -> DatabaseLook | None:
+    """Wait until a database without a log stands still; None if it does not in time.
+
+    Raises:
+        _MovedError: It has a log now.
+    """
+    while True:
+        look, is_still = looks.database(path)
+        if look.wal != ABSENT:
+            raise _MovedError
+        if is_still:
+            return look
+        if not slept(gives_up_at_s):
+            return None
+
+
+def _read_alone(path: Path, read: Read[T], looks: Looks, still: DatabaseLook | None) -> T:
+    """Read the file alone, without locks.
+
+    Raises:
+        _MovedError: It did not stand still, or does not look now as it did before.
+    """
+    if still is None:
+        raise _MovedError
+    try:
+        with _opened(path, "mode=ro&immutable=1") as connection:
+            found = read(connection)
+    except SourceError:
+        if looks.database(path)[0] != still:
+            raise _MovedError from None
+        raise
+    if looks.database(path)[0] != still:
+        raise _MovedError
+    return found
+
+
+def _read_with_log(path: Path, read: Read[T], looks: Looks, look: DatabaseLook) -> T:
+    reason = _reason_against(path, look)
+    if reason is not None:
+        # Hermes takes its files away one after the other when it quits.
+        gives_up_at_s = monotonic() + STILL_WAIT_S
+        while slept(gives_up_at_s):
+            if _reason_against(path, looks.database(path)[0]) is None:
+                raise _MovedError
+        raise SourceError(path, reason)
+    _refuse_other_users(path)
+    try:
+        with _opened(path, "mode=ro") as connection:
+            # Hermes may have quit, or the file been emptied, since the look: the first statement would make files,
+            # or delete the log.
+            if log_stamp(wal_of(path)) == ABSENT or _reason_against(path, look) is not None:
+                raise _MovedError
+            connection.execute("BEGIN")
+            return read(connection)
+    except SourceError:
+        if looks.database(path)[0].wal == ABSENT:
+            raise _MovedError from None
+        raise
+
+
+def _reason_against(path: Path, look: DatabaseLook) -> str | None:
+    """Say why a database with a filled log must not be opened."""
+    if look.wal == ABSENT:
+        return None
+    database = file_stamp(path)
+    if isinstance(database, FileStamp) and database.size == 0:
+        return f"is empty, and its log {wal_of(path).name} is not; it is being replaced, or was damaged"
+    if file_stamp(shm_of(path)) == ABSENT:
+        return f"has a log, {wal_of(path).name}, without {shm_of(path).name}: it {_LEFT_BEHIND}"
+    return None
+
+
+def _refuse_other_users(path: Path) -> None:
+    """See that SQLite makes no files here that the user of Hermes can never write again."""
+    user, owner = os.geteuid(), path.stat().st_uid
+    can_make_files = os.access(
+        path.parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
     )
-    options = {"timeout": busy_timeout_s, "check_same_thread": False}
-    return create_engine(url, connect_args=options, poolclass=NullPool)
+    if user not in (0, owner) and can_make_files:
+        reason = f"belongs to {_user_name(owner)}, and this process runs as {_user_name(user)}"
+        raise SourceError(
+            path, f"{reason}: run it as {_user_name(owner)}, or without the right to write that folder"
+        )
 
 
-def is_busy(error: BaseException | None) -> bool:
-    """Say whether SQLite failed since somebody else holds a lock."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return isinstance(code, int) and code & 0xFF in _BUSY_CODES
+def _user_name(uid: int) -> str:
+    import pwd  # noqa: PLC0415 - not on every system, as users with numbers
+
+    with suppress(KeyError):
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    return f"user {uid}"
+
+
+def _read_locked(path: Path, read: Read[T]) -> T:
+    """Read a database in rollback mode under a lock.
+
+    Raises:
+        _LogModeError: It is in WAL mode.
+        _TooLongError: The reading takes longer than the lock may be held.
+    """
+    stamp = file_stamp(path)
+    if not isinstance(stamp, FileStamp) or stamp.size == 0:
+        raise _LogModeError
+    with _opened(path, "mode=ro") as connection:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            ends_at_s = monotonic() + _LONGEST_LOCK_S
+            connection.set_progress_handler(lambda: monotonic() > ends_at_s, _STEPS)
+            return read(connection)
+        except Error as error:
+            match getattr(error, "sqlite_errorcode", None):
+                case sqlite3.SQLITE_IOERR_LOCK:
+                    raise _LogModeError from error
+                case sqlite3.SQLITE_INTERRUPT:
+                    raise _TooLongError from error
+                case sqlite3.SQLITE_READONLY_ROLLBACK:
+                    raise SourceError(path, f"has a journal that {_LEFT_BEHIND}") from error
+            raise
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[Connection]:
+    uri = f"file://{quote(os.fsencode(path))}?{mode}"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        with closing(connection):
+            yield connection
+    except Error as error:
+        raise SourceError(path, str(error)) from error

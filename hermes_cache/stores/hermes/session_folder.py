@@ -18,13 +18,13 @@ from typing import Final, NamedTuple
 
 from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
-from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, must_be_a_file
+from hermes_cache.stores.hermes.file_stamps import ABSENT, must_be_a_file
 from hermes_cache.stores.hermes.json_files import JsonFiles, read_json
+from hermes_cache.stores.hermes.locations import INDEX, TOMBSTONES, folder_files
+from hermes_cache.stores.hermes.looks import Looks
 
 _logger = QuietLogger(__name__)
 
-_INDEX: Final = "_index.json"
-_TOMBSTONES: Final = ("_deleted_webui_sessions.json", "_pruned_webui_orphans.json")
 _MAX_FOLDERS: Final = 8
 """A home has one; a callable may name several."""
 
@@ -93,6 +93,7 @@ class SessionFolder:
 @dataclass(frozen=True, slots=True)
 class _Held:
     stamps: tuple[Hashable, ...]
+    were_still: bool
     index_stamp: Hashable
     index: Mapping[str, IndexRecord]
     sidecars: Mapping[str, tuple[Hashable, Mapping[str, object]]]
@@ -100,10 +101,11 @@ class _Held:
 
 
 class SessionFolders:
-    """Reads session folders, remembering what did not move. Any thread may call."""
+    """Reads session folders, remembering what stood still and did not move. Any thread may call."""
 
-    def __init__(self, json_files: JsonFiles) -> None:
+    def __init__(self, json_files: JsonFiles, looks: Looks) -> None:
         self._json_files = json_files
+        self._looks = looks
         self._lock = Lock()
         self._held: OrderedDict[Path, _Held] = OrderedDict()
 
@@ -114,31 +116,27 @@ class SessionFolders:
             SourceError: The index is no whole JSON list, or something cannot be read.
         """
         with self._lock:
-            stamps = folder_stamps(path)
+            stamps, are_still = self._looks.files(folder_files(path))
             held = self._held.get(path)
-            if held is None or held.stamps != stamps:
-                held = self._read(path, stamps, held)
+            if held is None or not held.were_still or held.stamps != stamps:
+                held = self._read(path, stamps, held if held and held.were_still else None, are_still=are_still)
             self._held[path] = held
             self._held.move_to_end(path)
             while len(self._held) > _MAX_FOLDERS:
                 self._held.popitem(last=False)
             return held.folder
 
-    def _read(self, path: Path, stamps: tuple[Hashable, ...], held: _Held | None) -> _Held:
-        index_path = path / _INDEX
-        index_stamp = file_stamp(index_path)
+    def _read(self, path: Path, stamps: tuple[Hashable, ...], held: _Held | None, *, are_still: bool) -> _Held:
+        index_path = path / INDEX
+        index_stamp = stamps[1]
         is_same = held is not None and held.index_stamp == index_stamp
         index = held.index if held and is_same else _index_records(index_path, index_stamp)
         sidecars = _sidecars(path, index, index_stamp, held.sidecars if held else {})
         records = {**index, **{sid: _over(index.get(sid), sid, fields) for sid, (_, fields) in sidecars.items()}}
-        tombstones = frozenset(_ids(map(self._json_files.content, (path / name for name in _TOMBSTONES))))
+        tombstones = frozenset(_ids(map(self._json_files.content, (path / name for name in TOMBSTONES))))
         has_index = index_stamp != ABSENT or bool(sidecars)
-        return _Held(stamps, index_stamp, index, sidecars, SessionFolder(records, tombstones, has_index))
-
-
-def folder_stamps(path: Path) -> tuple[Hashable, ...]:
-    """Return the stamps of all that is read from a folder; a sidecar moves the folder's own, as it is renamed."""
-    return (file_stamp(path), *(file_stamp(path / name) for name in (_INDEX, *_TOMBSTONES)))
+        folder = SessionFolder(records, tombstones, has_index)
+        return _Held(stamps, are_still, index_stamp, index, sidecars, folder)
 
 
 def _index_records(path: Path, stamp: Hashable) -> dict[str, IndexRecord]:

@@ -6,24 +6,18 @@ Source: rules X2, X3, X8.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from sqlite3 import Error, OperationalError
+from sqlite3 import Connection, Cursor, OperationalError
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, column, func, null, or_, select, table
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.pool import PoolProxiedConnection
 
 from hermes_cache.errors import SourceError
-from hermes_cache.stores.hermes.file_stamps import must_be_a_file
-from hermes_cache.stores.hermes.read_only import read_only_engine
-
-_BUSY_TIMEOUT_S: Final = 0.5
-"""A commit without WAL locks readers out for milliseconds; a holder of seconds fails the build instead."""
+from hermes_cache.stores.hermes.looks import Looks
+from hermes_cache.stores.hermes.read_only import read_database
 
 _DIALECT: Final = sqlite.dialect()
 
@@ -99,38 +93,30 @@ class StateReading:
     routing: dict[str, object]
 
 
-def read_state_db(path: Path, before: Mapping[str, SessionRecord] | None = None) -> StateReading:
+def read_state_db(
+    path: Path, before: Mapping[str, SessionRecord] | None = None, looks: Looks | None = None
+) -> StateReading:
     """Read a database.
 
     Args:
+        path: The database.
         before: The sessions of an earlier reading; those that did not change stay the same objects.
+        looks: Knows whether the database stands still.
 
     Raises:
-        SourceError: It is missing, locked, truncated, corrupt or none.
+        SourceError: It is missing, locked, being written, truncated, corrupt or none.
     """
-    must_be_a_file(path)
-    engine = read_only_engine(path, busy_timeout_s=_BUSY_TIMEOUT_S)
-    try:
-        with closing(engine.raw_connection()) as connection:
-            return _tolerant_reading(connection, path, before or {})
-    except Error as error:
-        raise SourceError(path, str(error)) from error
+    return read_database(path, partial(_tolerant_reading, path, before or {}), looks or Looks())
 
 
-def _tolerant_reading(
-    connection: PoolProxiedConnection, path: Path, before: Mapping[str, SessionRecord]
-) -> StateReading:
-    cursor = connection.cursor()
-    cursor.execute("BEGIN")
+def _tolerant_reading(path: Path, before: Mapping[str, SessionRecord], connection: Connection) -> StateReading:
     try:
-        return _reading(cursor, path, before)
+        return _reading(connection.cursor(), path, before)
     except OperationalError as error:
         if "Could not decode" not in str(error):
             raise
     # Decoding in Python costs five times as much, so only a database with broken text pays for it.
-    driver = connection.driver_connection
-    assert driver is not None  # noqa: S101 - an open connection has one
-    driver.text_factory = _decoded
+    connection.text_factory = _decoded
     return _reading(connection.cursor(), path, before)
 
 
@@ -138,7 +124,7 @@ def _decoded(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _reading(cursor: DBAPICursor, path: Path, before: Mapping[str, SessionRecord]) -> StateReading:
+def _reading(cursor: Cursor, path: Path, before: Mapping[str, SessionRecord]) -> StateReading:
     present = _columns_of(cursor, "sessions")
     if "id" not in present:
         raise SourceError(path, "has no table of sessions with an id")
@@ -153,14 +139,14 @@ def _reading(cursor: DBAPICursor, path: Path, before: Mapping[str, SessionRecord
     return StateReading(sessions, _routing(cursor))
 
 
-def _has_messages(cursor: DBAPICursor) -> bool:
+def _has_messages(cursor: Cursor) -> bool:
     if not _columns_of(cursor, "messages"):
         return False
     cursor.execute("SELECT 1 FROM messages LIMIT 1")
     return cursor.fetchone() is not None
 
 
-def _rows(cursor: DBAPICursor, query: str) -> Iterator[tuple[Any, ...]]:
+def _rows(cursor: Cursor, query: str) -> Iterator[tuple[Any, ...]]:
     # The driver's own rows, one at a time: SQLAlchemy's take half as long again, and thousands held at once wake
     # the garbage collector, which takes as long as the reading.
     cursor.execute(query)
@@ -171,7 +157,7 @@ def _compiled(query: Select[Any]) -> str:
     return str(query.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
 
 
-def _columns_of(cursor: DBAPICursor, name: str) -> frozenset[str]:
+def _columns_of(cursor: Cursor, name: str) -> frozenset[str]:
     cursor.execute("SELECT name FROM pragma_table_info(?)", (name,))
     return frozenset(name for (name,) in cursor.fetchall())
 
@@ -195,7 +181,7 @@ def _forked(present: frozenset[str]) -> ColumnElement[Any]:
     return or_(*marked).label("forked")
 
 
-def _is_indexed(cursor: DBAPICursor) -> bool:
+def _is_indexed(cursor: Cursor) -> bool:
     cursor.execute(_HAS_LAST_MESSAGE_INDEX)
     return cursor.fetchone() is not None
 
@@ -205,7 +191,7 @@ def _last_message_at(session_id: ColumnElement[Any]) -> ColumnElement[Any]:
     return select(func.max(messages.c.timestamp)).where(messages.c.session_id == session_id).scalar_subquery()
 
 
-def _routing(cursor: DBAPICursor) -> dict[str, object]:
+def _routing(cursor: Cursor) -> dict[str, object]:
     if not set(_ROUTING.c.keys()) <= _columns_of(cursor, _ROUTING.name):
         return {}
     return {key: entry for key, entry in _rows(cursor, _routing_query()) if isinstance(key, str)}

@@ -1,7 +1,8 @@
 """Which file systems are of a network, where SQLite's locks can't be trusted; known on Linux alone.
 
-There the locks of one machine, or of a virtual machine's host, are not always seen by the others, and files that
-several processes write to are damaged. Source: rule J5; https://sqlite.org/howtocorrupt.html.
+There the locks of one machine, or of a virtual machine's host, are not always seen by the others, files that
+several processes write to are damaged, and times are those of another clock. Source: rules J5, S2;
+https://sqlite.org/howtocorrupt.html.
 """
 
 from pathlib import Path, PurePath

@@ -1,0 +1,130 @@
+"""Looks at the files of a home from outside: whether they moved since the last look, and whether they stand still.
+
+Nothing is opened, and no connection to a database is held. A connection that is open while Hermes quits keeps
+SQLite from taking its log in, and the log that stays corrupts a backup that is copied over the database later.
+Source: rules S2, X2.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from itertools import count
+from pathlib import Path
+from threading import Lock
+from time import monotonic, sleep, time_ns
+from typing import Final, NamedTuple
+
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.stores.hermes.file_stamps import FileStamp, file_stamp, log_stamp
+from hermes_cache.stores.hermes.log_locks import is_being_written
+from hermes_cache.stores.hermes.stillness import Moment, Stillness
+
+STILL_WAIT_S: Final = 0.06
+"""How long a build waits for its stamp to stand still: a tick and the time to notice that it is over."""
+
+_LOOK_S: Final = 0.004
+
+_LONGEST_COMMIT_NS: Final = 10_000_000_000
+"""A commit can be seen once the disk has it, which may be long after its last write to the log."""
+
+_MAX_COUNTED: Final = 1_024
+
+
+class DatabaseLook(NamedTuple):
+    """The stamps of a database and of the two files that can hold commits to it."""
+
+    database: Hashable
+    wal: Hashable
+    journal: Hashable
+
+
+class _Counted(NamedTuple):
+    number: int
+    look: Hashable
+    was_still: bool
+
+
+class Looks:
+    """Looks at files, and remembers the last look. Any thread may call."""
+
+    def __init__(self) -> None:
+        self._stillness = Stillness()
+        self._numbers = count(1)
+        after_fork_in_child(self._start_anew)
+        self._start_anew()
+
+    def content(self, path: Path) -> tuple[Hashable, DatabaseLook]:
+        """Look at a database; the number returned grows if anybody may have committed since the call before.
+
+        It grows if one of its files differs from the last look, or did not stand still then. A path without a
+        database has a value of its own. Nothing is raised, and nothing is waited for.
+        """
+        look, is_still = self.database(path)
+        number = self.number(path, look, is_still=is_still)
+        return number if isinstance(look.database, FileStamp) else look.database, look
+
+    def number(self, name: Hashable, look: Hashable, *, is_still: bool) -> int:
+        """Return a number that grows if a look differs from the last of that name, or that one was not still."""
+        with self._lock:
+            counted = self._counted.get(name)
+            if counted is None or counted.look != look or not counted.was_still:
+                counted = _Counted(next(self._numbers), look, is_still)
+            self._counted[name] = counted
+            self._counted.move_to_end(name)
+            if len(self._counted) > _MAX_COUNTED:
+                self._counted.popitem(last=False)
+        return counted.number
+
+    def database(self, path: Path) -> tuple[DatabaseLook, bool]:
+        """Look at a database, and say whether it stands still.
+
+        It does if every commit from now on is sure to change that look, and none is known to be under way.
+        """
+        before = self._stillness.now()
+        files = (path, wal_of(path), journal_of(path))
+        look = DatabaseLook(file_stamp(files[0]), log_stamp(files[1]), log_stamp(files[2]))
+        return look, self._are_still(files, look, before) and not _is_being_written(path, look)
+
+    def files(self, paths: Sequence[Path]) -> tuple[tuple[Hashable, ...], bool]:
+        """Look at other files and folders, and say whether all stand still."""
+        before = self._stillness.now()
+        stamps = tuple(map(file_stamp, paths))
+        return stamps, self._are_still(paths, stamps, before)
+
+    def _are_still(self, paths: Sequence[Path], stamps: Sequence[Hashable], before: Moment) -> bool:
+        # All are asked, not only up to the first that moves: each is remembered since when it looks as it does.
+        are_still = [self._stillness.is_still(*each, before) for each in zip(paths, stamps, strict=True)]
+        return all(are_still)
+
+    def _start_anew(self) -> None:
+        self._lock = Lock()
+        self._counted: OrderedDict[Hashable, _Counted] = OrderedDict()
+
+
+def slept(gives_up_at_s: float) -> bool:
+    """Sleep until it is worth to look again; say whether there was time for that."""
+    left_s = gives_up_at_s - monotonic()
+    if left_s > 0:
+        sleep(min(left_s, _LOOK_S))
+    return left_s > 0
+
+
+def wal_of(path: Path) -> Path:
+    """Return the path of a database's write-ahead log."""
+    return path.with_name(path.name + "-wal")
+
+
+def shm_of(path: Path) -> Path:
+    """Return the path of the index of that log, which all who have the log open share."""
+    return path.with_name(path.name + "-shm")
+
+
+def journal_of(path: Path) -> Path:
+    """Return the path of a database's rollback journal."""
+    return path.with_name(path.name + "-journal")
+
+
+def _is_being_written(path: Path, look: DatabaseLook) -> bool:
+    # Only behind a fresh log: who asks about a quiet home reads no table of locks.
+    wal = look.wal
+    is_recent = isinstance(wal, FileStamp) and time_ns() - wal.mtime_ns < _LONGEST_COMMIT_NS
+    return is_recent and is_being_written(shm_of(path))

@@ -1,0 +1,100 @@
+"""Whether files stand still: whether a write from now on is sure to change their stamps.
+
+Two writes within one tick of a file system's clock can leave the same times, and the same size. So a stamp says
+something about later writes only if its newest time is older than a tick. A time says nothing where it lies in the
+future or comes from another machine's clock: there a file stands still once this process has seen it unchanged for
+a tick of its own clock. Source: rule S2.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from pathlib import Path
+from threading import Lock
+from time import monotonic, monotonic_ns, time_ns
+from typing import Final, NamedTuple
+
+from hermes_cache.file_systems import MOUNTS, network_file_system
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.stores.hermes.file_stamps import FileStamp
+
+_TICK_NS: Final = 50_000_000
+"""The kernel's clock ticks every 1 to 10 ms."""
+
+_COARSE_TICK_NS: Final = 2_500_000_000
+"""Some file systems keep whole seconds, or every other one."""
+
+_SECOND_NS: Final = 1_000_000_000
+
+_MAX_SEEN: Final = 4_096
+"""Ten files each of as many profiles as one machine is likely to have."""
+
+_MOUNTS_STAND_S: Final = 60.0
+"""For how long the file system of a folder is not asked for again."""
+
+
+class Moment(NamedTuple):
+    """A moment on both clocks."""
+
+    wall_ns: int
+    monotonic_ns: int
+
+
+class Stillness:
+    """Knows which files stand still. Any thread may call."""
+
+    def __init__(self) -> None:
+        after_fork_in_child(self._start_anew)
+        self._start_anew()
+
+    @staticmethod
+    def now() -> Moment:
+        """Return this moment."""
+        return Moment(time_ns(), monotonic_ns())
+
+    def is_still(self, path: Path, stamp: Hashable, before: Moment) -> bool:
+        """Say whether a write to a file from now on is sure to change a stamp that was just taken of it.
+
+        Args:
+            before: A moment before the stamp was taken: this thread may have been held up since.
+        """
+        since_ns = self._seen_since_ns(path, stamp)
+        if not isinstance(stamp, FileStamp):
+            return True
+        newest_ns = max(stamp.mtime_ns, stamp.ctime_ns)
+        is_coarse = not (stamp.mtime_ns % _SECOND_NS or stamp.ctime_ns % _SECOND_NS)
+        tick_ns = _COARSE_TICK_NS if is_coarse else _TICK_NS
+        if before.monotonic_ns - since_ns > tick_ns:
+            return True
+        return before.wall_ns - newest_ns > tick_ns and not self._is_of_a_network(path.parent)
+
+    def _seen_since_ns(self, path: Path, stamp: Hashable) -> int:
+        with self._lock:
+            known = self._seen.get(path)
+            if known is None or known[0] != stamp:
+                known = (stamp, monotonic_ns())
+            self._seen[path] = known
+            self._seen.move_to_end(path)
+            if len(self._seen) > _MAX_SEEN:
+                self._seen.popitem(last=False)
+        return known[1]
+
+    def _is_of_a_network(self, folder: Path) -> bool:
+        now_s = monotonic()
+        known = self._networks.get(folder)
+        if known is None or now_s > known[1]:
+            if len(self._networks) >= _MAX_SEEN:
+                self._networks.clear()
+            known = self._networks[folder] = (_is_of_a_network(folder), now_s + _MOUNTS_STAND_S)
+        return known[0]
+
+    def _start_anew(self) -> None:
+        self._lock = Lock()
+        self._seen: OrderedDict[Path, tuple[Hashable, int]] = OrderedDict()
+        self._networks: dict[Path, tuple[bool, float]] = {}
+
+
+def _is_of_a_network(folder: Path) -> bool:
+    try:
+        return network_file_system(folder.resolve(), MOUNTS.read_text(errors="replace")) is not None
+    except (OSError, RuntimeError):
+        return False
