@@ -20,6 +20,7 @@ __all__ = [
     "ActiveStreamIds",
     "Builder",
     "Clock",
+    "EncodingBuilder",
     "Executor",
     "FoldSnapshot",
     "IsRootProfile",
@@ -61,6 +62,17 @@ class Builder(Protocol):
 
     def __call__(self, key: Any, /) -> Mapping[str, object]:
         """Return a mapping of str to JSON values, with the rows as a list under `sessions`."""
+
+
+@runtime_checkable
+class EncodingBuilder(Builder, Protocol):
+    """A builder that encodes its rows itself, so that nobody else has to freeze and encode them.
+
+    Promise: `builder(key)` equals `content(key).decoded()`.
+    """
+
+    def content(self, key: Any, /) -> Content:
+        """Build the payload of a key, with its rows encoded."""
 
 
 @runtime_checkable

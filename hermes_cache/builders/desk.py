@@ -16,9 +16,7 @@ from typing import Final
 from loky import process_executor
 
 from hermes_cache.builders.parcels import Parcel, SentRow, Share
-from hermes_cache.callables import settle
-from hermes_cache.payload.content import content_of
-from hermes_cache.payload.freezing import freeze
+from hermes_cache.builders.thread_executor import build_here
 from hermes_cache.payload.rows import Piece
 from hermes_cache.ports import Builder, JoiningBuilder
 from hermes_cache.sessions.keys import SessionListKey
@@ -54,7 +52,7 @@ class Desk:
                 self._adopted.pop(scope, None)
                 self._builder.adopt(scope, share)
                 self._adopted[scope] = token
-        content = content_of(freeze(settle(self._builder(key), "the builder")))
+        content = build_here(self._builder, key)
         self._last = content.pieces or ()
         digests = None if content.pieces is None else b"".join([piece.digest for piece in self._last])
         return Parcel(content.envelope, digests, self._unsent())

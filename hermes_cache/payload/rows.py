@@ -78,6 +78,9 @@ class EncodedRow:
         self.facts = facts
         self.row = row
 
+    def __reduce__(self) -> tuple[type["EncodedRow"], tuple[bytes, bytes, Facts]]:
+        return EncodedRow, (self.encoded, self.digest, self.facts)
+
     def decoded(self) -> Json:
         """Return the row."""
         if self.row is None:
@@ -95,6 +98,20 @@ def new_row(values: Mapping[str, Json]) -> Row:
     dict.setdefault(row, "is_streaming", False)
     encoded = encoded_json(row)
     return _with_piece(row, encoded, digest_of(encoded), facts_of(row))
+
+
+def encoded_row(values: Mapping[str, Json], facts: Facts) -> EncodedRow:
+    """Return a row as bytes, without a check of its values.
+
+    Args:
+        values: Only what JSON can say, `is_streaming` among it.
+        facts: As `facts_of(values)` would return them.
+
+    Raises:
+        TypeError: A value is nothing that JSON can say.
+    """
+    encoded = encoded_json(values)
+    return EncodedRow(encoded, digest_of(encoded), facts)
 
 
 def piece_of(row: Json) -> Piece:

@@ -232,6 +232,18 @@ def test_an_index_with_odd_entries_loses_those_alone(sample: SampleHome) -> None
     assert len(rows) > 1
 
 
+def test_an_id_that_is_no_text_for_json_costs_its_session_alone(sample: SampleHome) -> None:
+    """X3: a file name that is no UTF-8, and a lone surrogate in the index"""
+    folder = sample.session_index.parent
+    _put(sample.session_index, rb'[{"session_id": "a"}, {"session_id": "\ud800"}]')
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.json")).write_text('{"title": "Odd"}')
+
+    rows = _rows(HermesHome(sample.path))
+
+    assert len([row for row in rows if row["source_tag"] == "webui" and row["session_id"] == "a"]) == 1
+    assert {row["title"] for row in rows}.isdisjoint({"Odd"})
+
+
 def test_a_profile_adopted_from_another_process_is_not_left_out_when_its_database_goes_missing(
     sample: SampleHome,
 ) -> None:

@@ -1,5 +1,6 @@
 """Laws of the Hermes reader: rules X3, X5 and X7 for whatever a home may hold."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -7,13 +8,13 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.payload.freezing import freeze, freeze_row
+from hermes_cache.payload.freezing import freeze_row
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.joining import NOTHING, Told, join, tell
+from hermes_cache.stores.hermes.joining import JoinedSession, ProfileRecords, join, records_of, to_join
 from hermes_cache.stores.hermes.lineage import trace
-from hermes_cache.stores.hermes.projection import make_session, snapshot_of
+from hermes_cache.stores.hermes.projection import Snapshot, make_session, newest_first
 from hermes_cache.stores.hermes.session_folder import IndexRecord, leading_fields
-from hermes_cache.stores.hermes.session_rows import Known, make_row
+from hermes_cache.stores.hermes.session_rows import make_row
 from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.views import view
@@ -48,12 +49,14 @@ def test_whatever_two_sources_hold_a_row_is_made_that_json_can_say(
     agent: SessionRecord | None, web: IndexRecord | None
 ) -> None:
     """X3, P5"""
-    known = Known("s", "default", "cli", agent, web)
+    joined = JoinedSession("s", "default", "cli", agent, web)
 
-    row = freeze_row(make_row(known))
+    row = freeze_row(make_row(joined))
+    kept = make_session(joined, None).row
 
     assert row["session_id"] == "s"
     assert orjson.loads(row.encoded) == row
+    assert (kept.encoded, kept.digest, kept.facts) == (row.encoded, row.digest, row.facts)
 
 
 @given(KINDRED)
@@ -81,10 +84,15 @@ PARTS = st.fixed_dictionaries(
 )
 
 
-def _told(parts: dict[str, Any]) -> Told:
+def _records(parts: dict[str, Any]) -> ProfileRecords:
     titles = parts["titles"]
     sessions = {sid: record._replace(id=sid, title=titles.get(sid)) for sid, record in parts["kindred"].items()}
-    return tell(sessions, parts["index"], routing=parts["routing"], jobs=parts["jobs"], projects={})
+    return records_of(sessions, parts["index"], routing=parts["routing"], jobs=parts["jobs"], projects={})
+
+
+def _joined(records: ProfileRecords, ids: Iterable[str]) -> dict[str, JoinedSession]:
+    joined = {session_id: join(session_id, "default", records) for session_id in ids}
+    return {session_id: each for session_id, each in joined.items() if each is not None}
 
 
 @given(PARTS, PARTS, st.sets(st.sampled_from(["kindred", "titles", "index", "routing", "jobs"]), max_size=2))
@@ -92,16 +100,16 @@ def test_joining_what_moved_gives_what_joining_everything_gives(
     older: dict[str, Any], newer: dict[str, Any], changed: set[str]
 ) -> None:
     """X5: titles, parents, chains and peers come and go; each is seen wherever it shows."""
-    before = _told(older)
-    after = _told({**older, **{name: newer[name] for name in changed}})
-    held = {sid: old for sid, new in after.sessions.items() if (old := before.sessions.get(sid)) == new}
-    after = replace(after, sessions={**after.sessions, **held})
-    known = join("default", before, NOTHING, {})
+    before = _records(older)
+    after = _records({**older, **{name: newer[name] for name in changed}})
+    held = {sid: old for sid, new in after.agent.items() if (old := before.agent.get(sid)) == new}
+    after = replace(after, agent={**after.agent, **held})
+    known = _joined(before, {**before.agent, **before.index})
 
-    refreshed = join("default", after, before, known)
+    anew = to_join(before, after)
+    kept = {session_id: each for session_id, each in known.items() if session_id not in anew}
 
-    assert refreshed == join("default", after, NOTHING, {})
-    assert all(each is known[sid] for sid, each in refreshed.items() if each == known.get(sid))
+    assert kept | _joined(after, anew) == _joined(after, {**after.agent, **after.index})
 
 
 @given(st.dictionaries(IDS, st.tuples(AGENT, AGENT)))
@@ -109,12 +117,13 @@ def test_a_session_that_stays_equal_stays_the_same_row(
     drawn: dict[str, tuple[SessionRecord, SessionRecord]],
 ) -> None:
     """X5"""
-    before = {sid: make_session(Known(sid, "default", "cli", old), None) for sid, (old, _) in drawn.items()}
+    before = {sid: make_session(_agents(sid, old), None) for sid, (old, _) in drawn.items()}
 
-    after = {sid: make_session(Known(sid, "default", "cli", new), before[sid]) for sid, (_, new) in drawn.items()}
+    after = {sid: make_session(_agents(sid, new), before[sid]) for sid, (_, new) in drawn.items()}
 
     for session_id, session in after.items():
-        assert (session.row is before[session_id].row) == (session.row == before[session_id].row)
+        old = before[session_id]
+        assert (session.row is old.row) == (session.row.encoded == old.row.encoded)
 
 
 @given(
@@ -124,12 +133,12 @@ def test_a_page_of_archived_rows_is_a_part_of_the_whole(
     agents: list[SessionRecord], asked: set[str], size: int
 ) -> None:
     """X4, X7"""
-    known = [Known(str(number), "default", "cli", agent) for number, agent in enumerate(agents)]
-    snapshot = snapshot_of({each.id: make_session(each, None) for each in known}, 0)
+    sessions = [make_session(_agents(str(number), agent), None) for number, agent in enumerate(agents)]
+    snapshot = Snapshot(tuple(newest_first(sessions)))
     flags: Any = {**dict.fromkeys(asked, True), "show_cli": True, "include_archived": True}
 
-    whole: Any = freeze(view(snapshot, SessionListKey(**flags)))
-    page: Any = view(snapshot, SessionListKey(**flags, archived_limit=size))
+    whole: Any = view(snapshot, SessionListKey(**flags)).decoded()
+    page: Any = view(snapshot, SessionListKey(**flags, archived_limit=size)).decoded()
 
     archived = [row for row in whole["sessions"] if row["archived"]]
     assert [row for row in page["sessions"] if row["archived"]] == archived[:size]
@@ -137,6 +146,10 @@ def test_a_page_of_archived_rows_is_a_part_of_the_whole(
         row for row in whole["sessions"] if not row["archived"]
     ]
     assert len(archived) == whole["archived_count"]
+
+
+def _agents(session_id: str, agent: SessionRecord) -> JoinedSession:
+    return JoinedSession(session_id, "default", "cli", agent)
 
 
 JSON = st.recursive(

@@ -3,8 +3,9 @@
 from typing import Any
 
 from hermes_cache.payload.freezing import freeze_row
+from hermes_cache.stores.hermes.joining import JoinedSession, Parent, source_tag
 from hermes_cache.stores.hermes.session_folder import IndexRecord
-from hermes_cache.stores.hermes.session_rows import Known, Parent, make_row, source_tag
+from hermes_cache.stores.hermes.session_rows import make_row
 from hermes_cache.stores.hermes.side_files import Routing, routing_by_session
 from hermes_cache.stores.hermes.state_db import SessionRecord
 
@@ -18,12 +19,12 @@ _WEB = IndexRecord(
 )  # fmt: skip
 
 
-def _row(**known: Any) -> dict[str, object]:
-    return make_row(Known("s", "default", "cli")._replace(**known))
+def _row(**joined: Any) -> dict[str, object]:
+    return make_row(JoinedSession("s", "default", "cli")._replace(**joined))
 
 
 def test_the_front_end_wins_for_title_pin_archive_project_and_workspace() -> None:
-    row = _row(session=_AGENT, web=_WEB)
+    row = _row(agent=_AGENT, web=_WEB)
 
     shown = [row[name] for name in ("title", "pinned", "archived", "project_id", "workspace", "default_hidden")]
     assert shown == ["Front end's", False, False, "p1", "/web", False]
@@ -31,14 +32,14 @@ def test_the_front_end_wins_for_title_pin_archive_project_and_workspace() -> Non
 
 
 def test_without_a_sidecar_the_agents_flags_are_honoured() -> None:
-    row = _row(session=_AGENT)
+    row = _row(agent=_AGENT)
 
     shown = [row[name] for name in ("title", "pinned", "archived", "default_hidden", "workspace")]
     assert shown == ["Agent's", True, True, True, "/agent"]
 
 
 def test_counts_and_times_are_the_greater_of_the_two() -> None:
-    row = _row(session=_AGENT, web=_WEB)
+    row = _row(agent=_AGENT, web=_WEB)
 
     assert [row[name] for name in ("message_count", "input_tokens", "output_tokens")] == [5, 20, 90]
     assert [row[name] for name in ("created_at", "updated_at", "last_message_at")] == [101.0, 300.0, 250.0]
@@ -46,15 +47,15 @@ def test_counts_and_times_are_the_greater_of_the_two() -> None:
 
 
 def test_an_untitled_sidecar_shows_the_agents_title() -> None:
-    assert _row(session=_AGENT, web=_WEB._replace(title="Untitled"))["title"] == "Agent's"
+    assert _row(agent=_AGENT, web=_WEB._replace(title="Untitled"))["title"] == "Agent's"
 
 
 def test_a_session_without_a_title_is_named_after_its_job_or_its_peer() -> None:
     untitled = _AGENT._replace(title=None)
 
-    assert _row(session=untitled, job_name="Nightly")["title"] == "Nightly"
-    assert _row(session=untitled, routing=Routing("k", "Ada", None))["title"] == "Ada"
-    assert _row(session=untitled)["display_title"] == "Untitled"
+    assert _row(agent=untitled, job_name="Nightly")["title"] == "Nightly"
+    assert _row(agent=untitled, routing=Routing("k", "Ada", None))["title"] == "Ada"
+    assert _row(agent=untitled)["display_title"] == "Untitled"
 
 
 def test_the_source_is_the_agents_unless_that_is_empty_or_unknown() -> None:
@@ -68,14 +69,14 @@ def test_the_source_is_the_agents_unless_that_is_empty_or_unknown() -> None:
 
 
 def test_a_chain_shows_where_it_began_and_how_long_it_is() -> None:
-    row = _row(session=_AGENT, root=SessionRecord("r", started_at=50.0), segments=3)
+    row = _row(agent=_AGENT, root=SessionRecord("r", started_at=50.0), segments=3)
 
     assert (row["_lineage_root_id"], row["_lineage_tip_id"], row["_compression_segment_count"]) == ("r", "s", 3)
     assert row["created_at"] == 50.0
 
 
 def test_a_child_names_its_parent_and_whether_that_is_another_surface() -> None:
-    row = _row(session=_AGENT, parent_id="p", parent=Parent("p", "Parent", "telegram", "p0", "p9"))
+    row = _row(agent=_AGENT, parent_id="p", parent=Parent("p", "Parent", "telegram", "p0", "p9"))
 
     assert row["relationship_type"] == "child_session"
     assert (row["parent_session_id"], row["parent_title"], row["parent_source"]) == ("p", "Parent", "telegram")
@@ -84,7 +85,7 @@ def test_a_child_names_its_parent_and_whether_that_is_another_surface() -> None:
 
 
 def test_a_child_of_a_missing_parent_is_no_child_session() -> None:
-    row = _row(session=_AGENT, parent_id="gone")
+    row = _row(agent=_AGENT, parent_id="gone")
 
     assert row["parent_session_id"] == "gone"
     assert "relationship_type" not in row
@@ -96,7 +97,7 @@ def test_every_damaged_value_still_makes_a_row_that_can_be_frozen() -> None:
 
     rows = [
         make_row(
-            Known(
+            JoinedSession(
                 "s", "default", "cli",
                 SessionRecord("s", *[value] * (len(SessionRecord._fields) - 1)),
                 IndexRecord("s", *[value] * (len(IndexRecord._fields) - 1)),

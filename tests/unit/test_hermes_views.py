@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.freezing import Payload, freeze
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.projection import Snapshot, make_session, snapshot_of
+from hermes_cache.stores.hermes.joining import JoinedSession, Parent
+from hermes_cache.stores.hermes.projection import Snapshot, make_session, newest_first
 from hermes_cache.stores.hermes.session_folder import IndexRecord
-from hermes_cache.stores.hermes.session_rows import Known, Parent
 from hermes_cache.stores.hermes.state_db import SessionRecord
-from hermes_cache.stores.hermes.views import view
+from hermes_cache.stores.hermes.views import view as content_of_key
 
 _ALL: dict[str, Any] = {
     "show_cli": True, "show_cron": True, "show_webhook": True, "show_kanban": True, "show_claude_code": True,
@@ -18,18 +18,22 @@ _ALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _agent(session_id: str, tag: str, at_s: float, **columns: object) -> Known:
+def _agent(session_id: str, tag: str, at_s: float, **columns: object) -> JoinedSession:
     record = SessionRecord(session_id, tag, started_at=at_s, message_count=1)
-    return Known(session_id, "default", tag, record._replace(**columns))
+    return JoinedSession(session_id, "default", tag, record._replace(**columns))
 
 
-def _web(session_id: str, at_s: float, **fields: object) -> Known:
+def _web(session_id: str, at_s: float, **fields: object) -> JoinedSession:
     record = IndexRecord(session_id, updated_at=at_s, message_count=1)
-    return Known(session_id, "default", "webui", None, record._replace(**fields))
+    return JoinedSession(session_id, "default", "webui", None, record._replace(**fields))
 
 
-def _snapshot(*known: Known, foreign_count: int = 0) -> Snapshot:
-    return snapshot_of({each.id: make_session(each, None) for each in known}, foreign_count)
+def _snapshot(*joined: JoinedSession, foreign_count: int = 0) -> Snapshot:
+    return Snapshot(tuple(newest_first([make_session(each, None) for each in joined])), foreign_count)
+
+
+def view(snapshot: Snapshot, key: SessionListKey) -> Payload:
+    return content_of_key(snapshot, key).decoded()
 
 
 def _ids(snapshot: Snapshot, **fields: Any) -> list[str]:
@@ -156,7 +160,7 @@ def test_views_share_the_frozen_rows_and_can_be_frozen() -> None:
 
     narrow_rows: Any = narrow["sessions"]
     wide_rows: Any = wide["sessions"]
-    assert narrow_rows[0] is wide_rows[0] is snapshot.sessions[0].row
+    assert narrow_rows[0] is wide_rows[0] is snapshot.sessions[0].row.decoded()
 
 
 def test_a_session_whose_visible_fields_stay_keeps_its_row() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from hermes_cache.errors import ProfileNotFoundError, SourceError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.payload.content import Content
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles, scope_of
@@ -58,10 +59,19 @@ class HomeBuilder:
             ProfileNotFoundError: The home has no such profile.
             SourceError: A file that brings rows cannot be read; it names the file and the reason.
         """
-        return self.view(self.refresh(scope_of(key)), key)
+        return self.content(key).decoded()
+
+    def content(self, key: SessionListKey, /) -> Content:
+        """Return the same with its rows encoded.
+
+        Raises:
+            ProfileNotFoundError: The home has no such profile.
+            SourceError: A file that brings rows cannot be read; it names the file and the reason.
+        """
+        return view(self.refresh(scope_of(key)), key)
 
     def refresh(self, scope: Hashable, /) -> Snapshot:
-        """Probe a scope's sources, read them where they moved, and give its snapshot.
+        """Probe a scope's sources, read them if they moved, and return its snapshot.
 
         Callers at one time share one refresh only if it began after they called.
 
@@ -86,18 +96,18 @@ class HomeBuilder:
         """Return the payload of a key from a snapshot of its scope.
 
         Raises:
-            TypeError: `snapshot` is none that `refresh` gave.
+            TypeError: `refresh` did not return this snapshot.
         """
         if not isinstance(snapshot, Snapshot):
-            raise TypeError(f"snapshot is a {type(snapshot).__name__}; give what refresh() returned")
-        return view(snapshot, key)
+            raise TypeError(f"snapshot is a {type(snapshot).__name__}; pass what refresh() returned")
+        return view(snapshot, key).decoded()
 
     def parts(self, key: SessionListKey, /) -> tuple[Hashable, ...]:
         """Name the profiles that an all-profiles key joins."""
         return tuple(self._listed_profiles()) if key.all_profiles else ()
 
     def share(self, scope: Hashable, seen: Hashable, /) -> tuple[Hashable, bytes]:
-        """Refresh a profile and give what changed of it to one who joins it in another process."""
+        """Refresh a profile and return what changed of it, for the process that joins it."""
         return self._sharing.share(scope, self.refresh(scope), seen)
 
     def adopt(self, scope: Hashable, share: bytes, /) -> None:
@@ -138,7 +148,7 @@ class HomeBuilder:
     def _joined(self, slot: _Slot) -> Snapshot:
         snapshots = tuple([self._part(profile) for profile in self._listed_profiles()])
         if slot.joined is None or not _are_same(slot.joined[0], snapshots):
-            sessions = sorted((each for one in snapshots for each in one.sessions), key=newest_first)
+            sessions = newest_first([each for one in snapshots for each in one.sessions])
             slot.joined = (snapshots, Snapshot(tuple(sessions)))
         return slot.joined[1]
 

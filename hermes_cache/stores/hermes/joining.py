@@ -1,7 +1,7 @@
-"""Joins what several sources tell of each session, anew only where it moved since the joining before.
+"""Joins what several sources hold of each session, and finds which sessions have to be joined anew.
 
-Records that did not move are the same objects, so finding what did costs one look a session. Where one of a family
-moved, all families are joined anew, since what is told of one session can move with its kin. No I/O here.
+A record that did not move is the same object as before, so one look a session finds what moved. What is shown of a
+session can depend on its relatives: a chain on all its members, a child on its parent. No I/O here.
 Source: rules X5, X7.
 """
 
@@ -9,24 +9,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import compress
 from operator import is_not
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cache.stores.hermes import source_tags
 from hermes_cache.stores.hermes.lineage import Lineage, is_in_a_ring, trace
 from hermes_cache.stores.hermes.session_folder import IndexRecord
-from hermes_cache.stores.hermes.session_rows import Known, Parent, source_tag, title_of
 from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.values import text
 
+UNTITLED: Final = "Untitled"
+"""What the front end writes where a session has no title."""
+
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a home tells about the sessions of one profile, source by source.
+class ProfileRecords:
+    """What the sources of a profile hold, source by source.
 
     Attributes:
-        sessions: The agent's records by id.
-        index: The front end's records by id.
+        agent: The agent's records by session id.
+        index: The front end's records by session id.
         lineage: The chains among the agent's.
         parents: By id, the parent of each session that is shown and has one.
         routing: What the gateway keeps, by session id.
@@ -34,7 +36,7 @@ class Told:
         projects: By tag, the project of all sessions of a kind.
     """
 
-    sessions: Mapping[str, SessionRecord]
+    agent: Mapping[str, SessionRecord]
     index: Mapping[str, IndexRecord]
     lineage: Lineage
     parents: Mapping[str, str]
@@ -43,37 +45,87 @@ class Told:
     projects: Mapping[str, str]
 
 
-NOTHING: Final = Told({}, {}, Lineage({}, {}), {}, {}, {}, {})
-"""What is told before anything was read."""
+class Parent(NamedTuple):
+    """The session that another was begun from.
+
+    Attributes:
+        id: Its id.
+        title: Its title, if it has one.
+        tag: Its raw source.
+        root_id: The first session of its chain.
+        tip_id: The last session of its chain.
+    """
+
+    id: str
+    title: str | None
+    tag: str
+    root_id: str
+    tip_id: str
 
 
-def tell(
-    sessions: Mapping[str, SessionRecord],
+class JoinedSession(NamedTuple):
+    """All that a row is made from; equal values make equal rows.
+
+    Attributes:
+        id: The session's id.
+        profile: The profile that it belongs to.
+        tag: Its raw source.
+        agent: The agent's record of it.
+        web: The front end's record of it.
+        routing: What the gateway keeps of its peer.
+        job_name: The name of the scheduled job that it ran for.
+        project_id: The project that all sessions of its kind belong to.
+        root: The first session of its chain, if it is the tip of one.
+        segments: How many sessions the chain has.
+        chain_title: The title of the nearest older session of the chain that has one.
+        parent_id: Its parent as the record says, whether that exists or not.
+        parent: Its parent, if that exists and this session does not continue it.
+    """
+
+    id: str
+    profile: str
+    tag: str
+    agent: SessionRecord | None = None
+    web: IndexRecord | None = None
+    routing: Routing | None = None
+    job_name: str | None = None
+    project_id: str | None = None
+    root: SessionRecord | None = None
+    segments: int = 1
+    chain_title: str | None = None
+    parent_id: str | None = None
+    parent: Parent | None = None
+
+
+def records_of(
+    agent: Mapping[str, SessionRecord],
     index: Mapping[str, IndexRecord],
     *,
     routing: Mapping[str, Routing],
     jobs: Mapping[str, str],
     projects: Mapping[str, str],
-) -> Told:
-    """Put together what is told, and find who is kin to whom."""
-    lineage = trace(sessions)
-    return Told(sessions, index, lineage, _parents(sessions, index, lineage), routing, jobs, projects)
+) -> ProfileRecords:
+    """Put records together, and find the chains and the parents among them."""
+    lineage = trace(agent)
+    parent_ids = {sid: each.parent_session_id for sid, each in index.items() if each.parent_session_id}
+    parent_ids |= {sid: each.parent_session_id for sid, each in agent.items() if each.parent_session_id}
+    # The parent of a chain is that of its root, and its tip is what is shown.
+    parents = {lineage.tip(sid): text(each) for sid, each in parent_ids.items() if lineage.root(sid) == sid}
+    there = {session_id: parent for session_id, parent in parents.items() if parent}
+    return ProfileRecords(agent, index, lineage, there, routing, jobs, projects)
 
 
-def join(profile: str, told: Told, told_before: Told, before: Mapping[str, Known]) -> dict[str, Known]:
-    """Return what is known of each session that is shown, by id; what stayed equal stays the same object.
-
-    Args:
-        before: What was joined of `told_before`.
-    """
-    known = dict(before)
-    for session_id in _touched(told_before, told):
-        joined = _known(session_id, profile, told)
-        if joined is None:
-            known.pop(session_id, None)
-        elif joined != known.get(session_id):
-            known[session_id] = joined
-    return known
+def to_join(before: ProfileRecords, after: ProfileRecords) -> set[str]:
+    """Name the sessions that must be joined anew: all of which what is shown may differ."""
+    if before.jobs != after.jobs or before.projects != after.projects:
+        return {*before.agent, *before.index, *after.agent, *after.index}
+    rerouted = {session_id for session_id, _ in before.routing.items() ^ after.routing.items()}
+    changed = moved(before.agent, after.agent) | moved(before.index, after.index) | rerouted
+    if before.lineage != after.lineage or before.parents != after.parents:
+        return changed | _relatives(before) | _relatives(after)
+    tips = {after.lineage.tip(session_id) for session_id in changed}
+    children = {child for child, parent in after.parents.items() if parent in changed} if changed else set()
+    return changed | tips | children
 
 
 def moved(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
@@ -82,70 +134,61 @@ def moved(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]
     return (before.keys() - after.keys()).union(replaced)
 
 
-def _touched(before: Told, after: Told) -> set[str]:
-    if before.jobs != after.jobs or before.projects != after.projects:
-        return _all(before) | _all(after)
-    rerouted = {session_id for session_id, _ in before.routing.items() ^ after.routing.items()}
-    touched = moved(before.sessions, after.sessions) | moved(before.index, after.index) | rerouted
-    kin = _kin(before) | _kin(after)
-    are_same_kin = before.lineage == after.lineage and before.parents == after.parents
-    return touched if are_same_kin and touched.isdisjoint(kin) else touched | kin
-
-
-def _all(told: Told) -> set[str]:
-    return told.sessions.keys() | told.index.keys()
-
-
-def _kin(told: Told) -> set[str]:
-    return {*told.parents, *told.parents.values(), *told.lineage.tips}
-
-
-def _known(session_id: str, profile: str, told: Told) -> Known | None:
-    """Join one session; None where it is gone, or another of its chain stands for it."""
-    session, web = told.sessions.get(session_id), told.index.get(session_id)
-    if (session is None and web is None) or told.lineage.tip(session_id) != session_id:
+def join(session_id: str, profile: str, records: ProfileRecords) -> JoinedSession | None:
+    """Join one session; None if it is gone, or another session of its chain is shown in its place."""
+    agent, web = records.agent.get(session_id), records.index.get(session_id)
+    lineage = records.lineage
+    if (agent is None and web is None) or lineage.tips.get(session_id, session_id) != session_id:
         return None
-    tag = source_tag(session_id, session, web)
-    known = Known(
-        session_id,
-        profile,
-        tag,
-        session,
-        web,
-        told.routing.get(session_id),
-        told.jobs.get(source_tags.cron_job_id(session_id) or "") if tag == "cron" else None,
-        told.projects.get(tag),
-    )
-    is_kin = session_id in told.parents or session_id in told.lineage.chains
-    return _with_kin(known, told) if is_kin else known
+    tag = source_tag(session_id, agent, web)
+    job_name = records.jobs.get(source_tags.cron_job_id(session_id) or "") if tag == "cron" else None
+    routing, project_id = records.routing.get(session_id), records.projects.get(tag)
+    joined = JoinedSession(session_id, profile, tag, agent, web, routing, job_name, project_id)
+    has_relatives = session_id in records.parents or session_id in lineage.chains
+    return _with_relatives(joined, records) if has_relatives else joined
 
 
-def _with_kin(known: Known, told: Told) -> Known:
-    chain = told.lineage.chains.get(known.id)
+def source_tag(session_id: str, agent: SessionRecord | None, web: IndexRecord | None) -> str:
+    """Return the raw source: the agent's, else the front end's, else what the id says."""
+    tag = text(agent.source) if agent else None
+    if tag and tag != source_tags.UNKNOWN:
+        return tag
+    tag = (text(web.raw_source) or text(web.source_tag) or "webui") if web else None
+    if tag and tag != source_tags.UNKNOWN:
+        return tag
+    return "cron" if source_tags.cron_job_id(session_id) else source_tags.UNKNOWN
+
+
+def front_end_title(web: IndexRecord | None) -> str | None:
+    """Return the title that somebody gave in the front end."""
+    title = text(web.title) if web else None
+    return None if title == UNTITLED else title
+
+
+def _title(agent: SessionRecord | None, web: IndexRecord | None) -> str | None:
+    return front_end_title(web) or (text(agent.title) if agent else None)
+
+
+def _relatives(records: ProfileRecords) -> set[str]:
+    return {*records.parents, *records.parents.values(), *records.lineage.tips}
+
+
+def _with_relatives(joined: JoinedSession, records: ProfileRecords) -> JoinedSession:
+    chain = records.lineage.chains.get(joined.id)
     if chain:
-        titles = (title_of(told.sessions[each], told.index.get(each)) for each in reversed(chain[:-1]))
+        titles = (_title(records.agent[each], records.index.get(each)) for each in reversed(chain[:-1]))
         title = next(filter(None, titles), None)
-        known = known._replace(root=told.sessions[chain[0]], segments=len(chain), chain_title=title)
-    parent_id = told.parents.get(known.id)
-    parent = _parent(known.id, parent_id, told) if parent_id else None
-    return known._replace(parent_id=parent_id, parent=parent)
+        joined = joined._replace(root=records.agent[chain[0]], segments=len(chain), chain_title=title)
+    parent_id = records.parents.get(joined.id)
+    parent = _parent(joined.id, parent_id, records) if parent_id else None
+    return joined._replace(parent_id=parent_id, parent=parent)
 
 
-def _parent(session_id: str, parent_id: str, told: Told) -> Parent | None:
-    session, web = told.sessions.get(parent_id), told.index.get(parent_id)
-    tip_id = told.lineage.tip(parent_id)
-    is_there = session is not None or web is not None
-    if not is_there or tip_id == session_id or is_in_a_ring(session_id, told.parents):
+def _parent(session_id: str, parent_id: str, records: ProfileRecords) -> Parent | None:
+    agent, web = records.agent.get(parent_id), records.index.get(parent_id)
+    tip_id = records.lineage.tip(parent_id)
+    exists = agent is not None or web is not None
+    if not exists or tip_id == session_id or is_in_a_ring(session_id, records.parents):
         return None
-    tag = source_tag(parent_id, session, web)
-    return Parent(parent_id, title_of(session, web), tag, told.lineage.root(parent_id), tip_id)
-
-
-def _parents(
-    sessions: Mapping[str, SessionRecord], index: Mapping[str, IndexRecord], lineage: Lineage
-) -> dict[str, str]:
-    """Return the parent of each session that is shown and has one; a chain's is that of its root."""
-    told = {sid: record.parent_session_id for sid, record in index.items() if record.parent_session_id}
-    told |= {sid: record.parent_session_id for sid, record in sessions.items() if record.parent_session_id}
-    parents = {lineage.tip(sid): text(parent) for sid, parent in told.items() if lineage.root(sid) == sid}
-    return {session_id: parent for session_id, parent in parents.items() if parent}
+    tag = source_tag(parent_id, agent, web)
+    return Parent(parent_id, _title(agent, web), tag, records.lineage.root(parent_id), tip_id)

@@ -1,8 +1,8 @@
 """Finds which sessions are one conversation: chains of continuations, and the children of others.
 
-A session continues its parent where the parent ended by compression or was closed in the terminal, the child has
-the same source and began no earlier than that, and it was not marked as a branch, a reset or a delegate. Parents
-may be missing or in a cycle. No I/O here. Source: rules X3, X7.
+A session continues its parent if the parent ended by compression or was closed in the terminal, the child has the
+same source and began no earlier than that end, and the child is not marked as a branch, a reset or a delegate.
+Parents may be missing or form a ring. No I/O here. Source: rules X3, X7.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,14 +21,14 @@ class Lineage:
 
     Attributes:
         chains: By the id of its tip, the ids of a chain of two or more, root first.
-        tips: By the id of each member of a chain, its tip's.
+        tips: By the id of each member of a chain, the id of its tip.
     """
 
     chains: Mapping[str, tuple[str, ...]]
     tips: Mapping[str, str]
 
     def tip(self, session_id: str) -> str:
-        """Return the session that stands for this one in the list."""
+        """Return the session that the list shows in place of this one: the last of its chain, or itself."""
         return self.tips.get(session_id, session_id)
 
     def root(self, session_id: str) -> str:
@@ -38,12 +38,12 @@ class Lineage:
 
 
 def trace(records: Mapping[str, SessionRecord]) -> Lineage:
-    """Find the chains."""
+    """Find the chains among sessions by id."""
     continued = _continuations(records)
     continuing = set(continued.values())
     chains: dict[str, tuple[str, ...]] = {}
     for session_id in continued:
-        if session_id not in continuing:  # So it is a root; a ring has none and is left alone.
+        if session_id not in continuing:  # So it is a root; a ring has no root and is left alone.
             chain = tuple(_walk(session_id, continued))
             chains[chain[-1]] = chain
     return Lineage(chains, {member: tip for tip, chain in chains.items() for member in chain})
@@ -69,15 +69,16 @@ def _walk(session_id: str, continued: Mapping[str, str]) -> Iterator[str]:
 
 
 def _continuations(records: Mapping[str, SessionRecord]) -> dict[str, str]:
-    """Return the continuation of each session that has one: of several, the one begun last."""
+    """Return the continuation of each session that has one: if there are several, the one that began last."""
     continued: dict[str, tuple[float, str]] = {}
-    for session_id, child in records.items():
+    children = [(session_id, record) for session_id, record in records.items() if record.parent_session_id]
+    for session_id, child in children:
         parent_id = child.parent_session_id
         parent = records.get(parent_id) if isinstance(parent_id, str) else None
-        if parent is None or not isinstance(parent_id, str):
+        if parent is None or not isinstance(parent_id, str) or parent_id == session_id:
             continue
         began_s = _continued_at_s(parent, child)
-        if began_s is not None and parent_id != session_id:
+        if began_s is not None:
             continued[parent_id] = max(continued.get(parent_id, (0.0, "")), (began_s, session_id))
     return {parent_id: session_id for parent_id, (_, session_id) in continued.items()}
 

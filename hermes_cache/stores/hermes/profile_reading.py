@@ -1,7 +1,7 @@
-"""Reads everything that a home tells about the sessions of one profile, and joins it by session.
+"""Reads everything that a home holds about the sessions of one profile.
 
-A session that the front end keeps belongs to the profile that it names there, whichever database has it too;
-without a name, with an alias of the root profile, or with a name that no profile can have, to the root profile.
+A session that the front end keeps belongs to the profile that it names there, whichever database has it too. If it
+names none, an alias of the root profile, or what no profile can be named, it belongs to the root profile.
 Source: rules K3, X1, X7, X8.
 """
 
@@ -13,12 +13,11 @@ from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import DEFAULT_PROFILE
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, log_stamp
-from hermes_cache.stores.hermes.joining import NOTHING, Told, join, tell
+from hermes_cache.stores.hermes.joining import ProfileRecords, records_of
 from hermes_cache.stores.hermes.json_files import JsonFiles
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
 from hermes_cache.stores.hermes.looks import Looks, wal_of
 from hermes_cache.stores.hermes.session_folder import IndexRecord, SessionFolders
-from hermes_cache.stores.hermes.session_rows import Known
 from hermes_cache.stores.hermes.side_files import job_names, projects_by_tag, routing_by_session
 from hermes_cache.stores.hermes.state_db import SessionRecord, StateReading, read_state_db
 from hermes_cache.stores.hermes.values import text
@@ -31,18 +30,17 @@ class ProfileReading:
     """What was read of one profile.
 
     Attributes:
-        known: What is known of each session that the list shows, by id.
+        records: What the sources hold of its sessions.
         has_database: Whether a `state.db` was there.
         foreign_count: How many sessions the front end keeps for other profiles.
-        sessions: The agent's sessions by id.
-        told: What the known was joined from.
+        in_database: All sessions of the `state.db` by id; `records` lacks those that belong to other profiles or
+            were deleted in the front end.
     """
 
-    known: Mapping[str, Known]
+    records: ProfileRecords
     has_database: bool
     foreign_count: int
-    sessions: Mapping[str, SessionRecord]
-    told: Told
+    in_database: Mapping[str, SessionRecord]
 
 
 class ProfileReader:
@@ -70,25 +68,14 @@ class ProfileReader:
         is_indexed = folder.has_index and (bool(own) or files.profile == DEFAULT_PROFILE)
         state, has_database = _state(files, before, self._looks, is_indexed=is_indexed)
         left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
-        sessions = {sid: record for sid, record in state.sessions.items() if sid not in left_out}
-        told = self._told(files, state, sessions, own)
-        known = join(files.profile, told, before.told if before else NOTHING, before.known if before else {})
-        return ProfileReading(known, has_database, len(index) - len(own), state.sessions, told)
-
-    def _told(
-        self,
-        files: ProfileFiles,
-        state: StateReading,
-        sessions: Mapping[str, SessionRecord],
-        index: Mapping[str, IndexRecord],
-    ) -> Told:
-        return tell(
-            sessions,
-            index,
+        records = records_of(
+            {sid: record for sid, record in state.sessions.items() if sid not in left_out},
+            own,
             routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
             jobs=job_names(self._json_files.content(files.cron_jobs)),
             projects=projects_by_tag(self._json_files.content(files.projects), files.profile),
         )
+        return ProfileReading(records, has_database, len(index) - len(own), state.sessions)
 
     def indexed_profiles(self, files: ProfileFiles) -> frozenset[str]:
         """Name the profiles for which the front end keeps sessions.
@@ -124,7 +111,7 @@ def _state(
     files: ProfileFiles, before: ProfileReading | None, looks: Looks, *, is_indexed: bool
 ) -> tuple[StateReading, bool]:
     if file_stamp(files.state_db) != ABSENT:
-        return read_state_db(files.state_db, before.sessions if before else None, looks), True
+        return read_state_db(files.state_db, before.in_database if before else None, looks), True
     # A missing database is a sign of damage, unless the front end alone may have made this list.
     is_gone = (before is not None and before.has_database) or log_stamp(wal_of(files.state_db)) != ABSENT
     if is_gone or not is_indexed:

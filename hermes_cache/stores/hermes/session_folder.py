@@ -22,6 +22,7 @@ from hermes_cache.stores.hermes.file_stamps import ABSENT, must_be_a_file
 from hermes_cache.stores.hermes.json_files import JsonFiles, read_json
 from hermes_cache.stores.hermes.locations import INDEX, TOMBSTONES, folder_files
 from hermes_cache.stores.hermes.looks import Looks
+from hermes_cache.stores.hermes.values import is_id
 
 _logger = QuietLogger(__name__)
 
@@ -130,7 +131,7 @@ class SessionFolders:
         index_path = path / INDEX
         index_stamp = stamps[1]
         is_same = held is not None and held.index_stamp == index_stamp
-        index = held.index if held and is_same else _index_records(index_path, index_stamp)
+        index = held.index if held and is_same else _index_records(index_path, index_stamp, held)
         sidecars = _sidecars(path, index, index_stamp, held.sidecars if held else {})
         records = {**index, **{sid: _over(index.get(sid), sid, fields) for sid, (_, fields) in sidecars.items()}}
         tombstones = frozenset(_ids(map(self._json_files.content, (path / name for name in TOMBSTONES))))
@@ -139,15 +140,21 @@ class SessionFolders:
         return _Held(stamps, are_still, index_stamp, index, sidecars, folder)
 
 
-def _index_records(path: Path, stamp: Hashable) -> dict[str, IndexRecord]:
+def _index_records(path: Path, stamp: Hashable, held: _Held | None) -> dict[str, IndexRecord]:
+    """Read the index; a record that is equal to the one that is held is that very object."""
     if stamp == ABSENT:
         return {}
     entries = read_json(path)
     if not isinstance(entries, list):
         raise SourceError(path, f"holds a {type(entries).__name__} where a list of sessions belongs")
-    names = IndexRecord._fields
-    records = [IndexRecord._make(map(entry.get, names)) for entry in entries if isinstance(entry, dict)]
-    return {record.session_id: record for record in records if isinstance(record.session_id, str)}
+    names, before = IndexRecord._fields, held.index if held else {}
+    records: dict[str, IndexRecord] = {}
+    for entry in entries:
+        session_id = entry.get("session_id") if isinstance(entry, dict) else None
+        if is_id(session_id):
+            record, old = IndexRecord._make(map(entry.get, names)), before.get(session_id)
+            records[session_id] = old if old == record else record
+    return records
 
 
 def _sidecars(
@@ -182,7 +189,7 @@ def _sidecar_stamps(path: Path) -> list[tuple[str, int, Hashable]]:
 
 
 def _is_sidecar(name: str) -> bool:
-    return name.endswith(".json") and not name.startswith(("_", "."))
+    return name.endswith(".json") and not name.startswith(("_", ".")) and is_id(name)
 
 
 def _stat_or_none(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -1,7 +1,7 @@
-"""Sharing: a profile's snapshot handed from the process where it is made to the one that joins it.
+"""Sharing: hands a profile's snapshot from the process that makes it to the one that joins it.
 
-After the first time only the sessions that changed cross over; those that did not stay the same objects on the
-taking side, so that rows stay shared there too. Source: rule B8.
+After the first time only the sessions that changed cross over; the others stay the same objects in the joining
+process, so that rows stay shared there too. Source: rule B8.
 """
 
 import pickle
@@ -77,4 +77,4 @@ def _difference(before: Snapshot | None, after: Snapshot) -> _Difference:
 
 
 def _name(session: Session) -> Hashable:
-    return session.row["profile"], session.order[1]
+    return session.profile, session.id

@@ -5,6 +5,7 @@ No I/O here. Source: rule X7.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -36,6 +37,9 @@ _LABELS: Final[Mapping[str, str]] = MappingProxyType(
 
 _GATED: Final = frozenset({"cron", "webhook", "kanban", "claude_code"})
 
+_MAX_TAGS: Final = 256
+"""A home has some twenty."""
+
 _CRON_ID: Final = re.compile(r"cron_(.+)_\d{8}_\d{6}")
 """Job ids may hold underscores, so the time is matched from the right."""
 
@@ -50,6 +54,7 @@ def source_label(tag: str) -> str:
     return _LABELS.get(tag) or tag.replace("_", " ").title()
 
 
+@lru_cache(_MAX_TAGS)
 def gate(tag: str, *, is_native: bool) -> str:
     """Say which of a key's flags lets such sessions through: `webui` always, the others by `show_<gate>`.
 

@@ -7,7 +7,7 @@ No I/O here. Source: rule X3.
 
 from datetime import UTC, datetime, tzinfo
 from math import isfinite
-from typing import Final
+from typing import Final, TypeGuard
 
 _LATEST_S: Final = 253_402_300_800.0
 """The year 10000; a later moment is damage, not a time."""
@@ -27,6 +27,11 @@ def text(value: object) -> str | None:
     if not isinstance(value, str) or not value or value.isspace():
         return None
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Say whether a value can be the id of a session: text that is not blank and can be written as UTF-8."""
+    return isinstance(value, str) and text(value) == value
 
 
 def count(value: object) -> int:

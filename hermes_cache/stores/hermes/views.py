@@ -1,4 +1,4 @@
-"""Turns a snapshot into the payload of a key: a pure filter, so no key is cold once one is warm.
+"""Makes the content of a key from a snapshot: a pure filter, so no key is cold once one is warm.
 
 The order of the steps decides the counts: flags and source, one row per peer, visible and hidden, then the counts,
 then the side of the sidebar, then the page of archived rows. Lists are whole: nothing is cut unless the key asks.
@@ -6,23 +6,32 @@ No I/O here. Source: rules X4, X7, K1.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
-from hermes_cache.payload.freezing import Row
+from hermes_cache.payload.content import Content
+from hermes_cache.payload.rows import encoded_json
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
+from hermes_cache.stores.hermes.projection import Session, Snapshot
+
+_OF_A_PARENT: Final = (
+    "session_id",
+    "title",
+    "display_title",
+    "profile",
+    "archived",
+    "source_tag",
+    "session_source",
+)
 
 
-def view(snapshot: Snapshot, key: SessionListKey) -> dict[str, object]:
-    """Return the payload of a key, newest session first; equal snapshots give equal payloads."""
+def view(snapshot: Snapshot, key: SessionListKey) -> Content:
+    """Return the content of a key, newest session first; equal snapshots give equal contents."""
     counted = _counted(snapshot.sessions, key)
     sided = [session for session in counted if key.sidebar_source in {None, _side(session)}]
-    active = [session for session in sided if not session.row["archived"]]
-    archived = [session for session in sided if session.row["archived"]]
-    listed = _in_order(active, _page(archived, key)) if key.include_archived else active
-    shown = [session.row for session in listed]
-    return {
-        "sessions": shown,
-        "sidebar_reference_sessions": _references(shown, snapshot.sessions),
+    paged = set(map(id, _page([session for session in sided if session.is_archived], key)))
+    listed = [session for session in sided if not session.is_archived or id(session) in paged]
+    envelope = {
+        "sidebar_reference_sessions": _references(listed, snapshot.sessions),
         **_counts(counted),
         "include_archived": key.include_archived,
         "all_profiles": key.all_profiles,
@@ -30,19 +39,20 @@ def view(snapshot: Snapshot, key: SessionListKey) -> dict[str, object]:
         "other_profile_count": snapshot.foreign_count,
         **_page_fields(key),
     }
+    return Content(encoded_json(envelope), tuple([session.row for session in listed]))
 
 
 def _counted(sessions: Iterable[Session], key: SessionListKey) -> list[Session]:
     gates = _open_gates(key)
     passed = [session for session in sessions if session.gate in gates]
     if key.source_filter is not None:
-        passed = [session for session in passed if session.row["raw_source"] == key.source_filter]
+        passed = [session for session in passed if session.tag == key.source_filter]
     if not key.show_previous_messaging:
         passed = list(_newest_per_peer(passed))
     if key.visible_only:
         passed = [session for session in passed if session.is_visible]
     if key.exclude_hidden:
-        passed = [session for session in passed if not session.row["default_hidden"]]
+        passed = [session for session in passed if not session.is_hidden]
     return passed
 
 
@@ -58,9 +68,9 @@ def _open_gates(key: SessionListKey) -> frozenset[str]:
     return frozenset(gate for gate, is_open in gates.items() if is_open)
 
 
-def _newest_per_peer(newest_first: Iterable[Session]) -> Iterator[Session]:
+def _newest_per_peer(sorted_sessions: Iterable[Session]) -> Iterator[Session]:
     seen: set[tuple[object, ...]] = set()
-    for session in newest_first:
+    for session in sorted_sessions:
         if session.peer is None:
             yield session
         elif session.peer not in seen:
@@ -73,7 +83,7 @@ def _side(session: Session) -> str:
 
 
 def _counts(sessions: Sequence[Session]) -> dict[str, object]:
-    sides = [(_side(session), session.row["archived"]) for session in sessions]
+    sides = [(_side(session), session.is_archived) for session in sessions]
     archived_webui, archived_cli = sides.count(("webui", True)), sides.count(("cli", True))
     cli = sides.count(("cli", False))
     return {
@@ -87,6 +97,8 @@ def _counts(sessions: Sequence[Session]) -> dict[str, object]:
 
 
 def _page(archived: list[Session], key: SessionListKey) -> list[Session]:
+    if not key.include_archived:
+        return []
     start = key.archived_offset
     return archived[start:] if key.archived_limit is None else archived[start : start + key.archived_limit]
 
@@ -97,20 +109,16 @@ def _page_fields(key: SessionListKey) -> dict[str, object]:
     return {"archived_limit": key.archived_limit, "archived_offset": key.archived_offset}
 
 
-def _in_order(active: list[Session], archived: list[Session]) -> list[Session]:
-    return sorted([*active, *archived], key=newest_first) if archived else active
-
-
-def _references(shown: Sequence[Row], sessions: Sequence[Session]) -> list[dict[str, object]]:
-    """Name the parents that the list leaves out, so that their children can be hung below them."""
-    wanted = {(row["profile"], row["_parent_lineage_tip_id"]) for row in shown if "_parent_lineage_tip_id" in row}
-    wanted -= {(row["profile"], row["session_id"]) for row in shown} if wanted else set()
+def _references(listed: Sequence[Session], sessions: Sequence[Session]) -> list[dict[str, object]]:
+    """Name the parents that the list leaves out, so that their children can be shown below them."""
+    wanted = {(session.profile, session.parent_tip_id) for session in listed if session.parent_tip_id is not None}
     if not wanted:
         return []
-    rows = (session.row for session in sessions)
-    return [_reference(row) for row in rows if (row["profile"], row["session_id"]) in wanted]
+    wanted -= {(session.profile, session.id) for session in listed}
+    return [_reference(session) for session in sessions if (session.profile, session.id) in wanted]
 
 
-def _reference(row: Row) -> dict[str, object]:
-    names = ("session_id", "title", "display_title", "profile", "archived", "source_tag", "session_source")
-    return {**{name: row[name] for name in names}, "_sidebar_reference_only": True}
+def _reference(session: Session) -> dict[str, object]:
+    row = session.row.decoded()
+    assert isinstance(row, dict)  # noqa: S101 - the row of a session is a mapping
+    return {**{name: row[name] for name in _OF_A_PARENT}, "_sidebar_reference_only": True}
