@@ -110,6 +110,13 @@ class CallBlockedError(HermesCacheError, TimeoutError):
         )
 
 
+class NoThreadError(HermesCacheError, RuntimeError):
+    """The machine refuses a thread; what was to run on it was not begun."""
+
+    def __init__(self) -> None:
+        super().__init__("can't start new thread; the machine allows no more: end others, or raise its limit")
+
+
 class CallLostError(HermesCacheError):
     """An exception was thrown into the thread that handled this call. The call may have had an effect or not."""
 

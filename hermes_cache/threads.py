@@ -1,8 +1,10 @@
-"""The threads of the package: one that is made anew where it ended, and those that act for the main thread.
+"""The threads of the package, and the calls that they run.
 
-Signal handlers run in the main thread, at any bytecode, and may raise anything there. So what must not be divided
-is done on another thread: the main thread hands it over in one step and waits. An interrupt ends the wait, never
-the act. Source: rules L1, L6, L7.
+Signal handlers run in the main thread, at any bytecode, and may raise anything there. So the main thread has what
+must not be divided done by another thread (`aside`): it hands the call over in one step and waits. An interrupt
+ends the wait, never the call. A finalizer may strike any thread at any bytecode, too, and publish or read. So
+nothing here waits for a lock: each step is one operation of a deque, a dict or a simple queue.
+Source: rules L1, L6, L7.
 """
 
 import _thread
@@ -10,13 +12,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from hermes_cache.errors import CallBlockedError
+from hermes_cache.errors import CacheStoppedError, CallBlockedError, NoThreadError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import is_interrupt, on_main_thread
 
@@ -27,14 +29,14 @@ _RETRY_S: Final = 1.0
 """How often a thread that ended, or could not be started, is made anew at most (L7)."""
 
 PATIENCE_S: Final = 5.0
-"""How long the main thread waits for an act: past it, it waits for something that it holds itself."""
+"""How long the main thread waits for a call: past it, the call waits for something that the main thread holds."""
 
 _LOOK_S: Final = 0.5
 _FIRST_LOOK_S: Final = 0.05
 """A wait is cut in parts: to see whether a thread lives, and so that a process that was suspended for long does
 not count all of that."""
 
-_MOST_THREADS: Final = 8
+_MOST_ASIDE: Final = 8
 
 _IDLE_S: Final = 10.0
 """Nothing closes a process's last bus: a thread that has nothing to do for so long ends."""
@@ -63,7 +65,7 @@ class Gate:
         self._lock.acquire()
 
     def open(self) -> None:
-        """Let all go on who wait, and who come; a second call changes nothing."""
+        """Let all threads go on that wait, and those that come later; a second call changes nothing."""
         # Nothing is called between the look and the store: of two who open it, one releases the lock.
         if not self.is_open:
             self.is_open = True
@@ -81,6 +83,92 @@ class Gate:
         return True
 
 
+class Call(Generic[T_co]):
+    """A function that is called once, by the thread that claims it first, and its result for all who wait.
+
+    Attributes:
+        is_over: It returned, raised or was given up; it has a result.
+        is_unwanted: Nobody waits for it any more; it is not begun.
+    """
+
+    def __init__(self, do: Callable[[], T_co]) -> None:
+        self._do = do
+        self._claims = deque([True])
+        self._waiters: deque[Callable[[], object]] = deque()
+        self._value: T_co | None = None
+        self._error: BaseException | None = None
+        self.is_over = False
+        self.is_unwanted = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a thread has claimed it."""
+        return not self._claims
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the function raised, or why it was not called; None before, and if it returned."""
+        return self._error
+
+    def run(self) -> None:
+        """Call the function on this thread, unless another thread did or will."""
+        if not _took_one(self._claims):
+            return
+        try:
+            if not (self.is_unwanted or self.is_over):
+                self._value = self._do()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is wanted
+            self._error = self._error or error
+        finally:
+            self._end()
+
+    def fail(self, error: BaseException) -> None:
+        """Let those who wait go with an error; a call that runs goes on, and its result is dropped."""
+        if not self.is_over:
+            self._error = error
+            self._end()
+
+    def tell(self, wake: Callable[[], object]) -> None:
+        """Have something called once it is over, at once if it is; maybe twice. It must be quick."""
+        self._waiters.append(wake)
+        # A look after that one stands there: whoever ends the call finds it, or this thread finds the end.
+        if self.is_over:
+            wake()
+
+    def leave(self, wake: Callable[[], object]) -> None:
+        """Know that somebody waits no more: what `tell` was given is not called any more."""
+        with suppress(ValueError):
+            self._waiters.remove(wake)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is over; return whether it is. Any number of threads may wait."""
+        gate = threading.Lock()
+        gate.acquire()
+        release = gate.release
+        self._waiters.append(release)
+        if not self.is_over:
+            gate.acquire(timeout=min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
+        self.leave(release)
+        return self.is_over
+
+    def result(self) -> T_co:
+        """Return what the function returned, or raise what it raised; only once the call is over."""
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set by `run`
+
+    def found(self) -> T_co | None:
+        """Return what the function returned; None before the call is over, and if it failed."""
+        return self._value if self.is_over and self._error is None else None
+
+    def _end(self) -> None:
+        self.is_over = True
+        while self._waiters:
+            # What could not wake somebody, for lack of memory, must not keep the others: they look by themselves.
+            with suppress(Exception):
+                self._waiters.popleft()()
+
+
 class KeptThread:
     """One daemon thread, made anew where it ended before it was told to.
 
@@ -92,7 +180,8 @@ class KeptThread:
     def __init__(self, run: Callable[[], None], name: str) -> None:
         self._run = run
         self._name = name
-        self._wanted = False
+        self._is_wanted = False
+        self._has_ended = False
         self._tried_s = -inf
         self._thread: threading.Thread | None = None
 
@@ -110,36 +199,34 @@ class KeptThread:
     @property
     def is_missing(self) -> bool:
         """Whether it should run and does not; for `health()`."""
-        return self._wanted and not self.is_alive
+        return self._is_wanted and not self.is_alive
 
     @property
     def is_current(self) -> bool:
         """Whether the calling thread is this one."""
         return self._thread is threading.current_thread()
 
-    def start(self) -> bool:
-        """Start it; false where the machine refuses a thread, or the interpreter ends. `see_to` tries again."""
-        self._wanted = True
-        self._tried_s = monotonic()
-        return self._start()
+    def keep(self) -> bool:
+        """Start it with the first call, and make it anew if it is missing; say whether it runs.
 
-    def need(self) -> bool:
-        """Start it with the first call that needs it, and see to it from then on; say whether it runs."""
-        self._wanted = True
-        return self.see_to()
-
-    def see_to(self) -> bool:
-        """Make it anew where it is missing, at most once a second; say whether it runs."""
-        if not self.is_missing:
-            return self._wanted
+        It is tried at most once a second; the machine may refuse a thread. After `end` nothing is started.
+        """
+        if self._has_ended or self.is_alive:
+            return not self._has_ended
+        self._is_wanted = True
         now_s = monotonic()
         # No call between the two: of several threads that come here at once, one sees the old moment.
         tried_s, self._tried_s = self._tried_s, now_s
-        return now_s - tried_s >= _RETRY_S and self._start()
+        if now_s - tried_s < _RETRY_S:
+            return False
+        # Known before it runs: a call that an interrupt ends in the middle leaves no second thread.
+        self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        return started(thread)
 
     def end(self) -> None:
         """Know that it is going to end; whoever owns it has told it to."""
-        self._wanted = False
+        self._has_ended = True
+        self._is_wanted = False
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for it to end; say whether it did. The thread itself does not wait."""
@@ -151,14 +238,219 @@ class KeptThread:
 
     def forget(self) -> None:
         """Begin anew in a forked child, where it does not exist."""
-        self._wanted = False
+        self._is_wanted = False
+        self._has_ended = False
         self._tried_s = -inf
         self._thread = None
 
-    def _start(self) -> bool:
-        # Known before it runs: a call that an interrupt ends in the middle leaves no second thread.
-        self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        return started(thread)
+
+class Threads:
+    """Daemon threads that run calls in the order in which they come.
+
+    A thread starts if a call comes and none is free. A thread that has run a call leaves a token, unless more
+    calls wait than there may be threads; who brings a call takes a token, or starts a thread. So a call that hangs
+    keeps its own thread and no other.
+
+    Args:
+        name: Of the threads.
+        most: How many there are at most; past it, calls wait.
+        idle_s: How long a thread waits for a call before it ends; None for ever, without wake-ups. Who brings a
+            call then waits for it, and sees that there is a thread (`start_one`).
+    """
+
+    def __init__(self, name: str, most: int | None = None, idle_s: float | None = None) -> None:
+        self._name = name
+        self._most = most
+        self._idle_s = idle_s
+        self._is_stopped = False
+        self.begin_in_child()
+
+    def begin_in_child(self) -> None:
+        """Begin anew in a forked child, where no thread is left."""
+        self._calls: SimpleQueue[Call[Any] | None] = SimpleQueue()
+        self._threads: dict[threading.Thread, Call[Any] | None] = {}
+        self._free: deque[bool] = deque()
+        self._waiting: deque[bool] = deque()
+        self._slots = None if self._most is None else deque([True] * self._most)
+        self._round = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether any of the threads runs."""
+        return any(thread.is_alive() for thread in list(self._threads))
+
+    def run(self, call: Call[Any]) -> None:
+        """Have a call run by the next thread that is free; after a stop it fails with `CacheStoppedError`.
+
+        Raises:
+            NoThreadError: The machine refuses a thread; the call is not begun.
+        """
+        if not (_took_one(self._free) or self.start_one()):
+            self._waiting.append(True)
+        self._calls.put(call)
+        if self._is_stopped:
+            self._refuse_all()
+
+    def start_one(self) -> bool:
+        """Start another thread; return false if there are as many as may be.
+
+        Raises:
+            NoThreadError: The machine refuses it.
+        """
+        if self._slots is not None and not self._slots:
+            return False
+        thread = threading.Thread(target=self._run, args=(self._round,), name=self._name, daemon=True)
+        if not started(thread):
+            raise NoThreadError
+        return True
+
+    def give_up(self, call: Call[Any]) -> None:
+        """Know a call as lost: it is not begun any more; the thread that runs it ends with it, and has no slot."""
+        call.is_unwanted = True
+        for thread, running in list(self._threads.items()):
+            if running is call:
+                self._threads.pop(thread, None)
+
+    def rest(self) -> list[threading.Thread]:
+        """End the threads that are free, and the others once they are; return them. The next call starts one."""
+        self._round += 1
+        self._free.clear()
+        threads = list(self._threads)
+        # One for each that may wait; those that are left over are passed over in the next round.
+        for _ in threads:
+            self._calls.put(None)
+        return [thread for thread in threads if thread is not threading.current_thread()]
+
+    def stop(self, timeout_s: float) -> bool:
+        """Let calls go that wait, and end all threads but those given up; say whether they ended in time.
+
+        A thread of its own may call it, and it may be called twice.
+        """
+        self._is_stopped = True
+        self._refuse_all()
+        ends_at_s = monotonic() + timeout_s
+        threads = self.rest()
+        for thread in threads:
+            thread.join(max(0.0, ends_at_s - monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _run(self, round_: int) -> None:
+        # Known from its own beginning to its own end: an interrupt of the main thread divides neither.
+        if self._slots is not None and not _took_one(self._slots):
+            self._waiting.append(True)
+            return
+        own = threading.current_thread()
+        self._threads[own] = None
+        is_wanted = True
+        while is_wanted:
+            # What somebody throws into the thread costs the call in hand at most.
+            with suppress(BaseException):
+                is_wanted = self._goes_on(own, round_)
+        if self._threads.pop(own, self) is None and self._slots is not None:
+            self._slots.append(True)
+
+    def _goes_on(self, own: threading.Thread, round_: int) -> bool:
+        """Wait for a call and run it; say whether to wait for another."""
+        try:
+            call = self._calls.get(timeout=self._idle_s)
+        except Empty:
+            # A call that is on its way to this thread meanwhile has somebody who waits for it, and sees to it.
+            _took_one(self._free)
+            return False
+        if call is None:
+            return not self._is_over(round_)
+        self._threads[own] = call
+        call.run()
+        if own not in self._threads:
+            return False
+        self._threads[own] = None
+        if self._is_over(round_):
+            return False
+        if not _took_one(self._waiting):
+            self._free.append(True)
+        # Looked at again: who ends the round after the first look finds the token.
+        return not self._is_over(round_)
+
+    def _is_over(self, round_: int) -> bool:
+        return self._is_stopped or self._round != round_
+
+    def _refuse_all(self) -> None:
+        refused: list[Call[Any] | None] = []
+        with suppress(Empty):
+            while True:
+                refused.append(self._calls.get_nowait())
+        for call in refused:
+            # In the place of each: a thread may be on its way to it, or wait for its own end.
+            self._calls.put(None)
+            if call is not None:
+                call.fail(CacheStoppedError())
+
+
+class Aside:
+    """Calls for the main thread, on daemon threads of its own that start when they are needed.
+
+    Calls come one after the other; one of a signal handler that strikes while another is waited for does not.
+    """
+
+    def __init__(self) -> None:
+        self._threads = Threads("hermes_cache.aside", _MOST_ASIDE, _IDLE_S)
+        self._last: Call[Any] | None = None
+        after_fork_in_child(self._threads.begin_in_child)
+
+    def do(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+        """Do something that no interrupt may divide, and return what it returns, or raise what it raises.
+
+        On any thread but the main one, and where no thread can be had, it is done in place.
+
+        Args:
+            act: What to do.
+            patience_s: How long to wait for it; infinity for what takes its time and needs nothing of this thread.
+
+        Raises:
+            CallBlockedError: It was not done in time: it needs what an interrupted call of the main thread holds.
+                It may still be done later.
+        """
+        if not on_main_thread() or sys.is_finalizing():
+            return act()
+        return self.on_another_thread(act, patience_s)
+
+    def on_another_thread(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
+        """Do something on a thread with a whole stack, whatever thread this is; else as `do`."""
+        call = Call(act)
+        if on_main_thread():
+            before, self._last = self._last, call
+            if before is not None and not before.is_over:
+                # An interrupt ended the wait for it: it comes first, unless it waits for what this thread holds.
+                before.wait(_FIRST_LOOK_S)
+        try:
+            self._threads.run(call)
+        except NoThreadError:
+            return act()
+        self._wait(call, patience_s)
+        return call.result()
+
+    def rest(self) -> None:
+        """End all threads that are free, and the others once they are; the next call starts another."""
+        for thread in self._threads.rest():
+            thread.join(_REST_S)
+
+    def _see_to(self, call: Call[T]) -> None:
+        """Start another thread for a call: the others are busy, or ended."""
+        try:
+            self._threads.start_one()
+        except NoThreadError:
+            if not self._threads.is_alive:
+                call.run()
+
+    def _wait(self, call: Call[T], patience_s: float) -> None:
+        look_s, left_s = min(_FIRST_LOOK_S, patience_s), patience_s
+        while not call.wait(look_s):
+            if left_s <= 0:
+                raise CallBlockedError(patience_s)
+            if not call.is_begun:
+                self._see_to(call)
+            look_s = min(_LOOK_S, left_s)
+            left_s -= look_s
 
 
 def started(thread: threading.Thread) -> bool:
@@ -193,125 +485,11 @@ def _is_started(thread: threading.Thread) -> bool:
     return True
 
 
-class _Act(Generic[T_co]):
-    """Something to be done once, by whoever claims it first."""
-
-    def __init__(self, do: Callable[[], T_co]) -> None:
-        self._do = do
-        self._claims = deque([True])
-        self._done = Gate()
-        self._error: BaseException | None = None
-        self._value: T_co | None = None
-
-    @property
-    def is_begun(self) -> bool:
-        return not self._claims
-
-    def claim(self) -> bool:
-        try:
-            return self._claims.pop()
-        except IndexError:
-            return False
-
-    def run(self) -> None:
-        try:
-            self._value = self._do()
-        except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
-            self._error = error
-        finally:
-            self._done.open()
-
-    def wait(self, timeout_s: float) -> bool:
-        return self._done.wait(timeout_s)
-
-    def result(self) -> T_co:
-        if self._error is not None:
-            raise self._error
-        return self._value  # type: ignore[return-value]  # set by `run`
-
-
-class Aside:
-    """Acts for the main thread, on daemon threads of its own that start when they are needed.
-
-    Acts of one thread come one after the other; a signal handler that asks while an act waits gets another thread.
-    """
-
-    _threads: list[threading.Thread]
-
-    def __init__(self) -> None:
-        self._begin()
-        after_fork_in_child(self._begin)
-
-    def do(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
-        """Do something that no interrupt may divide, and return what it returns, or raise what it raises.
-
-        On any thread but the main one, and where no thread can be had, it is done in place.
-
-        Args:
-            act: What to do.
-            patience_s: How long to wait for it; infinity for what takes its time and needs nothing of this thread.
-
-        Raises:
-            CallBlockedError: It was not done in time: it needs what an interrupted call of the main thread holds.
-                It may still be done later.
-        """
-        if not on_main_thread() or sys.is_finalizing():
-            return act()
-        return self.on_another_thread(act, patience_s)
-
-    def on_another_thread(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
-        """Do something on a thread with a whole stack, whatever thread this is; else as `do`."""
-        handed = _Act(act)
-        self._acts.put(handed)
-        if not self._threads and not self._start_one() and handed.claim():
-            return act()
-        return self._awaited(handed, patience_s)
-
-    def rest(self) -> None:
-        """End all threads that are free, and the others once they are; the next act starts another."""
-        self._round += 1
-        # One for each that may wait; those that are left over are passed over in the next round.
-        for _ in range(len(self._threads) + _MOST_THREADS):
-            self._acts.put(None)
-        for thread in self._threads.copy():
-            if thread is not threading.current_thread():
-                thread.join(_REST_S)
-
-    def _awaited(self, handed: _Act[T], patience_s: float) -> T:
-        look_s, left_s = min(_FIRST_LOOK_S, patience_s), patience_s
-        while not handed.wait(look_s):
-            if not handed.is_begun and not self._start_one() and not self._threads and handed.claim():
-                handed.run()
-            elif left_s <= 0:
-                raise CallBlockedError(patience_s)
-            look_s = min(_LOOK_S, left_s)
-            left_s -= look_s
-        return handed.result()
-
-    def _start_one(self) -> bool:
-        if len(self._threads) >= _MOST_THREADS:
-            return False
-        run = partial(self._run, self._acts, self._threads, self._round)
-        return started(threading.Thread(target=run, name="hermes_cache.aside", daemon=True))
-
-    def _run(self, acts: "SimpleQueue[_Act[object] | None]", threads: list[threading.Thread], round_: int) -> None:
-        # Each is known from its own beginning to its own end: an interrupt of the main thread divides neither.
-        threads.append(threading.current_thread())
-        try:
-            while self._round == round_:
-                handed = acts.get(timeout=_IDLE_S)
-                if handed is not None and handed.claim():
-                    handed.run()
-                del handed
-        except Empty:
-            pass
-        finally:
-            threads.remove(threading.current_thread())
-
-    def _begin(self) -> None:
-        self._acts: SimpleQueue[_Act[object] | None] = SimpleQueue()
-        self._threads = []
-        self._round = 0
+def _took_one(tokens: deque[bool]) -> bool:
+    try:
+        return tokens.pop()
+    except IndexError:
+        return False
 
 
 aside: Final = Aside()

@@ -88,7 +88,7 @@ class Mailbox:
             self._envelopes.append(envelope)
         finally:
             self._tokens.put(None)
-        self._actor.thread.see_to()
+        self._actor.thread.keep()
 
     def get(self) -> Envelope[Any]:
         """Take the envelope at the head; only for the holder of the run lock."""
@@ -101,7 +101,7 @@ class Mailbox:
     def wake(self) -> None:
         """Have the actor's own thread take a turn; safe in a signal handler."""
         self._tokens.put(None)
-        self._actor.thread.see_to()
+        self._actor.thread.keep()
 
     def sleep(self, wait_s: float) -> None:
         """Wait for a wake-up, at most so long; for the actor's own thread."""
@@ -169,7 +169,7 @@ class Mailbox:
                 self._sleeps_until_s = self._actor.wake_at_s
                 # Before anything that needs stack.
                 self._tokens.put(None)
-                self._actor.thread.see_to()
+                self._actor.thread.keep()
 
     def _is_running(self) -> bool:
         """Say whether this thread runs the mailbox; an interrupt may have kept it from noting that it left."""
@@ -215,7 +215,7 @@ class Mailbox:
             if looks == most_looks:
                 raise CallBlockedError(PATIENCE_S)
             looks += 1
-            if sys.is_finalizing() or not self._actor.thread.see_to():
+            if sys.is_finalizing() or not self._actor.thread.keep():
                 self.run_until(awaited)
             else:
                 awaited.wait_some(_LOOK_S)
@@ -343,7 +343,7 @@ class MailboxActor(pykka.Actor):
         finally:
             if self.actor_stopped.is_set():
                 self.actor_inbox.close()
-            self.thread.start()
+            self.thread.keep()
 
     def _actor_loop(self) -> None:
         while not self.actor_inbox.is_closed:

@@ -3,21 +3,23 @@
 A call that hangs keeps the line of its own name and one thread, and nobody waits for it longer than he wants to.
 Half of the threads are open to every name. The other half serve the names whose last call came back after the
 oldest one that is out began: so those that answer are served while others hang. Source: rules S4, R6.
+
+The bookkeeping is done in steps that come one at a time, without a lock that anybody waits for. A finalizer may
+run at any bytecode, and may publish or read. One that runs under a lock waits for the mailbox, and the thread that
+runs the mailbox would wait for that lock, for ever. So a step that comes while another is at work is left to that
+one's thread. Source: rules L4, L6.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
-from hermes_cache.builders.turns import Turns
-from hermes_cache.builders.workers import Workers
-from hermes_cache.errors import CacheStoppedError
-from hermes_cache.threads import aside
+from hermes_cache.errors import CacheStoppedError, NoThreadError
+from hermes_cache.threads import Call, Threads, aside
 
 T = TypeVar("T")
 
@@ -25,71 +27,6 @@ _HANGS_AFTER_S: Final = 1.0
 
 _MOST_NAMES: Final = 4_096
 """Names come from outside: past so many it is forgotten which of them answered."""
-
-
-class Call(Generic[T]):
-    """One call, its result once it is over, and those who wait for that."""
-
-    def __init__(self, do: Callable[[], T]) -> None:
-        self._do = do
-        self._waiters: deque[Callable[[], object]] = deque()
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self.is_over = False
-        self.is_unwanted = False
-        self.refusal: Exception | None = None
-
-    def run(self) -> None:
-        """Do it; on a thread of the lines."""
-        try:
-            if not (self.is_unwanted or self.is_over):
-                self._value = self._do()
-        except BaseException as error:  # noqa: BLE001 - whoever waits is told
-            self._error = self._error or error
-        self._end()
-
-    def fail(self, error: BaseException) -> None:
-        """Let those who wait go with an error; the call itself may go on."""
-        if not self.is_over:
-            self._error = error
-            self._end()
-
-    def refuse(self, error: Exception) -> None:
-        """Let those who wait go: it gets no thread, and will not be done."""
-        self.refusal = error
-        self.fail(error)
-
-    def tell(self, wake: Callable[[], object]) -> None:
-        """Have something called once it is over, at once if it is; maybe twice. It must be quick."""
-        self._waiters.append(wake)
-        # A look after that one stands there: whoever ends the call finds it, or this thread finds the end.
-        if self.is_over:
-            wake()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until it is over; return whether it is. Any number of threads may wait."""
-        gate = threading.Lock()
-        gate.acquire()
-        release = gate.release
-        self._waiters.append(release)
-        if not self.is_over:
-            gate.acquire(timeout=min(max(0.0, timeout_s), threading.TIMEOUT_MAX))
-        with suppress(ValueError):
-            self._waiters.remove(release)
-        return self.is_over
-
-    def result(self) -> T:
-        """Return what it returned, or raise what it raised; only once it is over."""
-        if self._error is not None:
-            raise self._error
-        return self._value  # type: ignore[return-value]  # set by `run`
-
-    def _end(self) -> None:
-        self.is_over = True
-        while self._waiters:
-            # What could not wake somebody, for lack of memory, must not keep the others: they look by themselves.
-            with suppress(Exception):
-                self._waiters.popleft()()
 
 
 class Lines:
@@ -101,8 +38,8 @@ class Lines:
     """
 
     def __init__(self, thread_name: str, threads: int) -> None:
-        self._workers = Workers(thread_name)
-        self._threads = threads
+        self._threads = Threads(thread_name)
+        self._most = threads
         self._turns = Turns()
         self._is_stopped = False
         self._calls: dict[Hashable, deque[Call[Any]]] = {}
@@ -119,7 +56,7 @@ class Lines:
 
         Raises:
             CacheStoppedError: The threads were stopped; nothing was called.
-            RuntimeError: The machine refuses a thread; nothing was called.
+            NoThreadError: The machine refuses a thread; nothing was called.
         """
         call = Call(do)
         aside.do(lambda: self.add(name, call))
@@ -133,7 +70,7 @@ class Lines:
 
         def late(_: None, error: Exception | None) -> None:
             if error is not None:
-                call.refuse(error)
+                call.fail(error)
 
         self._turns.do(lambda: self._add(name, call), late)
 
@@ -156,7 +93,7 @@ class Lines:
 
         Args:
             name: Of its line.
-            call: Which.
+            call: The call to wait for.
             patience_s: How long at most. The wait ends earlier if the call, or one before it, is out for too long,
                 or if none of them is begun for as long.
         """
@@ -177,7 +114,7 @@ class Lines:
         """Let go who waits, and end the threads; return whether all ended in time. It may be called twice."""
         self._is_stopped = True
         self._turns.do(self._fail_all)
-        return self._workers.stop(timeout_s)
+        return self._threads.stop(timeout_s)
 
     def _fail_all(self) -> None:
         for call in [call for line in self._calls.values() for call in line]:
@@ -199,7 +136,7 @@ class Lines:
 
     def _let_run(self, name: Hashable) -> None:
         call = self._calls[name][0]
-        self._workers.run(lambda: self._run(name, call), refused=lambda error: self._refuse(name, call, error))
+        self._threads.run(Call(partial(self._run, name, call)))
 
     def _run(self, name: Hashable, call: Call[Any]) -> None:
         todo: tuple[Hashable, Call[Any]] | None = (name, call)
@@ -214,18 +151,16 @@ class Lines:
         return None if following is None else (following, self._calls[following][0])
 
     def _run_elsewhere(self, todo: tuple[Hashable, Call[Any]] | None, _: Exception | None) -> None:
-        """Have what comes after a call done, where the thread of that one did not wait to hear of it."""
+        """Have what comes after a call done, if the thread of that one did not wait to hear of it."""
         if todo is None:
             return
+        name, call = todo
         try:
-            self._let_run(todo[0])
-        except Exception as error:  # noqa: BLE001 - whoever waits for it is told
-            self._refuse(*todo, error)
-
-    def _refuse(self, name: Hashable, call: Call[Any], error: Exception) -> None:
-        """Let a call go that gets no thread, and what comes after it have its turn."""
-        call.refuse(error)
-        self._turns.do(partial(self._after, name), self._run_elsewhere)
+            self._let_run(name)
+        except NoThreadError as refused:
+            # It lets go who waits, and what comes after it has its turn.
+            call.fail(refused)
+            self._turns.do(partial(self._after, name), self._run_elsewhere)
 
     def _note_end(self, name: Hashable) -> None:
         if len(self._answered_s) >= _MOST_NAMES:
@@ -250,7 +185,70 @@ class Lines:
 
     def _may_begin(self, name: Hashable) -> bool:
         out = len(self._began_s)
-        if out < self._threads // 2:
+        if out < self._most // 2:
             return True
         answered_s = self._answered_s.get(name)
-        return out < self._threads and answered_s is not None and answered_s > min(self._began_s.values())
+        return out < self._most and answered_s is not None and answered_s > min(self._began_s.values())
+
+
+class _Turn(Generic[T]):
+    """One step. Its token goes to who leaves first: the caller, or who did it."""
+
+    def __init__(self, act: Callable[[], T], late: Callable[[T | None, Exception | None], object] | None) -> None:
+        self._act = act
+        self._late = late
+        self._token = deque([True])
+        self._value: T | None = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self._value = self._act()
+        except Exception as error:  # noqa: BLE001 - whoever asked for it is told
+            self._error = error
+        if not self._leave() and self._late is not None:
+            self._late(self._value, self._error)
+
+    def result(self) -> T | None:
+        if self._leave():
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _leave(self) -> bool:
+        try:
+            return self._token.pop()
+        except IndexError:
+            return False
+
+
+class Turns:
+    """Does steps, each whole before the next begins; they must be quick, and a thread may be amid one already."""
+
+    def __init__(self) -> None:
+        self._turns: deque[_Turn[Any]] = deque()
+        self._lock = threading.Lock()
+
+    def do(
+        self, act: Callable[[], T], late: Callable[[T | None, Exception | None], object] | None = None
+    ) -> T | None:
+        """Do a step, or leave it to the thread that is at one.
+
+        Args:
+            act: The step.
+            late: Told what it returned or raised, as a part of that step, where it was left.
+
+        Returns:
+            What the step returned; None where it was left. What it raised is raised here.
+        """
+        turn = _Turn(act, late)
+        self._turns.append(turn)
+        # Looked at again after the lock was given back: a step that came meanwhile found it locked.
+        while self._turns and self._lock.acquire(blocking=False):
+            try:
+                while self._turns:
+                    self._turns.popleft().run()
+            finally:
+                self._lock.release()
+        return turn.result()

@@ -11,7 +11,6 @@ from typing import Final
 
 from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
-from hermes_cache.cache.away import Away
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
@@ -19,6 +18,7 @@ from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, Look
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.look import Look
 from hermes_cache.journal.status import JournalStatus
+from hermes_cache.loops import Away
 from hermes_cache.ports import Clock, Journal, Position
 from hermes_cache.sessions.keys import SessionListKey
 

@@ -16,7 +16,7 @@ class Reader:
     """How one read gets its answer: a thread that waits, or a callback.
 
     Args:
-        on_answer: Called with the reader, on the thread that answers; it must be quick and raise nothing.
+        on_answer: Called on the thread that answers; it must be quick.
 
     Attributes:
         answer: What came; None before.
@@ -25,7 +25,7 @@ class Reader:
 
     __slots__ = ("_answered", "_on_answer", "answer", "read")
 
-    def __init__(self, on_answer: Callable[["Reader"], None] | None = None) -> None:
+    def __init__(self, on_answer: Callable[[], None] | None = None) -> None:
         self.answer: Served | HermesCacheError | None = None
         self.read: Read | None = None
         self._answered = Gate()
@@ -37,7 +37,7 @@ class Reader:
             self.answer = answer
         self._answered.open()
         if self._on_answer:
-            self._on_answer(self)
+            self._on_answer()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the answer; say whether it came."""

@@ -3,14 +3,11 @@
 Source: rules R1, R8, R10, R11, L5.
 """
 
-import asyncio
-import contextlib
 from functools import partial
 from math import inf
 from typing import Final, Literal, TypedDict
 
 from hermes_cache.arguments import timeout_s
-from hermes_cache.cache.away import Away, finish
 from hermes_cache.cache.life import Life
 from hermes_cache.cache.reader import Reader, ReadLostError
 from hermes_cache.callables import refuse_coroutine
@@ -21,6 +18,7 @@ from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.state import Outcome, Read, Reason, Target
 from hermes_cache.errors import BuildError, HermesCacheError
+from hermes_cache.loops import Away, Waker
 from hermes_cache.ports import Builder
 from hermes_cache.sessions.keys import SessionListKey
 
@@ -102,12 +100,13 @@ async def aserve(life: Life, key: SessionListKey, request: Request, away: Away) 
     while True:
         settings = life.state.settings
         target = await _target_on_loop(life, key, settings, request, away)
-        reader = _LoopReader()
+        waker = Waker()
+        reader = Reader(waker.wake)
         read = Read(reader, target, request, settings if life.targets.asks else None)
         try:
             reader.read = read
             life.send(read, reader)
-            await reader.wait_on_loop(life, read)
+            await _wait_on_loop(life, read, reader, waker)
         finally:
             life.leave(reader)
         if not isinstance(reader.answer, ReadLostError):
@@ -142,31 +141,14 @@ _OUTCOMES: dict[Verdict, tuple[Outcome, Reason | None]] = {
 }
 
 
-class _LoopReader(Reader):
-    """A reader on an event loop."""
-
-    __slots__ = ("_loop", "_told")
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._told: asyncio.Future[None] = self._loop.create_future()
-        super().__init__(self._wake)
-
-    async def wait_on_loop(self, life: Life, read: Read) -> None:
-        looks = 0
-        # The answer may be there though there was no memory to tell the loop.
-        while self.answer is None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(life.patience_s(read)):
-                    await asyncio.shield(self._told)
-                return
-            looks = life.looks_past_due(read, looks) if self.answer is None else 0
+async def _wait_on_loop(life: Life, read: Read, reader: Reader, waker: Waker) -> None:
+    looks = 0
+    # The answer may be there though there was no memory to tell the loop.
+    while reader.answer is None:
+        await waker.wait(life.patience_s(read))
+        if reader.answer is None:
+            looks = life.looks_past_due(read, looks)
             life.nudge()
-
-    def _wake(self, _reader: Reader) -> None:
-        # The loop may be closed by now: nobody waits there any more.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(finish, self._told)
 
 
 async def _target_on_loop(life: Life, key: SessionListKey, settings: int, request: Request, away: Away) -> Target:

@@ -12,14 +12,15 @@ from math import inf
 from typing import Final, TypeVar
 
 from hermes_cache.cache.inside import Inside
-from hermes_cache.cache.lines import Call, Lines
+from hermes_cache.cache.lines import Lines
 from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.state import Target
-from hermes_cache.errors import BuildError, CacheStoppedError
-from hermes_cache.interrupts import belongs_to_caller, is_interrupt
+from hermes_cache.errors import BuildError, CacheStoppedError, NoThreadError
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile, Sources
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey, profile_name, reach_of
+from hermes_cache.threads import Call
 
 logger = QuietLogger(__name__)
 
@@ -127,9 +128,7 @@ class Targets:
         try:
             call = self._lines.call(name, lambda: self._settled(known, name))
             return call.result() if call.wait(patience_s) else None
-        except (RuntimeError, CacheStoppedError) as error:
-            if is_interrupt(error):
-                raise
+        except (NoThreadError, CacheStoppedError):
             return None
 
     def stop(self, timeout_s: float) -> bool:
@@ -145,9 +144,7 @@ class Targets:
             return call
         try:
             return self._lines.call(key.profile_name, find)
-        except RuntimeError as refused:
-            if is_interrupt(refused):
-                raise
+        except NoThreadError as refused:
             raise BuildError(key, f"nobody can ask for its scope: {refused}") from refused
 
     def _find(self, known: _Known, key: SessionListKey) -> Target:

@@ -9,10 +9,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Final, Protocol, TypeAlias
 
-from hermes_cache.builders.workers import Workers
 from hermes_cache.cache.ledger import Ledger
 from hermes_cache.cache.lines import Lines
 from hermes_cache.cache.stamper import Stamper
@@ -32,12 +32,16 @@ from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.versions import ALL_PROFILES
-from hermes_cache.errors import BuildError, HermesCacheError
+from hermes_cache.errors import BuildError, HermesCacheError, NoThreadError
 from hermes_cache.explain.wording import one_line
 from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.content import Content, profiles_that_differ, rows_differ
 from hermes_cache.payload.freezing import Payload
 from hermes_cache.ports import Builder, Clock, Executor
+from hermes_cache.threads import Call, Threads
+
+logger = QuietLogger(__name__)
 
 _CHECKERS: Final = 16
 """Threads that checks share, started when needed: a scope on a dead network drive keeps one of them (S4)."""
@@ -80,10 +84,12 @@ class Works:
         self._announcer = announcer
         self._max_bytes = max_bytes
         self._ledger = Ledger()
-        self._builders = Workers("hermes_cache.builder")
+        # How many builds run at once is bounded by the core.
+        self._builders = Threads("hermes_cache.builder")
+        self._builds: dict[int, Call[None]] = {}
         self._checkers = Lines("hermes_cache.checker", _CHECKERS)
-        # Not left to the checkers: where all of them hang, what is let go would stay.
-        self._weigher = Workers("hermes_cache.weigher", 1)
+        # Not left to the checkers: if all of them hang, what is let go would stay.
+        self._weigher = Threads("hermes_cache.weigher", 1)
         self._leaving: deque[Content] = deque()
         self._decoding = threading.Lock()
 
@@ -98,7 +104,7 @@ class Works:
 
     def start(self) -> None:
         """Let what runs builders get ready, without waiting for it."""
-        self._builders.run(self._executor.start)
+        self._builders.run(Call(partial(_log_failure, self._executor.start)))
 
     def check(self, builder: Builder) -> None:
         """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
@@ -124,18 +130,17 @@ class Works:
             case TakeCheck():
                 self._order_check(effect, send)
             case RunBuild():
-                build = effect.build
-                self._builders.run(
-                    lambda: self._build(effect, send), build.id, lambda error: send(Failed(build, error))
-                )
+                self._order_build(effect, send)
             case Abandon():
-                self._builders.give_up(effect.build_id)
+                call = self._builds.pop(effect.build_id, None)
+                if call is not None:
+                    self._builders.give_up(call)
                 self._executor.give_up(effect.build_id)
             case Tell() | TellSourceChanged():
                 self._announcer.put(effect)
             case Release():
                 self._leaving.append(effect.content)
-                self._weigher.run(lambda: self._release(send))
+                self._weigher.run(Call(partial(_log_failure, partial(self._release, send))))
 
     def tell_lost(self, effect: Answer, failure: Exception) -> None:
         """Tell a reader that its answer could not be delivered, however little of that can be done."""
@@ -187,7 +192,7 @@ class Works:
                 call = self._checkers.call(target.scope, take)
                 if self._checkers.wait(target.scope, call, patience_s):
                     return call.result()
-                self._checkers.give_up(call)
+                call.is_unwanted = True
                 if patience_s < inf and not self._checkers.hangs(target.scope):
                     return None
                 why = f"it was not back after {CHECK_TIMEOUT_S:g} s"
@@ -202,10 +207,19 @@ class Works:
         call = self._checkers.call(effect.target.scope, lambda: self._check(effect, send))
 
         def tell_refused() -> None:
-            if call.refusal is not None:
-                send(CheckFailed(effect.target, told(call.refusal), asked_s=effect.asked_s))
+            if call.error is not None:
+                send(CheckFailed(effect.target, told(call.error), asked_s=effect.asked_s))
 
         call.tell(tell_refused)
+
+    def _order_build(self, effect: RunBuild, send: Send) -> None:
+        call = Call(partial(_log_failure, partial(self._build, effect, send)))
+        self._builds[effect.build.id] = call
+        try:
+            self._builders.run(call)
+        except NoThreadError:
+            del self._builds[effect.build.id]
+            raise
 
     def _check(self, effect: TakeCheck, send: Send) -> None:
         target, asked_s = effect.target, effect.asked_s
@@ -235,6 +249,7 @@ class Works:
         except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
             traceback.clear_frames(cause.__traceback__)
             message = Failed(effect.build, _speakable(cause))
+        self._builds.pop(effect.build.id, None)
         send(message)
 
     def _built(self, effect: RunBuild, send: Send) -> Message:
@@ -255,6 +270,14 @@ class Works:
         build = effect.build
         own: Builder | None = build.builder  # type: ignore[assignment]  # the core knows it as any value
         return self._stamper.inside.call(lambda: self._executor.build(build.id, build.target, own))
+
+
+def _log_failure(do: Callable[[], object]) -> None:
+    """Do something whose result nobody waits for."""
+    try:
+        do()
+    except BaseException:  # whatever it is, it ends this call alone
+        logger.exception("hermes_cache.job_failed")
 
 
 def told(failure: BaseException) -> str:

@@ -96,11 +96,11 @@ class Tail:
 
     def start(self) -> None:
         """Begin to follow; where there is no thread for it, `see_to` tries again."""
-        self._thread.start()
+        self._thread.keep()
 
     def see_to(self) -> None:
         """Go on following where the thread ended."""
-        self._thread.see_to()
+        self._thread.keep()
 
     def end(self) -> None:
         """Follow no longer than the journal makes it wait."""
@@ -112,7 +112,7 @@ class Tail:
     def wake(self) -> None:
         """Look now, and see whether somebody listens."""
         self._woken.ring()
-        self._thread.see_to()
+        self._thread.keep()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end; say whether it did in time."""

@@ -19,7 +19,6 @@ from hermes_cache.bus.blinker_bus import Bus, default_bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
-from hermes_cache.cache.away import Away
 from hermes_cache.cache.bus_link import BusLink
 from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.life import ALIAS_WAIT_S, Life
@@ -41,6 +40,7 @@ from hermes_cache.explain.explaining import Moment, explain
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
+from hermes_cache.loops import Away
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.freezing import Payload
 from hermes_cache.sessions.keys import SessionListKey, profile_name

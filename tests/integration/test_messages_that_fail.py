@@ -18,12 +18,11 @@ from hermes_cache import (
     SessionListKey,
 )
 from hermes_cache.cache import cache_actor
-from hermes_cache.cache.away import Away
 from hermes_cache.cache.ledger import Ledger
-from hermes_cache.cache.lines import Lines
 from hermes_cache.cache.reader import Reader
 from hermes_cache.core.effects import Answer
 from hermes_cache.core.messages import Built, Checked, Message, Tick
+from hermes_cache.loops import Away
 
 _KEY = SessionListKey()
 _WAIT_S = 20.0
@@ -180,7 +179,7 @@ def test_what_an_event_loop_asks_for_is_refused_where_there_is_no_memory(monkeyp
         return await away.run(lambda: 7, _WAIT_S)
 
     away = Away()
-    _fail_once(monkeypatch, Lines, "add", lambda *_: True)
+    _fail_once(monkeypatch, away._threads, "run", lambda *_: True)
     failure = _in_time(lambda: asyncio.run(run()))
     assert away.stop(_WAIT_S)
 

@@ -319,8 +319,8 @@ def own_mark(member: Member, event_id: EventId) -> bool:
 def _threadless() -> Iterator[None]:
     """Let what is made meanwhile start no thread, and wait for none when the interpreter ends."""
     with ExitStack() as held:
-        held.enter_context(patch.object(MailboxActor, "_start_actor_loop", _rest))
-        held.enter_context(patch.object(Tail, "start", _rest))
+        held.enter_context(patch.object(MailboxActor, "_start_actor_loop", lambda actor: actor.thread.end()))
+        held.enter_context(patch.object(Tail, "start", lambda tail: tail._thread.end()))
         held.enter_context(patch.object(journal_link, "before_exit", _rest))
         yield
 

@@ -90,7 +90,7 @@ def test_a_call_that_nobody_wants_is_not_begun(lines: Lines) -> None:
     first = lines.call("one", lambda: goes_on.wait(_PATIENCE_S))
     second = lines.call("one", lambda: called.append("second"))
 
-    lines.give_up(second)
+    second.is_unwanted = True
     goes_on.set()
 
     assert first.wait(_PATIENCE_S)

@@ -315,7 +315,7 @@ def orphan() -> Iterator[MailboxRef[Mortal]]:
     assert reference.join(WAIT_S)
     yield reference
     dies.clear()
-    actor_of(reference).thread.see_to()
+    actor_of(reference).thread.keep()
     elsewhere(reference.stop)
     assert reference.join(WAIT_S)
 
@@ -346,7 +346,7 @@ def test_an_own_thread_that_ended_is_made_anew_at_most_once_a_second(
     actor.thread._tried_s = -math.inf
 
     for _ in range(100):
-        actor.thread.see_to()
+        actor.thread.keep()
 
     assert len(started) == 1
 

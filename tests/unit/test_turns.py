@@ -6,10 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from hermes_cache.actors.mailbox import MailboxActor
-from hermes_cache.builders.turns import Turns
-from hermes_cache.builders.workers import Workers
-from hermes_cache.cache.lines import Lines
-from hermes_cache.errors import MailboxReentryError
+from hermes_cache.cache.lines import Lines, Turns
+from hermes_cache.errors import MailboxReentryError, NoThreadError
 
 _WAIT_S = 5.0
 
@@ -105,25 +103,6 @@ def test_a_call_that_comes_amid_the_bookkeeping_of_lines_waits_for_nobody() -> N
     assert lines.stop(_WAIT_S)
 
 
-def test_a_job_that_comes_amid_the_bookkeeping_of_workers_waits_for_nobody() -> None:
-    """L6"""
-    workers, goes_on, ran = Workers("hermes_cache.test"), threading.Event(), threading.Event()
-    tag, done = Striking(), threading.Event()
-
-    def work() -> None:
-        goes_on.wait(_WAIT_S)
-
-    workers.run(work, tag)
-    tag.strike = strike = _on_another_thread(lambda: workers.run(ran.set), done)
-
-    workers.give_up("another")
-
-    assert strike.came == [True]  # type: ignore[attr-defined]
-    assert ran.wait(_WAIT_S)
-    goes_on.set()
-    assert workers.stop(_WAIT_S)
-
-
 def test_a_worker_is_refused_late_by_who_does_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """B6"""
     lines, name = Lines("hermes_cache.test_line", 4), Striking()
@@ -142,9 +121,8 @@ def test_a_worker_is_refused_late_by_who_does_the_step(monkeypatch: pytest.Monke
     lines.call(name, lambda: None)
 
     assert calls[0].wait(_WAIT_S)
-    with pytest.raises(RuntimeError, match="can't start"):
+    with pytest.raises(NoThreadError, match="can't start"):
         calls[0].result()
-    assert calls[0].refusal is not None
     assert lines.stop(_WAIT_S)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from hermes_cache import BuildError, Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.builders.workers import Workers
 
 _KEY = SessionListKey()
 _WAIT_S = 20.0
@@ -88,21 +87,6 @@ def test_a_build_whose_thread_is_refused_for_good_fails_and_is_logged(
     ]
 
 
-def test_a_worker_that_somebody_ended_is_replaced() -> None:
-    """L7"""
-    workers, ran = Workers("hermes_cache.test"), threading.Event()
-    first = threading.Event()
-    workers.run(first.set)
-    assert first.wait(_WAIT_S)
-    for worker in _idle(workers):
-        worker.actor_ref.stop()
-
-    workers.run(ran.set)
-
-    assert ran.wait(_WAIT_S)
-    assert workers.stop(_WAIT_S)
-
-
 def test_a_pool_of_one_keeps_its_slot_though_its_thread_was_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """I5"""
     with SessionListCache(_build, bus=Bus(), policy=Policy(pool_size=1)) as cache:
@@ -120,15 +104,6 @@ def test_a_pool_of_one_keeps_its_slot_though_its_thread_was_refused(monkeypatch:
 
 def _take_builders_away(cache: SessionListCache) -> None:
     assert cache._life is not None
-    for worker in _idle(cache._life.works._builders):
-        worker.actor_ref.stop()
-
-
-def _idle(workers: Workers) -> list[Any]:
-    """Wait until no job runs, and give the workers that are free."""
-    ends = threading.Event()
-    for _ in range(2_000):
-        if workers._idle and not workers._busy:
-            return list(workers._idle)
-        ends.wait(0.01)
-    raise AssertionError("a worker never came to rest")
+    for thread in cache._life.works._builders.rest():
+        thread.join(_WAIT_S)
+        assert not thread.is_alive()

@@ -1,0 +1,184 @@
+"""Threads that run calls: what hangs costs itself, none is lost, and all end (B6, L1, L6, L7, S4)."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hermes_cache.errors import CacheStoppedError, NoThreadError
+from hermes_cache.threads import Call, Gate, Threads
+from tests.integration.thrown import throw_into
+
+_WAIT_S = 10.0
+
+
+@pytest.fixture
+def one() -> Iterator[Threads]:
+    threads = Threads("hermes_cache.test", 1)
+    yield threads
+    assert threads.stop(_WAIT_S)
+
+
+@pytest.fixture
+def many() -> Iterator[Threads]:
+    threads = Threads("hermes_cache.test")
+    yield threads
+    assert threads.stop(_WAIT_S)
+
+
+def _held(threads: Threads) -> tuple[Call[bool], Gate]:
+    """Return a call that has begun, and what lets it end."""
+    began, goes_on = Gate(), Gate()
+
+    def hold() -> bool:
+        began.open()
+        return goes_on.wait(_WAIT_S)
+
+    call = Call(hold)
+    threads.run(call)
+    assert began.wait(_WAIT_S)
+    return call, goes_on
+
+
+def _ran(threads: Threads, do: Callable[[], object]) -> Call[object]:
+    call = Call(do)
+    threads.run(call)
+    return call
+
+
+def test_a_call_that_hangs_keeps_its_own_thread_and_no_other(many: Threads) -> None:
+    """S4, B6"""
+    hanging, goes_on = _held(many)
+
+    others = [_ran(many, int) for _ in range(20)]
+
+    assert all(call.wait(_WAIT_S) for call in others)
+    assert not hanging.is_over
+    goes_on.open()
+    assert hanging.wait(_WAIT_S)
+
+
+def test_past_their_bound_calls_wait_in_their_order(one: Threads) -> None:
+    """S4"""
+    order: list[int] = []
+    hanging, goes_on = _held(one)
+
+    waiting = [_ran(one, lambda number=number: order.append(number)) for number in range(50)]  # type: ignore[misc]
+    goes_on.open()
+
+    assert all(call.wait(_WAIT_S) for call in (hanging, *waiting))
+    assert order == list(range(50))
+
+
+def test_no_call_is_left_whoever_brings_it(many: Threads) -> None:
+    """L6"""
+    few, calls = Threads("hermes_cache.test", 3), list[Call[object]]()
+
+    def bring() -> None:
+        for _ in range(300):
+            calls.extend((_ran(few, int), _ran(many, int)))
+
+    bringing = [threading.Thread(target=bring) for _ in range(4)]
+    for thread in bringing:
+        thread.start()
+    for thread in bringing:
+        thread.join(_WAIT_S)
+
+    assert all(call.wait(_WAIT_S) for call in calls)
+    assert few.stop(_WAIT_S)
+
+
+def test_a_call_that_is_given_up_is_not_waited_for(many: Threads) -> None:
+    """B6, L1"""
+    hanging, goes_on = _held(many)
+
+    many.give_up(hanging)
+
+    assert many.stop(_WAIT_S)
+    assert not hanging.is_over
+    goes_on.open()
+    assert hanging.wait(_WAIT_S)
+
+
+def test_a_call_that_is_given_up_before_its_turn_is_not_begun(one: Threads) -> None:
+    """B6"""
+    hanging, goes_on = _held(one)
+    called: list[str] = []
+    waiting = _ran(one, lambda: called.append("begun"))
+
+    one.give_up(waiting)
+    goes_on.open()
+
+    assert waiting.wait(_WAIT_S)
+    assert hanging.wait(_WAIT_S)
+    assert called == []
+
+
+def test_what_a_call_raises_ends_no_thread(one: Threads) -> None:
+    """L7"""
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    failed, after = _ran(one, leave), _ran(one, threading.current_thread)
+
+    assert after.wait(_WAIT_S)
+    assert isinstance(failed.error, SystemExit)
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_thread_that_something_was_thrown_into_goes_on(one: Threads, error: type[BaseException]) -> None:
+    """L7"""
+    own = _ran(one, threading.get_ident)
+    assert own.wait(_WAIT_S)
+
+    throw_into(own.result(), error)  # type: ignore[arg-type]
+    calls = [_ran(one, threading.get_ident) for _ in range(3)]
+
+    assert calls[-1].wait(_WAIT_S)
+
+
+def test_waiting_calls_are_let_go_at_a_stop_and_later_ones_refused() -> None:
+    """L1"""
+    threads = Threads("hermes_cache.test", 1)
+    hanging, goes_on = _held(threads)
+    waiting = _ran(threads, int)
+
+    ended = [threads.stop(0.0)]
+    late = _ran(threads, int)
+    goes_on.open()
+    ended += [threads.stop(_WAIT_S), threads.stop(_WAIT_S)]
+
+    assert ended == [False, True, True]
+    assert isinstance(waiting.error, CacheStoppedError)
+    assert isinstance(late.error, CacheStoppedError)
+    assert hanging.result()
+
+
+def test_a_refused_thread_leaves_nothing_behind(one: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L7"""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as machine:
+        machine.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(NoThreadError):
+            _ran(one, int)
+
+    assert _ran(one, int).wait(_WAIT_S)
+
+
+def test_a_call_is_made_once_whoever_claims_it() -> None:
+    """L6"""
+    made: list[int] = []
+    call = Call(lambda: made.append(1))
+
+    claiming = [threading.Thread(target=call.run) for _ in range(8)]
+    for thread in claiming:
+        thread.start()
+    for thread in claiming:
+        thread.join(_WAIT_S)
+
+    assert made == [1]
+    assert call.wait(0.0)
