@@ -36,15 +36,15 @@ class Figure:
 def faster(what: str, ours_s: float, baseline: str, baseline_s: float, *, least: float) -> Figure:
     """Promise to be so many times faster than a baseline."""
     ratio = baseline_s / ours_s
-    told = f"{baseline} {in_units(baseline_s)}"
-    return Figure(what, in_units(ours_s), told, f"{ratio:,.1f} x faster", f">= {least:,g} x", ratio >= least)
+    other = f"{baseline} {in_units(baseline_s)}"
+    return Figure(what, in_units(ours_s), other, f"{ratio:,.1f} x faster", f">= {least:,g} x", ratio >= least)
 
 
 def at_most(what: str, ours_s: float, baseline: str, baseline_s: float, *, most: float) -> Figure:
     """Promise to take no more than so many times what a baseline takes."""
     ratio = ours_s / baseline_s
-    told = f"{baseline} {in_units(baseline_s)}"
-    return Figure(what, in_units(ours_s), told, f"{ratio:,.2f} x its time", f"<= {most:,g} x", ratio <= most)
+    other = f"{baseline} {in_units(baseline_s)}"
+    return Figure(what, in_units(ours_s), other, f"{ratio:,.2f} x its time", f"<= {most:,g} x", ratio <= most)
 
 
 def in_units(span_s: float) -> str:

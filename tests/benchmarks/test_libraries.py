@@ -63,7 +63,9 @@ def test_a_hit(benchmark: Benchmark, record: Callable[[Figure], None], tmp_path:
             read = THREADED[name](_Builder(), tmp_path).read
             read()
             spans = side_by_side(benchmark, lambda: cache.get(_KEY), read, calls=(_CALLS, calls), rounds=10)
+        builds = cache.stats().builds
 
+    assert builds == 1
     ratio = f"{spans[0] / spans[1]:.2g} x its time"
     record(Figure("a hit, without sources", in_units(spans[0]), f"{name} {in_units(spans[1])}", ratio))
 
@@ -107,14 +109,14 @@ def test_an_invalidation_during_a_build(
             peer.reads_while_invalidated(theirs.begun, theirs.go_on)
             peer.runner.close()
         else:
-            other = THREADED[name](theirs, tmp_path)
-            theirs.read_while_invalidated(other.read, other.invalidate)
+            library = THREADED[name](theirs, tmp_path)
+            theirs.read_while_invalidated(library.read, library.invalidate)
 
     run_once(benchmark, measure)
 
     assert ours.count == 2
-    told = "the new" if theirs.count > 1 else "the outdated"
-    record(Figure("a read after an invalidation during a build gets", "the new", f"{name}: {told}", ""))
+    other = "the new" if theirs.count > 1 else "the outdated"
+    record(Figure("a read after an invalidation during a build gets", "the new", f"{name}: {other}", ""))
 
 
 class _HeldBuilder(_Builder):

@@ -51,6 +51,7 @@ def _rebuild_s(entries: int) -> float:
             cache.invalidate(key.profile)
             cache.get(key)
             spans_s.append(time.process_time() - began_s)
+        assert cache.stats().builds == entries + _REBUILDS
     return median(spans_s)
 
 
@@ -60,6 +61,7 @@ def test_a_rebuild_among_many_entries(benchmark: Benchmark, record: Callable[[Fi
     spans_s: dict[int, float] = {}
     run_once(benchmark, lambda: spans_s.update({count: _rebuild_s(count) for count in (_FEW, *_MOST)}))
 
+    assert spans_s.keys() == {_FEW, *_MOST}
     for count, most in _MOST.items():
         what = f"one rebuild among {count:,} entries, processor time"
         record(at_most(what, spans_s[count], f"among {_FEW}", spans_s[_FEW], most=most))
@@ -70,6 +72,7 @@ def test_readers_that_give_up_one_by_one(benchmark: Benchmark, record: Callable[
     """B5, I19"""
     builder = GatedBuilder()
     spans_s: list[float] = []
+    waiting: list[int] = []
 
     async def come_and_give_up(cache: SessionListCache) -> None:
         tasks = [asyncio.create_task(cache.aget(_KEY)) for _ in range(_READERS - 1)]
@@ -84,10 +87,12 @@ def test_readers_that_give_up_one_by_one(benchmark: Benchmark, record: Callable[
             began_s = time.process_time()
             asyncio.run(come_and_give_up(cache))
             spans_s.append(time.process_time() - began_s)
+            waiting.append(cache.stats().waiting)
             builder.open()
 
     run_once(benchmark, measure)
 
+    assert (waiting, builder.calls()) == ([0], 1)
     each = f"{in_units(spans_s[0] / _READERS)} each"
     what = f"{_READERS:,} readers that come to wait and give up one by one, processor time"
     record(Figure(what, in_units(spans_s[0]), "19.4 s before", each, "<= 1 s", spans_s[0] <= 1.0))
@@ -121,15 +126,16 @@ def test_a_hit_beside_readers_that_give_up(benchmark: Benchmark, record: Callabl
 
     run_once(benchmark, measure)
 
-    worst_s = max(spans_s)
-    told = f"median {in_units(median(spans_s))}"
-    record(Figure("a hit beside them, the slowest", in_units(worst_s), told, "", "<= 50 ms", worst_s <= 0.05))
+    assert builder.calls(_OTHER) == 1
+    worst_s, middle = max(spans_s), f"median {in_units(median(spans_s))}"
+    record(Figure("a hit beside them, the slowest", in_units(worst_s), middle, "", "<= 50 ms", worst_s <= 0.05))
 
 
 @pytest.mark.timeout(600)
 def test_a_build_that_ends_under_many_readers(benchmark: Benchmark, record: Callable[[Figure], None]) -> None:
     """B4, I19"""
     spans_s: dict[int, float] = {}
+    builds: list[int] = []
 
     async def wait_for_one(cache: SessionListCache, builder: GatedBuilder, readers: int) -> float:
         tasks = [asyncio.create_task(cache.aget(_KEY)) for _ in range(readers)]
@@ -144,9 +150,11 @@ def test_a_build_that_ends_under_many_readers(benchmark: Benchmark, record: Call
             builder = GatedBuilder()
             with SessionListCache(builder, bus=Bus()) as cache:
                 spans_s[readers] = asyncio.run(wait_for_one(cache, builder, readers))
+            builds.append(builder.calls())
 
     run_once(benchmark, measure)
 
+    assert builds == [1, 1]
     few_s, many_s = (span_s / readers for readers, span_s in spans_s.items())
     what = f"a build that ends under {_READERS:,} readers, for each"
     record(at_most(what, many_s, "under 100", few_s, most=2.0))
@@ -157,6 +165,7 @@ def test_the_ledger_of_shared_rows(benchmark: Benchmark, record: Callable[[Figur
     """P4, I19"""
     rows = freeze(made_payload(5_000))["sessions"]
     spans_s: dict[int, float] = {}
+    held_bytes: list[int] = []
 
     def content(number: int) -> Content:
         return content_of(freeze({"sessions": rows, "number": number}))
@@ -174,8 +183,11 @@ def test_the_ledger_of_shared_rows(benchmark: Benchmark, record: Callable[[Figur
                 ledger.drop(each)
                 took_s.append(time.process_time() - began_s)
             spans_s[held] = median(took_s)
+            held_bytes.append(ledger.held_bytes)
 
     run_once(benchmark, measure)
 
+    one, many = held_bytes
+    assert many < 2 * one
     what = "the ledger takes 5,000 shared rows in and out, beside 64"
     record(at_most(what, spans_s[_FEW], "beside one", spans_s[1], most=1.5))

@@ -129,7 +129,9 @@ def test_a_refresh_by_process_builders(
         for cache in (processes, threads):
             cache.render(_KEY)
         benchmark.pedantic(turn, rounds=7)
+        builds = [cache.stats().builds for cache in (processes, threads)]
 
+    assert builds == [8, 8]
     record(at_most(what, median(own), "thread builders", median(others), most=0.1))
 
 

@@ -54,8 +54,8 @@ def record_streams(
     gaps = [max(each.longest_gap_s for each in kind) for kind in streams]
     share = rates[0] / rates[1]
     met = share >= _LEAST if budget else None
-    told = [f"{rate:,.0f}/s" for rate in rates]
-    record(Figure(what, told[0], f"without {told[1]}", f"{share:.1%}", budget, met))
+    ours, without = (f"{rate:,.0f}/s" for rate in rates)
+    record(Figure(what, ours, f"without {without}", f"{share:.1%}", budget, met))
     ratio = f"{gaps[0] / gaps[1]:.1f} x"
     record(Figure(f"{what}: longest gap", in_units(gaps[0]), f"without {in_units(gaps[1])}", ratio))
 

