@@ -33,6 +33,7 @@ __all__ = [
     "Recorded",
     "ScopedBuilder",
     "SettingsVersion",
+    "SettlingSources",
     "Snapshot",
     "Sources",
 ]
@@ -169,6 +170,18 @@ class Sources(Protocol):
             held: Whether a stream is active. If so, neither read nor return the parts that a stream itself
                 changes.
         """
+
+
+@runtime_checkable
+class SettlingSources(Sources, Protocol):
+    """Sources that can wait until a change from now on is sure to change a stamp.
+
+    Promise: `settle` blocks for at most 60 ms and opens nothing. It is called before the check of a build,
+    unless a stream is active.
+    """
+
+    def settle(self, key: Any, /) -> None:
+        """Wait until what the stamp of a key is made from stands still (S2)."""
 
 
 ActiveStreamIds: TypeAlias = Callable[[], Iterable[str]]

@@ -16,7 +16,7 @@ from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
-from hermes_cache.ports import ActiveStreamIds, Clock, LastKnown, SettingsVersion, Sources
+from hermes_cache.ports import ActiveStreamIds, Clock, LastKnown, SettingsVersion, SettlingSources, Sources
 
 logger = QuietLogger(__name__)
 
@@ -95,6 +95,20 @@ class Stamper:
                 lock.release()
             except RuntimeError:
                 pass
+
+    def settle(self, target: Target, streams: Streams) -> None:
+        """Wait until the sources of a key stand still, if they can say so. A stream that is active forbids it.
+
+        A failure is logged and raises nothing: the check that comes next says what is wrong.
+        """
+        sources = self._sources
+        if not isinstance(sources, SettlingSources) or streams.marker(target.reach, self._listed()).held:
+            return
+        try:
+            self._call("sources.settle", lambda: sources.settle(target.key))
+        except BaseException as error:
+            if belongs_to_caller(error):
+                raise
 
     def _take(self, target: Target, streams: Streams, settings: int) -> Check:
         began_s = self._clock.monotonic_s()

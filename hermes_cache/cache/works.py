@@ -254,6 +254,7 @@ class Works:
 
     def _built(self, effect: RunBuild, send: Send) -> Message:
         build = effect.build
+        self._stamper.settle(build.target, build.streams)
         began_s = self._clock.monotonic_s()
         check = self.check_now(build.target, build.streams, effect.settings, send) or Check.failed(began_s)
         began_s = self._clock.monotonic_s()

@@ -4,17 +4,22 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import pytest
 
+from hermes_cache import Bus, Policy, SessionListCache
 from hermes_cache.ports import SETTINGS_PART, Sources
 from hermes_cache.samples import writer
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes import HermesHome
 from hermes_cache.stores.hermes.file_stamps import ABSENT, log_stamp
+from hermes_cache.testing import VersionedSources
 
 KEY = SessionListKey()
+CRON = SessionListKey(show_cron=True)
 
 
 @pytest.fixture
@@ -165,3 +170,45 @@ def test_a_new_profile_moves_the_stamp_of_all(sample: SampleHome) -> None:
     (sample.path / "profiles" / "another").mkdir()
 
     assert home.sources.stamp(key, held=False) != before
+
+
+def test_a_commit_costs_one_build_and_no_second_for_fear_of_another_in_the_same_tick(sample: SampleHome) -> None:
+    """S2: a build waits until its stamp stands still."""
+    home = HermesHome(sample.path)
+    session_id = next(each.id for each in sample.sessions if each.source == "cron")
+    with SessionListCache(
+        home.builder, sources=home.sources, policy=Policy(ttl=60.0, max_build_duty=1.0)
+    ) as cache:
+        cache.get(CRON)
+        builds = cache.stats().builds
+
+        for number in range(5):
+            writer.rename_session(sample.path, session_id, f"Title {number}")
+            rows: Any = cache.get(CRON, freshness="fresh")["sessions"]
+            quiet_from_s = monotonic() + 0.2
+            while monotonic() < quiet_from_s:
+                cache.get(CRON)
+            assert f"Title {number}" in {row["title"] for row in rows}
+
+        assert cache.stats().builds == builds + 5
+
+
+def test_the_stamp_of_a_build_is_not_waited_for_while_a_stream_is_active() -> None:
+    """H1: what a stream moves is not read at all."""
+    sources = SettledSources()
+    with SessionListCache(lambda _key: {"sessions": []}, sources=sources, bus=(bus := Bus())) as cache:
+        cache.get(KEY)
+        bus.stream_started.send(None, stream_id="a")
+        cache.get(KEY, freshness="fresh")
+
+    assert sources.settled == 1
+
+
+class SettledSources(VersionedSources):
+    """Sources that count how often they were waited for."""
+
+    settled = 0
+
+    def settle(self, _key: SessionListKey, /) -> None:
+        """Count the call."""
+        self.settled += 1
