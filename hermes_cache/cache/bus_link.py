@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
-from hermes_cache.core.effects import Tell, TellSourceChanged
+from hermes_cache.core.effects import Tell
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SourceChanged
-from hermes_cache.core.notices import BuildFailed
+from hermes_cache.core.notices import BuildFailed, Notice, RowsMoved
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock
 
@@ -61,19 +61,25 @@ class BusLink:
         self._left_at = self._bus.last_number
         self._bus.detach(self._apply)
 
-    def announce(self, effect: object) -> None:
-        """Tell monitors and subscribers what a `Tell` or a `TellSourceChanged` holds; log a failure."""
-        match effect:
+    def announce(self, announced: object) -> None:
+        """Tell monitors and subscribers what a `Tell` holds; log a failure."""
+        match announced:
             case Exception():
-                logger.error("hermes_cache.effect_failed", exc_info=effect)
-            case TellSourceChanged(profile=profile):
+                logger.error("hermes_cache.effect_failed", exc_info=announced)
+            case Tell():
+                self._tell(announced.notice)
+
+    def _tell(self, notice: Notice | RowsMoved) -> None:
+        match notice:
+            case RowsMoved(profile=profile):
                 event = SourceChanged(id=self._bus.told_id(), at_s=self._clock.wall_s(), profile=profile)
                 self._feed.tell(event, profile)
                 self._bus.tell(event, self._sender)
-            case Tell(notice=notice):
-                if isinstance(notice, BuildFailed):
-                    told = {"hermes_cache.key": str(notice.key), "hermes_cache.error": notice.error}
-                    logger.warning("hermes_cache.build_failed", extra=told)
+            case BuildFailed(key=key, error=error):
+                extra = {"hermes_cache.key": str(key), "hermes_cache.error": error}
+                logger.warning("hermes_cache.build_failed", extra=extra)
+                self._bus.tell(notice, self._sender)
+            case _:
                 self._bus.tell(notice, self._sender)
 
     def _hear(self, event: AppliedEvent) -> None:

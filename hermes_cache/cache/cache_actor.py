@@ -10,7 +10,7 @@ Source: rules R1, R2, E5, L4, L6.
 """
 
 import contextlib
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 from dataclasses import replace
 from math import inf
@@ -19,13 +19,13 @@ from typing import Final
 import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
-from hermes_cache.cache.tallies import Tallies
 from hermes_cache.cache.works import Works, told
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Answer, Effect, RunBuild, Served, TakeCheck
 from hermes_cache.core.hits import Hit, Hits
 from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Publish, Tick, Weighed
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.record import Counts
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.core.transitions import Evicted, Stored
 from hermes_cache.core.turn import Decision
@@ -57,8 +57,7 @@ class CacheActor(MailboxActor):
         super().__init__(clock=clock.monotonic_s)
         self.hits = Hits(policy)
         self._had: set[Hit] = set()
-        self.outcomes: Counter[str] = Counter()
-        self._tallies = Tallies()
+        self._counts = Counts()
         self._policy = policy
         self._works = works
         self.state = state
@@ -86,13 +85,13 @@ class CacheActor(MailboxActor):
 
     def counted(self) -> dict[str, int]:
         """Count the reads by outcome, those of this very moment too; from any thread."""
-        outcomes = dict(self.outcomes)
+        outcomes = dict(self._counts.outcomes)
         hits = outcomes.get("hit", 0) + self.hits_had
         return {**outcomes, "hit": hits} if hits else outcomes
 
     def counted_for(self, key: Hashable) -> dict[str, int]:
         """Count the reads of a key by outcome, since the payload that it holds was built (J7); from any thread."""
-        counts, hit = self._tallies.of(key, self._held_build(key)), self.hits.get(key)
+        counts, hit = self._counts.of(key), self.hits.get(key)
         if hit is not None and hit.count:
             counts["hit"] += hit.count
         return dict(counts)
@@ -201,18 +200,13 @@ class CacheActor(MailboxActor):
 
     def _note(self, effect: Answer) -> None:
         answer = effect.answer
-        outcome = answer.outcome if isinstance(answer, Served) else type(answer).__name__
-        self.outcomes[outcome] += 1
-        self._tallies.add(effect.key, self._held_build(effect.key), outcome)
         if not isinstance(answer, Served):
+            self._counts.add(effect.key, type(answer).__name__)
             return
+        self._counts.add(effect.key, answer.outcome)
         self._use(effect.key)
-        if outcome == "hit":
+        if answer.outcome == "hit":
             self.hits.remember(self.state, answer, self._clock())
-
-    def _held_build(self, key: Hashable) -> int:
-        entry = self.state.entries.get(key)
-        return entry.build_id if entry else 0
 
     def _count_hits(self) -> None:
         """Count the hits since the last message, in the order of their last use."""
@@ -225,16 +219,23 @@ class CacheActor(MailboxActor):
             entry = hit.served.entry
             self._use(entry.target.key)
             self._read_scopes.add(entry.target.scope)
-            self._tallies.add(entry.target.key, entry.build_id, "hit", count)
+            if self.state.entry_of(entry.target) is entry:
+                self._counts.add_remembered(entry.target.key, "hit", count)
 
     def _follow(self, decision: Decision) -> None:
-        """Keep the order of use of what is held; what nobody has read yet stands first."""
+        """Keep the order of use of what is held, and count the readers of a payload from when it is held."""
         for happened in decision.transitions:
-            if isinstance(happened, Stored) and happened.entry.target.key not in self._used:
-                self._used[happened.entry.target.key] = None
-                self._used.move_to_end(happened.entry.target.key, last=False)
-            elif isinstance(happened, Evicted):
-                self._used.pop(happened.key, None)
+            match happened:
+                case Stored(entry=entry):
+                    key = entry.target.key
+                    self._counts.begin(key)
+                    if key not in self._used:
+                        # What nobody has read yet goes first.
+                        self._used[key] = None
+                        self._used.move_to_end(key, last=False)
+                case Evicted(key=key):
+                    self._counts.begin(key)
+                    self._used.pop(key, None)
 
     def _use(self, key: Hashable) -> None:
         if key in self._used:

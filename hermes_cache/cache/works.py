@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, assert_never
 
 from hermes_cache.cache.ledger import Ledger
 from hermes_cache.cache.lines import Lines
@@ -25,7 +25,6 @@ from hermes_cache.core.effects import (
     Served,
     TakeCheck,
     Tell,
-    TellSourceChanged,
 )
 from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Weighed
 from hermes_cache.core.stamps import Check
@@ -54,7 +53,7 @@ class Announcer(Protocol):
     """Takes what is to be announced; never waits, runs no foreign code."""
 
     def put(self, item: object, /) -> None:
-        """Announce what a `Tell` or a `TellSourceChanged` holds, or a failure."""
+        """Announce what a `Tell` holds, or a failure."""
 
 
 class Answerable(Protocol):
@@ -136,11 +135,13 @@ class Works:
                 if call is not None:
                     self._builders.give_up(call)
                 self._executor.give_up(effect.build_id)
-            case Tell() | TellSourceChanged():
+            case Tell():
                 self._announcer.put(effect)
             case Release():
                 self._leaving.append(effect.content)
                 self._weigher.run(Call(partial(_log_failure, partial(self._release, send))))
+            case _:
+                assert_never(effect)
 
     def tell_lost(self, effect: Answer, failure: Exception) -> None:
         """Tell a reader that its answer could not be delivered, however little of that can be done."""

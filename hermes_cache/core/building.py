@@ -10,14 +10,13 @@ from typing import Final
 
 from hermes_cache.core import duty
 from hermes_cache.core.answering import answer_failed, answer_instead, standing_failure
-from hermes_cache.core.effects import Abandon, Release, RunBuild, Served, Tell
-from hermes_cache.core.history import PastBuild, PastOutcome
+from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
 from hermes_cache.core.messages import Built, Failed
-from hermes_cache.core.notices import BuildDiscarded, BuildFailed, BuildFinished, BuildStarted
+from hermes_cache.core.record import PastBuild, PastOutcome
 from hermes_cache.core.stamps import Stamp
 from hermes_cache.core.state import Build, Entry, Failure, Reason, Target, Waiter
-from hermes_cache.core.storing import store
-from hermes_cache.core.transitions import Begun, Ended, FailedAgain, Mended, Queued, Remembered, Returned, WaitedOn
+from hermes_cache.core.storing import store, why_not_stored
+from hermes_cache.core.transitions import Begun, Ended, Measured, Queued, Returned, WaitedOn
 from hermes_cache.core.turn import Turn
 from hermes_cache.errors import BuildError, CacheBusyError, HermesCacheError
 
@@ -66,13 +65,14 @@ def built(turn: Turn, message: Built) -> None:
     if build is None:
         _discard_late(turn, message)
         return
-    _end(turn, build)
-    if build.target.key in turn.state.failures:
-        turn.record(Mended(build.target.key))
-    turn.do(Tell(BuildFinished(build.target.key, build.id, message.took_s)))
     entry = _entry_of(turn, message)
-    why_not = store(turn, entry, message, overtaken_by=build.overtaken_by)
-    _remember(turn, build, "discarded" if why_not else "stored", why_not)
+    why_not = why_not_stored(turn, entry)
+    _end(turn, build, "discarded" if why_not else "stored", why_not, build_s=message.took_s)
+    if why_not:
+        turn.record(Measured(message.held_bytes))
+        turn.do(Release(entry.content))
+    else:
+        store(turn, entry, message)
     moved = _answer_waiters(turn, build, entry)
     _build_again(turn, build, wanted=moved)
     start_builds(turn)
@@ -82,10 +82,8 @@ def failed(turn: Turn, message: Failed) -> None:
     """Take in a failure: answer all who wait for that build (R7)."""
     build = _live(turn, message.build)
     if build is None:
-        turn.record(Returned(message.build.id))
-        turn.do(Tell(BuildDiscarded(message.build.target.key, message.build.id, None)))
+        turn.record(Returned(message.build.target.key, message.build.id))
         return
-    _end(turn, build)
     _fail(turn, build, message.cause)
 
 
@@ -95,9 +93,7 @@ def abandon_overdue(turn: Turn) -> None:
     for build in list(turn.state.builds.values()):
         if build.began_s is not None and build.began_s + timeout_s <= turn.now_s:
             turn.do(Abandon(build.id))
-            _end(turn, build, hangs=True)
-            told = f"its builder did not return within {timeout_s:g} s, Policy.build_timeout"
-            _fail(turn, build, told)
+            _fail(turn, build, f"its builder did not return within {timeout_s:g} s, Policy.build_timeout")
 
 
 def _queue(turn: Turn, target: Target, reason: Reason, *, refresh: bool, builder: object) -> None:
@@ -118,8 +114,7 @@ def _hanging(turn: Turn, target: Target) -> BuildError:
 
 
 def _refuse(turn: Turn, queued: Build) -> None:
-    _end(turn, queued)
-    _remember(turn, queued, "failed", str(_hanging(turn, queued.target)))
+    _end(turn, queued, "failed", str(_hanging(turn, queued.target)))
     waiting = _builds_waiters(turn, queued)
     turn.dismiss(waiting)
     for waiter in waiting:
@@ -135,7 +130,6 @@ def _start(turn: Turn, queued: Build) -> None:
         duty.begin(turn, build)
     entry = state.entry_of(build.target)
     turn.do(RunBuild(build, state.settings, entry.content if entry else None))
-    turn.do(Tell(BuildStarted(build.target.key, build.id, build.reason)))
 
 
 def _live(turn: Turn, begun: Build) -> Build | None:
@@ -144,22 +138,25 @@ def _live(turn: Turn, begun: Build) -> Build | None:
     return live if live is not None and live.id == begun.id else None
 
 
-def _end(turn: Turn, build: Build, *, hangs: bool = False) -> None:
-    turn.record(Ended(build, hangs=hangs))
+def _end(
+    turn: Turn,
+    build: Build,
+    outcome: PastOutcome,
+    why: str | None,
+    *,
+    build_s: float = 0.0,
+    failure: Failure | None = None,
+) -> None:
+    took_s = 0.0 if build.began_s is None else turn.now_s - build.began_s
+    why = why and why[:_LONGEST_WHY]
+    past = PastBuild(build.id, build.reason, build.began_s, took_s, outcome, why, build.overtaken_by)
+    turn.record(Ended(build.target.key, past, build_s, failure))
     if build.refresh:
         duty.leave(turn, build)
 
 
-def _remember(turn: Turn, build: Build, outcome: PastOutcome, why: str | None) -> None:
-    took_s = 0.0 if build.began_s is None else turn.now_s - build.began_s
-    told = why and why[:_LONGEST_WHY]
-    past = PastBuild(build.id, build.reason, build.began_s, took_s, outcome, told, build.overtaken_by)
-    turn.record(Remembered(build.target.key, past))
-
-
 def _discard_late(turn: Turn, message: Built) -> None:
-    turn.record(Returned(message.build.id))
-    turn.do(Tell(BuildDiscarded(message.build.target.key, message.build.id, None)))
+    turn.record(Returned(message.build.target.key, message.build.id))
     held = turn.state.entry_of(message.build.target)
     is_held = held is not None and held.content is message.content
     if not is_held and message.build.id not in turn.state.kept:
@@ -231,12 +228,10 @@ def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:
     count = before.count + 1 if before else 1
     retry_at_s = turn.now_s + turn.policy.retry_delay_s(count)
     seen = turn.state.check_of(target)
-    timeout = isinstance(cause, str)
-    failure = Failure(count, turn.now_s, retry_at_s, build.version, seen, cause, timeout)
-    turn.record(FailedAgain(target.key, failure))
-    told = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
-    turn.do(Tell(BuildFailed(target.key, build.id, told)))
-    _remember(turn, build, "abandoned" if timeout else "failed", told)
+    hangs = isinstance(cause, str)
+    failure = Failure(count, turn.now_s, retry_at_s, build.version, seen, cause, timeout=hangs)
+    why = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
+    _end(turn, build, "abandoned" if hangs else "failed", why, failure=failure)
     _answer_those_failed(turn, build, failure)
     _build_again(turn, build)
     start_builds(turn)
@@ -246,7 +241,7 @@ def _answer_those_failed(turn: Turn, build: Build, failure: Failure) -> None:
     """Answer all who waited for it; those whom it could not have answered wait on, where a new one may start."""
     waiting = _builds_waiters(turn, build)
     forbidden = standing_failure(turn, build.target) is not None
-    told = [waiter for waiter in waiting if forbidden or _answers(build, waiter)]
-    turn.dismiss(told)
-    for waiter in told:
+    answered = [waiter for waiter in waiting if forbidden or _answers(build, waiter)]
+    turn.dismiss(answered)
+    for waiter in answered:
         answer_failed(turn, waiter, failure)

@@ -5,6 +5,7 @@ comes first: what is due is done before the message is looked at, so a late time
 that is over. Nothing here knows a clock, a thread or a file.
 """
 
+from collections.abc import Hashable
 from dataclasses import replace
 from math import inf
 from typing import assert_never
@@ -12,8 +13,7 @@ from typing import assert_never
 from hermes_cache.core.answering import standing_failure
 from hermes_cache.core.building import abandon_overdue, built, failed, request_build
 from hermes_cache.core.checking import check_failed, checked, give_up_check, take_check
-from hermes_cache.core.effects import Tell
-from hermes_cache.core.events import AppliedEvent, StreamStarted, StreamStopped
+from hermes_cache.core.events import SessionListChanged, SettingsChanged, StreamStarted, StreamStopped
 from hermes_cache.core.freshness import Verdict, judge
 from hermes_cache.core.messages import (
     Built,
@@ -27,12 +27,20 @@ from hermes_cache.core.messages import (
     Tick,
     Weighed,
 )
-from hermes_cache.core.notices import EntryInvalidated
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.reading import expire, read, serve
-from hermes_cache.core.state import Entry, Read, Reason, State
-from hermes_cache.core.storing import again_at_s, tell_again, weighed
-from hermes_cache.core.transitions import CacheStopped, EventApplied, Rearmed, ScopeMoved, StreamsExpired
+from hermes_cache.core.record import Touch
+from hermes_cache.core.state import Read, Reason, State
+from hermes_cache.core.storing import due_again_s, send_delayed_news, weighed
+from hermes_cache.core.streams import Streams
+from hermes_cache.core.transitions import (
+    CacheStopped,
+    ListsOutdated,
+    Rearmed,
+    ScopeMoved,
+    StreamMoved,
+    StreamsExpired,
+)
 from hermes_cache.core.turn import Decision, Turn
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import CacheStoppedError
@@ -57,7 +65,7 @@ def decide(state: State, message: Message, now_s: float, policy: Policy) -> Deci
 def next_wake_s(state: State, policy: Policy) -> float:
     """Return the moment of the first timer; infinity where none is set."""
     ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]
-    news = [again_at_s(told) or inf for told in state.told.values()]
+    news = [due_again_s(news) for news in state.news.values()]
     timers = (state.deadlines.first_s(), state.scope_timers.first_s(), state.streams.next_expiry_s())
     return min((*ends, *news, *timers))
 
@@ -101,7 +109,7 @@ def _pass_time(turn: Turn) -> None:
     abandon_overdue(turn)
     _expire_waiters(turn)
     _see_to_scopes(turn)
-    tell_again(turn)
+    send_delayed_news(turn)
     turn.record(Rearmed(next_wake_s(turn.state, turn.policy)))
 
 
@@ -136,28 +144,40 @@ def _release(turn: Turn, name: object) -> None:
 
 
 def _publish(turn: Turn, message: Publish) -> None:
-    event, before = message.event, turn.state.versions
-    turn.record(EventApplied(event, message.profile, _lease_end_s(turn, event, message.age_s)))
-    after, position = turn.state.versions, turn.state.position
-    if after is before:
-        return
-    for entry in _touched(turn.state, message.profile):
-        reach = entry.target.reach
-        if after.of(reach) == position and entry.version >= before.of(reach):
-            turn.do(Tell(EntryInvalidated(entry.target.key, event.id)))
+    event, position, state = message.event, turn.state.position + 1, turn.state
+    until_s = turn.now_s + turn.policy.stream_lease - message.age_s
+    match event:
+        case SessionListChanged():
+            touch = Touch(position, event, message.profile)
+            turn.record(ListsOutdated(touch, state.settings, _valid_keys(state, message.profile)))
+        case SettingsChanged():
+            touch = Touch(position, event, message.profile)
+            turn.record(ListsOutdated(touch, state.settings + 1, _valid_keys(state, message.profile)))
+        case StreamStarted():
+            streams = state.streams.start(event.stream_id, message.profile, position=position, until_s=until_s)
+            _move_streams(turn, event, message.profile, streams, until_s)
+        case StreamStopped():
+            known = state.streams.active.get(event.stream_id)
+            streams = state.streams.stop(event.stream_id, position=position, until_s=until_s)
+            _move_streams(turn, event, known.profile if known else None, streams, until_s)
+        case _:
+            assert_never(event)
 
 
-def _touched(state: State, profile: str | None) -> list[Entry]:
-    if profile is None:
-        return list(state.entries.values())
-    both = (state.held_of.get(reach) for reach in (profile, ALL_PROFILES))
-    return [state.entries[key] for keys in both for key in keys or ()]
+def _valid_keys(state: State, profile: str | None) -> tuple[Hashable, ...]:
+    """Return the keys of the payloads that an event of a profile, or of all (None), outdates now."""
+    reaches = state.held_of.keys() if profile is None else (profile, ALL_PROFILES)
+    held = [state.entries[key] for reach in reaches for key in state.held_of.get(reach, ())]
+    return tuple([entry.target.key for entry in held if entry.version >= state.versions.of(entry.target.reach)])
 
 
-def _lease_end_s(turn: Turn, event: AppliedEvent, age_s: float) -> float:
-    if isinstance(event, StreamStarted | StreamStopped):
-        return turn.now_s + turn.policy.stream_lease - age_s
-    return inf
+def _move_streams(
+    turn: Turn, event: StreamStarted | StreamStopped, profile: str | None, streams: Streams, until_s: float
+) -> None:
+    position = turn.state.position + 1
+    # A start that names another profile than the one before touches all.
+    touched = None if streams.moves.everything == position else profile
+    turn.record(StreamMoved(Touch(position, event, touched), streams, until_s))
 
 
 def _leave(turn: Turn, message: Leave) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hermes_cache.core.events import EventId
-from hermes_cache.core.notices import Notice
+from hermes_cache.core.notices import Notice, RowsMoved
 from hermes_cache.core.state import Build, Entry, Failure, Outcome, Reason, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.errors import HermesCacheError
@@ -90,16 +90,9 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell the monitors (E6)."""
+    """Tell monitors, and of rows that moved the subscribers too (E6, E9)."""
 
-    notice: Notice
-
-
-@dataclass(frozen=True, slots=True)
-class TellSourceChanged:
-    """Tell subscribers that rows of a profile moved at the source (E9)."""
-
-    profile: str | None
+    notice: Notice | RowsMoved
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +102,5 @@ class Release:
     content: Content
 
 
-Effect: TypeAlias = Answer | TakeCheck | RunBuild | Abandon | Tell | TellSourceChanged | Release
+Effect: TypeAlias = Answer | TakeCheck | RunBuild | Abandon | Tell | Release
 """Anything that a decision asks for."""

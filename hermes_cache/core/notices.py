@@ -1,14 +1,35 @@
-"""What a cache tells its monitors of its own work: immutable values, each about one key.
+"""Notices: what is told of the work of a cache, as immutable values, each made from a transition.
 
-Nothing in the cache depends on them; they are sent by the notifier, late or not at all under load.
-Source: rule E6.
+Nothing in the cache depends on them; the notifier sends them, late or not at all under load.
+Source: rules E6, E9.
 """
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 
 from hermes_cache.core.events import EventId
+from hermes_cache.core.transitions import (
+    Begun,
+    CacheStopped,
+    Ended,
+    Evicted,
+    Left,
+    ListsOutdated,
+    Measured,
+    NewsDelayed,
+    NewsSent,
+    Queued,
+    Rearmed,
+    Returned,
+    ScopeMoved,
+    Stored,
+    StreamMoved,
+    StreamsExpired,
+    Transition,
+    Waited,
+    WaitedOn,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +136,59 @@ class EntryEvicted:
 Notice: TypeAlias = (
     BuildStarted | BuildFinished | BuildFailed | BuildDiscarded | EntryStored | EntryInvalidated | EntryEvicted
 )
-"""Anything that a monitor is told."""
+"""Anything that a monitor is told (E6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsMoved:
+    """Rows of a profile moved at the source: subscribers hear of it, as `SourceChanged` (E9)."""
+
+    profile: str | None
+
+
+def notices_of(happened: Transition) -> tuple[Notice | RowsMoved, ...]:
+    """Return what is told of a transition; of most of them nothing."""
+    match happened:
+        case Waited() | WaitedOn() | Left() | ScopeMoved() | Measured() | Rearmed() | Queued() | StreamMoved():
+            return ()
+        case Begun(build=build):
+            return (BuildStarted(build.target.key, build.id, build.reason),)
+        case Ended():
+            return _notices_of_end(happened)
+        case Stored(entry=entry):
+            return (EntryStored(entry.target.key, entry.version, entry.content.size_bytes),)
+        case ListsOutdated(touch=touch, keys=keys):
+            return tuple([EntryInvalidated(key, touch.event.id) for key in keys])
+        case _:
+            return _notices_of_rarer(happened)
+
+
+def _notices_of_rarer(
+    happened: Evicted | Returned | NewsSent | NewsDelayed | StreamsExpired | CacheStopped,
+) -> tuple[Notice | RowsMoved, ...]:
+    match happened:
+        case Evicted(key=key, bound=bound):
+            return (EntryEvicted(key, bound),)
+        case Returned(key=key, build_id=build_id):
+            return (BuildDiscarded(key, build_id, None),)
+        case NewsSent(profile=profile):
+            return (RowsMoved(profile),)
+        case NewsDelayed() | StreamsExpired() | CacheStopped():
+            return ()
+        case _:
+            assert_never(happened)
+
+
+def _notices_of_end(ended: Ended) -> tuple[Notice, ...]:
+    key, build = ended.key, ended.build
+    match build.outcome:
+        case "stored":
+            return (BuildFinished(key, build.id, ended.build_s),)
+        case "discarded":
+            discarded = BuildDiscarded(key, build.id, build.overtaken_by)
+            return (BuildFinished(key, build.id, ended.build_s), discarded)
+        case "failed" | "abandoned":
+            # One that was refused its place never started, as far as monitors know.
+            return () if build.began_s is None else (BuildFailed(key, build.id, build.why or ""),)
+        case _:
+            assert_never(build.outcome)

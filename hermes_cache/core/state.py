@@ -10,7 +10,7 @@ from math import inf
 from typing import Final, Literal, TypeAlias
 
 from hermes_cache.core.events import EventId
-from hermes_cache.core.history import PastBuilds, Touches
+from hermes_cache.core.record import Record
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, Stamp
 from hermes_cache.core.streams import Marker, Streams
@@ -247,17 +247,17 @@ class ScopeState:
         return min(self.due_s, self.release_at_s(), self.give_up_at_s())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Told:
-    """When subscribers last heard that a profile's rows moved (E9).
+@dataclass(frozen=True, slots=True)
+class News:
+    """What subscribers heard of a profile's rows (E9).
 
     Attributes:
-        at_s: When.
-        again: Whether they are to hear it once more.
+        sent_at_s: When they last heard that rows moved.
+        is_due_again: Whether they are to hear it once more.
     """
 
-    at_s: float
-    again: bool = False
+    sent_at_s: float
+    is_due_again: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,10 +288,8 @@ class State:
         last_scope: How many scopes there were.
         most_scopes: Past so many, those that nobody uses are forgotten.
         newest_check: The check of any scope that began last.
-        told: When subscribers last heard of each profile's rows.
-        changes: The last events that outdated something (J7).
-        moves: The last starts and stops of streams that moved something.
-        past_builds: The last builds that are over.
+        news: What subscribers heard of each profile's rows.
+        record: What happened lately (J7).
         wake_at_s: No timer is due before; at times none is due then either.
         stopped: Whether the cache was stopped.
     """
@@ -319,10 +317,8 @@ class State:
     last_scope: int = 0
     most_scopes: int = 1_024
     newest_check: Check | None = None
-    told: Mapping[str | None, Told] = field(default_factory=dict)
-    changes: Touches = field(default_factory=Touches)
-    moves: Touches = field(default_factory=Touches)
-    past_builds: PastBuilds = field(default_factory=dict)
+    news: Mapping[str | None, News] = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
     wake_at_s: float = inf
     stopped: bool = False
 
@@ -375,8 +371,7 @@ class State:
             position=self.position,
             versions=self.versions,
             settings=self.settings,
-            changes=self.changes,
-            moves=self.moves,
+            record=self.record.before_a_start(),
         )
 
     def active_stream_ids(self) -> frozenset[str]:

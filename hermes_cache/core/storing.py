@@ -4,44 +4,37 @@ Source: rules P4, B4, E6, E9.
 """
 
 from collections.abc import Hashable
-from dataclasses import replace
+from math import inf
 from typing import Final, Literal
 
 from hermes_cache.core.answering import answer_stale, too_much_is_kept
-from hermes_cache.core.effects import Release, Tell, TellSourceChanged
-from hermes_cache.core.events import EventId
 from hermes_cache.core.messages import Built, Recency, Weighed
-from hermes_cache.core.notices import BuildDiscarded, EntryEvicted, EntryStored
-from hermes_cache.core.state import Entry, Told
-from hermes_cache.core.transitions import Evicted, Measured, Stored, SubscribersTold
+from hermes_cache.core.state import Entry, News
+from hermes_cache.core.transitions import Evicted, Measured, NewsDelayed, NewsSent, Stored
 from hermes_cache.core.turn import Turn
 
-_TOLD_EVERY_S: Final = 2.0
+_NEWS_EVERY_S: Final = 2.0
 """Subscribers hear of one profile's rows at most this often (E9)."""
 
 
-def store(turn: Turn, entry: Entry, message: Built, *, overtaken_by: EventId | None) -> str | None:
-    """Store a payload unless an event overtook its build, or it is too large to be held.
+def why_not_stored(turn: Turn, entry: Entry) -> str | None:
+    """Say why a payload may not be stored, in words: an event overtook its build, or it is too large."""
+    if entry.version < turn.state.version_of(entry.target):
+        return "an event overtook it"
+    size_bytes, most = entry.content.size_bytes, turn.policy.max_bytes
+    return f"its {size_bytes} bytes are over Policy.max_bytes, {most}" if size_bytes > most else None
 
-    Returns:
-        Why it is not stored, in words; None where it is.
-    """
-    key, size_bytes = entry.target.key, entry.content.size_bytes
+
+def store(turn: Turn, entry: Entry, message: Built) -> None:
+    """Store a payload, let what has to go for it go, and tell whose rows moved."""
     turn.record(Measured(message.held_bytes))
-    why_not = _why_not(turn, entry, size_bytes)
-    if why_not:
-        turn.do(Tell(BuildDiscarded(key, entry.build_id, overtaken_by)))
-        turn.do(Release(entry.content))
-        return why_not
     replaced = turn.state.entry_of(entry.target)
     turn.record(Stored(entry))
-    turn.do(Tell(EntryStored(key, entry.version, size_bytes)))
     if replaced:
         turn.let_go(replaced)
-    _evict(turn, message.recency, keep=key)
+    _evict(turn, message.recency, keep=entry.target.key)
     for profile in sorted(message.moved, key=str):
-        _tell_moved(turn, profile)
-    return None
+        _send_news(turn, profile)
 
 
 def weighed(turn: Turn, message: Weighed) -> None:
@@ -52,33 +45,24 @@ def weighed(turn: Turn, message: Weighed) -> None:
     _evict(turn, message.recency, keep=next(iter(reversed(message.recency)), None) if unsettled else None)
 
 
-def tell_again(turn: Turn) -> None:
+def send_delayed_news(turn: Turn) -> None:
     """Tell subscribers of the rows that moved while they were not to be told (E9)."""
-    for profile, told in list(turn.state.told.items()):
-        if told.again and told.at_s + _TOLD_EVERY_S <= turn.now_s:
-            turn.record(SubscribersTold(profile, Told(turn.now_s)))
-            turn.do(TellSourceChanged(profile))
+    for profile, news in list(turn.state.news.items()):
+        if due_again_s(news) <= turn.now_s:
+            turn.record(NewsSent(profile, turn.now_s))
 
 
-def again_at_s(told: Told) -> float | None:
-    """Return when subscribers are to hear of a profile once more."""
-    return told.at_s + _TOLD_EVERY_S if told.again else None
+def due_again_s(news: News) -> float:
+    """Return when subscribers are to hear of a profile once more; infinity if they are not."""
+    return news.sent_at_s + _NEWS_EVERY_S if news.is_due_again else inf
 
 
-def _why_not(turn: Turn, entry: Entry, size_bytes: int) -> str | None:
-    if entry.version < turn.state.version_of(entry.target):
-        return "an event overtook it"
-    most = turn.policy.max_bytes
-    return f"its {size_bytes} bytes are over Policy.max_bytes, {most}" if size_bytes > most else None
-
-
-def _tell_moved(turn: Turn, profile: str | None) -> None:
-    told = turn.state.told.get(profile)
-    if told is None or told.at_s + _TOLD_EVERY_S <= turn.now_s:
-        turn.record(SubscribersTold(profile, Told(turn.now_s)))
-        turn.do(TellSourceChanged(profile))
-        return
-    turn.record(SubscribersTold(profile, replace(told, again=True), told.at_s + _TOLD_EVERY_S))
+def _send_news(turn: Turn, profile: str | None) -> None:
+    news = turn.state.news.get(profile)
+    if news is None or news.sent_at_s + _NEWS_EVERY_S <= turn.now_s:
+        turn.record(NewsSent(profile, turn.now_s))
+    else:
+        turn.record(NewsDelayed(profile, news.sent_at_s + _NEWS_EVERY_S))
 
 
 def _evict(turn: Turn, recency: Recency, *, keep: Hashable | None) -> None:
@@ -99,8 +83,7 @@ def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
 
 def _drop(turn: Turn, key: Hashable, bound: Literal["entries", "bytes"]) -> None:
     entry = turn.state.entries[key]
-    turn.record(Evicted(key))
-    turn.do(Tell(EntryEvicted(key, bound)))
+    turn.record(Evicted(key, bound))
     turn.let_go(entry)
 
 

@@ -8,101 +8,89 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Final, Protocol, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
-from hermes_cache.core.events import (
-    AppliedEvent,
-    SessionListChanged,
-    SettingsChanged,
-    StreamStarted,
-    StreamStopped,
-)
-from hermes_cache.core.history import PastBuild, Touch, with_build
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.record import PastBuild, Touch
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import (
     Build,
     Entry,
     Failure,
     Kept,
+    News,
     Read,
     ScopeState,
     State,
     Target,
-    Told,
     Waiter,
     Waiters,
 )
+from hermes_cache.core.streams import Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import Versions
 
 _MAX_FAILURES: Final = 1_024
 _MOST_SCOPES: Final = 1_024
-_MAX_TOLD: Final = 1_024
+_MAX_NEWS: Final = 1_024
 """Keys and profiles come from outside: what is remembered of them is bounded, the oldest go."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Transition(Protocol):
-    """Something that happened."""
+@dataclass(frozen=True, slots=True)
+class ListsOutdated:
+    """An event outdated lists.
+
+    Attributes:
+        touch: The event, with its position and whose lists it outdated.
+        settings: How many `SettingsChanged` there were with it.
+        keys: Those of the payloads held that it outdated.
+    """
+
+    touch: Touch
+    settings: int
+    keys: tuple[Hashable, ...]
 
     def apply(self, state: State) -> State:
-        """Return the state after it."""
-
-
-def fold(state: State, transitions: Iterable[Transition]) -> State:
-    """Return the state after all of them, in order."""
-    for transition in transitions:
-        state = transition.apply(state)
-    return state
+        """Return the state after it, as every `apply` here."""
+        touch = self.touch
+        versions = state.versions.touched(touch.profile, touch.position)
+        return replace(
+            state,
+            position=touch.position,
+            versions=versions,
+            settings=self.settings,
+            builds=_overtaken(state, versions, touch.event),
+            record=state.record.after_change(touch),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class EventApplied:
-    """An event took its place in this process's order.
+class StreamMoved:
+    """A stream started, stopped or gave a sign of life.
 
     Attributes:
-        event: Which.
-        profile: Its canonical profile; None for all.
-        until_s: When the lease of a stream that it speaks of ends.
+        touch: The event, with its position and whose lists it touched.
+        streams: The streams after it.
+        until_s: When the lease of the stream ends.
     """
 
-    event: AppliedEvent
-    profile: str | None
+    touch: Touch
+    streams: Streams
     until_s: float
 
-    def apply(self, state: State) -> State:  # noqa: D102 - see Transition
-        if isinstance(self.event, SessionListChanged | SettingsChanged):
-            return self._outdate(state, self.event)
-        return self._move(state, self.event)
-
-    def _outdate(self, state: State, event: SessionListChanged | SettingsChanged) -> State:
-        position = state.position + 1
-        versions = state.versions.touched(self.profile, position)
+    def apply(self, state: State) -> State:  # noqa: D102 - see `ListsOutdated.apply`
+        # A repeated start is a sign of life, and moves nothing.
+        is_news = self.streams.moves is not state.streams.moves
         return replace(
             state,
-            position=position,
-            versions=versions,
-            settings=state.settings + isinstance(event, SettingsChanged),
-            builds=_overtaken(state, versions, event),
-            changes=state.changes.after(Touch.of(versions, position, event, self.profile)),
+            position=self.touch.position,
+            streams=self.streams,
+            record=state.record.after_move(self.touch) if is_news else state.record,
+            wake_at_s=min(state.wake_at_s, self.until_s),
         )
-
-    def _move(self, state: State, event: StreamStarted | StreamStopped) -> State:
-        position, before = state.position + 1, state.streams
-        if isinstance(event, StreamStarted):
-            profile = self.profile
-            streams = before.start(event.stream_id, profile, position=position, until_s=self.until_s)
-        else:
-            known = before.active.get(event.stream_id)
-            profile = known.profile if known else None
-            streams = before.stop(event.stream_id, position=position, until_s=self.until_s)
-        # A repeated start is a sign of life, and moves nothing.
-        moved = streams.moves is not before.moves
-        touched = state.moves.after(Touch.of(streams.moves, position, event, profile)) if moved else state.moves
-        wake_at_s = min(state.wake_at_s, self.until_s)
-        return replace(state, position=position, streams=streams, moves=touched, wake_at_s=wake_at_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,38 +211,43 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A build is over: finished, failed or abandoned.
+    """A build is over.
 
     Attributes:
-        build: Which.
-        hangs: Whether its thread still runs.
+        key: What it built.
+        build: What became of it.
+        build_s: How long its builder took, by the builder's own measure.
+        failure: The failures in a row that it ends; None if it gave a payload, or never began.
     """
-
-    build: Build
-    hangs: bool = False
-
-    def apply(self, state: State) -> State:  # noqa: D102
-        abandoned = state.abandoned | {self.build.id} if self.hangs else state.abandoned
-        key = self.build.target.key
-        queue = tuple([queued for queued in state.queue if queued != key])
-        return replace(state, builds=_without(state.builds, key), queue=queue, abandoned=abandoned)
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """What became of a build is remembered."""
 
     key: Hashable
     build: PastBuild
+    build_s: float = 0.0
+    failure: Failure | None = None
 
     def apply(self, state: State) -> State:  # noqa: D102
-        return replace(state, past_builds=with_build(state.past_builds, self.key, self.build))
+        key, build = self.key, self.build
+        failures = state.failures
+        if self.failure is not None:
+            failures = _bounded(_with(_without(failures, key), key, self.failure), _MAX_FAILURES)
+        elif build.outcome in ("stored", "discarded"):
+            failures = _without(failures, key)
+        return replace(
+            state,
+            builds=_without(state.builds, key),
+            queue=tuple([queued for queued in state.queue if queued != key]),
+            # Its thread still runs.
+            abandoned=state.abandoned | {build.id} if build.outcome == "abandoned" else state.abandoned,
+            failures=failures,
+            record=state.record.after_build(key, build),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
     """An abandoned build came back after all."""
 
+    key: Hashable
     build_id: int
 
     def apply(self, state: State) -> State:  # noqa: D102
@@ -276,9 +269,15 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """An entry had to go."""
+    """An entry had to go.
+
+    Attributes:
+        key: What it answered.
+        bound: The bound that was reached: the number of entries, or of bytes.
+    """
 
     key: Hashable
+    bound: Literal["entries", "bytes"]
 
     def apply(self, state: State) -> State:  # noqa: D102
         reach = state.entries[self.key].target.reach
@@ -295,28 +294,6 @@ class Measured:
 
     def apply(self, state: State) -> State:  # noqa: D102
         return replace(state, held_bytes=self.held_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class FailedAgain:
-    """A build of a key failed."""
-
-    key: Hashable
-    failure: Failure
-
-    def apply(self, state: State) -> State:  # noqa: D102
-        failures = _bounded(_with(_without(state.failures, self.key), self.key, self.failure), _MAX_FAILURES)
-        return replace(state, failures=failures)
-
-
-@dataclass(frozen=True, slots=True)
-class Mended:
-    """A build of a key that had failed succeeded."""
-
-    key: Hashable
-
-    def apply(self, state: State) -> State:  # noqa: D102
-        return replace(state, failures=_without(state.failures, self.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,22 +321,40 @@ class ScopeMoved:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscribersTold:
-    """Subscribers heard that rows of a profile moved, or are to hear it later.
+class NewsSent:
+    """Subscribers hear that rows of a profile moved.
 
     Attributes:
-        profile: Whose.
-        told: When, and whether again.
-        again_at_s: When they are to hear it again; infinity for not at all.
+        profile: The profile; None if it is not known whose rows moved.
+        at_s: When.
     """
 
     profile: str | None
-    told: Told
-    again_at_s: float = inf
+    at_s: float
 
     def apply(self, state: State) -> State:  # noqa: D102
-        told = _bounded(_with(_without(state.told, self.profile), self.profile, self.told), _MAX_TOLD)
-        return replace(state, told=told, wake_at_s=min(state.wake_at_s, self.again_at_s))
+        return replace(state, news=_with_news(state.news, self.profile, News(self.at_s)))
+
+
+@dataclass(frozen=True, slots=True)
+class NewsDelayed:
+    """Subscribers are to hear later that rows of a profile moved.
+
+    Attributes:
+        profile: As in `NewsSent`.
+        until_s: When they are to hear it.
+    """
+
+    profile: str | None
+    until_s: float
+
+    def apply(self, state: State) -> State:  # noqa: D102
+        news = replace(state.news[self.profile], is_due_again=True)
+        return replace(
+            state,
+            news=_with_news(state.news, self.profile, news),
+            wake_at_s=min(state.wake_at_s, self.until_s),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,9 +380,39 @@ class CacheStopped:
             scopes=Table(),
             scope_timers=Timers(),
             newest_check=None,
-            told={},
+            news={},
             wake_at_s=inf,
         )
+
+
+Transition: TypeAlias = (
+    ListsOutdated
+    | StreamMoved
+    | StreamsExpired
+    | Waited
+    | WaitedOn
+    | Left
+    | Queued
+    | Begun
+    | Ended
+    | Returned
+    | Stored
+    | Evicted
+    | Measured
+    | ScopeMoved
+    | NewsSent
+    | NewsDelayed
+    | Rearmed
+    | CacheStopped
+)
+"""Something that happened."""
+
+
+def fold(state: State, transitions: Iterable[Transition]) -> State:
+    """Return the state after all of them, in order."""
+    for transition in transitions:
+        state = transition.apply(state)
+    return state
 
 
 def scope_of(state: State, target: Target) -> ScopeState:
@@ -440,6 +465,12 @@ def _with_fewer_scopes(state: State, newest: Hashable) -> State:
         timers = timers.without(state.scopes[name].wake_at_s(), state.scopes[name].number)
     scopes = state.scopes.without(unused)
     return replace(state, scopes=scopes, scope_timers=timers, most_scopes=max(_MOST_SCOPES, 2 * len(scopes)))
+
+
+def _with_news(
+    news: Mapping[str | None, News], profile: str | None, of_profile: News
+) -> Mapping[str | None, News]:
+    return _bounded(_with(_without(news, profile), profile, of_profile), _MAX_NEWS)
 
 
 def _with(mapping: Mapping[K, V], key: K, value: V) -> dict[K, V]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from hermes_cache.core.effects import Answer, Effect, Release, Served
+from hermes_cache.core.effects import Answer, Effect, Release, Served, Tell
+from hermes_cache.core.notices import notices_of
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Entry, Read, State, Waiter
 from hermes_cache.core.transitions import Left, Measured, Transition, Waited
@@ -81,11 +82,12 @@ class Turn:
             self._release(entry)
 
     def decision(self) -> Decision:
-        """End the turn."""
+        """End the turn: let go of what nobody needs, and tell of what happened."""
         for entry in self.loose.values():
             if not self.state.is_kept(entry):
                 self._release(entry)
-        return Decision(self.state, tuple(self.transitions), tuple(self.effects))
+        told = [Tell(notice) for happened in self.transitions for notice in notices_of(happened)]
+        return Decision(self.state, tuple(self.transitions), (*self.effects, *told))
 
     def _release(self, entry: Entry) -> None:
         self.record(Measured(max(0, self.state.held_bytes - entry.content.size_bytes)))

@@ -11,8 +11,8 @@ from typing import Final
 
 from hermes_cache.core.answering import retry_at_s
 from hermes_cache.core.freshness import Verdict, judge
-from hermes_cache.core.history import PastBuild, Touch
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.record import PastBuild, Touch
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import moved_parts
 from hermes_cache.core.state import Build, State, Target
@@ -125,8 +125,8 @@ def _held_back_for_s(state: State, target: Target, now_s: float) -> float | None
 def _events(state: State, target: Target, incarnation: str) -> tuple[TouchedBy, ...]:
     entry = state.entry_of(target)
     version, moves = (entry.version, entry.stamp.marker.moves) if entry else (inf, inf)
-    touches = [(touch, touch.position > version) for touch in state.changes.of(target.reach)]
-    touches += [(touch, touch.position > moves) for touch in state.moves.of(target.reach)]
+    touches = [(touch, touch.position > version) for touch in state.record.changes.of(target.reach)]
+    touches += [(touch, touch.position > moves) for touch in state.record.moves.of(target.reach)]
     touches.sort(key=lambda each: each[0].position, reverse=True)
     return tuple([_touched_by(touch, incarnation, is_unseen=is_unseen) for touch, is_unseen in touches])
 
@@ -137,7 +137,7 @@ def _touched_by(touch: Touch, incarnation: str, *, is_unseen: bool) -> TouchedBy
 
 def _builds(state: State, target: Target, now: Moment) -> tuple[BuiltBy, ...]:
     live = state.builds.get(target.key)
-    past = [_past(build, now) for build in reversed(state.past_builds.get(target.key, ()))]
+    past = [_past(build, now) for build in reversed(state.record.builds.get(target.key, ()))]
     return (_live(live, now), *past) if live else tuple(past)
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.core.history import PastOutcome
+from hermes_cache.core.record import PastOutcome
 from hermes_cache.core.streams import Marker
 from hermes_cache.explain.wording import clock_time, one_line, short_id, span
 

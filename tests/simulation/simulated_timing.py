@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from math import inf
 
 from hermes_cache.core import versions
-from hermes_cache.core.effects import Answer, RunBuild, Served, TakeCheck, TellSourceChanged
+from hermes_cache.core.effects import Answer, RunBuild, Served, TakeCheck, Tell
 from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message
+from hermes_cache.core.notices import RowsMoved
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Build, Read, State, Target
@@ -74,7 +75,7 @@ class TimingLaws:
                     yield from self._of_check(target, before, message, now_s)
                 case RunBuild(build=build):
                     self._note_start(build, now_s)
-                case TellSourceChanged(profile=profile):
+                case Tell(notice=RowsMoved(profile=profile)):
                     yield from self._of_telling(profile, now_s)
                 case _:
                     pass

@@ -3,10 +3,9 @@
 A bug that no schedule finds would mean that a law is missing, not that the core is right.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from math import inf
-from types import SimpleNamespace
 from typing import TypeAlias
 
 import pytest
@@ -14,15 +13,14 @@ import pytest
 from hermes_cache.core import building, checking, decide, duty, freshness, hits, reading, storing, transitions
 from hermes_cache.core import versions as core_versions
 from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
-from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import Verdict, judge
-from hermes_cache.core.history import Touch, Touches
 from hermes_cache.core.hits import Hits
 from hermes_cache.core.messages import Built
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.record import PastBuild, Touches
 from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Build, Entry, Read, ScopeState, State, Target, Waiter
+from hermes_cache.core.state import Build, Entry, Failure, Read, ScopeState, State, Target, Waiter
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.turn import Turn
@@ -53,11 +51,10 @@ def _judge_ignores_versions(patch: pytest.MonkeyPatch) -> None:
 
 
 def _overtaken_payload_is_stored(patch: pytest.MonkeyPatch) -> None:
-    def planted(turn: Turn, entry: Entry, message: Built, *, overtaken_by: object) -> None:
-        del overtaken_by
-        now = replace(entry, version=turn.state.version_of(entry.target))
-        storing.store(turn, now, message, overtaken_by=None)
+    def planted(turn: Turn, entry: Entry, message: Built) -> None:
+        storing.store(turn, replace(entry, version=turn.state.version_of(entry.target)), message)
 
+    patch.setattr(building, "why_not_stored", _always(None))
     patch.setattr(building, "store", planted)
 
 
@@ -98,7 +95,11 @@ def _abandoned_slot_is_not_filled(patch: pytest.MonkeyPatch) -> None:
 
 
 def _hanging_build_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(building, "Ended", lambda build, **_hangs: transitions.Ended(build))
+    def planted(key: Hashable, build: PastBuild, build_s: float, failure: Failure | None) -> transitions.Ended:
+        known = replace(build, outcome="failed") if build.outcome == "abandoned" else build
+        return transitions.Ended(key, known, build_s, failure)
+
+    patch.setattr(building, "Ended", planted)
 
 
 def _builds_are_never_abandoned(patch: pytest.MonkeyPatch) -> None:
@@ -217,10 +218,8 @@ def _history_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def _every_event_touches_all(patch: pytest.MonkeyPatch) -> None:
-    def planted(_versions: Versions, position: int, event: AppliedEvent, _profile: str | None) -> Touch:
-        return Touch(position, event, None)
-
-    patch.setattr(transitions, "Touch", SimpleNamespace(of=planted))
+    after = Touches.after
+    patch.setattr(Touches, "after", lambda touches, touch: after(touches, touch._replace(profile=None)))
 
 
 def _nothing_ages(patch: pytest.MonkeyPatch) -> None:
@@ -395,7 +394,7 @@ def _reader_is_told_of_a_timeout_that_was_none(patch: pytest.MonkeyPatch) -> Non
     record = Turn.record
 
     def planted(turn: Turn, happened: object) -> None:
-        if isinstance(happened, transitions.FailedAgain):
+        if isinstance(happened, transitions.Ended) and happened.failure is not None:
             failure = replace(happened.failure, cause="it took too long", timeout=True)
             happened = replace(happened, failure=failure)
         record(turn, happened)  # type: ignore[arg-type]  # as it came
@@ -408,12 +407,12 @@ def _reader_is_told_to_come_back_though_there_is_room(patch: pytest.MonkeyPatch)
 
 
 def _subscribers_hear_all_the_time(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(storing, "_TOLD_EVERY_S", 0.0)
+    patch.setattr(storing, "_NEWS_EVERY_S", 0.0)
 
 
 def _subscribers_never_hear_the_last(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "tell_again", _always(None))
-    patch.setattr(decide, "again_at_s", _always(None))
+    patch.setattr(decide, "send_delayed_news", _always(None))
+    patch.setattr(decide, "due_again_s", _always(inf))
 
 
 _PLANTS: tuple[Plant, ...] = (
@@ -442,6 +441,7 @@ _PLANTS: tuple[Plant, ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.timeout(240)  # seconds, but slow on a busy machine
 @pytest.mark.parametrize("plant", _PLANTS, ids=lambda plant: plant.__name__.strip("_"))
 def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     """The invariants I1 to I13 see what they are there for."""

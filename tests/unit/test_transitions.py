@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from hermes_cache.core.state import Failure, ScopeState, State, Told
-from hermes_cache.core.transitions import FailedAgain, Mended, ScopeMoved, SubscribersTold, fold
+from hermes_cache.core.record import PastBuild
+from hermes_cache.core.state import Failure, ScopeState, State
+from hermes_cache.core.transitions import Ended, NewsSent, ScopeMoved, fold
 from tests.simulation.core_script import CoreScript, target_of
 
 
@@ -19,26 +20,30 @@ def test_failures_are_remembered_of_so_many_keys_only() -> None:
     failure = Failure(1, 0.0, 0.0, 0, None, "slow")
     keys = [target_of(f"profile {number}").key for number in range(1_025)]
 
-    state = fold(State(), [FailedAgain(key, failure) for key in keys])
+    ended = PastBuild(1, "miss", 0.0, 0.0, "failed", "slow", None)
+    state = fold(State(), [Ended(key, ended, failure=failure) for key in keys])
 
     assert len(state.failures) == 1_024
     assert keys[0] not in state.failures
 
 
-def test_a_key_that_never_failed_needs_no_mending() -> None:
+def test_a_payload_ends_the_failures_of_its_key_alone() -> None:
     """R7"""
-    state = State()
+    script = CoreScript()
+    for target in (target_of(), target_of("work")):
+        script.read(target)
+        script.fail(script.running(target))
 
-    assert Mended(target_of().key).apply(state).failures is state.failures
+    script.hold(target_of())
+
+    assert list(script.state.failures) == [target_of("work").key]
 
 
 def test_subscribers_are_remembered_of_so_many_profiles_only() -> None:
     """E9"""
-    told = [SubscribersTold(f"profile {number}", Told(0.0)) for number in range(1_025)]
+    state = fold(State(), [NewsSent(f"profile {number}", 0.0) for number in range(1_025)])
 
-    state = fold(State(), told)
-
-    assert len(state.told) == 1_024
+    assert len(state.news) == 1_024
 
 
 def test_past_their_bound_the_scopes_that_nobody_uses_are_forgotten() -> None:

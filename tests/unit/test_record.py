@@ -1,11 +1,9 @@
 """Rule J7: what is remembered for `explain`, and how much of it."""
 
 from hermes_cache.core.events import EventId, SessionListChanged, SettingsChanged
-from hermes_cache.core.history import Touch, Touches
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.state import State
-from hermes_cache.core.transitions import EventApplied
-from hermes_cache.core.versions import ALL_PROFILES, Versions
+from hermes_cache.core.record import Counts, Touch, Touches
+from hermes_cache.core.versions import ALL_PROFILES
 from tests.simulation.core_script import CoreScript, content, target_of
 
 HERE = target_of("here")
@@ -20,7 +18,7 @@ def positions(touches: Touches, reach: str) -> list[int]:
 
 
 def outcomes(script: CoreScript) -> list[str]:
-    return [build.outcome for build in script.state.past_builds[HERE.key]]
+    return [build.outcome for build in script.state.record.builds[HERE.key]]
 
 
 def test_an_event_touches_its_profile_and_the_keys_of_all() -> None:
@@ -58,22 +56,14 @@ def test_past_their_bound_the_profile_that_was_quiet_the_longest_is_forgotten() 
     assert positions(touches, "profile 2") == []
 
 
-def test_where_versions_gave_up_on_profiles_one_profiles_event_counts_for_all() -> None:
-    """J7, V2"""
-    event = SessionListChanged(id=EventId("a", 1), at_s=0.0, profile="here")
-
-    told = Touch.of(Versions(everything=7), 7, event, "here")
-
-    assert told.profile is None
-
-
 def test_settings_are_remembered_as_touching_all() -> None:
     """J7, V1"""
-    event = SettingsChanged(id=EventId("a", 1), at_s=0.0)
+    script = CoreScript()
+    event = SettingsChanged(id=script.next_id(), at_s=0.0)
 
-    state = EventApplied(event, None, 0.0).apply(State())
+    script.publish(event, None)
 
-    assert [each.event for each in state.changes.of("here")] == [event]
+    assert [each.event for each in script.state.record.changes.of("here")] == [event]
 
 
 def test_streams_are_remembered_beside_changes_so_that_neither_pushes_out_the_other() -> None:
@@ -84,8 +74,8 @@ def test_streams_are_remembered_beside_changes_so_that_neither_pushes_out_the_ot
     for number in range(20):
         script.start_stream(f"turn {number}", "here")
 
-    assert len(script.state.changes.of("here")) == 1
-    assert len(script.state.moves.of("here")) == 16
+    assert len(script.state.record.changes.of("here")) == 1
+    assert len(script.state.record.moves.of("here")) == 16
 
 
 def test_a_stop_touches_what_its_start_did() -> None:
@@ -96,8 +86,8 @@ def test_a_stop_touches_what_its_start_did() -> None:
     script.stop_stream("turn")
     script.stop_stream("unheard of")
 
-    assert [each.profile for each in script.state.moves.of("here")] == [None, "here", "here"]
-    assert positions(script.state.moves, "there") == [3]
+    assert [each.profile for each in script.state.record.moves.of("here")] == [None, "here", "here"]
+    assert positions(script.state.record.moves, "there") == [3]
 
 
 def test_a_sign_of_life_moves_nothing_and_is_not_remembered() -> None:
@@ -107,7 +97,7 @@ def test_a_sign_of_life_moves_nothing_and_is_not_remembered() -> None:
 
     script.start_stream("turn", "here")
 
-    assert positions(script.state.moves, "here") == [1]
+    assert positions(script.state.record.moves, "here") == [1]
 
 
 def test_a_build_is_remembered_with_what_became_of_it() -> None:
@@ -116,7 +106,7 @@ def test_a_build_is_remembered_with_what_became_of_it() -> None:
 
     build = script.hold(HERE, took_s=0.5)
 
-    (past,) = script.state.past_builds[HERE.key]
+    (past,) = script.state.record.builds[HERE.key]
     assert (past.id, past.reason, past.began_s, past.took_s) == (build.id, "miss", build.began_s, 0.5)
     assert (past.outcome, past.why, past.overtaken_by) == ("stored", None, None)
 
@@ -130,7 +120,7 @@ def test_an_overtaken_build_is_remembered_with_the_event_that_did_it() -> None:
 
     script.finish(build)
 
-    (past,) = script.state.past_builds[HERE.key]
+    (past,) = script.state.record.builds[HERE.key]
     assert (past.outcome, past.why, past.overtaken_by) == ("discarded", "an event overtook it", first.id)
 
 
@@ -141,7 +131,7 @@ def test_a_payload_that_is_too_large_is_remembered_as_discarded() -> None:
 
     script.finish(script.running(HERE), content(note="x" * 100))
 
-    (past,) = script.state.past_builds[HERE.key]
+    (past,) = script.state.record.builds[HERE.key]
     assert past.outcome == "discarded"
     assert past.why == "its 111 bytes are over Policy.max_bytes, 100"
 
@@ -153,7 +143,7 @@ def test_a_failed_build_is_remembered_with_its_error_in_short() -> None:
 
     script.fail(script.running(HERE), OSError("locked " * 100))
 
-    (past,) = script.state.past_builds[HERE.key]
+    (past,) = script.state.record.builds[HERE.key]
     assert past.outcome == "failed"
     assert past.why
     assert past.why.startswith("OSError: locked")
@@ -167,7 +157,7 @@ def test_a_build_that_hangs_is_remembered_as_abandoned() -> None:
 
     script.wait(5.0)
 
-    (past,) = script.state.past_builds[HERE.key]
+    (past,) = script.state.record.builds[HERE.key]
     assert (past.outcome, past.took_s) == ("abandoned", 5.0)
 
 
@@ -179,7 +169,7 @@ def test_a_build_that_never_began_is_remembered_as_failed() -> None:
 
     script.wait(5.0)
 
-    (past,) = script.state.past_builds[HERE.key]
+    (past,) = script.state.record.builds[HERE.key]
     assert (past.outcome, past.began_s, past.took_s) == ("failed", None, 0.0)
     assert past.why
     assert "max_abandoned" in past.why
@@ -193,7 +183,7 @@ def test_eight_builds_are_remembered_of_each_key() -> None:
         script.hold(HERE)
         script.invalidate("here")
 
-    assert [build.id for build in script.state.past_builds[HERE.key]] == list(range(3, 11))
+    assert [build.id for build in script.state.record.builds[HERE.key]] == list(range(3, 11))
     assert outcomes(script) == ["stored"] * 8
 
 
@@ -204,5 +194,50 @@ def test_past_their_bound_the_key_that_was_built_least_lately_is_forgotten() -> 
     for number in range(257):
         script.hold(target_of(f"profile {number}"))
 
-    assert len(script.state.past_builds) == 256
-    assert target_of("profile 0").key not in script.state.past_builds
+    assert len(script.state.record.builds) == 256
+    assert target_of("profile 0").key not in script.state.record.builds
+
+
+def test_readers_are_counted_by_key_and_by_what_they_got() -> None:
+    """J7, L4"""
+    counts = Counts()
+    counts.add(HERE.key, "built")
+    counts.add_remembered(HERE.key, "hit", 3)
+    counts.add(target_of("there").key, "hit")
+
+    assert counts.of(HERE.key) == {"built": 1, "hit": 3}
+    assert counts.of(target_of("elsewhere").key) == {}
+    assert counts.outcomes == {"built": 1, "hit": 1}
+
+
+def test_another_payload_begins_another_count() -> None:
+    """J7"""
+    counts = Counts()
+    counts.add(HERE.key, "hit", 3)
+
+    counts.begin(HERE.key)
+    counts.add(HERE.key, "built")
+
+    assert counts.of(HERE.key) == {"built": 1}
+    assert counts.outcomes == {"hit": 3, "built": 1}
+
+
+def test_what_is_counted_is_handed_out_as_a_copy() -> None:
+    """J7"""
+    counts = Counts()
+    counts.add(HERE.key, "hit")
+
+    counts.of(HERE.key)["hit"] += 1
+
+    assert counts.of(HERE.key) == {"hit": 1}
+
+
+def test_readers_of_so_many_keys_only_are_counted() -> None:
+    """J7"""
+    counts = Counts()
+
+    for number in range(1_025):
+        counts.add(number, "hit")
+
+    assert counts.of(0) == {}
+    assert counts.of(1) == {"hit": 1}
