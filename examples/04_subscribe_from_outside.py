@@ -10,7 +10,7 @@ def build(_key: SessionListKey) -> dict[str, object]:
     return {"sessions": []}
 
 
-def told(change: Change | None) -> str:
+def described(change: Change | None) -> str:
     if change is None:
         return "nothing"
     what = "everything" if change.everything else f"the list of {change.profile}"
@@ -21,7 +21,7 @@ def told(change: Change | None) -> str:
 def forward(subscription: Subscription, sent: SimpleQueue[str]) -> None:
     """Stand for a connection that sends server-sent events; it ends when the subscription is closed."""
     for change in subscription:
-        sent.put(told(change))
+        sent.put(described(change))
 
 
 def main() -> None:
@@ -44,9 +44,9 @@ def main() -> None:
         cache.invalidate("work", "session_new", "s3")
 
         with cache.subscribe("work", since=subscription.version) as resumed:
-            print("missed, as one change:", told(resumed.get(timeout=5)))
+            print("missed, as one change:", described(resumed.get(timeout=5)))
         with cache.subscribe("work", since="a version of an earlier process:12") as stranger:
-            print("no longer known:", told(stranger.get(timeout=5)))
+            print("no longer known:", described(stranger.get(timeout=5)))
 
 
 if __name__ == "__main__":

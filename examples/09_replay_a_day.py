@@ -30,8 +30,8 @@ def show(agreed: AgreedState, at_s: float) -> None:
     print(f"  streaming: {', '.join(agreed.active_streams(at_s, LEASE_S)) or 'nothing'}")
     for profile in ("home", "work"):
         event = agreed.outdated_by(profile)
-        told = f"at {event.at_s / HOUR_S:g} h, by {getattr(event, 'reason', 'settings')}" if event else "never"
-        print(f"  the list of {profile} was last outdated: {told}")
+        by = f"at {event.at_s / HOUR_S:g} h, by {getattr(event, 'reason', 'settings')}" if event else "never"
+        print(f"  the list of {profile} was last outdated: {by}")
 
 
 def main() -> None:

@@ -18,16 +18,16 @@ def build(_key: SessionListKey) -> dict[str, object]:
     return {"sessions": [{"session_id": "s1", "title": "Report"}]}
 
 
-def show(told: Explanation) -> None:
-    numbers = {touched.event.id: number for number, touched in enumerate(reversed(told.events), 1)}
-    print("  condition:", told.condition)
-    for touched in reversed(told.events):
+def show(explanation: Explanation) -> None:
+    numbers = {touched.event.id: number for number, touched in enumerate(reversed(explanation.events), 1)}
+    print("  condition:", explanation.condition)
+    for touched in reversed(explanation.events):
         unseen = ", after the build of what is held" if touched.is_unseen else ""
         print(f"  event {numbers[touched.event.id]}: {getattr(touched.event, 'reason', '')}{unseen}")
-    for made in reversed(told.builds):
+    for made in reversed(explanation.builds):
         by = f", overtaken by event {numbers[made.overtaken_by]}" if made.overtaken_by else ""
         print(f"  build {made.id}: asked for by {made.reason}, {made.outcome}{by}")
-    print("  reads since:", dict(told.served))
+    print("  reads since:", dict(explanation.served))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Content: what an entry holds, as an envelope and pieces; decoded when somebody asks for rows.
+"""Content: the payload of an entry as an envelope and pieces, which is decoded when somebody asks for rows.
 
-A builder in this process hands over frozen rows; one in another process hands over their bytes. Either way a body
-is joined from pieces. Source: rules P4, O6, B8, E9.
+A builder in this process hands over frozen rows; a builder in another process hands over their bytes. In both
+cases a body is joined from pieces. Source: rules P4, O6, B8, E9.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ from hermes_cache.payload.rows import DIGEST_BYTES, Piece, encoded_json, frozen_
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Content:
-    """One payload in the form in which it came. Never changed, but for `payload`, which is made when asked for.
+    """One payload in the form in which it came. Only `payload` changes: it is made at its first use.
 
     Attributes:
-        envelope: All of the payload but its rows, as a JSON object.
-        pieces: The rows in the builder's order; None where the payload has no list of them. Contents that share a
-            row share its piece, the very object.
-        payload: The frozen payload; None where only pieces came and nobody has asked yet.
+        envelope: The payload without its rows, as a JSON object.
+        pieces: The rows in the builder's order; None if the payload has no list of rows. Contents that share a row
+            share its piece, the same object.
+        payload: The frozen payload; None if only pieces came and nobody has asked for it yet.
         size_bytes: The encoded size, shared rows included.
     """
 
@@ -36,7 +36,7 @@ class Content:
         self.size_bytes = len(self.envelope) + sum([len(piece.encoded) for piece in self.pieces or ()])
 
     def decoded(self) -> Payload:
-        """Return the payload, decoded, whole, where only pieces came."""
+        """Return the payload; if only pieces came, decode all of it first."""
         if self.payload is None:
             self.payload = self._decode()
         return self.payload
@@ -48,27 +48,27 @@ class Content:
         return payload
 
     def rows(self) -> list[Json]:
-        """Return the rows; none where the payload has no list of them."""
+        """Return the rows; none if the payload has no list of rows."""
         return [piece.decoded() for piece in self.pieces or ()]
 
     def body(self, encoded: Iterable[bytes]) -> bytes:
-        """Return the response body with these encoded rows in place of its own (O6)."""
+        """Return the response body with these encoded rows instead of its own (O6)."""
         if self.pieces is None:
             return self.envelope
         head, tail = b'{"sessions":[', b"]" + (b"}" if self.envelope == b"{}" else b"," + self.envelope[1:])
         rows = list(encoded)
         if not rows:
             return head + tail
-        # Within the join: to put them round it afterwards copies megabytes twice more.
+        # They are part of the join, because adding them afterwards would copy megabytes twice more.
         rows[0] = head + rows[0]
         rows[-1] += tail
         return b",".join(rows)
 
     def etag(self, digests: Iterable[bytes]) -> str:
-        """Return the tag of the body of rows with these digests: another exactly where the body is another."""
-        told = blake2b(self.envelope, digest_size=DIGEST_BYTES)
-        told.update(b"".join(digests))
-        return told.hexdigest()
+        """Return the tag of a body whose rows have these digests. It differs if and only if the body differs."""
+        digest = blake2b(self.envelope, digest_size=DIGEST_BYTES)
+        digest.update(b"".join(digests))
+        return digest.hexdigest()
 
 
 def content_of(payload: Payload) -> Content:
@@ -81,7 +81,7 @@ def content_of(payload: Payload) -> Content:
 
 
 def profiles_that_differ(older: Content, newer: Content) -> frozenset[str | None]:
-    """Say whose rows differ between two contents of one key; None among them stands for rows of no profile.
+    """Return the profiles whose rows differ between two contents of a key; None stands for rows without a profile.
 
     Source: rule E9.
     """
@@ -89,12 +89,12 @@ def profiles_that_differ(older: Content, newer: Content) -> frozenset[str | None
 
 
 def rows_differ(older: Content, newer: Content) -> bool:
-    """Say whether any row differs between two contents of one key; nothing is decoded for it (E9)."""
+    """Return whether any row differs between two contents of a key, without decoding anything (E9)."""
     return any(True for _ in _differing(older, newer))
 
 
 def _differing(older: Content, newer: Content) -> Iterator[Piece]:
-    # Shared rows are the very object, so only the others need a look at their bytes.
+    # Shared rows are the same object, so only the other rows are compared by their digests.
     shared = set(map(id, older.pieces or ())).intersection(map(id, newer.pieces or ()))
     gone = {piece.digest: piece for piece in older.pieces or () if id(piece) not in shared}
     come = {piece.digest: piece for piece in newer.pieces or () if id(piece) not in shared}

@@ -1,6 +1,6 @@
-"""Freezing: a builder's payload becomes one that cannot be changed, or is refused with the place of the fault.
+"""Freezing: makes a builder's payload immutable, or refuses it with the path of the fault.
 
-A payload is frozen once, by whoever built it, and then handed out by reference.
+A payload is frozen once, where it was built, and then handed out by reference.
 Source: rules P1 to P3, P5, B7, O3.
 """
 
@@ -16,33 +16,33 @@ from hermes_cache.payload.rows import Row, new_row
 __all__ = ["ROWS", "FrozenList", "Json", "Payload", "Row", "freeze", "freeze_row", "thaw"]
 
 ROWS: Final = "sessions"
-"""Where a payload keeps its rows."""
+"""The name of the list of rows in a payload."""
 
 _MAX_DEPTH: Final = 100
-"""Deeper nesting is a cycle in all but name; orjson itself ends at 254."""
+"""Deeper nesting counts as a cycle; orjson itself allows 254."""
 
 _MAX_INT: Final = 2**64 - 1
 _MIN_INT: Final = -(2**63)
 
 _FROZEN_KINDS: Final = frozenset({bool, type(None), Payload, Row, FrozenList})
 _NUMBERS: Final = frozenset({int, float})
-"""Within the bounds of 64 bits they need no second look: neither NaN nor infinity lies there."""
+"""Numbers within 64 bits need no further check, because NaN and infinity are not among them."""
 
 _NAMES: Final = frozenset({str})
 _FLAT_KINDS: Final = frozenset({str, bool, int, float, type(None)})
-"""A row of these alone needs no walk."""
+"""A row with only these kinds of values needs no walk."""
 
 _Path: TypeAlias = tuple[str | int, ...]
 
 
 def freeze(payload: Mapping[str, Json]) -> Payload:
-    """Copy a payload, deeply, into one that cannot be changed. Frozen parts are shared, not copied.
+    """Return a deep, immutable copy of a payload. Parts that are frozen already are shared, not copied.
 
     Each row under `sessions` that is a mapping becomes a `Row`.
 
     Raises:
-        PayloadError: It is no mapping, or holds what JSON cannot: a set, NaN, a lone surrogate, a cycle, an int
-            beyond 64 bits, a key that is no str, any other object. The path says where.
+        PayloadError: It is not a mapping, or it contains what JSON does not allow: a set, NaN, a lone surrogate, a
+            cycle, an int beyond 64 bits, a key that is not a str, any other object. The path says where.
 
     Source: rules P1, P3, P5, B7.
     """
@@ -61,7 +61,7 @@ def freeze(payload: Mapping[str, Json]) -> Payload:
 
 
 def freeze_row(row: Mapping[str, Json]) -> Row:
-    """Freeze one row and encode it; a row without `is_streaming` gets it as False.
+    """Freeze one row and encode it. A row without `is_streaming` gets it with the value False.
 
     Raises:
         PayloadError: As `freeze`.
@@ -79,7 +79,8 @@ def _row(row: Json, at: int) -> Json:
 
 def _new_row(row: Mapping[str, Json], path: _Path) -> Row:
     if _is_flat(row):
-        # orjson refuses what is left to refuse, and the walk then says where: it would be half the time of a row.
+        # orjson refuses what is left to refuse, and then the walk finds its path. The walk takes half the time of
+        # a row.
         with suppress(TypeError):
             return new_row(row)
     return new_row(_frozen_values(row, path))
@@ -105,12 +106,12 @@ def _frozen(value: Json, path: _Path, step: str | int) -> Json:
 
 def _frozen_container(value: Json, path: _Path) -> Json:
     if len(path) > _MAX_DEPTH:
-        raise PayloadError(_told(path[:6]) + "...", "is a cycle, or nested too deep")
+        raise PayloadError(_path_text(path[:6]) + "...", "is a cycle, or nested too deep")
     if isinstance(value, Mapping):
         return _frozen_dict(value, path)
     if isinstance(value, list | tuple):
         return _frozen_list(value, path)
-    raise PayloadError(_told(path), f"is {_kind(value)}")
+    raise PayloadError(_path_text(path), f"is {_kind(value)}")
 
 
 def _frozen_dict(values: Mapping[str, Json], path: _Path) -> Payload:
@@ -135,7 +136,7 @@ def _frozen_list(values: Sequence[Json], path: _Path) -> FrozenList:
 
 def _name(name: object, path: _Path) -> str:
     if not isinstance(name, str):
-        raise PayloadError(_told(path), f"has the key {name!r}, {_kind(name)}")
+        raise PayloadError(_path_text(path), f"has the key {name!r}, {_kind(name)}")
     return _text(name, (*path, name))
 
 
@@ -145,17 +146,17 @@ def _text(value: str, path: _Path) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise PayloadError(_told(path), "holds a lone surrogate") from None
+        raise PayloadError(_path_text(path), "holds a lone surrogate") from None
     return str.__str__(value)
 
 
 def _number(value: float, path: _Path) -> float:
     if isinstance(value, int):
         if not _MIN_INT <= value <= _MAX_INT:
-            raise PayloadError(_told(path), "is an int beyond 64 bits")
+            raise PayloadError(_path_text(path), "is an int beyond 64 bits")
         return int(value)
     if not isfinite(value):
-        raise PayloadError(_told(path), f"is {float(value)!r}")
+        raise PayloadError(_path_text(path), f"is {float(value)!r}")
     return float(value)
 
 
@@ -163,9 +164,9 @@ def _kind(value: object) -> str:
     return f"of type {type(value).__name__}"
 
 
-def _told(path: _Path) -> str:
-    told = ""
+def _path_text(path: _Path) -> str:
+    text = ""
     for step in path:
-        dotted = f".{step}" if told else str(step)
-        told += f"[{step}]" if isinstance(step, int) else dotted
-    return ascii(told)[1:-1]
+        dotted = f".{step}" if text else str(step)
+        text += f"[{step}]" if isinstance(step, int) else dotted
+    return ascii(text)[1:-1]

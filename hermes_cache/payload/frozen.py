@@ -1,4 +1,4 @@
-"""Frozen containers: `dict` and `list` to everybody who reads them, and yet they cannot be changed.
+"""Frozen containers: every reader sees a `dict` or a `list`, but nobody can change them.
 
 Source: rules P1, P2.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NoReturn, TypeAlias, TypeVar
 
 Json: TypeAlias = object
-"""None, bool, int, float, str, a list of them or a dict with str keys; checked when it is frozen."""
+"""None, bool, int, float, str, a list of them, or a dict with str keys. It is checked when it is frozen."""
 
 _Frozen = TypeVar("_Frozen", bound=dict[str, object])
 
@@ -18,13 +18,13 @@ def refuse(self: object, *_args: object, **_kwargs: object) -> NoReturn:
     Raises:
         TypeError: Always.
     """
-    raise TypeError(f"a {type(self).__name__} cannot be changed; thaw() gives a copy that can")
+    raise TypeError(f"a {type(self).__name__} cannot be changed; thaw() returns a copy that can")
 
 
 class Payload(dict[str, Json]):
-    """A frozen dict: what a builder returned for a key, or a mapping inside it.
+    """A frozen dict: the payload of a key, or a mapping inside it.
 
-    Made by `freeze`. Copies and pickles are plain objects.
+    `freeze` makes it. Copies and pickles are plain objects.
     """
 
     __slots__ = ()
@@ -71,7 +71,7 @@ class FrozenList(list[Json]):
 
 
 def thaw(value: Json) -> Json:
-    """Return an ordinary, deep, changeable copy.
+    """Return a plain deep copy, which can be changed.
 
     Source: rule P2.
     """
@@ -83,12 +83,12 @@ def thaw(value: Json) -> Json:
 
 
 def thawed(values: Mapping[str, Json]) -> dict[str, Json]:
-    """Thaw a mapping."""
+    """Return a plain deep copy of a mapping."""
     return {name: thaw(item) for name, item in values.items()}
 
 
 def frozen_dict(kind: type[_Frozen], values: Mapping[str, Json]) -> _Frozen:
-    """Return a frozen dict of a kind, with values that are frozen already."""
+    """Return a frozen dict of a class, with values that are frozen already."""
     frozen: _Frozen = kind.__new__(kind)
     dict.update(frozen, values)
     return frozen

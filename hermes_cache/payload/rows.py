@@ -1,7 +1,7 @@
 """Rows: one session each, as a frozen dict, as JSON bytes, or as both.
 
-A *piece* is a row in either form. It carries its bytes, a digest of them, and the few facts that the overlay
-needs, so that a body is put together from pieces without decoding or encoding one.
+A *piece* is a row in one of these forms. It has its bytes, a digest of them, and the few facts that the overlay
+needs. So a body is joined from pieces without decoding or encoding a row.
 Source: rules O3, O4, O6, P4, B8.
 """
 
@@ -21,12 +21,12 @@ _TIMES: Final = ("last_message_at", "updated_at", "created_at")
 
 
 class Facts(NamedTuple):
-    """What the overlay must know of a row.
+    """What the overlay must know about a row.
 
     Attributes:
-        session_id: Its session; None where it has none.
-        is_restless: It must be looked at whatever is live: it says that it streams, or it names a stream.
-        time_s: What it is ordered by, in epoch seconds.
+        session_id: Its session; None if it has none.
+        is_restless: Whether the overlay must always look at it, because it says that it streams or names a stream.
+        time_s: The time by which it is ordered, in epoch seconds.
     """
 
     session_id: str | None
@@ -35,7 +35,7 @@ class Facts(NamedTuple):
 
 
 NO_FACTS: Final = Facts(None, is_restless=True, time_s=0.0)
-"""Of a row that is no mapping, which is served as another (O5)."""
+"""The facts of a row that is not a mapping, which is served as another row (O5)."""
 
 
 class Row(Payload):
@@ -43,8 +43,8 @@ class Row(Payload):
 
     Attributes:
         encoded: The row as JSON.
-        digest: Of `encoded`.
-        facts: For the overlay.
+        digest: The digest of `encoded`.
+        facts: What the overlay must know.
     """
 
     __slots__ = ("digest", "encoded", "facts")
@@ -61,13 +61,13 @@ class Row(Payload):
 
 
 class EncodedRow:
-    """A row as bytes, decoded when somebody asks for it; the decoded row stays with it.
+    """A row as bytes. It is decoded at the first use, and the decoded row stays with it.
 
     Attributes:
         encoded: The row as JSON.
-        digest: Of `encoded`.
-        facts: For the overlay.
-        row: The row; None where nobody has asked yet.
+        digest: The digest of `encoded`.
+        facts: What the overlay must know.
+        row: The row; None if nobody has asked for it yet.
     """
 
     __slots__ = ("__weakref__", "digest", "encoded", "facts", "row")
@@ -89,7 +89,7 @@ class EncodedRow:
 
 
 Piece: TypeAlias = Row | EncodedRow
-"""A row in either form."""
+"""A row in one of its forms."""
 
 
 def new_row(values: Mapping[str, Json]) -> Row:
@@ -104,11 +104,11 @@ def encoded_row(values: Mapping[str, Json], facts: Facts) -> EncodedRow:
     """Return a row as bytes, without a check of its values.
 
     Args:
-        values: Only what JSON can say, `is_streaming` among it.
+        values: Only JSON values, `is_streaming` included.
         facts: As `facts_of(values)` would return them.
 
     Raises:
-        TypeError: A value is nothing that JSON can say.
+        TypeError: A value is not a JSON value.
     """
     encoded = encoded_json(values)
     return EncodedRow(encoded, digest_of(encoded), facts)
@@ -138,7 +138,7 @@ def digest_of(encoded: bytes) -> bytes:
 
 
 def facts_of(row: Mapping[str, Json]) -> Facts:
-    """Return what the overlay must know of a row."""
+    """Return what the overlay must know about a row."""
     session_id = row.get("session_id")
     return Facts(
         session_id if isinstance(session_id, str) else None,
@@ -148,12 +148,12 @@ def facts_of(row: Mapping[str, Json]) -> Facts:
 
 
 def time_s(row: Mapping[str, Json]) -> float:
-    """Return the moment that a row is ordered by, in epoch seconds; 0 where it tells none.
+    """Return the time by which a row is ordered, in epoch seconds; 0 if it has none.
 
     Source: rule O4.
     """
     at_s = row.get("last_message_at")
-    # Nearly every row passes here; this order of checks makes the sort three times as quick.
+    # Nearly every row takes this path; this order of checks makes the sort three times as fast.
     if not isinstance(at_s, float) or not 0.0 < at_s < inf:
         at_s = next((number for name in _TIMES if (number := number_of(row.get(name)))), 0.0)
     pending_at = row.get("pending_started_at")
@@ -178,7 +178,7 @@ def number_of(value: Json) -> float:
 
 
 def _spelt_number(text: str) -> float:
-    # Python reads digits of any script, and underscores between them; a front end does not.
+    # Python accepts digits of any script, and underscores between them; a front end does not.
     if not text.isascii() or "_" in text:
         return 0.0
     try:
@@ -203,7 +203,7 @@ def _from_json(piece: EncodedRow, value: Json) -> Json:
 
 
 def frozen_json(value: Json) -> Json:
-    """Freeze what JSON gave: there is nothing in it to refuse."""
+    """Freeze a value that was decoded from JSON, and therefore contains nothing to refuse."""
     if isinstance(value, dict):
         return frozen_dict(Payload, _frozen_values(value))
     return frozen_list(map(frozen_json, value)) if isinstance(value, list) else value

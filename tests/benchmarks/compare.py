@@ -80,18 +80,18 @@ def _selected_files(options: argparse.Namespace) -> list[str]:
 
 def _measured(tree: Path, file: str, options: argparse.Namespace) -> list[Row]:
     """Run the benchmarks of a file on a tree."""
-    told = f"{file} on {'this tree' if tree == _ROOT else 'the base'}"
-    sys.stderr.write(f"{told}\n")
+    run_name = f"{file} on {'this tree' if tree == _ROOT else 'the base'}"
+    sys.stderr.write(f"{run_name}\n")
     with TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.json"
         run = _pytest(tree, options, "--figures", str(figures), file)
         if run.returncode:
-            sys.stderr.write(f"{run.stdout}\n{told} failed; what it found before is counted\n")
+            sys.stderr.write(f"{run.stdout}\n{run_name} failed; what it found before is counted\n")
         if not figures.exists():
             return []
         found = json.loads(figures.read_text(encoding="utf-8"))
     if not Path(found["package"]).is_relative_to(tree):
-        raise SystemExit(f"{told} measured {found['package']}, another tree")
+        raise SystemExit(f"{run_name} measured {found['package']}, another tree")
     return named(found["figures"])
 
 

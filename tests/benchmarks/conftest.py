@@ -71,8 +71,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if config.getoption("--record", default=False):
         _write(config.rootpath / _PAGE, [*(f"- {line}" for line in about), "", *markdown_table(figures)])
     if file := config.getoption("--figures", default=None):
-        told = {"package": hermes_cache.__file__, "figures": [asdict(figure) for figure in figures]}
-        Path(file).write_text(json.dumps(told), encoding="utf-8")
+        found = {"package": hermes_cache.__file__, "figures": [asdict(figure) for figure in figures]}
+        Path(file).write_text(json.dumps(found), encoding="utf-8")
 
 
 def _write(page: Path, lines: list[str]) -> None:

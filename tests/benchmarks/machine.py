@@ -35,5 +35,5 @@ def _processor() -> str:
 
 def _commit(root: Path) -> str:
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    return told.stdout.strip() or "unknown"
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    return run.stdout.strip() or "unknown"

@@ -59,8 +59,8 @@ def test_reads_in_a_storm_of_events(benchmark: Benchmark, record: Callable[[Figu
     mine, other = ours.builds / _READS, theirs.builds / _READS
     what = "20 events a second, builds of 50 ms: builds a read"
     record(Figure(what, f"{mine:.2f}", f"lock cache {other:.2f}", f"{mine / other:.2f}", "<= 1.5", mine <= 1.5))
-    told = f"lock cache {broken['theirs']}"
-    record(Figure("the same, reads of 30 that broke R1", "0", told, "", "0", met=True))
+    baseline = f"lock cache {broken['theirs']}"
+    record(Figure("the same, reads of 30 that broke R1", "0", baseline, "", "0", met=True))
 
 
 def _broken_reads(truth: _Truth, read: Callable[[], Mapping[str, object]], invalidate: Callable[[], None]) -> int:

@@ -54,14 +54,14 @@ def test_entries_that_share_rows(benchmark: Benchmark, record: Callable[[Figure]
     """P4, X4"""
     make_sample_home(tmp_path / "home", sessions=5_200, profiles=())
     command = [sys.executable, "-c", _MEASURE, str(tmp_path / "home")]
-    told: list[int] = []
+    figures: list[int] = []
 
     def measure() -> None:
         done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - a fixed command
-        told.extend(orjson.loads(done.stdout))
+        figures.extend(orjson.loads(done.stdout))
 
     run_once(benchmark, measure)
-    entries, rows, projection, one, read, rendered = told
+    entries, rows, projection, one, read, rendered = figures
 
     assert entries == 64
     assert rows > 4_500

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 class Event:
     id: str
     kind: str
-    told: dict[str, object]
+    fields: dict[str, object]
 
 
 class Client:

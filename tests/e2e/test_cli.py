@@ -65,9 +65,9 @@ def test_a_sample_home_is_made_and_told_as_json(tmp_path: Path) -> None:
     # Proves W3, X9.
     result = run("sample-home", str(tmp_path / "home"), "--sessions", "12", "--seed", "3", "--json")
 
-    told = json.loads(result.stdout)
+    printed = json.loads(result.stdout)
     assert result.returncode == 0
-    assert (told["path"], told["sessions"], told["seed"]) == (str(tmp_path / "home"), 12, 3)
+    assert (printed["path"], printed["sessions"], printed["seed"]) == (str(tmp_path / "home"), 12, 3)
     assert (tmp_path / "home" / "state.db").exists()
     assert "12 sessions" in result.stderr
 

@@ -69,7 +69,7 @@ def execute(*command: str, **environment: str) -> "subprocess.CompletedProcess[s
     )
 
 
-def told(command: str, url: str, *arguments: str) -> dict[str, object]:
+def printed(command: str, url: str, *arguments: str) -> dict[str, object]:
     result = run(command, url, *arguments, "--json")
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
@@ -135,7 +135,7 @@ def test_what_was_published_is_in_the_tail(url: str) -> None:
 
 def test_a_published_event_is_told_as_json(kept: str) -> None:
     # Proves W3, J8: with the ticket, and its place.
-    answer = told("publish", kept, "--profile", "work")
+    answer = printed("publish", kept, "--profile", "work")
 
     with closing(journal_at(kept)) as journal:
         end = journal.end()
@@ -276,7 +276,7 @@ def test_a_damaged_row_is_told_and_passed_over(file: Path, kept: str) -> None:
 @pytest.mark.parametrize("until", [0, 2, 5])
 def test_a_journal_is_replayed_until_any_of_its_events(until: int, kept: str) -> None:
     # Proves W3, J2.
-    answer = told("replay", kept, "--until", str(until))
+    answer = printed("replay", kept, "--until", str(until))
 
     agreed = AgreedState().after(EVENTS[:until])
     outdated = {name or None: to_plain(event) for name, event in agreed.outdated.items()}
@@ -300,21 +300,21 @@ def test_a_stream_that_fell_silent_long_ago_is_active_no_more(url: str) -> None:
     # Proves W3, H4: unless what was active then is asked for.
     keep(url, EVENTS[:2])
 
-    assert told("replay", url)["streams"] == []
-    assert told("replay", url, "--until", "2")["streams"] == [to_plain(EVENTS[1])]
+    assert printed("replay", url)["streams"] == []
+    assert printed("replay", url, "--until", "2")["streams"] == [to_plain(EVENTS[1])]
 
 
 def test_a_compacted_journal_amounts_to_the_same(kept: str) -> None:
     # Proves W3, J2, J6.
-    before = told("replay", kept)
+    before = printed("replay", kept)
 
-    compacted = told("compact", kept, "--max-age", "99999d", "--max-events", "2")
+    compacted = printed("compact", kept, "--max-age", "99999d", "--max-events", "2")
 
     assert compacted["compacted"] == 3
-    assert told("replay", kept) == before
+    assert printed("replay", kept) == before
     assert ids(run("tail", kept, "--json")) == ["a:3", "b:2"]
     assert run("compact", kept).stdout == "Events compacted: 2.\n"
-    assert told("replay", kept) == before
+    assert printed("replay", kept) == before
     assert ids(run("tail", kept, "--json")) == []
 
 

@@ -40,7 +40,7 @@ def test_its_commands_run_one_after_the_other_beside_a_gateway(tmp_path: Path) -
 
     assert len(others) >= 5
     assert heard is not None
-    assert heard.told["reason"] == "nightly_import"
+    assert heard.fields["reason"] == "nightly_import"
 
 
 @pytest.mark.parametrize("line", lines_of("python"))

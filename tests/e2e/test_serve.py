@@ -33,10 +33,10 @@ class Answer:
     body: bytes
 
     @property
-    def told(self) -> dict[str, object]:
-        told = json.loads(self.body)
-        assert isinstance(told, dict)
-        return told
+    def json(self) -> dict[str, object]:
+        parsed = json.loads(self.body)
+        assert isinstance(parsed, dict)
+        return parsed
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def site(serve: Callable[..., Site]) -> Site:
 
 
 def titles(answer: Answer) -> list[object]:
-    rows = answer.told["sessions"]
+    rows = answer.json["sessions"]
     assert isinstance(rows, list)
     return [row["title"] for row in rows]
 
@@ -122,7 +122,7 @@ def test_a_list_comes_with_its_tag_and_with_how_fresh_it_is(site: Site) -> None:
     assert answer.headers["Age"] == "0"
     assert abs(float(answer.headers["Server-Time"]) - time.time()) < 60
     assert answer.headers["Server-Timezone"][0] in "+-"
-    assert answer.told["sessions"]
+    assert answer.json["sessions"]
 
 
 def test_a_second_poll_is_a_hit(site: Site) -> None:
@@ -191,8 +191,8 @@ def test_a_bad_parameter_is_refused_with_its_name(site: Site, path: str, field: 
     answer = site.get(path)
 
     assert answer.status == 400
-    assert answer.told["field"] == field
-    assert field in str(answer.told["error"])
+    assert answer.json["field"] == field
+    assert field in str(answer.json["error"])
 
 
 def test_a_profile_that_the_home_lacks_is_not_found(site: Site) -> None:
@@ -200,10 +200,10 @@ def test_a_profile_that_the_home_lacks_is_not_found(site: Site) -> None:
     answers = [site.get("/api/sessions?profile=nobody") for _ in range(3)]
     health = site.get("/api/health")
 
-    assert [(each.status, each.told["field"]) for each in answers] == [(404, "profile")] * 3
-    assert all("'nobody'" in str(each.told["error"]) for each in answers)
-    assert all(str(site.home) not in str(each.told) for each in answers)
-    assert (health.status, health.told["healthy"]) == (200, True)
+    assert [(each.status, each.json["field"]) for each in answers] == [(404, "profile")] * 3
+    assert all("'nobody'" in str(each.json["error"]) for each in answers)
+    assert all(str(site.home) not in str(each.json) for each in answers)
+    assert (health.status, health.json["healthy"]) == (200, True)
 
 
 def test_an_absent_parameter_follows_the_settings_file(home: Path, serve: Callable[..., Site]) -> None:
@@ -224,7 +224,7 @@ def test_unknown_paths_and_writing_requests_are_refused_as_json(site: Site) -> N
     missing, written = site.get("/api/nothing"), site.get("/api/sessions", method="POST")
 
     assert (missing.status, written.status) == (404, 405)
-    assert missing.told["error"]
+    assert missing.json["error"]
     assert written.headers["Allow"] == "GET, HEAD"
 
 
@@ -233,7 +233,7 @@ def test_a_request_under_a_strange_host_name_is_refused(site: Site) -> None:
     answer = site.get(LIST, Host="evil.example")
 
     assert answer.status == 421
-    assert "--allow-host evil.example" in str(answer.told["error"])
+    assert "--allow-host evil.example" in str(answer.json["error"])
 
 
 def test_a_browser_shows_the_token_once_and_its_cookie_from_then_on(serve: Callable[..., Site]) -> None:
@@ -263,7 +263,7 @@ def test_health_is_told_as_json(site: Site) -> None:
     answer = site.get("/api/health")
 
     assert answer.status == 200
-    assert answer.told
+    assert answer.json
 
 
 def test_a_view_is_explained_by_the_parameters_that_it_is_read_with(site: Site) -> None:
@@ -276,10 +276,10 @@ def test_a_view_is_explained_by_the_parameters_that_it_is_read_with(site: Site) 
     answer = site.get("/api/explain?show_cli=1")
 
     assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
-    assert (nothing.told["condition"], answer.told["condition"]) == ("missing", "outdated")
-    assert answer.told["served"] == {"built": 1, "hit": 1}
-    assert str(answer.told["story"]).startswith("SessionListKey('default', show_cli=True")
-    assert "reason session_rename" in str(answer.told["story"])
+    assert (nothing.json["condition"], answer.json["condition"]) == ("missing", "outdated")
+    assert answer.json["served"] == {"built": 1, "hit": 1}
+    assert str(answer.json["story"]).startswith("SessionListKey('default', show_cli=True")
+    assert "reason session_rename" in str(answer.json["story"])
 
 
 def test_an_explanation_needs_the_token_too(serve: Callable[..., Site]) -> None:
@@ -314,7 +314,7 @@ def test_a_broken_home_never_looks_like_an_empty_one(site: Site) -> None:
     answer = site.get(LIST)
 
     assert answer.status == 503
-    assert "state.db" in str(answer.told["error"])
+    assert "state.db" in str(answer.json["error"])
     assert int(answer.headers["Retry-After"]) >= 1
 
 

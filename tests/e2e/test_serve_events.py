@@ -77,7 +77,7 @@ def test_a_stream_begins_with_the_position_that_it_starts_from(site: Site) -> No
 
     assert client.content_type.startswith("text/event-stream")
     assert hello is not None
-    assert (hello.kind, hello.id) == ("hello", hello.told["version"])
+    assert (hello.kind, hello.id) == ("hello", hello.fields["version"])
     assert hello.id
 
 
@@ -91,7 +91,7 @@ def test_a_change_is_told_with_its_version_as_id(site: Site) -> None:
 
     assert event is not None
     assert event.kind == "sessions_changed"
-    assert event.told == {
+    assert event.fields == {
         "type": "sessions_changed",
         "version": event.id,
         "reason": "session_rename",
@@ -109,7 +109,7 @@ def test_a_change_of_everything_names_no_profile(site: Site) -> None:
         event = client.next()
 
     assert event is not None
-    assert event.told.keys() == {"type", "version", "reason"}
+    assert event.fields.keys() == {"type", "version", "reason"}
 
 
 def test_a_stream_of_one_profile_hears_nothing_of_another(site: Site) -> None:
@@ -122,7 +122,7 @@ def test_a_stream_of_one_profile_hears_nothing_of_another(site: Site) -> None:
         event = client.next()
 
     assert event is not None
-    assert event.told["reason"] == "session_pin"
+    assert event.fields["reason"] == "session_pin"
 
 
 @pytest.mark.parametrize("by_header", [True, False])
@@ -142,7 +142,7 @@ def test_a_client_that_comes_back_is_told_what_it_missed(site: Site, *, by_heade
     assert hello is not None
     assert missed is not None
     assert hello.id == seen.id
-    assert (missed.told["profile"], missed.told["session_id"]) == ("work", "s2")
+    assert (missed.fields["profile"], missed.fields["session_id"]) == ("work", "s2")
 
 
 @pytest.mark.parametrize("unknown", ["elsewhere:7", "nonsense"])
@@ -154,7 +154,7 @@ def test_a_client_with_an_unknown_version_is_told_to_refresh_everything(site: Si
 
     assert event is not None
     assert event.kind == "sessions_changed"
-    assert "profile" not in event.told
+    assert "profile" not in event.fields
 
 
 def test_a_silent_stream_says_that_it_lives(serve: Callable[..., Site]) -> None:
@@ -209,7 +209,7 @@ def test_a_rename_by_another_process_reaches_the_list_and_the_stream(site: Site)
         polls.join(15)
 
     assert event is not None
-    assert event.told["reason"] == "source_changed"
+    assert event.fields["reason"] == "source_changed"
     assert polls.found
 
 

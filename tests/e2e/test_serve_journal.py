@@ -94,7 +94,7 @@ def test_what_a_command_publishes_is_told_and_the_list_is_built_anew(gateway: st
         event, third = client.next(), outcome(gateway)
 
     assert event is not None
-    assert (event.told["profile"], event.told["reason"]) == ("default", "cron")
+    assert (event.fields["profile"], event.fields["reason"]) == ("default", "cron")
     assert (first, second, third) == ("built", "hit", "built")
 
 
@@ -120,7 +120,7 @@ def test_a_postgresql_journal_tells_a_gateway_the_same(home: Path, postgres_url:
         code, complaints, took_s = ended(process)
 
     assert event is not None
-    assert (event.told["profile"], event.told["reason"]) == ("default", "cron")
+    assert (event.fields["profile"], event.fields["reason"]) == ("default", "cron")
     assert after == "built"
     assert (code, complaints) == (0, "")
     assert took_s < 5
@@ -145,13 +145,13 @@ def test_a_client_that_comes_back_after_a_restart_gets_what_it_missed_merged(hom
     assert missed is not None
     assert moved is not None
     assert hello.id == seen.id
-    assert missed.told == {
+    assert missed.fields == {
         "type": "sessions_changed",
         "version": missed.id,
         "reason": "second",
         "profile": "default",
     }
-    assert moved.told["reason"] == "source_changed"
+    assert moved.fields["reason"] == "source_changed"
 
 
 def test_a_client_that_missed_nothing_in_a_restart_is_told_of_moved_rows_alone(home: Path, journal: str) -> None:
@@ -173,7 +173,7 @@ def test_a_client_that_missed_nothing_in_a_restart_is_told_of_moved_rows_alone(h
 
     assert first is not None
     assert second is not None
-    assert (first.told["reason"], second.told["reason"]) == ("source_changed", "later")
+    assert (first.fields["reason"], second.fields["reason"]) == ("source_changed", "later")
 
 
 @pytest.mark.parametrize("unknown", ["elsewhere:1:feed:7", "feed:7"])
@@ -188,7 +188,7 @@ def test_a_client_of_another_journal_is_told_to_refresh_everything(
         event = client.next()
 
     assert event is not None
-    assert "profile" not in event.told
+    assert "profile" not in event.fields
 
 
 def test_two_gateways_on_one_journal_both_hear_a_third_process(gateway: str, home: Path, journal: str) -> None:
@@ -204,7 +204,7 @@ def test_two_gateways_on_one_journal_both_hear_a_third_process(gateway: str, hom
         publish(journal, "stream-started", "--stream-id", "turn-7", "--profile", "default")
         heard = [one.next(), two.next()]
 
-    assert [event.told["reason"] if event else None for event in heard] == ["stream_started"] * 2
+    assert [event.fields["reason"] if event else None for event in heard] == ["stream_started"] * 2
 
 
 def test_what_the_cache_of_one_gateway_publishes_is_heard_by_the_other(gateway: str, journal: str) -> None:
@@ -220,7 +220,7 @@ def test_what_the_cache_of_one_gateway_publishes_is_heard_by_the_other(gateway: 
             publish(journal, "--profile", "default", "--reason", f"theirs_{number}")
         for _ in range(6):
             event = client.next()
-            heard.append(event.told["reason"] if event else None)
+            heard.append(event.fields["reason"] if event else None)
 
     assert heard == [f"{who}_{number}" for number in range(3) for who in ("ours", "theirs")]
 
@@ -298,21 +298,21 @@ def test_a_server_that_is_down_is_told_and_lists_are_served(home: Path) -> None:
     pytest.importorskip("psycopg")
     away = "postgresql://me:secret@127.0.0.1:1/x"
     with served("--home", str(home), "--journal", away) as (process, url):
-        answered, told = outcome(url), health(url)
+        answered, fields = outcome(url), health(url)
         code, complaints, took_s = ended(process)
 
     assert answered == "built"
-    assert "127.0.0.1" in str(told["journal_failure"])
-    assert isinstance(told["journal_lag_s"], float)
+    assert "127.0.0.1" in str(fields["journal_failure"])
+    assert isinstance(fields["journal_lag_s"], float)
     assert "events of other processes do not arrive" in complaints
-    assert "secret" not in f"{complaints}{told}"
+    assert "secret" not in f"{complaints}{fields}"
     assert code == 0
     assert took_s < 5
 
 
 def test_the_health_of_a_gateway_tells_that_its_journal_is_there(gateway: str) -> None:
     # Proves L4, W1.
-    told = health(gateway)
+    fields = health(gateway)
 
-    assert told["healthy"]
-    assert (told["journal_lag_s"], told["journal_failure"]) == (0.0, None)
+    assert fields["healthy"]
+    assert (fields["journal_lag_s"], fields["journal_failure"]) == (0.0, None)

@@ -126,11 +126,11 @@ def test_a_handler_that_takes_itself_back_before_it_raises_is_known_all_the_same
     try:
         signal.raise_signal(signal.SIGUSR1)
     except SystemExit as error:
-        told = _told(error)
+        belongs = _told(error)
     finally:
         signal.signal(signal.SIGUSR1, before)
 
-    assert told == (True, True)
+    assert belongs == (True, True)
 
 
 def test_what_code_raises_by_itself_is_its_own() -> None:
@@ -138,9 +138,9 @@ def test_what_code_raises_by_itself_is_its_own() -> None:
     try:
         sys.exit()
     except SystemExit as error:
-        told = _told(error)
+        belongs = _told(error)
 
-    assert told == (False, False)
+    assert belongs == (False, False)
 
 
 def test_threads_that_rest_end_and_others_take_their_position(aside: Aside) -> None:

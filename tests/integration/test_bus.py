@@ -383,7 +383,7 @@ def test_listeners_can_be_told_of_what_is_applied_already() -> None:
 
 
 @pytest.mark.parametrize(
-    ("topic", "told"),
+    ("topic", "sent"),
     [
         ("source_changed", SourceChanged(id=_ID, at_s=1.0, profile="p")),
         ("build_started", BuildStarted(_KEY, 1, "miss")),
@@ -395,7 +395,7 @@ def test_listeners_can_be_told_of_what_is_applied_already() -> None:
         ("entry_evicted", EntryEvicted(_KEY, "bytes")),
     ],
 )
-def test_monitors_are_told_on_the_topic_of_each_notice(topic: str, told: SourceChanged | Notice) -> None:
+def test_monitors_are_told_on_the_topic_of_each_notice(topic: str, sent: SourceChanged | Notice) -> None:
     """E6, E9"""
     bus = Bus()
     heard: list[tuple[object, object]] = []
@@ -403,9 +403,9 @@ def test_monitors_are_told_on_the_topic_of_each_notice(topic: str, told: SourceC
     bus.attach(applied.append)
     getattr(bus, topic).connect(lambda sender, event: heard.append((sender, event)))
 
-    bus.tell(told, "a cache")
+    bus.tell(sent, "a cache")
 
-    assert heard == [("a cache", told)]
+    assert heard == [("a cache", sent)]
     assert applied == []
 
 

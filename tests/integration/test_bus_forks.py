@@ -63,9 +63,9 @@ def test_a_child_numbers_its_events_anew_under_a_new_incarnation() -> None:
         return bus.incarnation == parents, bus.last_number
 
     parents = bus.incarnation
-    told = _in_child(publish)
+    printed = _in_child(publish)
 
-    assert told == "(False, 1)"
+    assert printed == "(False, 1)"
     assert (bus.incarnation, bus.last_number) == (parents, 1)
 
 
@@ -89,11 +89,11 @@ def test_locks_that_a_vanished_thread_held_do_not_hang_a_childs_bus() -> None:
         bus.settings_changed.send()
         return heard
 
-    told = _in_child(use)
+    printed = _in_child(use)
     release.set()
     holder.join(_WAIT_S)
 
-    assert told == "[1]"
+    assert printed == "[1]"
 
 
 def test_inherited_subscriptions_are_closed_in_a_child_and_live_on_in_the_parent() -> None:
@@ -115,12 +115,12 @@ def test_inherited_subscriptions_are_closed_in_a_child_and_live_on_in_the_parent
         feed.tell(_event(), "p")
         return subscription.closed, subscription.get()
 
-    told = _in_child(use)
+    printed = _in_child(use)
     release.set()
     holder.join(_WAIT_S)
     feed.tell(_event(), "p")
 
-    assert told == "(True, None)"
+    assert printed == "(True, None)"
     assert not subscription.closed
     assert subscription.get(timeout=0) is not None
 
@@ -136,9 +136,9 @@ def test_a_childs_feed_serves_new_subscriptions_and_does_not_know_the_parents_ve
         missed = feed.subscribe(since=parents).get(timeout=0)
         return missed is not None and missed.everything, feed.version.startswith("life:")
 
-    told = _in_child(resume)
+    printed = _in_child(resume)
 
-    assert told == "(True, False)"
+    assert printed == "(True, False)"
 
 
 def test_a_childs_notifier_starts_a_thread_of_its_own() -> None:
@@ -153,10 +153,10 @@ def test_a_childs_notifier_starts_a_thread_of_its_own() -> None:
         notifier.stop(_WAIT_S)
         return sent
 
-    told = _in_child(notify)
+    printed = _in_child(notify)
     notifier.stop(_WAIT_S)
 
-    assert told == "['childs']"
+    assert printed == "['childs']"
     assert sent == ["parents"]
 
 
@@ -179,9 +179,9 @@ def test_a_notifier_that_could_not_start_its_thread_tries_again_with_an_item_tha
         notifier.stop(_WAIT_S)
         return [*missing, *notifier.missing_threads, *sent]
 
-    told = _in_child(put_without_memory)
+    printed = _in_child(put_without_memory)
 
-    assert told == "['hermes_cache.notifier', 'first', 'at once', 'later']"
+    assert printed == "['hermes_cache.notifier', 'first', 'at once', 'later']"
 
 
 def _retry_at_once() -> None:

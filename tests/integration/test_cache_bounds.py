@@ -189,13 +189,13 @@ def test_a_stop_lets_a_read_go_that_waits_for_an_alias(goes_on: threading.Event)
 @pytest.mark.parametrize("interval_s", [0.0, 0.05])
 def test_a_callable_that_reads_the_cache_is_answered_from_memory(name: str, interval_s: float) -> None:
     """L5"""
-    told: list[object] = []
+    answers: list[object] = []
 
     def read(answer: Any) -> Any:
         try:
-            told.append(cache.get(_WORK))
+            answers.append(cache.get(_WORK))
         except BuildError as error:
-            told.append(error)
+            answers.append(error)
         return answer
 
     class _Reading(VersionedSources):
@@ -224,8 +224,8 @@ def test_a_callable_that_reads_the_cache_is_answered_from_memory(name: str, inte
         cache.get(SessionListKey("home"))
 
     assert payload["call"] == 1
-    assert isinstance(told[0], BuildError)
-    assert all(isinstance(each, BuildError | dict) for each in told)
+    assert isinstance(answers[0], BuildError)
+    assert all(isinstance(each, BuildError | dict) for each in answers)
 
 
 # On an event loop.

@@ -68,7 +68,7 @@ def _run(script: str) -> str:
 
 def test_a_child_of_an_idle_cache_begins_anew_and_the_parent_goes_on() -> None:
     """L2: empty, its own threads, its own incarnation."""
-    told = _run("""
+    printed = _run("""
 cache.get(KEY)
 here = bus.incarnation
 print(in_child(use))
@@ -76,7 +76,7 @@ print(in_child(lambda: bus.incarnation) != repr(here), cache.lookup(KEY).outcome
 cache.stop()
 """)
 
-    assert told.splitlines() == [_USED, "True hit 1"]
+    assert printed.splitlines() == [_USED, "True hit 1"]
 
 
 def test_a_child_of_a_cache_that_was_never_started_starts_one() -> None:
@@ -86,7 +86,7 @@ def test_a_child_of_a_cache_that_was_never_started_starts_one() -> None:
 
 def test_a_child_of_a_stopped_cache_has_a_stopped_cache_that_can_start() -> None:
     """L2, L1"""
-    told = _run("""
+    printed = _run("""
 cache.start()
 cache.stop()
 def restart():
@@ -98,12 +98,12 @@ def restart():
 print(in_child(restart))
 """)
 
-    assert told == "('built', 'miss', 'hit', 'built', 'event', b'{\"sessions\":[]', [])"
+    assert printed == "('built', 'miss', 'hit', 'built', 'event', b'{\"sessions\":[]', [])"
 
 
 def test_a_child_that_a_builder_forks_is_not_inside_of_it() -> None:
     """L2, L5: its reads wait for builds of its own."""
-    told = _run("""
+    printed = _run("""
 def build(key):
     if key == OTHER:
         print(in_child(lambda: cache.lookup(KEY).outcome))
@@ -112,12 +112,12 @@ print(cache.lookup(OTHER, builder=build).outcome)
 cache.stop()
 """)
 
-    assert told.splitlines() == ["'built'", "built"]
+    assert printed.splitlines() == ["'built'", "built"]
 
 
 def test_a_child_born_while_a_build_runs_builds_for_itself() -> None:
     """L2: the reader and the builder's thread are the parent's alone."""
-    told = _run("""
+    printed = _run("""
 entered, go = threading.Event(), threading.Event()
 def slow(key):
     entered.set()
@@ -133,12 +133,12 @@ print(cache.get(KEY)["by"] == os.getpid())
 cache.stop()
 """)
 
-    assert told.splitlines() == [_USED, "True"]
+    assert printed.splitlines() == [_USED, "True"]
 
 
 def test_a_child_waits_for_no_lock_that_the_parent_held() -> None:
     """L2: every lock that any part takes is held by another thread at the moment of the fork."""
-    told = _run("""
+    printed = _run("""
 import gc
 cache.get(KEY)
 cache.render(KEY)
@@ -171,12 +171,12 @@ print(cache.lookup(KEY).outcome)
 cache.stop()
 """)
 
-    assert told.splitlines() == ["True", _USED, "hit"]
+    assert printed.splitlines() == ["True", _USED, "hit"]
 
 
 def test_a_child_of_a_child_begins_anew_too() -> None:
     """L2"""
-    told = _run("""
+    printed = _run("""
 cache.get(KEY)
 def grandchild():
     cache.get(KEY)
@@ -185,12 +185,12 @@ print(in_child(grandchild) == repr(in_child(use)))
 cache.stop()
 """)
 
-    assert told == "True"
+    assert printed == "True"
 
 
 def test_subscriptions_of_the_parent_are_closed_in_the_child() -> None:
     """L2, E7"""
-    told = _run("""
+    printed = _run("""
 subscription = cache.subscribe()
 print(in_child(lambda: list(subscription)))
 cache.invalidate("work")
@@ -198,7 +198,7 @@ print(subscription.get(timeout=5).profile)
 cache.stop()
 """)
 
-    assert told.splitlines() == ["[]", "work"]
+    assert printed.splitlines() == ["[]", "work"]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_process_with_a_running_cache_ends_by_itself(script: str) -> None:
 
 def test_a_process_ends_although_a_builder_hangs_and_a_reader_waits() -> None:
     """L3"""
-    told = _run("""
+    printed = _run("""
 builder.close()
 threading.Thread(target=cache.get, args=(KEY,), daemon=True).start()
 builder.wait_for_calls(1)
@@ -227,16 +227,16 @@ except LookupTimeoutError:
     print('ended')
 """)
 
-    assert told == "ended"
+    assert printed == "ended"
 
 
 def test_a_process_ends_although_its_default_bus_has_a_cache() -> None:
     """L3"""
-    told = _run("""
+    printed = _run("""
 running = SessionListCache(builder)
 running.get(KEY)
 default_bus.session_list_changed.send(profile="work")
 print(running.lookup(KEY).reason)
 """)
 
-    assert told == "event"
+    assert printed == "event"

@@ -300,9 +300,9 @@ def test_receivers_that_the_garbage_collector_takes_in_the_middle_of_a_send_do_n
     gc.callbacks.append(let_one_go)
     gc.set_threshold(1, 1, 1)
     try:
-        told = list(connections.receivers_for(None))
+        receivers = list(connections.receivers_for(None))
     finally:
         gc.set_threshold(*often)
         gc.callbacks.remove(let_one_go)
 
-    assert told[-1] is steady
+    assert receivers[-1] is steady

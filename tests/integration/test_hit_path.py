@@ -136,8 +136,8 @@ def _greedy_thread() -> Iterator[Callable[[], int]]:
     sys.setswitchinterval(30.0)
     try:
         # A wait that began before is still one of 5 ms.
-        told = turns
-        while turns < told + 2:
+        before = turns
+        while turns < before + 2:
             os.sched_yield()
         yield lambda: turns
     finally:

@@ -253,11 +253,11 @@ def test_an_asker_who_is_interrupted_while_it_waits_leaves_its_message_to_the_ot
 
 def test_a_signal_handler_may_tell_and_ask_while_its_thread_waits_for_an_answer(ref: MailboxRef[Caller]) -> None:
     """L5, L6: the interrupted call waits for the own thread, and so does the handler"""
-    told = threading.Event()
+    handled = threading.Event()
     answers: list[object] = []
 
     def handler() -> None:
-        ref.tell(told.set)
+        ref.tell(handled.set)
         answers.append(ref.ask(lambda: "answered"))
 
     def strike() -> None:
@@ -267,7 +267,7 @@ def test_a_signal_handler_may_tell_and_ask_while_its_thread_waits_for_an_answer(
         ref.ask(strike)
         ref.ask(lambda: None)
 
-    assert told.wait(WAIT_S)
+    assert handled.wait(WAIT_S)
     assert answers == ["answered"]
 
 

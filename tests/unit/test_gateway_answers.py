@@ -112,6 +112,6 @@ def test_health_tells_of_a_journal_that_is_away_while_lists_are_served() -> None
 
     answer = health_answer(health, holds_lists=False)
 
-    told = orjson.loads(answer.data)
+    body = orjson.loads(answer.data)
     assert answer.status_code == 200
-    assert (told["journal_lag_s"], told["journal_failure"]) == (2.5, "caf?.db: disk I/O error")
+    assert (body["journal_lag_s"], body["journal_failure"]) == (2.5, "caf?.db: disk I/O error")

@@ -39,10 +39,10 @@ def test_every_field_of_a_view_can_be_asked_for() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("told", ["0", "false", "no", "No", " FALSE "])
-def test_a_flag_can_be_switched_off(told: str) -> None:
+@pytest.mark.parametrize("text", ["0", "false", "no", "No", " FALSE "])
+def test_a_flag_can_be_switched_off(text: str) -> None:
     # Proves W1.
-    key = key_of({"show_cli": [told]}, DEFAULT)
+    key = key_of({"show_cli": [text]}, DEFAULT)
 
     assert not key.show_cli
 

@@ -69,7 +69,7 @@ def test_a_frozen_mapping_refuses_every_change(
     """P1"""
     payload = freeze(built())
 
-    with pytest.raises(TypeError, match=r"thaw\(\) gives a copy that can"):
+    with pytest.raises(TypeError, match=r"thaw\(\) returns a copy that can"):
         change(part(payload))
 
     assert payload == built()
@@ -81,7 +81,7 @@ def test_a_frozen_list_refuses_every_change(part: Callable[[Any], Any], change: 
     """P1"""
     payload = freeze(built())
 
-    with pytest.raises(TypeError, match=r"thaw\(\) gives a copy that can"):
+    with pytest.raises(TypeError, match=r"thaw\(\) returns a copy that can"):
         change(part(payload))
 
     assert payload == built()
