@@ -75,6 +75,15 @@ def test_a_chain_shows_where_it_began_and_how_long_it_is() -> None:
     assert row["created_at"] == 50.0
 
 
+def test_a_chain_is_archived_if_its_root_or_its_tip_is() -> None:
+    tip, root = SessionRecord("s", started_at=60.0), SessionRecord("r", started_at=50.0)
+
+    assert _row(agent=tip, root=root._replace(archived=1))["archived"] is True
+    assert _row(agent=tip._replace(archived=1), root=root)["archived"] is True
+    assert _row(agent=tip, root=root)["archived"] is False
+    assert _row(agent=tip, root=root._replace(archived=1), web=_WEB)["archived"] is False
+
+
 def test_a_child_names_its_parent_and_whether_that_is_another_surface() -> None:
     row = _row(agent=_AGENT, parent_id="p", parent=Parent("p", "Parent", "telegram", "p0", "p9"))
 

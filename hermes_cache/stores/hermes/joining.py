@@ -104,9 +104,14 @@ def records_of(
     routing: Mapping[str, Routing],
     jobs: Mapping[str, str],
     projects: Mapping[str, str],
+    marks_delegates: bool = True,
 ) -> ProfileRecords:
-    """Put records together, and find the chains and the parents among them."""
-    lineage = trace(agent)
+    """Put records together, and find the chains and the parents among them.
+
+    Args:
+        marks_delegates: Whether the agent that wrote its records marks delegates.
+    """
+    lineage = trace(agent, marks_delegates=marks_delegates)
     parent_ids = {sid: each.parent_session_id for sid, each in index.items() if each.parent_session_id}
     parent_ids |= {sid: each.parent_session_id for sid, each in agent.items() if each.parent_session_id}
     # The parent of a chain is that of its root, and its tip is what is shown.
@@ -178,7 +183,9 @@ def _with_relatives(joined: JoinedSession, records: ProfileRecords) -> JoinedSes
     if chain:
         titles = (_title(records.agent[each], records.index.get(each)) for each in reversed(chain[:-1]))
         title = next(filter(None, titles), None)
-        joined = joined._replace(root=records.agent[chain[0]], segments=len(chain), chain_title=title)
+        joined = joined._replace(
+            root=records.agent[chain[0]], segments=records.lineage.segments[joined.id], chain_title=title
+        )
     parent_id = records.parents.get(joined.id)
     parent = _parent(joined.id, parent_id, records) if parent_id else None
     return joined._replace(parent_id=parent_id, parent=parent)

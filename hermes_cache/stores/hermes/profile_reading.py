@@ -74,6 +74,7 @@ class ProfileReader:
             routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
             jobs=job_names(self._json_files.content(files.cron_jobs)),
             projects=projects_by_tag(self._json_files.content(files.projects), files.profile),
+            marks_delegates=state.marks_delegates,
         )
         return ProfileReading(records, has_database, len(index) - len(own), state.sessions)
 

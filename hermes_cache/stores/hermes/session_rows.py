@@ -138,9 +138,12 @@ def _stand_in_title(joined: JoinedSession) -> str | None:
 
 
 def _chain_fields(joined: JoinedSession, root: SessionRecord) -> dict[str, object]:
-    front_end_s = moment_s(joined.web.created_at) if joined.web else None
+    web = joined.web
+    # Older agents marked only the one session that their user saw, newer ones list a chain by its root's marks.
+    marks = {} if web else {field: True for field, name in _MARKS if flag(getattr(root, name))}
     return {
-        "created_at": greatest(front_end_s, moment_s(root.started_at)),
+        **marks,
+        "created_at": greatest(moment_s(web.created_at) if web else None, moment_s(root.started_at)),
         "_lineage_root_id": root.id,
         "_lineage_tip_id": joined.id,
         "_compression_segment_count": joined.segments,
@@ -197,6 +200,9 @@ _agents_values: Final = attrgetter(
     "last_message_at", "pinned", "archived", "hidden",
 )  # fmt: skip
 """Reads in one step what a row shows of the agent's record: half the time of sixteen steps."""
+
+_MARKS: Final = (("pinned", "pinned"), ("archived", "archived"), ("default_hidden", "hidden"))
+"""The fields of a row that say how a session is filed, each with the agent's name of it."""
 
 _FRONT_ENDS: Final[tuple[tuple[str, Callable[[object, object], object]], ...]] = (
     *((name, _text) for name in (

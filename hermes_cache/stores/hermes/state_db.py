@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlite3 import Connection, Cursor, OperationalError
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, column, func, null, or_, select, table
+from sqlalchemy import ColumnElement, Select, case, column, func, literal, null, or_, select, table
 from sqlalchemy.dialects import sqlite
 
 from hermes_cache.errors import SourceError
@@ -22,6 +22,9 @@ from hermes_cache.stores.hermes.read_only import read_database
 _DIALECT: Final = sqlite.dialect()
 
 _FORK_MARKERS: Final = ("_branched_from", "_reset_from", "_delegate_from")
+
+_FIRST_VERSION_WITH_MARKS: Final = 16
+"""When an agent of this schema version first opens a database, it marks the delegates that are there, too."""
 
 _HAS_LAST_MESSAGE_INDEX: Final = """
 SELECT 1 FROM pragma_index_list('messages') AS listed
@@ -87,10 +90,12 @@ class StateReading:
     Attributes:
         sessions: Its sessions by id.
         routing: The gateway's routing entries as JSON text, by session key.
+        marks_delegates: Whether its agent marks the sessions of delegates.
     """
 
     sessions: dict[str, SessionRecord]
     routing: dict[str, object]
+    marks_delegates: bool = True
 
 
 def read_state_db(
@@ -129,14 +134,24 @@ def _reading(cursor: Cursor, path: Path, before: Mapping[str, SessionRecord]) ->
     if "id" not in present:
         raise SourceError(path, "has no table of sessions with an id")
     sessions: dict[str, SessionRecord] = {}
-    for row in _rows(cursor, _sessions_query(present, is_indexed=_is_indexed(cursor))):
+    has_messages = _has_messages(cursor)
+    for row in _rows(cursor, _sessions_query(present, is_indexed=has_messages and _is_indexed(cursor))):
         session_id = row[0]
         if isinstance(session_id, str) and session_id.strip():
             old = before.get(session_id)
             sessions[session_id] = old if old == row else _record(row)
-    if not sessions and _has_messages(cursor):
+    if not sessions and has_messages:
         raise SourceError(path, "has messages but no session")
-    return StateReading(sessions, _routing(cursor))
+    return StateReading(sessions, _routing(cursor), _marks_delegates(cursor))
+
+
+def _marks_delegates(cursor: Cursor) -> bool:
+    # The columns do not tell: the mark is a field of a JSON column that every version has.
+    if "version" not in _columns_of(cursor, "schema_version"):
+        return True
+    cursor.execute("SELECT max(version) FROM schema_version")
+    (version,) = cursor.fetchone()
+    return not isinstance(version, int) or version >= _FIRST_VERSION_WITH_MARKS
 
 
 def _has_messages(cursor: Cursor) -> bool:
@@ -165,12 +180,14 @@ def _columns_of(cursor: Cursor, name: str) -> frozenset[str]:
 @lru_cache(_MAX_SCHEMAS)
 def _sessions_query(present: frozenset[str], *, is_indexed: bool) -> str:
     sessions = table("sessions", *map(column, present))
-    columns: list[ColumnElement[Any]] = [
-        sessions.c[name] if name in present else null().label(name) for name in _COLUMNS
-    ]
+    columns: dict[str, ColumnElement[Any]] = {
+        name: sessions.c[name] if name in present else null().label(name) for name in _COLUMNS
+    }
     last_message_at = _last_message_at(sessions.c.id) if is_indexed else null()
+    if is_indexed:
+        columns["message_count"] = _message_count(sessions.c.id, columns["message_count"], last_message_at)
     return _compiled(
-        select(*columns, _forked(present), last_message_at.label("last_message_at")).select_from(sessions)
+        select(*columns.values(), _forked(present), last_message_at.label("last_message_at")).select_from(sessions)
     )
 
 
@@ -189,6 +206,17 @@ def _is_indexed(cursor: Cursor) -> bool:
 def _last_message_at(session_id: ColumnElement[Any]) -> ColumnElement[Any]:
     messages = table("messages", column("session_id"), column("timestamp"))
     return select(func.max(messages.c.timestamp)).where(messages.c.session_id == session_id).scalar_subquery()
+
+
+def _message_count(
+    session_id: ColumnElement[Any], kept: ColumnElement[Any], last_message_at: ColumnElement[Any]
+) -> ColumnElement[Any]:
+    """Return the count that the agent keeps, unless there is no message, or it keeps none."""
+    messages = table("messages", column("session_id"))
+    counted = select(func.count()).where(messages.c.session_id == session_id).scalar_subquery()
+    return case((last_message_at.is_(None), literal(0)), (func.coalesce(kept, 0) == 0, counted), else_=kept).label(
+        "message_count"
+    )
 
 
 def _routing(cursor: Cursor) -> dict[str, object]:

@@ -1,0 +1,67 @@
+"""Proves rule X7 over the small homes of `tests/parity/homes`: which sessions a view lists, and in which order."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes import HermesHome
+from tests.parity.homes import make_home
+
+_EVERYTHING: dict[str, Any] = {
+    "show_cli": True, "show_cron": True, "show_webhook": True, "show_kanban": True,
+    "show_previous_messaging": True, "include_archived": True, "visible_only": True,
+}  # fmt: skip
+
+
+def _rows(home: Path, **fields: Any) -> dict[str, dict[str, Any]]:
+    sessions: Any = HermesHome(home).builder(SessionListKey(**{**_EVERYTHING, **fields}))["sessions"]
+    return {row["session_id"]: row for row in sessions}
+
+
+@pytest.fixture
+def chains(tmp_path: Path) -> Path:
+    return make_home("chains", tmp_path)
+
+
+def test_a_conversation_is_one_row_by_the_agents_own_rule(chains: Path) -> None:
+    """X7"""
+    rows = _rows(chains)
+
+    assert list(rows) == [
+        "t_tip", "s_tip", "r_tip", "r_child", "p_tip", "o_tip", "n_b", "n_a", "m_tip", "l_middle", "k_tip",
+        "j_tool", "j_root", "i_tip", "i_delegate", "h_reset", "h_root", "g_branch", "g_root", "f_tip", "e_live",
+        "d_tip", "c_root", "b_tip", "a_tip",
+    ]  # fmt: skip
+    lengths = {sid: row.get("_compression_segment_count") for sid, row in rows.items()}
+    assert {sid: length for sid, length in lengths.items() if length} == {
+        "t_tip": 2, "s_tip": 2, "r_tip": 2, "p_tip": 2, "m_tip": 2, "l_middle": 3, "k_tip": 2, "i_tip": 2,
+        "f_tip": 4, "e_live": 3, "d_tip": 2, "b_tip": 2, "a_tip": 2,
+    }  # fmt: skip
+
+
+def test_a_chain_whose_newest_session_is_empty_stays_listed_with_the_title_and_time_of_the_newest_that_is_not(
+    chains: Path,
+) -> None:
+    """X7"""
+    rows = _rows(chains)
+
+    shown = [
+        (rows[sid]["title"], rows[sid]["updated_at"], rows[sid]["message_count"]) for sid in ("c_root", "l_middle")
+    ]
+    assert shown == [("Its tip is empty", 1_790_001_204.0, 4), ("First of three #2", 1_790_002_115.0, 4)]
+
+
+def test_a_chain_with_an_archived_root_is_archived(chains: Path) -> None:
+    """X7"""
+    assert "p_tip" not in _rows(chains, include_archived=False)
+    assert _rows(chains)["p_tip"]["archived"] is True
+
+
+def test_a_session_that_says_it_has_messages_and_has_none_is_not_visible(tmp_path: Path) -> None:
+    """X7"""
+    home = make_home("many_kinds", tmp_path)
+
+    assert "cli_liar" not in _rows(home)
+    assert _rows(home, visible_only=False)["cli_liar"]["message_count"] == 0
