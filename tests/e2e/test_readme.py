@@ -16,7 +16,12 @@ from hermes_cache.samples.home import make_sample_home
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 DEMO_ADDRESS = "http://127.0.0.1:8787/"
 CURL_TIMED_OUT = 28
 OUR_COMMAND = ".venv/bin/hermes-cache"
