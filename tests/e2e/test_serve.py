@@ -1,104 +1,30 @@
 """A gateway over a real home and a real cache, asked over a real socket."""
 
 import gzip
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from http.client import HTTPConnection
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.core.policy import Policy
-from hermes_cache.gateway.app import create_app
-from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.samples.home import make_sample_home
-from hermes_cache.sessions.session_list_cache import SessionListCache
-from hermes_cache.stores.hermes import HermesHome
+from tests.e2e.gateway_site import Answer, Site
 
 LIST = "/api/sessions?visible_only=0&show_cli=1"
 TOKEN = "correct horse"  # noqa: S105 -- a token of the tests
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> dict[str, object]:
-        parsed = json.loads(self.body)
-        assert isinstance(parsed, dict)
-        return parsed
-
-
-@dataclass(frozen=True)
-class Site:
-    """A running gateway."""
-
-    home: Path
-    cache: SessionListCache
-    server: GatewayServer
-
-    def get(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
-        connection = self.connect()
-        try:
-            connection.request(
-                method, path, headers={name.replace("_", "-"): each for name, each in headers.items()}
-            )
-            response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
-        finally:
-            connection.close()
-
-    def connect(self) -> HTTPConnection:
-        where = urlsplit(self.server.url)
-        return HTTPConnection(where.hostname or "", where.port, timeout=20)
-
-
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    path = tmp_path / "home"
-    make_sample_home(path, sessions=60, seed=7)
-    return path
-
-
-@pytest.fixture
-def serve(home: Path) -> Iterator[Callable[..., Site]]:
-    open_sites: list[Site] = []
-
-    def start(settings: GatewaySettings | None = None) -> Site:
-        source = HermesHome(home)
-        policy = Policy(retry_delay=0.01, retry_delay_max=0.05, stop_timeout=2.0)
-        cache = SessionListCache(source.builder, sources=source.sources, bus=Bus(), policy=policy)
-        site = Site(home, cache, GatewayServer(create_app(cache, source, settings=settings)))
-        cache.start()
-        site.server.start()
-        open_sites.append(site)
-        return site
-
-    yield start
-    for site in open_sites:
-        site.server.stop()
-        site.cache.stop()
-
-
-@pytest.fixture
-def site(serve: Callable[..., Site]) -> Site:
-    return serve()
+def policy() -> Policy:
+    """A failed build is tried again at once."""
+    return Policy(retry_delay=0.01, retry_delay_max=0.05, stop_timeout=2.0)
 
 
 def titles(answer: Answer) -> list[object]:
-    rows = answer.json["sessions"]
-    assert isinstance(rows, list)
-    return [row["title"] for row in rows]
+    return [row["title"] for row in answer.rows]
 
 
 def break_home(home: Path) -> bytes:

@@ -5,69 +5,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from http.client import HTTPConnection
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from hermes_cache.bus.blinker_bus import Bus
-from hermes_cache.core.policy import Policy
-from hermes_cache.gateway.app import create_app
-from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.samples.home import make_sample_home
-from hermes_cache.sessions.session_list_cache import SessionListCache
-from hermes_cache.stores.hermes import HermesHome
 from tests.e2e.event_client import Client
+from tests.e2e.gateway_site import Site
 
 LIST = "/api/sessions?visible_only=0&show_cli=1&show_cron=1"
-
-
-@dataclass(frozen=True)
-class Site:
-    home: Path
-    cache: SessionListCache
-    server: GatewayServer
-
-    def rows(self) -> list[dict[str, object]]:
-        where = urlsplit(self.server.url)
-        with closing(HTTPConnection(where.hostname or "", where.port, timeout=20)) as connection:
-            connection.request("GET", LIST)
-            rows = json.loads(connection.getresponse().read())["sessions"]
-        assert isinstance(rows, list)
-        return rows
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    home = tmp_path / "home"
-    make_sample_home(home, sessions=40, seed=3)
-    open_sites: list[Site] = []
-
-    def start(settings: GatewaySettings | None = None) -> Site:
-        source = HermesHome(home)
-        cache = SessionListCache(
-            source.builder, sources=source.sources, bus=Bus(), policy=Policy(poll_interval=5.0, stop_timeout=2.0)
-        )
-        site = Site(home, cache, GatewayServer(create_app(cache, source, settings=settings)))
-        cache.start()
-        site.server.start()
-        open_sites.append(site)
-        return site
-
-    yield start
-    for site in open_sites:
-        site.server.stop()
-        site.cache.stop()
-
-
-@pytest.fixture
-def site(serve: Callable[..., Site]) -> Site:
-    return serve()
 
 
 def test_a_stream_begins_with_the_position_that_it_starts_from(site: Site) -> None:
@@ -197,7 +144,7 @@ def test_a_stream_ends_with_its_cache(site: Site) -> None:
 def test_a_rename_by_another_process_reaches_the_list_and_the_stream(site: Site) -> None:
     # Proves E9, R4, X6.
     renamed = next(
-        row for row in site.rows() if row["profile"] in {None, "default"} and not row.get("parent_title")
+        row for row in site.get(LIST).rows if row["profile"] in {None, "default"} and not row.get("parent_title")
     )
     polls = Polls(site, lambda rows: any(row["title"] == "A new name" for row in rows))
     with Client(site.server.url) as client:
@@ -226,7 +173,7 @@ class Polls(threading.Thread):
     def run(self) -> None:
         ends_at_s = time.monotonic() + 12
         while not self.found and time.monotonic() < ends_at_s:
-            self.found = self._fits(self._site.rows())
+            self.found = self._fits(self._site.get(LIST).rows)
             self._pause.wait(0.1)
 
 

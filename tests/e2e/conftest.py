@@ -1,0 +1,53 @@
+"""What several of the end-to-end tests begin with: a sample home, and gateways over it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from hermes_cache import Bus, HermesHome, Policy, SessionListCache
+from hermes_cache.gateway.app import create_app
+from hermes_cache.gateway.server import GatewayServer
+from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.samples.home import make_sample_home
+from tests.e2e.gateway_site import Site
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A sample home of 60 sessions."""
+    path = tmp_path / "home"
+    make_sample_home(path, sessions=60, seed=7)
+    return path
+
+
+@pytest.fixture
+def policy() -> Policy:
+    """The policy of the caches; a test file may have its own."""
+    return Policy(poll_interval=5.0, stop_timeout=2.0)
+
+
+@pytest.fixture
+def serve(home: Path, policy: Policy) -> Iterator[Callable[..., Site]]:
+    """Starts gateways over the home, and stops them at the end."""
+    open_sites: list[Site] = []
+
+    def start(settings: GatewaySettings | None = None) -> Site:
+        source = HermesHome(home)
+        cache = SessionListCache(source.builder, sources=source.sources, bus=Bus(), policy=policy)
+        site = Site(home, cache, GatewayServer(create_app(cache, source, settings=settings)))
+        cache.start()
+        site.server.start()
+        open_sites.append(site)
+        return site
+
+    yield start
+    for site in open_sites:
+        site.server.stop()
+        site.cache.stop()
+
+
+@pytest.fixture
+def site(serve: Callable[..., Site]) -> Site:
+    """A gateway over the home."""
+    return serve()
