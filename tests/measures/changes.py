@@ -16,7 +16,7 @@ SPECIMENS: Final = {
     "a key field": r"'?show_kanban'?",
     "an event kind": r"StreamStopped|'?stream_stopped'?",
     "a journal backend": r"(?i).*(postgres|psycopg).*",
-    "a freshness": r"'(fresh|any)'|(Fresh|FRESH|Anything|ANY)",
+    "a freshness": r"'any'|Freshness\.ANY",
     "a metric": r"'?dropped_notices'?",
     "a row field": r"'?pinned'?",
     "a command": r"'?sample[_-]home'?",

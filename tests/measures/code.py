@@ -99,7 +99,7 @@ def code_figures(modules: list[Module]) -> dict[str, str]:
 
 
 def words_of(module: Module) -> set[str]:
-    """Return the names in a module's code and its strings; neither docstrings nor comments."""
+    """Return the words of a module: names, dotted names such as `Freshness.ANY`, and strings in single quotes."""
     docstrings = {id(node.value) for node in ast.walk(module.syntax) if isinstance(node, ast.Expr)}
     words: set[str] = set()
     for node in ast.walk(module.syntax):
@@ -128,8 +128,8 @@ def _named(node: ast.AST) -> Iterator[str]:
         case ast.arg(arg=name) | ast.keyword(arg=str(name)):
             yield name
         case ast.alias(name=name):
-            yield from name.split(".")
-        case ast.ImportFrom(module=str(name)):
-            yield from name.split(".")
+            yield name
+        case ast.Attribute(value=ast.Name(id=owner), attr=name):
+            yield f"{owner}.{name}"
         case ast.MatchClass(kwd_attrs=names):
             yield from names
