@@ -35,12 +35,8 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
     app.extensions[STREAMS_EXTENSION] = streams
     _guard(app, Access(settings))
     _answer_failures(app)
-    defaults = ViewDefaults(home.view_settings)
-    _route_lists(app, cache, defaults, settings)
-    _route_explanations(app, cache, defaults)
-    _route_events(app, streams)
-    _route_health(app, cache)
-    app.add_url_rule("/", "page", lambda: app.send_static_file("index.html"))
+    lists = SessionLists(cache, read_timeout_s=settings.read_timeout_s)
+    _route(app, cache, ViewDefaults(home.view_settings), lists, streams)
     return app
 
 
@@ -68,31 +64,23 @@ def _answer_failures(app: Flask) -> None:
     app.register_error_handler(HTTPException, answer_http)
 
 
-def _route_lists(app: Flask, cache: SessionListCache, defaults: ViewDefaults, settings: GatewaySettings) -> None:
-    lists = SessionLists(cache, read_timeout_s=settings.read_timeout_s)
-
+def _route(
+    app: Flask, cache: SessionListCache, defaults: ViewDefaults, lists: SessionLists, streams: EventStreams
+) -> None:
     def sessions() -> Response:
         return lists.answer(key_of(parameters_of(request), defaults.view()), request)
 
-    app.add_url_rule("/api/sessions", "sessions", sessions)
-
-
-def _route_explanations(app: Flask, cache: SessionListCache, defaults: ViewDefaults) -> None:
     def explain() -> Response:
         return explanation_answer(cache.explain(key_of(parameters_of(request), defaults.view())))
 
-    app.add_url_rule("/api/explain", "explain", explain)
-
-
-def _route_events(app: Flask, streams: EventStreams) -> None:
     def events() -> Response:
         return streams.answer(parameters_of(request), request.headers.get("Last-Event-ID"))
 
-    app.add_url_rule("/api/sessions/events", "events", events)
-
-
-def _route_health(app: Flask, cache: SessionListCache) -> None:
     def health() -> Response:
         return health_answer(cache.health(), holds_lists=cache.stats().entries > 0)
 
+    app.add_url_rule("/", "page", lambda: app.send_static_file("index.html"))
+    app.add_url_rule("/api/sessions", "sessions", sessions)
+    app.add_url_rule("/api/sessions/events", "events", events)
+    app.add_url_rule("/api/explain", "explain", explain)
     app.add_url_rule("/api/health", "health", health)

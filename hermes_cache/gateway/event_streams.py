@@ -104,15 +104,11 @@ class EventStreams:
             self._open_count -= 1
 
     def _events(self, subscription: Subscription) -> Iterator[bytes]:
-        yield _hello(subscription.version)
+        hello = orjson.dumps({"version": subscription.version})
+        yield b"retry: %d\nid: %b\nevent: hello\ndata: %b\n\n" % (_RETRY_MS, _id(subscription.version), hello)
         while not subscription.closed:
             change = subscription.get(self._heartbeat_s)
             yield _HEARTBEAT if change is None else _message(change)
-
-
-def _hello(version: str) -> bytes:
-    fields = orjson.dumps({"version": version})
-    return b"retry: %d\nid: %b\nevent: hello\ndata: %b\n\n" % (_RETRY_MS, _id(version), fields)
 
 
 def _message(change: Change) -> bytes:
