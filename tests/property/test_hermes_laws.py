@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_cache.payload.freezing import freeze_row
+from hermes_cache.payload.rows import facts_of
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.joining import JoinedSession, ProfileRecords, join, records_of, to_join
 from hermes_cache.stores.hermes.lineage import trace
-from hermes_cache.stores.hermes.projection import Snapshot, make_session, newest_first
+from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
 from hermes_cache.stores.hermes.session_folder import IndexRecord, leading_fields
-from hermes_cache.stores.hermes.session_rows import make_row
+from hermes_cache.stores.hermes.session_rows import make_row, standing_of
 from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.views import view
@@ -52,11 +53,38 @@ def test_whatever_two_sources_hold_a_row_is_made_that_json_can_say(
     joined = JoinedSession("s", "default", "cli", agent, web)
 
     row = freeze_row(make_row(joined))
-    kept = make_session(joined, None).row
+    kept = Session(joined).row()
 
     assert row["session_id"] == "s"
     assert orjson.loads(row.encoded) == row
     assert (kept.encoded, kept.digest, kept.facts) == (row.encoded, row.digest, row.facts)
+
+
+@given(
+    st.one_of(st.none(), AGENT),
+    st.one_of(st.none(), WEB),
+    st.one_of(st.none(), st.builds(Routing, st.just("k"), st.none(), st.one_of(st.none(), st.floats(0, 1e9)))),
+    st.one_of(st.none(), AGENT),
+    st.sampled_from(["cli", "webui", "telegram"]),
+)
+def test_a_session_stands_in_the_list_as_its_row_says(
+    agent: SessionRecord | None,
+    web: IndexRecord | None,
+    routing: Routing | None,
+    root: SessionRecord | None,
+    tag: str,
+) -> None:
+    """X7"""
+    joined = JoinedSession("s", "default", tag, agent, web, routing, root=root)
+
+    row: Any = make_row(joined)
+    standing = standing_of(joined)
+
+    is_under_way = row["active_stream_id"] or row["has_pending_user_message"] or row.get("worktree_path")
+    assert standing.time_s == facts_of(row).time_s
+    assert standing.is_native == (web is not None and not row["is_cli_session"])
+    assert standing.is_visible == bool(row["message_count"] or is_under_way)
+    assert (standing.is_archived, standing.is_hidden) == (row["archived"], row["default_hidden"])
 
 
 @given(KINDRED)
@@ -117,13 +145,13 @@ def test_a_session_that_stays_equal_stays_the_same_row(
     drawn: dict[str, tuple[SessionRecord, SessionRecord]],
 ) -> None:
     """X5"""
-    before = {sid: make_session(_agents(sid, old), None) for sid, (old, _) in drawn.items()}
+    before = {sid: Session(_agents(sid, old)) for sid, (old, _) in drawn.items()}
 
-    after = {sid: make_session(_agents(sid, new), before[sid]) for sid, (_, new) in drawn.items()}
+    after = {sid: Session(_agents(sid, new)).shared_with(before[sid]) for sid, (_, new) in drawn.items()}
 
     for session_id, session in after.items():
         old = before[session_id]
-        assert (session.row is old.row) == (session.row.encoded == old.row.encoded)
+        assert (session.row() is old.row()) == (session.row().encoded == old.row().encoded)
 
 
 @given(
@@ -133,7 +161,7 @@ def test_a_page_of_archived_rows_is_a_part_of_the_whole(
     agents: list[SessionRecord], asked: set[str], size: int
 ) -> None:
     """X4, X7"""
-    sessions = [make_session(_agents(str(number), agent), None) for number, agent in enumerate(agents)]
+    sessions = [Session(_agents(str(number), agent)) for number, agent in enumerate(agents)]
     snapshot = Snapshot(tuple(newest_first(sessions)))
     flags: Any = {**dict.fromkeys(asked, True), "show_cli": True, "include_archived": True}
 

@@ -1,5 +1,6 @@
 """Proves rule X4: every key is a pure filter over one snapshot; and rule X7 for the envelope."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from hermes_cache.payload.freezing import Payload, freeze
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.joining import JoinedSession, Parent
-from hermes_cache.stores.hermes.projection import Snapshot, make_session, newest_first
+from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
 from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.views import view as content_of_key
@@ -29,7 +30,7 @@ def _web(session_id: str, at_s: float, **fields: object) -> JoinedSession:
 
 
 def _snapshot(*joined: JoinedSession, foreign_count: int = 0) -> Snapshot:
-    return Snapshot(tuple(newest_first([make_session(each, None) for each in joined])), foreign_count)
+    return Snapshot(tuple(newest_first([Session(each) for each in joined])), foreign_count)
 
 
 def view(snapshot: Snapshot, key: SessionListKey) -> Payload:
@@ -160,15 +161,28 @@ def test_views_share_the_frozen_rows_and_can_be_frozen() -> None:
 
     narrow_rows: Any = narrow["sessions"]
     wide_rows: Any = wide["sessions"]
-    assert narrow_rows[0] is wide_rows[0] is snapshot.sessions[0].row.decoded()
+    assert narrow_rows[0] is wide_rows[0] is snapshot.sessions[0].row().decoded()
 
 
-def test_a_session_whose_visible_fields_stay_keeps_its_row() -> None:
+def test_a_session_whose_visible_fields_stay_is_the_session_from_before() -> None:
     """X5, X6"""
-    before = make_session(_agent("a", "cli", 9.0), None)
+    before = Session(_agent("a", "cli", 9.0))
 
-    unseen = make_session(_agent("a", "cli", 9.0, end_reason="idle"), before)
-    seen = make_session(_agent("a", "cli", 9.0, title="New"), before)
+    unseen = Session(_agent("a", "cli", 9.0, end_reason="idle")).shared_with(before)
+    seen = Session(_agent("a", "cli", 9.0, title="New")).shared_with(before)
 
-    assert unseen.row is before.row
-    assert seen.row is not before.row
+    assert unseen is before
+    assert seen.row() is not before.row()
+
+
+def test_only_rows_that_a_view_shows_are_made() -> None:
+    """X14"""
+    snapshot = _snapshot(_web("a", 9.0), *(_agent(f"c{number}", "cron", 8.0) for number in range(50)))
+    tracemalloc.start()
+
+    narrow = content_of_key(snapshot, SessionListKey())
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(narrow.pieces or ()) == 1
+    assert held_bytes < 10_000

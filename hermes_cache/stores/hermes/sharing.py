@@ -77,4 +77,4 @@ def _difference(before: Snapshot | None, after: Snapshot) -> _Difference:
 
 
 def _name(session: Session) -> Hashable:
-    return session.profile, session.id
+    return session.joined.profile, session.joined.id

@@ -137,9 +137,11 @@ def _reading(cursor: Cursor, path: Path, before: Mapping[str, SessionRecord]) ->
     has_messages = _has_messages(cursor)
     for row in _rows(cursor, _sessions_query(present, is_indexed=has_messages and _is_indexed(cursor))):
         session_id = row[0]
-        if isinstance(session_id, str) and session_id.strip():
-            old = before.get(session_id)
-            sessions[session_id] = old if old == row else _record(row)
+        old = before.get(session_id)
+        if old is not None and old == row:
+            sessions[session_id] = old
+        elif isinstance(session_id, str) and session_id.strip():
+            sessions[session_id] = _record(row)
     if not sessions and has_messages:
         raise SourceError(path, "has messages but no session")
     return StateReading(sessions, _routing(cursor), _marks_delegates(cursor))

@@ -5,6 +5,7 @@ then the side of the sidebar, then the page of archived rows. Lists are whole: n
 No I/O here. Source: rules X4, X7, K1.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -27,7 +28,9 @@ _OF_A_PARENT: Final = (
 def view(snapshot: Snapshot, key: SessionListKey) -> Content:
     """Return the content of a key, newest session first; equal snapshots give equal contents."""
     counted = _counted(snapshot.sessions, key)
-    sided = [session for session in counted if key.sidebar_source in {None, _side(session)}]
+    sided = counted
+    if key.sidebar_source is not None:
+        sided = [session for session in counted if _side(session) == key.sidebar_source]
     paged = set(map(id, _page([session for session in sided if session.is_archived], key)))
     listed = [session for session in sided if not session.is_archived or id(session) in paged]
     envelope = {
@@ -39,14 +42,14 @@ def view(snapshot: Snapshot, key: SessionListKey) -> Content:
         "other_profile_count": snapshot.foreign_count,
         **_page_fields(key),
     }
-    return Content(encoded_json(envelope), tuple([session.row for session in listed]))
+    return Content(encoded_json(envelope), tuple([session.row() for session in listed]))
 
 
 def _counted(sessions: Iterable[Session], key: SessionListKey) -> list[Session]:
     gates = _open_gates(key)
     passed = [session for session in sessions if session.gate in gates]
     if key.source_filter is not None:
-        passed = [session for session in passed if session.tag == key.source_filter]
+        passed = [session for session in passed if session.joined.tag == key.source_filter]
     if not key.show_previous_messaging:
         passed = list(_newest_per_peer(passed))
     if key.visible_only:
@@ -83,15 +86,15 @@ def _side(session: Session) -> str:
 
 
 def _counts(sessions: Sequence[Session]) -> dict[str, object]:
-    sides = [(_side(session), session.is_archived) for session in sessions]
-    archived_webui, archived_cli = sides.count(("webui", True)), sides.count(("cli", True))
-    cli = sides.count(("cli", False))
+    counts = Counter([(session.gate == "webui", session.is_archived) for session in sessions])
+    webui, archived_webui = counts[True, False], counts[True, True]
+    cli, archived_cli = counts[False, False], counts[False, True]
     return {
         "cli_count": cli + archived_cli,
         "archived_count": archived_webui + archived_cli,
         "archived_webui_count": archived_webui,
         "archived_cli_count": archived_cli,
-        "webui_session_count": sides.count(("webui", False)),
+        "webui_session_count": webui,
         "cli_session_count": cli,
     }
 
@@ -111,14 +114,16 @@ def _page_fields(key: SessionListKey) -> dict[str, object]:
 
 def _references(listed: Sequence[Session], sessions: Sequence[Session]) -> list[dict[str, object]]:
     """Name the parents that the list leaves out, so that their children can be shown below them."""
-    wanted = {(session.profile, session.parent_tip_id) for session in listed if session.parent_tip_id is not None}
+    wanted = {
+        (each.joined.profile, each.joined.parent.tip_id) for each in listed if each.joined.parent is not None
+    }
     if not wanted:
         return []
-    wanted -= {(session.profile, session.id) for session in listed}
-    return [_reference(session) for session in sessions if (session.profile, session.id) in wanted]
+    wanted -= {(each.joined.profile, each.joined.id) for each in listed}
+    return [_reference(each) for each in sessions if (each.joined.profile, each.joined.id) in wanted]
 
 
 def _reference(session: Session) -> dict[str, object]:
-    row = session.row.decoded()
+    row = session.row().decoded()
     assert isinstance(row, dict)  # noqa: S101 - the row of a session is a mapping
     return {**{name: row[name] for name in _OF_A_PARENT}, "_sidebar_reference_only": True}
