@@ -21,7 +21,7 @@ from hermes_cache.bus.changes import Change, change_of, merge_all
 from hermes_cache.bus.feed_versions import FeedVersion
 from hermes_cache.bus.positions import Positions
 from hermes_cache.bus.subscription import Subscription
-from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted, StreamStopped
+from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted, StreamStopped, profile_of
 from hermes_cache.errors import JournalError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import is_interrupt
@@ -225,7 +225,7 @@ class Feed:
         self, events: Iterable[AppliedEvent], number: int, profile: str | None, starts: OrderedDict[str, str]
     ) -> Iterator[Change]:
         for event in events:
-            canonical = self._canonical(getattr(event, "profile", None))
+            canonical = self._canonical(profile_of(event))
             change = change_of(event, number, self._profile_of(event, canonical, starts))
             if change.concerns(profile):
                 yield change

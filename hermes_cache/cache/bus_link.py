@@ -4,12 +4,23 @@ Source: rules E5 to E9.
 """
 
 from collections.abc import Callable
+from typing import assert_never
 
 from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.core.effects import Tell
-from hermes_cache.core.events import AppliedEvent, SessionListChanged, SourceChanged
-from hermes_cache.core.notices import BuildFailed, Notice, RowsMoved
+from hermes_cache.core.events import AppliedEvent, SessionListChanged, SourceChanged, profile_of
+from hermes_cache.core.notices import (
+    BuildDiscarded,
+    BuildFailed,
+    BuildFinished,
+    BuildStarted,
+    EntryEvicted,
+    EntryInvalidated,
+    EntryStored,
+    Notice,
+    RowsMoved,
+)
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock
 
@@ -79,8 +90,17 @@ class BusLink:
                 extra = {"hermes_cache.key": str(key), "hermes_cache.error": error}
                 logger.warning("hermes_cache.build_failed", extra=extra)
                 self._bus.tell(notice, self._sender)
-            case _:
+            case (
+                BuildStarted()
+                | BuildFinished()
+                | BuildDiscarded()
+                | EntryStored()
+                | EntryInvalidated()
+                | EntryEvicted()
+            ):
                 self._bus.tell(notice, self._sender)
+            case _:
+                assert_never(notice)
 
     def _hear(self, event: AppliedEvent) -> None:
-        self._feed.tell(event, self._canonical(getattr(event, "profile", None)))
+        self._feed.tell(event, self._canonical(profile_of(event)))

@@ -14,16 +14,27 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable
 from dataclasses import replace
 from math import inf
-from typing import Final
+from typing import Final, assert_never
 
 import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.cache.works import Works, told
 from hermes_cache.core.decide import decide
-from hermes_cache.core.effects import Answer, Effect, RunBuild, Served, TakeCheck
+from hermes_cache.core.effects import Abandon, Answer, Effect, Release, RunBuild, Served, TakeCheck, Tell
 from hermes_cache.core.hits import Hit, Hits
-from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Publish, Tick, Weighed
+from hermes_cache.core.messages import (
+    Built,
+    Checked,
+    CheckFailed,
+    Failed,
+    Leave,
+    Message,
+    Publish,
+    Stop,
+    Tick,
+    Weighed,
+)
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.record import Counts
 from hermes_cache.core.state import Read, State, Target
@@ -162,8 +173,10 @@ class CacheActor(MailboxActor):
                 return Built(build, content, check, took_s, held_bytes, moved, self._used)
             case Weighed():
                 return Weighed(message.held_bytes, self._used, message.leaving)
-            case _:
+            case Checked() | CheckFailed() | Publish() | Failed() | Leave() | Tick() | Stop():
                 return message
+            case _:
+                assert_never(message)
 
     def _run_effects(self) -> bool:
         """Run what is asked for, in order; false where one failed and is left to the own thread."""
@@ -196,6 +209,11 @@ class CacheActor(MailboxActor):
                 self.actor_ref.tell(Failed(effect.build, failure))
             case TakeCheck():
                 self.actor_ref.tell(CheckFailed(effect.target, told(failure), asked_s=effect.asked_s))
+            case Abandon() | Tell() | Release():
+                # Nobody waits for it.
+                pass
+            case _:
+                assert_never(effect)
         self._works.report(failure)
 
     def _note(self, effect: Answer) -> None:

@@ -14,9 +14,9 @@ from hermes_cache.callables import refuse_coroutine
 from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
-from hermes_cache.core.freshness import Verdict, judge
+from hermes_cache.core.freshness import judge, reason_of
 from hermes_cache.core.requests import Freshness, Request
-from hermes_cache.core.state import Outcome, Read, Reason, Target
+from hermes_cache.core.state import Outcome, Read, Target
 from hermes_cache.errors import BuildError, HermesCacheError
 from hermes_cache.loops import Away, Waker
 from hermes_cache.ports import Builder
@@ -127,18 +127,9 @@ def remembered(life: Life, key: SessionListKey) -> Served | None:
         return None
     now_s = life.clock.monotonic_s()
     verdict = judge(state, life.policy, entry.target, Request(now_s), now_s, check_by_s=-inf)
-    outcome, reason = _OUTCOMES[verdict]
+    reason = reason_of(verdict)
+    outcome: Outcome = "hit" if reason is None else "stale" if reason in ("age", "source") else "outdated"
     return Served(entry, outcome, reason, failure=state.failures.get(entry.target.key))
-
-
-_OUTCOMES: dict[Verdict, tuple[Outcome, Reason | None]] = {
-    Verdict.FRESH: ("hit", None),
-    Verdict.AGED: ("stale", "age"),
-    Verdict.MOVED: ("stale", "source"),
-    Verdict.UNCHECKED: ("stale", "source"),
-    Verdict.OUTDATED: ("outdated", "event"),
-    Verdict.MISSING: ("outdated", "miss"),
-}
 
 
 async def _wait_on_loop(life: Life, read: Read, reader: Reader, waker: Waker) -> None:

@@ -4,7 +4,7 @@ Source: rule E1.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -125,3 +125,14 @@ Event: TypeAlias = SessionListChanged | StreamStarted | StreamStopped | Settings
 
 AppliedEvent: TypeAlias = SessionListChanged | StreamStarted | StreamStopped | SettingsChanged
 """A fact that moves the state of a cache."""
+
+
+def profile_of(event: Event) -> str | None:
+    """Return the profile that an event names, as its publisher gave it; None for all, or if it names none."""
+    match event:
+        case SessionListChanged() | StreamStarted() | SourceChanged():
+            return event.profile
+        case StreamStopped() | SettingsChanged():
+            return None
+        case _:
+            assert_never(event)

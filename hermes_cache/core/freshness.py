@@ -5,11 +5,12 @@ Source: rules R2 to R4, R8, S4, H2, H3.
 
 from enum import Enum, auto
 from math import inf
+from typing import assert_never
 
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import SETTINGS_PART, Check, moved_parts
-from hermes_cache.core.state import Entry, State, Target
+from hermes_cache.core.state import Entry, Reason, State, Target
 
 CHECK_WAIT_S = 0.05
 """The longest that a read waits for checks, in all (S4)."""
@@ -53,6 +54,24 @@ def judge(
     if seen is not Verdict.FRESH:
         return seen
     return Verdict.AGED if now_s - entry.built_at_s >= ttl_s(entry, policy) else Verdict.FRESH
+
+
+def reason_of(verdict: Verdict) -> Reason | None:
+    """Return why a read with that verdict is no hit; None if it is one."""
+    match verdict:
+        case Verdict.FRESH:
+            return None
+        case Verdict.MISSING:
+            return "miss"
+        case Verdict.OUTDATED:
+            return "event"
+        case Verdict.AGED:
+            return "age"
+        case Verdict.MOVED | Verdict.UNCHECKED:
+            # What nobody looked at in time counts as moved (S4).
+            return "source"
+        case _:
+            assert_never(verdict)
 
 
 def ttl_s(entry: Entry, policy: Policy) -> float:

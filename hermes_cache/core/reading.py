@@ -21,7 +21,7 @@ from hermes_cache.core.answering import (
 from hermes_cache.core.building import request_build
 from hermes_cache.core.checking import is_awaited_in_vain, want_check
 from hermes_cache.core.effects import Served
-from hermes_cache.core.freshness import CHECK_WAIT_S, Verdict, judge, never_held_back
+from hermes_cache.core.freshness import CHECK_WAIT_S, Verdict, judge, never_held_back, reason_of
 from hermes_cache.core.state import Entry, Read, Reason, Waiter
 from hermes_cache.core.turn import Turn
 from hermes_cache.errors import CacheStoppedError
@@ -46,18 +46,20 @@ def serve(turn: Turn, waiter: Waiter) -> None:
     entry = turn.state.entry_of(target)
     if entry is None:
         _serve_missing(turn, waiter)
-    elif verdict is Verdict.FRESH:
+        return
+    reason = reason_of(verdict)
+    if reason is None:
         if turn.policy.stamp_interval > 0:
             want_check(turn, target)
         turn.answer(waiter.read, Served(entry, "hit"))
     elif request.freshness.takes_outdated:
-        _serve_any(turn, waiter, entry, verdict)
+        _serve_any(turn, waiter, entry, reason)
     elif verdict is Verdict.UNCHECKED:
         _await_check(turn, waiter)
-    elif verdict is Verdict.OUTDATED or not request.takes_stale:
-        _await_build(turn, replace(waiter, reason=_reason(verdict)))
+    elif reason == "event" or not request.takes_stale:
+        _await_build(turn, replace(waiter, reason=reason))
     else:
-        _serve_stale(turn, replace(waiter, reason=_reason(verdict)), entry)
+        _serve_stale(turn, replace(waiter, reason=reason), entry)
 
 
 def expire(turn: Turn, waiter: Waiter) -> None:
@@ -67,12 +69,6 @@ def expire(turn: Turn, waiter: Waiter) -> None:
         serve(turn, replace(waiter, check_by_s=-inf))
         return
     answer_expired(turn, waiter)
-
-
-def _reason(verdict: Verdict) -> Reason:
-    if verdict is Verdict.OUTDATED:
-        return "event"
-    return "age" if verdict is Verdict.AGED else "source"
 
 
 def _serve_missing(turn: Turn, waiter: Waiter) -> None:
@@ -128,10 +124,10 @@ def _serve_stale(turn: Turn, waiter: Waiter, entry: Entry) -> None:
     _wait(turn, outcome, until_s=min(turn.now_s + wait_s, waiter.request.began_s + turn.policy.build_timeout))
 
 
-def _serve_any(turn: Turn, waiter: Waiter, entry: Entry, verdict: Verdict) -> None:
-    target, reason = waiter.read.target, _reason(verdict)
+def _serve_any(turn: Turn, waiter: Waiter, entry: Entry, reason: Reason) -> None:
+    target = waiter.read.target
     want_check(turn, target)
-    if verdict is not Verdict.OUTDATED:
+    if reason != "event":
         _refresh(turn, waiter, reason)
         answer_stale(turn, waiter, entry, reason)
         return

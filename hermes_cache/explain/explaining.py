@@ -6,8 +6,7 @@ Source: rule J7.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from types import MappingProxyType
-from typing import Final
+from typing import assert_never
 
 from hermes_cache.core.answering import retry_at_s
 from hermes_cache.core.freshness import Verdict, judge
@@ -17,15 +16,6 @@ from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import moved_parts
 from hermes_cache.core.state import Build, State, Target
 from hermes_cache.explain.explanations import BuiltBy, Condition, Explanation, TouchedBy
-
-_CONDITIONS: Final[Mapping[Verdict, Condition]] = MappingProxyType(
-    {
-        Verdict.MISSING: "missing",
-        Verdict.OUTDATED: "outdated",
-        Verdict.AGED: "aged",
-        Verdict.FRESH: "fresh",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +84,19 @@ def explain(
 
 def _condition(state: State, target: Target, policy: Policy, now_s: float, moved: tuple[str, ...]) -> Condition:
     verdict = judge(state, policy, target, Request(now_s), now_s, check_by_s=-inf)
-    if verdict in _CONDITIONS:
-        return _CONDITIONS[verdict]
-    return "moved" if moved else "unchecked"
+    match verdict:
+        case Verdict.MISSING:
+            return "missing"
+        case Verdict.OUTDATED:
+            return "outdated"
+        case Verdict.AGED:
+            return "aged"
+        case Verdict.FRESH:
+            return "fresh"
+        case Verdict.MOVED | Verdict.UNCHECKED:
+            return "moved" if moved else "unchecked"
+        case _:
+            assert_never(verdict)
 
 
 def _waiting(state: State, target: Target) -> int:

@@ -30,7 +30,7 @@ from hermes_cache.cache.system_clock import SystemClock
 from hermes_cache.cache.targets import Targets
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
-from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.events import AppliedEvent, profile_of
 from hermes_cache.core.messages import Publish
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
@@ -400,7 +400,7 @@ class SessionListCache:
         life = self._life or self._foresee(event)
         while life is not None:
             with contextlib.suppress(CacheStoppedError):
-                life.publish(event, getattr(event, "profile", None))
+                life.publish(event, profile_of(event))
             if self._life is life:
                 return
             # That one was stopped meanwhile: what comes after it must know of the event too.
@@ -409,7 +409,7 @@ class SessionListCache:
     def _foresee(self, event: AppliedEvent) -> Life | None:
         """Apply an event to what a start begins with; where one came first, give its life instead."""
         # Without the lock: an alias may take its time.
-        profile = self._canonical(getattr(event, "profile", None))
+        profile = self._canonical(profile_of(event))
         with self._lock:
             if self._life is None:
                 message = Publish.at(event, profile, self._clock.wall_s())

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
 from math import inf
 from random import Random
-from typing import Final
+from typing import Final, assert_never
 from zlib import crc32
 
 from hermes_cache.core import versions
@@ -217,7 +217,7 @@ class Shell:
                 self.seen[type(notice).__name__] += 1
                 return
             case _:
-                pass
+                assert_never(effect)
         self.seen[type(effect).__name__] += 1
 
     def _judge_answer(self, effect: Answer) -> None:
