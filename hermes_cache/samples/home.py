@@ -1,6 +1,6 @@
-"""Makes a sample home: what a Hermes installation of any size keeps on disk, the same for the same seed.
+"""Makes a sample home: the files of a Hermes installation of any size, the same files for the same seed.
 
-For demos, tests and benchmarks. This module writes, so it opens `state.db` as a writer does; readers never do.
+It is for demos, tests and benchmarks. It opens `state.db` for writing, which readers never do.
 Source: rule X9.
 """
 
@@ -24,11 +24,11 @@ from hermes_cache.samples.sessions import CRON_JOBS, SampleSession, sample_sessi
 from hermes_cache.sessions.keys import DEFAULT_PROFILE
 
 MAX_SIDECARS: Final = 2_400
-"""As many as the largest reported web front ends keep."""
+"""The largest number that users of web front ends report."""
 
 _MESSAGES_PER_SESSION: Final = 25
 _NAMED_SHARE: Final = 20
-"""A named profile has one session for so many of the root profile."""
+"""The root profile has so many sessions for each session of a named profile."""
 
 _COLUMNS: Final = tuple(field.name for field in fields(SampleSession))
 _TEXT: Final = "A line of made-up conversation that is about as long as a short answer usually is. "
@@ -50,14 +50,14 @@ _UNLISTED: Final[Mapping[str, object]] = MappingProxyType(
         "composer_draft": {"text": "", "attachments": [], "updated_at": None},
     }
 )  # fmt: skip
-"""What a front end keeps beside what a list shows; it makes the index as heavy as a real one."""
+"""Fields of a front end that no list shows; they make the index as large as a real one."""
 
 _PROJECT_IDS: Final = ("0123456789ab", "ba9876543210")
 
 
 @dataclass(frozen=True, slots=True)
 class SampleHome:
-    """What was made.
+    """A sample home.
 
     Attributes:
         path: The root home.
@@ -73,7 +73,7 @@ class SampleHome:
 
     @property
     def state_db(self) -> Path:
-        """The root profile's database."""
+        """The database of the root profile."""
         return self.path / "state.db"
 
     @property
@@ -91,14 +91,15 @@ def make_sample_home(
     seed: int = 0,
     now_s: float | None = None,
 ) -> SampleHome:
-    """Make a home in a folder that is empty or not there yet.
+    """Make a home in a folder that is empty or does not exist.
 
     Args:
         path: The root home.
-        sessions: How many the root profile has; each named profile has a twentieth of it.
-        messages: How many the root profile has; None for 25 a session.
+        sessions: The number of sessions of the root profile; each named profile has a twentieth of them.
+        messages: The number of messages of the root profile; None for 25 for each session.
         profiles: The named profiles.
-        now_s: The moment that all times lead up to, in epoch seconds; None for now.
+        seed: The same seed makes the same home.
+        now_s: The latest time in the home, in epoch seconds; None for the present.
 
     Raises:
         FileExistsError: The folder is not empty.

@@ -1,6 +1,6 @@
-"""The schema that a sample home's `state.db` is made with: that of a current hermes-agent.
+"""The schema of a sample home's `state.db`: that of a current hermes-agent.
 
-Tables that no list reads are there too, so that an agent recognises its own. Source: rule X9.
+It has also tables that no list reads, so that an agent recognises its database. Source: rule X9.
 """
 
 from typing import Final
@@ -79,4 +79,4 @@ CREATE INDEX idx_messages_assistant_calls_by_session
 CREATE INDEX idx_messages_platform_msg_id
     ON messages(session_id, platform_message_id) WHERE platform_message_id IS NOT NULL;
 """
-"""Made after the rows, which is several times faster than before."""
+"""They are made after the rows, because that is several times faster."""

@@ -1,7 +1,7 @@
-"""The sessions of a sample home: made up from a seed, with no I/O.
+"""The sessions of a sample home, made from a seed, with no I/O.
 
-The mix follows the homes that users report: mostly cron runs, few ended sessions, some continuation chains,
-delegates, parents that are gone and one pair that is its own ancestor. Source: rule X9.
+The mix is that of the homes that users report: mostly cron runs, few ended sessions, some continuation chains,
+delegates, parents that do not exist, and one pair in which each is the ancestor of the other. Source: rule X9.
 """
 
 import time
@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 SPREAD_S: Final = 60 * 86_400.0
-"""Reported homes reach back about two months."""
+"""The homes that users report go back about two months."""
 
 CRON_JOBS: Final = tuple(f"job_{number:02d}" for number in range(12))
 
@@ -61,7 +61,7 @@ class SampleSession:
 
     @property
     def last_message_at(self) -> float:
-        """When its last message was written; its start where it has none."""
+        """When its last message was written; the start of the session if it has no message."""
         return self.started_at + 7.0 * self.message_count
 
 
@@ -71,8 +71,8 @@ def sample_sessions(
     """Make the sessions of one profile, oldest first.
 
     Args:
-        count: How many.
-        messages: How many messages they have in all.
+        count: The number of sessions.
+        messages: The number of messages in all of them.
     """
     lengths = _lengths(count, messages, random)
     sessions: dict[str, SampleSession] = {}

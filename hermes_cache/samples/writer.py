@@ -1,8 +1,8 @@
-"""Writes to a sample home the way an agent does while turns stream: a commit a token, now and then something else.
+"""Writes to a sample home as an agent does during turns: a commit for each token, and sometimes something else.
 
-For demos, tests and benchmarks, and to be run in a process of its own:
-`python -m hermes_cache.samples.writer --home PATH --commits-per-second 50`. It opens `state.db` as a writer does;
-never point it at a home that matters. Source: rule X9.
+It is for demos, tests and benchmarks, and can run in a process of its own:
+`python -m hermes_cache.samples.writer --home PATH --commits-per-second 50`. It opens `state.db` for
+writing; never use it with a home that matters. Source: rule X9.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from threading import Event, Timer
 from typing import Final
 
 _BUSY_TIMEOUT_S: Final = 20.0
-"""As patient as an agent's own writers."""
+"""The writers of an agent wait as long for a lock."""
 
 _HEARTBEAT_EVERY: Final = 20
 _RENAME_EVERY: Final = 50
@@ -24,13 +24,15 @@ _SESSION_EVERY: Final = 100
 
 
 def write_turns(home: str | Path, *, commits_per_s: float, stop: Event) -> int:
-    """Commit at a steady rate until told to stop.
+    """Commit at a steady rate until `stop` is set.
 
     Args:
-        home: A home, or a profile's folder, with a `state.db`.
+        home: A home, or the folder of a profile, with a `state.db`.
+        commits_per_s: The rate.
+        stop: Ends the writing.
 
     Returns:
-        How many commits were made.
+        The number of commits.
     """
     commits = 0
     with closing(_opened(home)) as connection:
@@ -43,7 +45,7 @@ def write_turns(home: str | Path, *, commits_per_s: float, stop: Event) -> int:
 
 
 def rename_session(home: str | Path, session_id: str, title: str | None) -> None:
-    """Return a session of the agent another title.
+    """Give a session of the agent another title.
 
     Raises:
         LookupError: There is no such session.
@@ -55,7 +57,7 @@ def rename_session(home: str | Path, session_id: str, title: str | None) -> None
 
 
 def heartbeat(home: str | Path, session_id: str) -> None:
-    """Say that a session is alive: a commit that changes nothing that a list shows."""
+    """Write a sign of life of a session: a commit that changes nothing in a list."""
     with closing(_opened(home)) as connection:
         _heartbeat(connection, session_id)
 
