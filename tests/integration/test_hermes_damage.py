@@ -158,6 +158,7 @@ def test_a_profile_that_was_read_and_whose_folder_goes_missing_is_damage(sample:
 def test_a_database_that_left_its_log_behind_is_no_reason_for_a_list_from_the_index(sample: SampleHome) -> None:
     """X8"""
     sample.session_index.write_text('[{"session_id": "a", "message_count": 1}]')
+    sample.session_index.with_name("a.json").write_text('{"session_id": "a"}')
     sample.state_db.rename(sample.path / "moved")
     assert len(_rows(HermesHome(sample.path))) == 1
 
@@ -224,6 +225,7 @@ def test_an_index_with_odd_entries_loses_those_alone(sample: SampleHome) -> None
         ' "updated_at": NaN, "message_count": 1e999, "gateway_routing": {"x": [Infinity]},'
         ' "profile": ["a"], "parent_session_id": {}, "raw_source": []}]'
     )
+    sample.session_index.with_name("odd.json").write_text("{}")
 
     rows = {row["session_id"]: row for row in _rows(HermesHome(sample.path))}
 
@@ -236,6 +238,7 @@ def test_an_id_that_is_no_text_for_json_costs_its_session_alone(sample: SampleHo
     """X3: a file name that is no UTF-8, and a lone surrogate in the index"""
     folder = sample.session_index.parent
     _put(sample.session_index, rb'[{"session_id": "a"}, {"session_id": "\ud800"}]')
+    (folder / "a.json").write_text("{}")
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.json")).write_text('{"title": "Odd"}')
 
     rows = _rows(HermesHome(sample.path))

@@ -300,6 +300,7 @@ def test_a_session_of_an_impossible_profile_is_the_root_profiles(sample: SampleH
     """X1, X3"""
     index = orjson.loads(sample.session_index.read_bytes())
     _put(sample.session_index, [*index, {"session_id": "odd", "profile": "../Odd", "message_count": 1}])
+    _put(sample.session_index.with_name("odd.json"), {"session_id": "odd"})
     home = HermesHome(sample.path)
 
     found = [row["profile"] for row in _rows(home, all_profiles=True) if row["session_id"] == "odd"]
@@ -311,6 +312,7 @@ def test_a_profile_whose_folder_is_gone_still_lists_what_the_front_end_keeps(sam
     """X1, X8"""
     index = orjson.loads(sample.session_index.read_bytes())
     _put(sample.session_index, [*index, {"session_id": "left", "profile": "gone", "message_count": 1}])
+    _put(sample.session_index.with_name("left.json"), {"session_id": "left"})
     home = HermesHome(sample.path)
 
     apart = [row["session_id"] for row in _rows(home, profile="gone")]

@@ -65,3 +65,41 @@ def test_a_session_that_says_it_has_messages_and_has_none_is_not_visible(tmp_pat
 
     assert "cli_liar" not in _rows(home)
     assert _rows(home, visible_only=False)["cli_liar"]["message_count"] == 0
+
+
+def test_what_only_the_index_knows_and_the_copy_of_a_deleted_session_are_no_sessions(tmp_path: Path) -> None:
+    """X7"""
+    home = make_home("many_kinds", tmp_path)
+
+    gone = {"index_ghost", "imported_gone", "imported_api_gone", "imported_telegram_gone"}
+    assert gone.isdisjoint(_rows(home, visible_only=False))
+    assert "imported_cli" in _rows(home)
+
+
+def test_a_crashed_turn_is_listed_at_its_time(tmp_path: Path) -> None:
+    """X7"""
+    rows = _rows(make_home("many_kinds", tmp_path))
+
+    crashed = rows["web_crashed"]
+    assert (crashed["active_stream_id"], crashed["has_pending_user_message"]) == (None, False)
+    assert list(rows).index("web_crashed") > list(rows).index("web_plain")
+
+
+def test_a_turn_that_goes_silent_is_over_at_the_next_refresh_though_no_file_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X7"""
+    home = HermesHome(make_home("many_kinds", tmp_path))
+    key = SessionListKey(**_EVERYTHING)
+    monkeypatch.setattr("time.time", lambda: 1_790_000_300.0)
+    before = _find(home.builder(key), "web_crashed")
+
+    monkeypatch.setattr("time.time", lambda: 1_790_009_000.0)
+    after = _find(home.builder(key), "web_crashed")
+
+    assert (before["active_stream_id"], after["active_stream_id"]) == ("dead", None)
+
+
+def _find(payload: Any, session_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(row for row in payload["sessions"] if row["session_id"] == session_id)
+    return found

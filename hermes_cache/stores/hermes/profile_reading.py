@@ -5,6 +5,7 @@ names none, an alias of the root profile, or what no profile can be named, it be
 Source: rules K3, X1, X7, X8.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import DEFAULT_PROFILE
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, log_stamp
+from hermes_cache.stores.hermes.front_end_records import without_dead_turns, without_deleted
 from hermes_cache.stores.hermes.joining import ProfileRecords, records_of
 from hermes_cache.stores.hermes.json_files import JsonFiles
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
@@ -35,12 +37,14 @@ class ProfileReading:
         foreign_count: How many sessions the front end keeps for other profiles.
         in_database: All sessions of the `state.db` by id; `records` lacks those that belong to other profiles or
             were deleted in the front end.
+        turns_until_s: Until when the turns that it shows are believed, in epoch seconds.
     """
 
     records: ProfileRecords
     has_database: bool
     foreign_count: int
     in_database: Mapping[str, SessionRecord]
+    turns_until_s: float
 
 
 class ProfileReader:
@@ -68,15 +72,17 @@ class ProfileReader:
         is_indexed = folder.has_index and (bool(own) or files.profile == DEFAULT_PROFILE)
         state, has_database = _state(files, before, self._looks, is_indexed=is_indexed)
         left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
+        shown, turns_until_s = without_dead_turns(without_deleted(own, state.sessions), time.time())
         records = records_of(
             {sid: record for sid, record in state.sessions.items() if sid not in left_out},
-            own,
+            shown,
             routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
             jobs=job_names(self._json_files.content(files.cron_jobs)),
             projects=projects_by_tag(self._json_files.content(files.projects), files.profile),
             marks_delegates=state.marks_delegates,
         )
-        return ProfileReading(records, has_database, len(index) - len(own), state.sessions)
+        foreign_count = len(index) - len(own)
+        return ProfileReading(records, has_database, foreign_count, state.sessions, turns_until_s)
 
     def indexed_profiles(self, files: ProfileFiles) -> frozenset[str]:
         """Name the profiles for which the front end keeps sessions.

@@ -5,6 +5,7 @@ as bytes, which take a third of what a dict takes. A row that stays equal from o
 same object, so entries share rows. Source: rules X4 to X6.
 """
 
+import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -102,7 +103,7 @@ def refreshed(before: Projection | None, files: ProfileFiles, reader: ProfileRea
         SourceError: A file that brings rows cannot be read.
     """
     probe = _probe(files, looks)
-    if before is not None and before.probe == probe:
+    if before is not None and before.probe == probe and time.time() < before.reading.turns_until_s:
         return before
     reading = reader.read(files, before.reading if before is not None else None)
     sessions = _sessions(files.profile, reading.records, before)

@@ -29,6 +29,9 @@ _logger = QuietLogger(__name__)
 _MAX_FOLDERS: Final = 8
 """A home has one; a callable may name several."""
 
+_SidecarStamp = tuple[int, int, int]
+"""When a sidecar was last changed, in nanoseconds; its size; its inode."""
+
 _HEAD_BYTES: Final = 64 * 1024
 _SPACE: Final = re.compile(r"\s*")
 
@@ -132,8 +135,11 @@ class SessionFolders:
         index_stamp = stamps[1]
         is_same = held is not None and held.index_stamp == index_stamp
         index = held.index if held and is_same else _index_records(index_path, index_stamp, held)
-        sidecars = _sidecars(path, index, index_stamp, held.sidecars if held else {})
-        records = {**index, **{sid: _over(index.get(sid), sid, fields) for sid, (_, fields) in sidecars.items()}}
+        on_disk = _sidecar_stamps(path)
+        sidecars = _sidecars(path, on_disk, index, index_stamp, held.sidecars if held else {})
+        # The index outlives a file that somebody deleted by hand.
+        records = {sid: record for sid, record in index.items() if sid in on_disk}
+        records |= {sid: _over(index.get(sid), sid, fields) for sid, (_, fields) in sidecars.items()}
         tombstones = frozenset(_ids(map(self._json_files.content, (path / name for name in TOMBSTONES))))
         has_index = index_stamp != ABSENT or bool(sidecars)
         folder = SessionFolder(records, tombstones, has_index)
@@ -159,14 +165,15 @@ def _index_records(path: Path, stamp: Hashable, held: _Held | None) -> dict[str,
 
 def _sidecars(
     path: Path,
+    on_disk: Mapping[str, _SidecarStamp],
     index: Mapping[str, IndexRecord],
     index_stamp: Hashable,
     held: Mapping[str, tuple[Hashable, Mapping[str, object]]],
 ) -> dict[str, tuple[Hashable, Mapping[str, object]]]:
     index_mtime_ns = index_stamp[0] if isinstance(index_stamp, tuple) and isinstance(index_stamp[0], int) else 0
     sidecars: dict[str, tuple[Hashable, Mapping[str, object]]] = {}
-    for session_id, mtime_ns, stamp in _sidecar_stamps(path):
-        if session_id in index and mtime_ns <= index_mtime_ns:
+    for session_id, stamp in on_disk.items():
+        if session_id in index and stamp[0] <= index_mtime_ns:
             continue
         held_stamp, fields = held.get(session_id, (None, {}))
         if held_stamp != stamp:
@@ -176,16 +183,16 @@ def _sidecars(
     return sidecars
 
 
-def _sidecar_stamps(path: Path) -> list[tuple[str, int, Hashable]]:
+def _sidecar_stamps(path: Path) -> dict[str, _SidecarStamp]:
     try:
         with os.scandir(path) as entries:
             found = [(entry.name.removesuffix(".json"), entry) for entry in entries if _is_sidecar(entry.name)]
             stats = [(session_id, _stat_or_none(entry)) for session_id, entry in found]
     except FileNotFoundError:
-        return []
+        return {}
     except OSError as error:
         raise SourceError(path, error.strerror or str(error)) from error
-    return [(sid, at.st_mtime_ns, (at.st_mtime_ns, at.st_size, at.st_ino)) for sid, at in stats if at is not None]
+    return {sid: (at.st_mtime_ns, at.st_size, at.st_ino) for sid, at in stats if at is not None}
 
 
 def _is_sidecar(name: str) -> bool:
