@@ -62,6 +62,9 @@ class Bus:
 
     A forked child's copy is another incarnation and numbers from 1 again (rule L2).
 
+    Args:
+        incarnation: Names this life of this process in event ids; a random name if none is given.
+
     Attributes:
         session_list_changed: The list of a profile, or every list, changed.
         stream_started: A chat turn began to produce tokens.
@@ -71,7 +74,9 @@ class Bus:
         build_started: For monitors, like all that follow (rule E6).
     """
 
-    def __init__(self) -> None:
+    _incarnation: str
+
+    def __init__(self, *, incarnation: str | None = None) -> None:
         outbox = Outbox()
         self._attached: tuple[tuple[Applier, Listener | None], ...] = ()
         self._recorder: Recorder | None = None
@@ -109,6 +114,7 @@ class Bus:
             EntryEvicted: self.entry_evicted,
         }
         self._begin_incarnation()
+        self._incarnation = incarnation or self._incarnation
         after_fork_in_child(self._begin_incarnation)
 
     @property

@@ -14,7 +14,7 @@ from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Outcome, Reason, State
 from hermes_cache.errors import BuildError, ProfileNotFoundError
-from hermes_cache.journal.status import JournalStatus
+from hermes_cache.journal.member import JournalStatus
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.freezing import Payload
 

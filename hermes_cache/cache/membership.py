@@ -15,26 +15,27 @@ from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
+from hermes_cache.journal.inquiries import Inquiry
 from hermes_cache.journal.link import JournalLink
-from hermes_cache.journal.look import Look
-from hermes_cache.journal.status import JournalStatus
+from hermes_cache.journal.member import JournalStatus
 from hermes_cache.loops import Away
 from hermes_cache.ports import Clock, Journal, Position
 from hermes_cache.sessions.keys import SessionListKey
 
 _GRACE_S: Final = 0.1
-"""A check that ends in time tells more than that the time is over."""
+"""A check that ends in time says more than that the time is over."""
 
 
 class Membership:
     """What a cache asks of the journal, from a start to a stop; without a journal everything is known.
 
     Args:
-        bus: Whose journal.
-        journal: Its URL, itself, or None.
+        bus: The bus whose journal it is.
+        journal: The journal, its URL, or None.
         policy: The bounds and spans.
         clock: The time.
         feed: Hears up to which position everything was told, and reads what its subscribers missed.
+        new_link: Makes the link between the bus and its journal if there is none.
 
     Raises:
         JournalSetupError: The URL names no journal.
@@ -42,13 +43,26 @@ class Membership:
         ValueError: The bus has another journal.
     """
 
-    def __init__(self, bus: Bus, journal: str | Journal | None, policy: Policy, clock: Clock, feed: Feed) -> None:
+    _link: JournalLink | None
+
+    def __init__(
+        self,
+        bus: Bus,
+        journal: str | Journal | None,
+        policy: Policy,
+        clock: Clock,
+        feed: Feed,
+        new_link: Callable[..., JournalLink] = JournalLink,
+    ) -> None:
         self._feed = feed
         feed.missed_since = self.missed_since
         self._bus = bus
         self._policy = policy
         self._clock = clock
-        self._link = JournalLink.of(bus, journal, policy, clock, user=self) if journal is not None else None
+        self._link = None
+        if journal is not None:
+            new = partial(new_link, policy=policy, clock=clock)
+            self._link = JournalLink.of(bus, journal, user=self, new=new)
 
     @property
     def status(self) -> JournalStatus | None:
@@ -126,16 +140,16 @@ class Membership:
             TypeError: The ticket is no text.
             ValueError: It is no ticket.
         """
-        known, look = self._look_for(ticket)
-        return look.wait(self._policy.journal_wait) if look is not None else known
+        known, inquiry = self._inquire(ticket)
+        return inquiry.wait(self._policy.journal_wait) if inquiry is not None else known
 
     async def acommitted(self, ticket: str) -> bool | None:
         """Do what `committed` does without blocking the event loop."""
-        known, look = self._look_for(ticket)
-        return await look.wait_on_loop(self._policy.journal_wait) if look is not None else known
+        known, inquiry = self._inquire(ticket)
+        return await inquiry.wait_on_loop(self._policy.journal_wait) if inquiry is not None else known
 
-    def _look_for(self, ticket: str) -> tuple[bool | None, Look[bool | None] | None]:
-        """Return what memory knows of a ticket's event, and a look where that is nothing."""
+    def _inquire(self, ticket: str) -> tuple[bool | None, Inquiry[bool | None] | None]:
+        """Return what memory knows of a ticket's event, and an inquiry if that is nothing."""
         event_id = self._event_of(ticket)
         own = event_id.incarnation == self._bus.incarnation
         try:
@@ -144,11 +158,11 @@ class Membership:
             life = None
         if life is None:
             return None, None
-        known, wait_s = life.committed(event_id, own=own), self._policy.journal_wait
+        known, wait_s = life.state.committed(event_id, own=own), self._policy.journal_wait
         # Nobody waits for a journal that is known to be away.
         if known is not None or not wait_s or life.status.failure is not None:
             return known, None
-        return None, life.look_for_commit(event_id, own=own, timeout_s=wait_s)
+        return None, life.inquire_commit(event_id, own=own, timeout_s=wait_s)
 
     async def aadmit(self, key: SessionListKey, request: Request, away: Away) -> None:
         """Do what `admit` does without blocking the event loop."""

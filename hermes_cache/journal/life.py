@@ -1,11 +1,14 @@
-"""One life of a process's part in a journal: its writer, its relay and its tail, from a start to a stop.
+"""One life of a process's part in a journal: the threads that follow and write it, from a start to a stop.
 
-Source: rules J1, J3, J5, J8, L1.
+A read that wants to know what others said has the journal checked on its own thread: one check at a time, and
+whoever comes while one runs waits for it, since the reader's mailbox is handled in order. Whether there is
+something to check, and what a wait amounts to, the member's state says. Source: rules J1, J3, J5, J8, L1.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
@@ -15,7 +18,7 @@ from typing import Final, cast
 import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor, MailboxRef
-from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import (
     CacheStoppedError,
@@ -23,128 +26,153 @@ from hermes_cache.errors import (
     JournalUnavailableError,
     MailboxReentryError,
 )
-from hermes_cache.journal.applied import Applied
-from hermes_cache.journal.look import Look, Looks
-from hermes_cache.journal.relay import CatchUp, Hearers, Relay
-from hermes_cache.journal.status import JournalStatus
+from hermes_cache.journal.follower import Follower
+from hermes_cache.journal.inquiries import Inquiries, Inquiry
+from hermes_cache.journal.member import AWAY_AFTER_S, JournalStatus, MemberState
 from hermes_cache.journal.tail import Tail
-from hermes_cache.journal.writer import Flush, JournalWriter
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
+from hermes_cache.threads import aside
 
 logger = QuietLogger(__name__)
 
-_PATIENCE_S: Final = 1.0
+_PATIENCE_S: Final = AWAY_AFTER_S
 """How long a read waits for the journal at most: a check takes milliseconds, and a lock is let go before."""
 
 _OWN_CHECK_S: Final = 0.5
-"""Who has so much time left checks on its own thread: where nothing is wrong, that takes microseconds."""
+"""A read that has so much time left checks on its own thread: if nothing is wrong, that takes microseconds."""
 
 _LOOK_AGAIN_S: Final = 0.25
-"""A journal that hangs tells nobody, so who waits for an event looks now and then whether it may still come."""
+"""A journal that hangs wakes nobody, so a wait for an event looks now and then whether that may still come."""
 
-_HUNG_S: Final = 2.0
-"""Checks follow one another in a quarter of a second: who hears nothing for so long waits for one that hangs."""
 
-_SILENT: Final = "it does not answer"
+@dataclass(frozen=True, slots=True)
+class _CheckOn:
+    """Have the journal checked, as `Follower.check`."""
+
+    since_s: float
+    until_s: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    """Have the buffer written, as `Follower.write`."""
+
+    now: bool = False
+
+
+class JournalReader(MailboxActor):
+    """Runs the checks, one at a time, on the thread that asks."""
+
+    def __init__(self, follower: Follower, clock: Clock) -> None:
+        super().__init__(clock=clock.monotonic_s)
+        self._follower = follower
+
+    def on_receive(self, message: object) -> None:
+        """Check the journal, unless somebody did meanwhile."""
+        if isinstance(message, _CheckOn):
+            self._follower.check(message.since_s, message.until_s)
+
+
+class JournalWriter(MailboxActor):
+    """Appends on a thread of its own, in groups: what is put meanwhile is committed together."""
+
+    def __init__(self, follower: Follower, clock: Clock) -> None:
+        super().__init__(clock=clock.monotonic_s)
+        self._follower = follower
+
+    def on_receive(self, message: object) -> None:
+        """Write, unless a failure says to pause."""
+        if isinstance(message, _Flush):
+            self._write(now=message.now)
+
+    def on_wake(self) -> None:
+        """Try again."""
+        self._write(now=True)
+
+    def _write(self, *, now: bool) -> None:
+        try:
+            self._follower.write(now=now)
+        finally:
+            self.wake_at_s = self._follower.state.write_at_s
 
 
 class JournalLife:
-    """The running parts.
+    """The running parts; nothing runs before `start`.
 
     Args:
-        journal: Which.
+        journal: The journal that is shared.
+        follower: Knows how this process stands to it.
         policy: The bounds and spans.
         clock: The time.
-        applied: What this process applied.
-        hearers: Who hears of what others said.
-        on_loss: As in `JournalWriter`.
+        is_listening: Says whether somebody waits for what others say.
     """
 
     def __init__(
         self,
         journal: Journal,
-        *,
+        follower: Follower,
         policy: Policy,
         clock: Clock,
-        applied: Applied,
-        hearers: Hearers,
-        on_loss: Callable[[bool], None],
+        *,
+        is_listening: Callable[[], bool],
     ) -> None:
         self.journal = journal
-        self._policy = policy
+        self.follower = follower
         self._clock = clock
-        self._applied = applied
-        self._hearers = hearers
-        self._writer = JournalWriter(journal, clock=clock, wait_s=policy.journal_wait, on_loss=on_loss)
-        self._relay = Relay(
-            journal, clock=clock, applied=applied, hearers=hearers, uncommitted=self._writer.uncommitted
+        self._writer = JournalWriter(follower, clock)
+        self._reader = JournalReader(follower, clock)
+        self._tail = Tail(
+            journal,
+            follower,
+            clock,
+            policy,
+            check=self._check_for_tail,
+            is_listening=lambda: follower.is_awaited or is_listening(),
         )
-        self._tail = Tail(journal, self._relay, clock, policy, is_listening=self._is_listening)
-        for actor in (self._writer, self._relay):
-            actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._checks_at_reads = journal.level == "host"
-        self._looks = Looks()
+        self._inquiries = Inquiries()
         self._stopped = False
-        self._first_put: EventId | None = None
 
     def start(self) -> None:
         """Begin to follow the journal."""
+        for actor in (self._writer, self._reader):
+            actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._tail.start()
+
+    @property
+    def state(self) -> MemberState:
+        """What this process knows of the journal."""
+        return self.follower.state
 
     @property
     def status(self) -> JournalStatus:
         """How the process stands to the journal."""
-        progress, writer = self._relay.progress, self._writer
-        silent_s = self._silent_s()
-        failure = progress.failure or writer.failure or (_SILENT if silent_s > _HUNG_S else None)
-        own = {actor.thread.name for actor in (writer, self._relay) if actor.thread.is_missing}
-        lag_s, missing = silent_s if failure else 0.0, self._tail.missing_threads | own
-        return JournalStatus(progress.seq, lag_s, failure, writer.pending, missing)
+        own = {actor.thread.name for actor in (self._writer, self._reader) if actor.thread.is_missing}
+        status = self.state.status(self._clock.monotonic_s())
+        return replace(status, missing_threads=self._tail.missing_threads | own)
 
-    def uncommitted(self) -> list[AppliedEvent]:
-        """Return this process's events that are not committed, oldest first."""
-        return self._writer.uncommitted()
+    def wake_writer(self) -> None:
+        """Have the writer write what is in the buffer.
 
-    def put(self, event: AppliedEvent) -> Callable[[], bool | None]:
-        """Hand an event of this process to the journal, as `JournalWriter.put` does."""
-        self._first_put = self._first_put or event.id
-        # In this order: a join must find it in the buffer, if it does not see it noted.
-        committed = self._writer.put(event)
-        self._applied.note(event)
-        return committed
-
-    def committed(self, event_id: EventId, *, own: bool) -> bool | None:
-        """Say from memory whether an event is in the journal: false if it was given up, None if nobody knows (J8).
-
-        Args:
-            event_id: The event.
-            own: Whether this incarnation said it.
+        Each event wakes it, and no flag says that it is woken: so what is in the buffer is written, whatever
+        happens to the thread that put it there. If it was stopped meanwhile, its last flush may still take it.
         """
-        if own and self._writer.commit_of(event_id) is not None:
-            return None
-        # Looked at after the buffer: what leaves it given up is noted before.
-        gave_up = self._writer.gave_up(event_id) if own else False
-        if gave_up is not False:
-            return False if gave_up else None
-        if self._applied.has(event_id):
-            return True
-        was_put = self._first_put is not None and self._first_put.number <= event_id.number
-        # Another journal was put in its place, as this one does not know what was written to it.
-        return False if own and was_put and self._relay.joined.is_open else None
+        with contextlib.suppress(pykka.ActorDeadError):
+            self._writer.actor_ref.tell(_FLUSH)
 
-    def look_for_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> Look[bool | None]:
-        """Do what `await_commit` does, on another thread, of which there are so many and no more."""
+    def inquire_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> Inquiry[bool | None]:
+        """Do what `await_commit` does on another thread; there is a bound for those."""
         wait = partial(self.await_commit, event_id, own=own, timeout_s=timeout_s)
-        return self._looks.at(("commit", event_id), wait)
+        return self._inquiries.about(("commit", event_id), wait)
 
     def await_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> bool | None:
-        """Do what `committed` does, and wait or ask the journal where memory does not know."""
+        """Say whether an event is in the journal; wait, or ask the journal, if memory does not know (J8)."""
         ends_at_s = monotonic() + timeout_s
-        commit = self._writer.commit_of(event_id) if own else None
+        commit = self.follower.commit_of(event_id) if own else None
         if commit is not None:
             commit.wait(timeout_s)
-        known = self.committed(event_id, own=own)
+        known = self.state.committed(event_id, own=own)
         if known is not None or own:
             return known
         try:
@@ -164,33 +192,31 @@ class JournalLife:
         Args:
             interval_s: How old the last check may be.
         """
-        now_s = self._clock.monotonic_s()
-        self._tail.read_s = now_s
-        relay = self._relay
-        if not relay.joined.is_open:
+        self._tail.read_s = now_s = self._clock.monotonic_s()
+        state = self.state
+        if state.position is None:
             # What is built before the process has its position is missed by all that others say meanwhile.
             return False
         if not self._checks_at_reads:
             # Without the tail nobody hears of anything; `catch_up` sees to it.
             return not self._tail.missing_threads
-        is_checked = relay.progress.checked_s > now_s - interval_s and not relay.is_applying
-        return is_checked or self._is_away()
+        return state.is_current(now_s, interval_s)
 
     def join(self, patience_s: float = _PATIENCE_S) -> bool:
-        """Wait for the process to have its position in the journal; false where it goes on without."""
-        return self._relay.joined.wait(min(patience_s, _PATIENCE_S))
+        """Wait for the process to have its position in the journal; false if it goes on without."""
+        return self.follower.joined.wait(min(patience_s, _PATIENCE_S))
 
     def catch_up(self, interval_s: float, patience_s: float) -> None:
-        """Apply what others said before now, where that can be known at a read (J3).
+        """Apply what others said before now, if that can be known at a read (J3).
 
         Args:
             interval_s: How old the last check may be.
             patience_s: How long the read can wait for it.
         """
         self._tail.see_to()
-        failing = self._relay.progress.failure is not None
-        if not self._relay.joined.is_open and (failing or not self.join(patience_s)):
-            self._relay.miss("lists were served before the journal could be read")
+        failing = self.state.read_failure is not None
+        if self.state.position is None and (failing or not self.join(patience_s)):
+            aside.do(self.follower.serve_without)
             return
         if self._checks_at_reads and not self._is_away():
             self._check(self._clock.monotonic_s() - interval_s, patience_s)
@@ -203,12 +229,14 @@ class JournalLife:
             patience_s: How long the read can wait.
 
         Raises:
-            JournalUnavailableError: Nothing was heard for longer.
+            JournalUnavailableError: Nothing was heard of the journal for longer than the lease.
         """
         self._tail.see_to()
         # A process that was suspended is not cut off before it has looked.
-        if not self._is_away() and (self._checks_at_reads or self._silent_s() > lease_s):
-            self._check(self._clock.monotonic_s(), patience_s)
+        now_s = self._clock.monotonic_s()
+        is_silent = self.state.silence(now_s, lease_s) is not None
+        if (self._checks_at_reads or is_silent) and not self._is_away():
+            self._check(now_s, patience_s)
         self._see_to_lease(lease_s)
 
     def has(self, event_id: EventId, patience_s: float) -> bool:
@@ -218,17 +246,17 @@ class JournalLife:
             event_id: The event.
             patience_s: How long the read can wait for the journal's answer.
         """
-        if self._applied.has(event_id):
+        state = self.state
+        if state.has(event_id):
             return True
-        passed = self._relay.progress.seq
-        if passed is None or self._relay.progress.failure is not None:
+        if state.position is None or state.read_failure is not None:
             return False
         # So many ids are remembered; the journal knows the position of all that it keeps.
-        seq = self._looks.at(("seq", event_id), partial(self._seq_of, event_id)).wait(patience_s)
-        return seq is not None and seq <= passed
+        seq = self._inquiries.about(("seq", event_id), partial(self._seq_of, event_id)).wait(patience_s)
+        return seq is not None and seq <= state.position.seq
 
     def await_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:
-        """Wait until another process's event is applied here; false where it was not in time (J8).
+        """Wait until another process's event is applied here; false if it was not in time (J8).
 
         Raises:
             JournalUnavailableError: It cannot come: nothing was heard of the journal for longer than the lease.
@@ -236,7 +264,7 @@ class JournalLife:
         # No Event: its inner lock may be held by the call that a signal handler interrupts.
         woken: SimpleQueue[None] = SimpleQueue()
         ends_at_s = monotonic() + timeout_s
-        with self._applied.awaited(partial(woken.put, None)):
+        with self.follower.awaited(partial(woken.put, None)):
             self._tail.wake()
             while not self._arrived(event_id, lease_s):
                 left_s = ends_at_s - monotonic()
@@ -256,7 +284,7 @@ class JournalLife:
                 loop.call_soon_threadsafe(woken.set)
 
         ends_at_s = monotonic() + timeout_s
-        with self._applied.awaited(wake):
+        with self.follower.awaited(wake):
             self._tail.wake()
             while not self._arrived(event_id, lease_s):
                 left_s = ends_at_s - monotonic()
@@ -272,8 +300,8 @@ class JournalLife:
     def flush(self, timeout_s: float) -> bool:
         """Write what is not written; say whether all was in time."""
         with contextlib.suppress(pykka.ActorDeadError, pykka.Timeout, MailboxReentryError):
-            self._writer.actor_ref.ask(Flush(now=True), timeout=timeout_s)
-        return not self._writer.pending
+            self._writer.actor_ref.ask(_Flush(now=True), timeout=timeout_s)
+        return not self.state.buffer
 
     def stop(self, timeout_s: float, *, close: bool) -> bool:
         """Write what is not written, and end all threads; say whether they ended in time.
@@ -288,13 +316,14 @@ class JournalLife:
             return max(0.0, ends_at_s - self._clock.monotonic_s())
 
         self._stopped = True
-        self._applied.tell()
+        self.follower.wake()
         if not self.flush(left_s()):
-            logger.error("hermes_cache.events_not_written", extra={"hermes_cache.pending": self._writer.pending})
+            pending = {"hermes_cache.pending": len(self.state.buffer)}
+            logger.error("hermes_cache.events_not_written", extra=pending)
         self._tail.end()
         if close:
             self.journal.close()
-        refs = [cast("MailboxRef[MailboxActor]", actor.actor_ref) for actor in (self._writer, self._relay)]
+        refs = [cast("MailboxRef[MailboxActor]", actor.actor_ref) for actor in (self._writer, self._reader)]
         for ref in refs:
             ref.stop(block=False)
         return all([self._tail.join(left_s()), *[ref.join(left_s()) for ref in refs]])
@@ -307,23 +336,25 @@ class JournalLife:
             logger.warning("hermes_cache.journal_not_asked", exc_info=True)
             return None
 
+    def _check_for_tail(self) -> None:
+        self._reader.actor_ref.ask(_CheckOn(self._clock.monotonic_s()))
+
     def _check(self, since_s: float, patience_s: float) -> None:
         """Have what the journal holds applied, or go on without once patience ends."""
-        ref = cast("MailboxRef[Relay]", self._relay.actor_ref)
+        ref = cast("MailboxRef[JournalReader]", self._reader.actor_ref)
         # What a check finds takes its time, but no longer than the read has.
         until_s, patience_s = self._clock.monotonic_s() + patience_s, min(patience_s, _PATIENCE_S)
-        # Where another thread runs a check, this one waits for it with a bound: that one may wait for us.
+        # If another thread runs a check, this one waits for it with a bound: that one may wait for us.
         timeout_s = None if patience_s >= _OWN_CHECK_S and ref.actor_inbox.is_free() else patience_s
         # Inside a check already, a receiver or an alias callable that reads gets what is applied so far.
         with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout, CallBlockedError):
-            ref.ask(CatchUp(since_s, until_s), timeout=timeout_s)
+            ref.ask(_CheckOn(since_s, until_s), timeout=timeout_s)
 
     def _is_away(self) -> bool:
-        """Say whether the journal fails for so long that reads leave it to the tail to find it back."""
-        return self._clock.monotonic_s() - self._relay.progress.failing_since_s > _PATIENCE_S
+        return self.state.is_away(self._clock.monotonic_s())
 
     def _arrived(self, event_id: EventId, lease_s: float) -> bool:
-        if self._applied.has(event_id):
+        if self.state.has(event_id):
             return True
         if self._stopped:
             raise CacheStoppedError
@@ -331,15 +362,9 @@ class JournalLife:
         return False
 
     def _see_to_lease(self, lease_s: float) -> None:
-        silent_s = self._silent_s()
-        if silent_s <= lease_s:
-            return
-        failure = self._relay.progress.failure or _SILENT
-        told = f"nothing was heard of the journal for {silent_s:.1f} s ({failure})"
-        raise JournalUnavailableError(f"{told}; read with freshness='default' or try again once it is back")
+        silence = self.state.silence(self._clock.monotonic_s(), lease_s)
+        if silence is not None:
+            raise JournalUnavailableError(f"{silence}; read with freshness='default' or try again once it is back")
 
-    def _is_listening(self) -> bool:
-        return self._applied.is_awaited or self._hearers.is_listening()
 
-    def _silent_s(self) -> float:
-        return max(0.0, self._clock.monotonic_s() - self._relay.progress.checked_s)
+_FLUSH: Final = _Flush()

@@ -1,6 +1,7 @@
 """The link between a bus and its journal: what is published here is kept, what others said is told here.
 
-A bus has one journal, and one link to it, which the caches on the bus share. Source: rules J1, J3, J5, L2.
+A bus has one journal, and one link to it, which the caches on the bus share: the bus's recorder, and the only hook
+on it. Source: rules J1, J3, J5, L2.
 """
 
 import threading
@@ -16,10 +17,10 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.journal.agreed import AgreedState
-from hermes_cache.journal.applied import Applied
+from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.life import JournalLife
+from hermes_cache.journal.member import Bounds, JournalStatus
 from hermes_cache.journal.replaying import parts_after
-from hermes_cache.journal.status import JournalStatus
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal, Position
 
@@ -30,7 +31,7 @@ Named: TypeAlias = str | Journal
 
 
 class User(Protocol):
-    """Who uses a link."""
+    """A cache that uses a link."""
 
     def is_listening(self) -> bool:
         """Say whether somebody waits for what others say."""
@@ -41,9 +42,6 @@ class User(Protocol):
 
 _MAX_UNHEARD: Final = 10_000
 """Events of others that a slow receiver may be behind; past them the oldest go untold, never unapplied."""
-
-_MAX_MISSED: Final = 10_000
-"""A subscriber that missed more refreshes everything rather than have all of it read."""
 
 _EXIT_FLUSH_S: Final = 2.0
 """How long the end of the interpreter waits for what nobody waited to have committed."""
@@ -81,17 +79,31 @@ class JournalLink:
     """Ties a bus to its journal while caches on the bus use it; it is the bus's recorder.
 
     Args:
-        bus: Which.
-        journal: Its URL, or itself.
+        bus: The bus.
+        journal: Its journal, or the URL of that.
         policy: The bounds and spans.
         clock: The time.
+        bounds: How much is kept and read at once.
+        threads: Whether it starts threads; without them a simulation does what they would do, and receivers hear
+            at once of what others said.
     """
 
     _life: JournalLife | None
     _journal: Journal
 
-    def __init__(self, bus: Bus, journal: Named, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        journal: Named,
+        policy: Policy,
+        clock: Clock,
+        *,
+        bounds: Bounds | None = None,
+        threads: bool = True,
+    ) -> None:
         self._bus = bus
+        self._bounds = bounds or Bounds()
+        self._threads = threads
         self._named = journal
         self._policy = policy
         self._clock = clock
@@ -102,11 +114,16 @@ class JournalLink:
         before_exit(self._flush_at_exit)
 
     @classmethod
-    def of(cls, bus: Bus, journal: Named, policy: Policy, clock: Clock, *, user: User) -> "JournalLink":
-        """Return a bus's link to a journal, which is made where there is none, to one more user.
+    def of(
+        cls, bus: Bus, journal: Named, *, user: User, new: "Callable[[Bus, Named], JournalLink]"
+    ) -> "JournalLink":
+        """Return a bus's link to a journal, for one more user.
 
         Args:
-            user: Which; it has the link until it leaves it or is gone.
+            bus: The bus.
+            journal: Its journal, or the URL of that.
+            user: The user; it has the link until it leaves it or is gone.
+            new: Makes the link if there is none.
 
         Raises:
             JournalSetupError: The URL names no journal.
@@ -116,12 +133,9 @@ class JournalLink:
         linked: list[JournalLink] = []
 
         def choose(recorder: Recorder | None) -> Recorder:
-            link = recorder if isinstance(recorder, JournalLink) and recorder.is_used else None
-            if link is None:
-                link = cls(bus, journal, policy, clock)
-            elif _name(journal) != _name(link._named):
-                raise ValueError(f"the bus has the journal {link}; a cache with another needs a bus of its own")
-            link._users.add(user)
+            used = recorder if isinstance(recorder, JournalLink) and recorder.is_used else None
+            link = used or new(bus, journal)
+            link.take(user, journal)
             linked.append(link)
             return link
 
@@ -138,10 +152,20 @@ class JournalLink:
     def __call__(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Take what is published on the bus."""
         try:
-            return self.life().put(event)
+            return self.life().follower.put(event)
         except CacheStoppedError:
             # The last user left meanwhile: from now on nobody asks for it to be kept.
             return _unknown
+
+    def take(self, user: User, journal: Named) -> None:
+        """Have one more user, who names the journal that it is for.
+
+        Raises:
+            ValueError: The link has another journal.
+        """
+        if _name(journal) != _name(self._named):
+            raise ValueError(f"the bus has the journal {self}; a cache with another needs a bus of its own")
+        self._users.add(user)
 
     @property
     def is_used(self) -> bool:
@@ -177,18 +201,18 @@ class JournalLink:
         """
         with self._lock:
             self._users.discard(user)
+            life, ended = self._life, True
+            if life is not None and not self._users:
+                # The recorder until all is written: what was given up is told as one event more.
+                ended = life.stop(timeout_s, close=life.journal is not self._named)
+                self._life = None
+                self._notifier.stop(0)
             self._bus.record_with(lambda recorder: recorder if recorder is not self or self._users else None)
-            life = self._life
-            if life is None or self._users:
-                return True
-            ended = life.stop(timeout_s, close=life.journal is not self._named)
-            self._life = None
-            self._notifier.stop(0)
             return ended
 
     def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
         """Apply to a cache that starts what is known of streams (J2)."""
-        for event in self._applied.agreed.stream_events(self._leased_s()):
+        for event in self.life().state.agreed.stream_events(self._leased_s()):
             apply(event)
 
     def missed_since(self, position: Position) -> list[AppliedEvent] | None:
@@ -202,12 +226,12 @@ class JournalLink:
         life = self.life()
         if life.status.failure is not None:
             return None
-        on_their_way, missed = life.uncommitted(), []
-        for part in parts_after(life.journal, position):
+        on_their_way, missed = life.state.buffer, []
+        for part in parts_after(life.journal, position, self._bounds.part):
             missed += [recorded.event for recorded in part.recorded]
-            if part.damaged is not None or len(missed) > _MAX_MISSED:
+            if part.damaged is not None or len(missed) > self._bounds.missed:
                 return None
-        return missed + on_their_way
+        return [*missed, *on_their_way]
 
     def is_listening(self) -> bool:
         """Say whether somebody waits for what others say."""
@@ -226,7 +250,7 @@ class JournalLink:
             if event.id.incarnation != self._bus.incarnation:
                 self._bus.relay(event)
 
-    def hear_of_gap(self, reason: str, *, alone: bool) -> None:
+    def outdate_all(self, reason: str, *, alone: bool) -> None:
         """Outdate everything here, and in the others too unless this process alone missed something."""
         logger.warning("hermes_cache.journal_gap", extra={"hermes_cache.reason": reason})
         # Settings may be among what was missed, and with them the aliases of profiles.
@@ -242,27 +266,30 @@ class JournalLink:
         for user in self._users:
             user.hear_position(position)
 
-    def _started(self) -> JournalLife:
-        if not self._users:
-            raise CacheStoppedError
-        life = JournalLife(
-            self._journal,
-            policy=self._policy,
-            clock=self._clock,
-            applied=self._applied,
-            hearers=self,
-            on_loss=self._hear_of_loss,
-        )
-        self._notifier = Notifier(self._tell_receivers, name="hermes_cache.journal_notifier", size=_MAX_UNHEARD)
-        self._life = life
-        life.start()
-        return life
-
-    def _hear_of_loss(self, settings: bool) -> None:  # noqa: FBT001 - told by the writer
+    def tell_loss(self, *, settings: bool) -> None:
+        """Say one event for all that did not fit into the buffer: settings changed, or every list did."""
         if settings:
             self._say(SettingsChanged(id=self._bus.next_id(), at_s=self._clock.wall_s()))
         else:
             self._say(self._unscoped("journal_overrun"))
+
+    def wake_writer(self) -> None:
+        """Have what waits for the journal written."""
+        life = self._life
+        if life is not None:
+            life.wake_writer()
+
+    def _started(self) -> JournalLife:
+        if not self._users:
+            raise CacheStoppedError
+        wait_s = self._policy.journal_wait
+        follower = Follower(self._journal, self._clock, self, wait_s=wait_s, bounds=self._bounds)
+        life = JournalLife(self._journal, follower, self._policy, self._clock, is_listening=self.is_listening)
+        self._notifier = Notifier(self._tell_receivers, name="hermes_cache.journal_notifier", size=_MAX_UNHEARD)
+        self._life = life
+        if self._threads:
+            life.start()
+        return life
 
     def _leased_s(self) -> float:
         """Return the moment before which a last sign of life counts no more (H4)."""
@@ -274,11 +301,17 @@ class JournalLink:
     def _say(self, event: AppliedEvent) -> None:
         """Publish without waiting, and without running receivers on this thread."""
         self._bus.say(event)
-        self._notifier.put(event)
+        self._notify(event)
 
     def _tell(self, event: AppliedEvent) -> None:
         self._bus.relay(event)
-        self._notifier.put(event)
+        self._notify(event)
+
+    def _notify(self, event: AppliedEvent) -> None:
+        if self._threads:
+            self._notifier.put(event)
+        else:
+            self._tell_receivers(event)
 
     def _tell_receivers(self, event: object) -> None:
         self._bus.tell(cast("AppliedEvent", event))
@@ -290,7 +323,6 @@ class JournalLink:
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
-        self._applied = Applied()
         self._life = None
         self._journal = _opened(self._named)
 

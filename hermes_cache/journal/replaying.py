@@ -13,8 +13,8 @@ from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.snapshots import from_bytes
 from hermes_cache.ports import Journal, Position, Recorded
 
-_PART: Final = 1_000
-"""Events read at once."""
+PART: Final = 1_000
+"""Events in one read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +54,29 @@ class Replay:
     damaged: tuple[int, ...] = ()
 
 
-def parts_after(journal: Journal, position: Position) -> Iterator[Part]:
+def parts_after(journal: Journal, position: Position, part: int = PART) -> Iterator[Part]:
     """Return all events after a position; rows that are gone or damaged end a part and are skipped.
+
+    Args:
+        journal: The journal to read.
+        position: Where to begin.
+        part: Events in one read.
 
     Raises:
         JournalError: The journal cannot be read, or not from there.
     """
-    while True:
-        before = position
-        for part in _next_parts(journal, position):
-            yield part
-            position = part.position
-        if position == before:
-            return
+    while parts := read_parts(journal, position, part):
+        yield from parts
+        position = parts[-1].position
 
 
-def replay(journal: Journal, *, until: float = inf) -> Replay:
+def replay(journal: Journal, *, until: float = inf, part: int = PART) -> Replay:
     """Fold a journal's snapshot and the events after it.
 
     Args:
+        journal: The journal to read.
         until: The last sequence number to be folded; infinity for all there are.
+        part: Events in one read.
 
     Raises:
         JournalGapError: `until` lies before the snapshot.
@@ -83,12 +86,12 @@ def replay(journal: Journal, *, until: float = inf) -> Replay:
     if until < start.position.seq:
         raise JournalGapError(int(until), f"it is compacted up to {start.position.seq}; replay from there on")
     try:
-        return _continued(journal, start, until)
+        return _continued(journal, start, until, part)
     except JournalGapError:
         if _start_of(journal).position == start.position:
             raise
         # Compacted between the two reads: the newer snapshot covers what was missed.
-        return replay(journal, until=until)
+        return replay(journal, until=until, part=part)
 
 
 def _start_of(journal: Journal) -> Replay:
@@ -107,9 +110,9 @@ def _start_of(journal: Journal) -> Replay:
         return Replay(snapshot.position, AgreedState(), (snapshot.position.seq,))
 
 
-def _continued(journal: Journal, start: Replay, until: float) -> Replay:
+def _continued(journal: Journal, start: Replay, until: float, most: int) -> Replay:
     position, agreed, damaged = start.position, start.agreed, list(start.damaged)
-    for part in parts_after(journal, position):
+    for part in parts_after(journal, position, most):
         wanted = [each for each in part.recorded if each.position.seq <= until]
         agreed = agreed.after(each.event for each in wanted)
         lost = [seq for seq in part.lost if seq <= until]
@@ -121,10 +124,10 @@ def _continued(journal: Journal, start: Replay, until: float) -> Replay:
     return Replay(position, agreed, tuple(damaged))
 
 
-def _next_parts(journal: Journal, position: Position) -> list[Part]:
-    """Read once."""
+def read_parts(journal: Journal, position: Position, part: int = PART) -> list[Part]:
+    """Read once what comes after a position: nothing where that is the end; raises as `parts_after`."""
     try:
-        return _parts_of(position, journal.read(position, limit=_PART))
+        return _parts_of(position, journal.read(position, limit=part))
     except JournalDamagedError as damaged:
         if damaged.seq is None:
             raise

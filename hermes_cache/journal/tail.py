@@ -1,4 +1,4 @@
-"""The tail: a thread that waits for news of the journal, and asks the relay to catch up.
+"""The tail: a thread that waits for news of the journal, and has it checked.
 
 While somebody listens it waits for the journal to wake it, which with some journals means to look very often. Else
 it looks now and then; while reads are dense often enough that no reader has to. Now and then it compacts.
@@ -8,14 +8,13 @@ What a journal or a log handler raises ends nothing here. Source: rules J3, J6, 
 import contextlib
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import Final, cast
+from typing import Final
 
 import pykka
 
-from hermes_cache.actors.mailbox import MailboxRef
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalUnavailableError
-from hermes_cache.journal.relay import CatchUp, Relay
+from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
@@ -62,10 +61,11 @@ class Tail:
     """Follows a journal from its start to its stop.
 
     Args:
-        journal: Which.
-        relay: Who reads it.
+        journal: The journal that is followed.
+        follower: Knows how far it was read.
         clock: The time.
         policy: How often, and what is compacted.
+        check: Has the journal checked.
         is_listening: Says whether somebody waits for news now.
 
     Attributes:
@@ -73,13 +73,21 @@ class Tail:
     """
 
     def __init__(
-        self, journal: Journal, relay: Relay, clock: Clock, policy: Policy, *, is_listening: Callable[[], bool]
+        self,
+        journal: Journal,
+        follower: Follower,
+        clock: Clock,
+        policy: Policy,
+        *,
+        check: Callable[[], None],
+        is_listening: Callable[[], bool],
     ) -> None:
         self.read_s = clock.monotonic_s()
         self._journal = journal
-        self._relay = relay
+        self._follower = follower
         self._clock = clock
         self._policy = policy
+        self._check = check
         self._is_listening = is_listening
         self._stopping = False
         self._ended = _Bell()
@@ -136,9 +144,9 @@ class Tail:
             self._ended.wait(self._pause_s)
 
     def _go_on(self) -> bool:
-        """Have the relay catch up and wait for news; false where the journal cannot be read."""
-        cast("MailboxRef[Relay]", self._relay.actor_ref).ask(CatchUp(self._clock.monotonic_s()))
-        if self._relay.progress.failure is not None:
+        """Have the journal checked and wait for news; false if it cannot be read."""
+        self._check()
+        if self._follower.state.read_failure is not None:
             return False
         self._compact_when_due()
         self._wait()
@@ -149,7 +157,7 @@ class Tail:
         if self._journal.level == "host" and not self._is_listening():
             self._woken.wait(patience_s)
         else:
-            self._journal.wait(self._relay.seen, timeout_s=patience_s)
+            self._journal.wait(self._follower.state.seen, timeout_s=patience_s)
         self._woken.hush()
 
     def _patience_s(self) -> float:
@@ -161,7 +169,8 @@ class Tail:
         return min(interval_s / 2, _POLL_S) if dense else _POLL_S
 
     def _compact_when_due(self) -> None:
-        now_s, seq = self._clock.monotonic_s(), self._relay.progress.seq or 0
+        position = self._follower.state.position
+        now_s, seq = self._clock.monotonic_s(), position.seq if position else 0
         if self._compacted_seq is None:
             self._compacted_seq = seq
         grown = (seq - self._compacted_seq) * _SURPLUS > self._policy.journal_max_events

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ from hermes_cache import (
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalSetupError
 from hermes_cache.journal.link import JournalLink
+from hermes_cache.journal.member import Bounds
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.journal.replaying import replay
 from hermes_cache.journal.snapshots import fold_snapshot
@@ -510,7 +512,7 @@ def test_many_damaged_rows_are_one_gap(url: str, tmp_path: Path) -> None:
 
 def test_what_did_not_fit_is_told_by_a_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """J5, L1"""
-    monkeypatch.setattr("hermes_cache.journal.writer._MAX_BUFFERED", 2)
+    monkeypatch.setattr("hermes_cache.journal.link.Bounds", partial(Bounds, buffered=2))
     journal, store = _unpluggable()
     here = _Process(journal)
     with _processes(here):
@@ -597,7 +599,7 @@ def test_a_stop_lets_go_who_waits_for_a_ticket(url: str) -> None:
         reading.start()
         link = process.bus._recorder
         assert isinstance(link, JournalLink)
-        while not link._applied.is_awaited:
+        while not link.life().follower.is_awaited:
             threading.Event().wait(0.001)
     reading.join(5.0)
 
@@ -787,7 +789,7 @@ def test_events_that_did_not_fit_while_the_journal_was_away_are_told_as_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """J5"""
-    monkeypatch.setattr("hermes_cache.journal.writer._MAX_BUFFERED", 5)
+    monkeypatch.setattr("hermes_cache.journal.link.Bounds", partial(Bounds, buffered=5))
     journal, store = _unpluggable()
     here, there = _Process(journal), _Process(MemoryJournal(store))
     with _processes(here, there):

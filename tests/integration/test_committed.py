@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from hermes_cache import Bus, LookupTimeoutError, Policy, SessionListCache, SessionListKey
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalError
-from hermes_cache.journal import writer as journal_writer
+from hermes_cache.journal.member import Bounds
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.ports import Journal
@@ -111,7 +112,7 @@ def test_a_ticket_that_nobody_wrote_stays_unknown(journals: tuple[str | Journal,
 
 def test_an_event_that_did_not_fit_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """J8, J5: for good, also once the journal is back."""
-    monkeypatch.setattr(journal_writer, "_MAX_BUFFERED", 1)
+    monkeypatch.setattr("hermes_cache.journal.link.Bounds", partial(Bounds, buffered=1))
     journal = UnpluggableJournal(MemoryJournal())
     with _cache(journal) as cache:
         journal.unplug()

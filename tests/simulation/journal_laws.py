@@ -97,7 +97,7 @@ class MemberLaws:
         member.unanswered = open_yet
 
     def _of_position(self) -> None:
-        world, member, position = self._world, self._member, self._member.relay._position
+        world, member, position = self._world, self._member, self._member.position
         before, self._position = self._position, position
         if position is before or before is None or position is None:
             self._outdated = member.outdated
@@ -125,7 +125,7 @@ class MemberLaws:
 
     def _of_events(self, marks: set[str], agreed: AgreedState) -> None:
         world, member, file = self._world, self._member, self._member.file
-        position = member.relay._position
+        position = member.position
         if file is None or position is None:
             return
         reached = set(file.history[: position.seq]) - world.damaged
@@ -133,7 +133,7 @@ class MemberLaws:
         own = {mark for mark in marks if mark.startswith(f"{member.name}:")}
         unsaid = marks - own - set(file.history[: position.seq])
         world.demand(not unsaid, f"J2: {member.name} at {position.seq} has {unsaid} beyond its position")
-        coming = {str(event.id) for event in member.writer.uncommitted()}
+        coming = {str(event.id) for event in member.state.buffer}
         coming |= {mark for mark in file.history[position.seq :] if mark.startswith(f"{member.name}:")}
         world.demand(coming <= marks, f"J1: {member.name} forgot of its own {coming - marks}")
         for name, facts in agreed.streams.items():

@@ -1,4 +1,4 @@
-"""Processes that share a journal, simulated from a seed: no thread, no clock, the real actors.
+"""Processes that share a journal, simulated from a seed: no thread, no clock, the real code.
 
 Each step one member does one thing: publishes, reads, checks, writes, dies, comes back, stands still. Wherever
 the real code calls its journal, and wherever it has an event applied, others may act in between. After every step
@@ -7,25 +7,22 @@ the laws are checked; a breach raises `AssertionError` naming the seed, so that 
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from math import inf
 from random import Random
 from typing import Final
-from unittest.mock import patch
 
 from hermes_cache.core.events import SessionListChanged, SettingsChanged, StreamStarted, StreamStopped
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalError, JournalUnavailableError
-from hermes_cache.journal import link as journal_link
-from hermes_cache.journal import replaying, snapshots
-from hermes_cache.journal import writer as journal_writer
+from hermes_cache.journal import snapshots
+from hermes_cache.journal.member import Bounds
 from tests.simulation.journal_laws import MemberLaws, check_lists
 from tests.simulation.journal_world import PROFILES, World
 from tests.simulation.simulated_client import Client
 from tests.simulation.simulated_journal import OUTAGES, TOO_LARGE, CrashedError, Mishaps
-from tests.simulation.simulated_member import FeedBounds, Member, new_member
+from tests.simulation.simulated_member import Member, MemberBounds, new_member
 
 _DEEPEST: Final = 2
 """How many may be in the middle of something while another acts."""
@@ -65,7 +62,7 @@ class JournalSimulation:
         self._members: list[Member] = []
         self._laws: dict[str, MemberLaws] = {}
         self._dead = 0
-        sharp = self._feed_bounds.waiting == _ROOMY
+        sharp = self._bounds.waiting == _ROOMY
         self._clients = [Client(self.world, self._users, profile, sharp=sharp) for profile in (None, None, "work")]
 
     def run(self) -> Counter[str]:
@@ -74,15 +71,14 @@ class JournalSimulation:
         Raises:
             AssertionError: A law is broken.
         """
-        with self._bounds():
-            for _ in range(self._users.choice((2, 2, 3, 4))):
-                self._begin()
-            self.world.interrupt_with(self._interrupt)
-            for _ in range(self._steps):
-                self._step()
-                self._judge()
-            self.world.interrupt_with(lambda: None)
-            self._come_to_rest()
+        for _ in range(self._users.choice((2, 2, 3, 4))):
+            self._begin()
+        self.world.interrupt_with(self._interrupt)
+        for _ in range(self._steps):
+            self._step()
+            self._judge()
+        self.world.interrupt_with(lambda: None)
+        self._come_to_rest()
         return self.world.seen
 
     @property
@@ -104,14 +100,16 @@ class JournalSimulation:
         self._interrupts = pick((0.0, 0.1, 0.3))
         self._refused = pick((0.0, 0.02, 0.3))
         self._most_events = pick((1, 5, 20))
-        self._feed_bounds = FeedBounds(remembered=pick((2, 8, 1024)), waiting=pick((2, 4, _ROOMY, _ROOMY)))
-        self._bounds_of = {
-            "_MAX_BUFFERED": pick((1, 4, 10_000)),
-            "_MAX_BUFFERED_STREAMS": pick((2, 8, 20_000)),
-            "_GROUP": pick((1, 3, 500)),
-        }
-        self._part = pick((1, 3, 1_000))
-        self._most_missed = pick((2, 10_000))
+        remembered, waiting = pick((2, 8, 1024)), pick((2, 4, _ROOMY, _ROOMY))
+        buffered, buffered_streams, group = pick((1, 4, 10_000)), pick((2, 8, 20_000)), pick((1, 3, 500))
+        of_journal = Bounds(
+            buffered=buffered,
+            buffered_streams=buffered_streams,
+            group=group,
+            part=pick((1, 3, 1_000)),
+            missed=pick((2, 10_000)),
+        )
+        self._bounds = MemberBounds(remembered=remembered, waiting=waiting, journal=of_journal)
         self._ways: list[Act] = []
         for way, least in ((self._publish, 6), (self._go_on, 8), (self._read, 6), (self._check, 3)):
             self._ways += [way] * pick((least, 2 * least))
@@ -128,7 +126,8 @@ class JournalSimulation:
             self._ways += [self._act_as_client] * 20 + [self._die]
             return
         if what == "refusals":
-            self._refused, self._bounds_of["_GROUP"] = 0.5, 1
+            self._refused = 0.5
+            self._bounds = replace(self._bounds, journal=replace(self._bounds.journal, group=1))
             self._mishaps = replace(self._mishaps, fails=0.1, cut=0.3)
             self._ways += [self._write] * 20
             return
@@ -137,18 +136,9 @@ class JournalSimulation:
         for fault in (self._damage, self._replace, self._restore):
             self._ways += [fault] * pick((0, 0, 1, 4))
 
-    @contextmanager
-    def _bounds(self) -> Iterator[None]:
-        with ExitStack() as held:
-            for name, bound in self._bounds_of.items():
-                held.enter_context(patch.object(journal_writer, name, bound))
-            held.enter_context(patch.object(replaying, "_PART", self._part))
-            held.enter_context(patch.object(journal_link, "_MAX_MISSED", self._most_missed))
-            yield
-
     def _begin(self) -> None:
         self.world.note("began")
-        member = new_member(self.world, self._policy, self._faults, self._mishaps, self._feed_bounds)
+        member = new_member(self.world, self._policy, self._faults, self._mishaps, self._bounds)
         self._members.append(member)
         self._laws[member.name] = MemberLaws(self.world, member)
         self._do(self._check, member)
@@ -218,13 +208,13 @@ class JournalSimulation:
         interval_s = self._policy.journal_interval
         if "check" in member.busy:
             # On another thread than the one that checks: it waits, unless it is told that it need not.
-            known = member.membership.is_current() and member.relay.progress.failure is None
+            known = member.membership.is_current() and member.state.read_failure is None
             if known and file.placed_s <= began_s - interval_s:
                 check_lists(world, member, file, began_s - interval_s, "a look")
             return
         world.tick()
         member.catch_up()
-        if member.relay.progress.failure is not None or not member.joined:
+        if member.state.read_failure is not None or not member.joined:
             world.note("read without the journal")
         elif world.file is file and file.placed_s <= began_s - interval_s:
             world.note("read")
@@ -238,7 +228,7 @@ class JournalSimulation:
         for mark, at_s in zip(file.history, file.since, strict=True):
             if at_s <= until_s and mark not in self.world.damaged:
                 told = f"J8: the ticket {mark} is not answered at {member.name} after a check"
-                self.world.demand(member.agreed.has(self.world.events[mark].id), told)
+                self.world.demand(member.state.has(self.world.events[mark].id), told)
 
     def _insist(self, member: Member) -> None:
         if "check" in member.busy or not member.joined:
@@ -249,10 +239,10 @@ class JournalSimulation:
                 member.life.insist(self._policy.journal_lease, inf)
             except JournalUnavailableError:
                 self.world.note("refused")
-                silent_s = self.world.now_s - member.relay.progress.checked_s
+                silent_s = self.world.now_s - member.state.checked_s
                 self.world.demand(silent_s > self._policy.journal_lease, "J5: refused within the lease")
                 return
-        since_s = began_s - member.relay.progress.checked_s
+        since_s = began_s - member.state.checked_s
         self.world.demand(since_s <= self._policy.journal_lease, "I8: served though the journal is away for long")
 
     def _act_as_client(self, member: Member) -> None:
@@ -331,7 +321,7 @@ class JournalSimulation:
         """Note what a restore undoes before its publishers read it back: nobody can tell that it is missed."""
         history = self.world.file.history
         for member in self._members:
-            position = member.relay._position
+            position = member.position
             if any(mark.startswith(f"{member.name}:") for mark in history[position.seq if position else 0 :]):
                 # It may have been what told the others of all that was undone before.
                 self._undone |= member.put
@@ -369,8 +359,8 @@ class JournalSimulation:
 
     def _demand_rest(self, member: Member) -> None:
         world, file = self.world, self.world.file
-        world.demand(not member.writer.pending, f"I10: {member.name} has events that it did not write")
-        position = member.relay._position
+        world.demand(not member.state.buffer, f"I10: {member.name} has events that it did not write")
+        position = member.position
         told = f"I10: {member.name} is at {position}, and the journal ends at {file.store.end}"
         world.demand(position is not None and position.seq == file.store.end.seq, told)
         check_lists(world, member, file, world.now_s, "the last look")

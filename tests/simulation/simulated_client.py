@@ -83,7 +83,7 @@ class Client:
         if "check" not in member.busy:
             # Otherwise it came, and waited, before that check began.
             member.catch_up()
-        position, file = member.relay._position, member.file
+        position, file = member.position, member.file
         self._subscription = member.subscribe(self._profile, seen.version if seen else None)
         self._floor = dict.fromkeys(PROFILES, 0)
         self._is_undone = False

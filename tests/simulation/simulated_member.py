@@ -1,17 +1,16 @@
-"""A simulated process that shares a journal: the real bus, membership, link, writer, relay and feed, on no thread.
+"""A simulated process that shares a journal: the real bus, membership, link, follower and feed, on no thread.
 
-A mailbox runs on the thread that asks, so it is enough never to start the threads of their own: what they would do
-is done at a step of the schedule. In the place of the cache there is the moment at which it built each list.
+The link is told to start no thread: what threads would do is done at a step of the schedule. In the place of the
+cache there is the moment at which it built each list.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from random import Random
-from unittest.mock import patch
 
-from hermes_cache.actors.mailbox import MailboxActor
-from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.bus.blinker_bus import Bus, Recorder
 from hermes_cache.bus.feed import Feed
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.cache.bus_link import BusLink
@@ -25,12 +24,10 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.core.policy import Policy
-from hermes_cache.journal import link as journal_link
 from hermes_cache.journal.agreed import AgreedState
-from hermes_cache.journal.life import JournalLife
-from hermes_cache.journal.relay import CatchUp, Relay
-from hermes_cache.journal.tail import Tail
-from hermes_cache.journal.writer import JournalWriter
+from hermes_cache.journal.link import JournalLink
+from hermes_cache.journal.member import Bounds, MemberState
+from hermes_cache.ports import Position
 from tests.simulation.journal_world import PROFILES, JournalFile, World
 from tests.simulation.simulated_journal import Mishaps, SimulatedJournal
 
@@ -54,16 +51,18 @@ class MemberClock:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedBounds:
-    """What a feed holds.
+class MemberBounds:
+    """What a member holds.
 
     Attributes:
-        remembered: Changes that are kept for those who resume.
+        remembered: Changes that its feed keeps for those who resume.
         waiting: Changes that a subscription holds before it merges.
+        journal: What it keeps and reads at once of its journal.
     """
 
     remembered: int
     waiting: int
+    journal: Bounds
 
 
 class Publishing:
@@ -92,19 +91,6 @@ class Publishing:
         member.bus.hear(self.event)
 
 
-class _Heard:
-    """Takes what receivers are to be told."""
-
-    missing_threads: frozenset[str] = frozenset()
-
-    def __init__(self, member: "Member") -> None:
-        self._member = member
-
-    def put(self, _event: object) -> None:
-        """Count it."""
-        self._member.world.note("receivers told")
-
-
 class Member:
     """One life of one process.
 
@@ -113,7 +99,7 @@ class Member:
         policy: The bounds and spans.
         clock: The time there.
         journal: Its handle.
-        bounds: Of its feed.
+        bounds: Of what it holds.
 
     Attributes:
         name: Of this life.
@@ -132,7 +118,7 @@ class Member:
     """
 
     def __init__(
-        self, world: World, policy: Policy, clock: MemberClock, journal: SimulatedJournal, bounds: FeedBounds
+        self, world: World, policy: Policy, clock: MemberClock, journal: SimulatedJournal, bounds: MemberBounds
     ) -> None:
         self.world = world
         self.name = world.name()
@@ -154,13 +140,22 @@ class Member:
         self._last_file = journal.file
         self._built: dict[str, int] = {}
         self._moved = dict.fromkeys(PROFILES, 1)
-        with _threadless():
-            self._connect(policy, bounds)
+        self._connect(policy, bounds)
 
     @property
     def agreed(self) -> AgreedState:
         """What it agrees to."""
-        return self.link._applied.agreed
+        return self.state.agreed
+
+    @property
+    def state(self) -> MemberState:
+        """What it knows of the journal."""
+        return self.life.state
+
+    @property
+    def position(self) -> Position | None:
+        """How far it has come."""
+        return self.state.position
 
     def is_alone_with(self, mark: str) -> bool:
         """Say whether an event was said to this process alone, to outdate what it holds itself."""
@@ -169,12 +164,12 @@ class Member:
     @property
     def loses(self) -> bool:
         """Whether something was lost that it has not told of yet."""
-        return self.writer._lost_events or self.writer._lost_settings
+        return self.state.lost_events or self.state.lost_settings
 
     @property
     def joined(self) -> bool:
         """Whether it has its position in the journal."""
-        return self.relay.joined.is_open
+        return self.position is not None
 
     def make(self, kind: Made, **fields: object) -> AppliedEvent:
         """Make an event of its own."""
@@ -196,12 +191,12 @@ class Member:
         """Do what the tail does, over and over."""
         self.world.tick()
         with self.at_work("check"):
-            self.relay.actor_ref.ask(CatchUp(self.clock.monotonic_s()))
+            self.life.follower.check(self.clock.monotonic_s())
 
     def write(self) -> None:
         """Do what the writer's own thread does when it is woken, or its timer is due."""
         with self.at_work("writer"):
-            self.writer._run_in_mailbox("_turn")
+            self.life.follower.write()
 
     def catch_up(self) -> None:
         """Do what a read does before it is served."""
@@ -241,31 +236,35 @@ class Member:
             if part == "check":
                 self._note_file()
 
-    def _connect(self, policy: Policy, bounds: FeedBounds) -> None:
-        self.bus = Bus()
-        self.bus._incarnation = self.name
+    def _connect(self, policy: Policy, bounds: MemberBounds) -> None:
+        self.bus = Bus(incarnation=self.name)
         self.feed = Feed(f"feed-of-{self.name}", size=bounds.waiting, remembered=bounds.remembered)
-        self.membership = Membership(self.bus, self.journal, policy, self.clock, self.feed)
-        link = self.membership._link
-        assert link is not None
-        self.link = link
+        new_link = partial(JournalLink, bounds=bounds.journal, threads=False)
+        self.membership = Membership(self.bus, self.journal, policy, self.clock, self.feed, new_link)
         self.bus_link = BusLink(
             self.bus, self.feed, self.clock, apply=self._apply, canonical=lambda profile: profile, sender=self
         )
         self.bus_link.connect()
         # Behind the feed: what is heard here was told there.
         self.bus.attach(lambda _event: None, self._hear)
-        self.life: JournalLife = link.life()
-        put = self.life.put
+        for topic in self.bus.published():
+            topic.connect(self._receive, weak=False)
+        links: list[JournalLink] = []
 
-        def note_put(event: AppliedEvent) -> Callable[[], bool | None]:
-            self.put.add(str(event.id))
-            return put(event)
+        def watch(recorder: Recorder | None) -> Recorder:
+            assert isinstance(recorder, JournalLink)
+            links.append(recorder)
+            return partial(self._record, recorder)
 
-        self.life.put = note_put  # type: ignore[method-assign]  # what is said to others is counted
-        self.writer: JournalWriter = self.life._writer
-        self.relay: Relay = self.life._relay
-        link._notifier = _Heard(self)  # type: ignore[assignment]  # in its place, without a thread
+        self.bus.record_with(watch)
+        self.life = links[0].life()
+
+    def _record(self, recorder: Recorder, event: AppliedEvent) -> Callable[[], bool | None]:
+        self.put.add(str(event.id))
+        return recorder(event)
+
+    def _receive(self, _sender: object, **_event: object) -> None:
+        self.world.note("receivers told")
 
     def _apply(self, event: AppliedEvent) -> None:
         world, mark = self.world, str(event.id)
@@ -295,7 +294,7 @@ class Member:
         # event twice that was compacted before its writer, which had no answer, wrote it again.
         is_stream = isinstance(event, StreamStarted | StreamStopped)
         kept = self.world.file.history.count(str(event.id))
-        return is_stream or kept > 1 or not self.link._applied.has(event.id)
+        return is_stream or kept > 1 or not self.state.has(event.id)
 
     def _hear(self, event: AppliedEvent) -> None:
         self.heard.append(str(event.id))
@@ -303,7 +302,7 @@ class Member:
 
     def _note_file(self) -> None:
         self._last_file = self.journal.file
-        if self.relay.progress.failure is None and self.joined:
+        if self.state.read_failure is None and self.joined:
             self.file = self.journal.file
         elif self.file is not self.journal.file:
             # What it read last is another one than that in which it has its position.
@@ -315,21 +314,7 @@ def own_mark(member: Member, event_id: EventId) -> bool:
     return event_id.incarnation == member.name
 
 
-@contextmanager
-def _threadless() -> Iterator[None]:
-    """Let what is made meanwhile start no thread, and wait for none when the interpreter ends."""
-    with ExitStack() as held:
-        held.enter_context(patch.object(MailboxActor, "_start_actor_loop", lambda actor: actor.thread.end()))
-        held.enter_context(patch.object(Tail, "start", lambda tail: tail._thread.end()))
-        held.enter_context(patch.object(journal_link, "before_exit", _rest))
-        yield
-
-
-def _rest(*_given: object, **_options: object) -> None:
-    """Start nothing."""
-
-
-def new_member(world: World, policy: Policy, random: Random, mishaps: Mishaps, bounds: FeedBounds) -> Member:
+def new_member(world: World, policy: Policy, random: Random, mishaps: Mishaps, bounds: MemberBounds) -> Member:
     """Let a process begin."""
     clock = MemberClock(world, random.choice((0.0, 0.0, -30.0, 30.0)))
     return Member(world, policy, clock, SimulatedJournal(world, random, mishaps), bounds)

@@ -1,10 +1,9 @@
 """The tester, tested: each of these bugs, planted where processes share a journal, is found within 500 seeds.
 
-A bug that no schedule finds would mean that a law is missing, not that the actors are right.
+A bug that no schedule finds would mean that a law is missing, not that the code is right.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -14,21 +13,18 @@ from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.membership import Membership
 from hermes_cache.core.events import AppliedEvent, EventId, StreamStarted, StreamStopped
 from hermes_cache.journal import agreed as agreed_state
-from hermes_cache.journal import relay, replaying, snapshots
+from hermes_cache.journal import follower as following
+from hermes_cache.journal import replaying, snapshots
 from hermes_cache.journal.agreed import AgreedState, Outdating, StreamFacts
-from hermes_cache.journal.applied import Applied
-from hermes_cache.journal.life import JournalLife
+from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.link import JournalLink
+from hermes_cache.journal.member import MemberState
 from hermes_cache.journal.numbers import Numbers
-from hermes_cache.journal.relay import Relay
 from hermes_cache.journal.replaying import Part, Replay
-from hermes_cache.journal.writer import Commit, JournalWriter
 from hermes_cache.ports import Journal, Position
 from tests.simulation.journal_simulation import JournalSimulation
 
 Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
-_Buffered: TypeAlias = tuple[AppliedEvent, Commit]
-
 _SEEDS = 500
 
 
@@ -37,12 +33,14 @@ def _always(answer: object) -> Callable[..., object]:
 
 
 def _gap_is_passed_over(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(JournalLink, "hear_of_gap", _always(None))
+    patch.setattr(JournalLink, "outdate_all", _always(None))
 
 
 def _damaged_row_is_passed_over(patch: pytest.MonkeyPatch) -> None:
-    take = Relay._take
-    patch.setattr(Relay, "_take", lambda relay, part: take(relay, replace(part, damaged=None)))
+    part_applied = MemberState.part_applied
+    patch.setattr(
+        MemberState, "part_applied", lambda state, part: part_applied(state, replace(part, damaged=None))
+    )
 
 
 def _own_events_are_applied_again(patch: pytest.MonkeyPatch) -> None:
@@ -50,55 +48,43 @@ def _own_events_are_applied_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def _buffer_is_dropped_at_a_failure(patch: pytest.MonkeyPatch) -> None:
-    fail = JournalWriter._fail
-
-    def planted(writer: JournalWriter, failure: Exception) -> None:
-        fail(writer, failure)
-        writer._buffer.clear()
-
-    patch.setattr(JournalWriter, "_fail", planted)
+    failed = MemberState.append_failed
+    patch.setattr(MemberState, "append_failed", lambda *given: replace(failed(*given), buffer=()))
 
 
 def _commit_is_told_before_the_append(patch: pytest.MonkeyPatch) -> None:
-    append = JournalWriter._append
+    append = Follower._append
 
-    def planted(writer: JournalWriter, group: list[_Buffered]) -> bool:
-        writer._succeed(group)
-        return append(writer, group)
+    def planted(follower: Follower, group: tuple[AppliedEvent, ...]) -> bool:
+        follower._settle(group, outcome=True)
+        return append(follower, group)
 
-    patch.setattr(JournalWriter, "_append", planted)
+    patch.setattr(Follower, "_append", planted)
 
 
 def _retry_makes_a_new_id(patch: pytest.MonkeyPatch) -> None:
-    fail = JournalWriter._fail
+    failed = MemberState.append_failed
 
     def renamed(event: AppliedEvent) -> AppliedEvent:
         return replace(event, id=EventId(event.id.incarnation, event.id.number + 1_000))
 
-    def planted(writer: JournalWriter, failure: Exception) -> None:
-        fail(writer, failure)
-        writer._buffer = deque((renamed(event), commit) for event, commit in writer._buffer)
+    def planted(state: MemberState, failure: Exception, now_s: float) -> MemberState:
+        return replace(failed(state, failure, now_s), buffer=tuple(map(renamed, state.buffer)))
 
-    patch.setattr(JournalWriter, "_fail", planted)
+    patch.setattr(MemberState, "append_failed", planted)
 
 
 def _one_too_many_leaves_the_buffer(patch: pytest.MonkeyPatch) -> None:
-    succeed = JournalWriter._succeed
-
-    def planted(writer: JournalWriter, group: list[_Buffered]) -> None:
-        succeed(writer, group)
-        if len(writer._buffer) > len(group):
-            writer._buffer.popleft()
-
-    patch.setattr(JournalWriter, "_succeed", planted)
+    answered = MemberState.answered
+    patch.setattr(MemberState, "answered", lambda state, count, now_s: answered(state, count + 1, now_s))
 
 
 def _failed_append_is_not_tried_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(JournalWriter, "on_wake", _always(None))
+    patch.setattr(MemberState, "may_write", lambda state, _now_s: state.write_failure is None)
 
 
 def _loss_is_not_told(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(JournalLink, "_hear_of_loss", _always(None))
+    patch.setattr(JournalLink, "tell_loss", _always(None))
 
 
 def _loss_is_told_here_alone(patch: pytest.MonkeyPatch) -> None:
@@ -106,27 +92,34 @@ def _loss_is_told_here_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def _restart_loses_streams(patch: pytest.MonkeyPatch) -> None:
-    restart = Applied.restart
-    patch.setattr(Applied, "restart", lambda applied, state: restart(applied, replace(state, streams={})))
+    _join_with(patch, lambda agreed: replace(agreed, streams={}))
 
 
 def _restart_loses_what_was_outdated(patch: pytest.MonkeyPatch) -> None:
-    restart = Applied.restart
-    patch.setattr(Applied, "restart", lambda applied, state: restart(applied, replace(state, outdated={})))
+    _join_with(patch, lambda agreed: replace(agreed, outdated={}))
+
+
+def _join_with(patch: pytest.MonkeyPatch, change: Callable[[AgreedState], AgreedState]) -> None:
+    joined = MemberState.joined
+
+    def planted(state: MemberState, replay: Replay) -> MemberState:
+        after = joined(state, replay)
+        return replace(after, folded=change(after.folded))
+
+    patch.setattr(MemberState, "joined", planted)
 
 
 def _join_forgets_what_is_on_its_way(patch: pytest.MonkeyPatch) -> None:
-    join = Relay._join
-
-    def planted(relay: Relay) -> None:
-        relay._uncommitted = list
-        join(relay)
-
-    patch.setattr(Relay, "_join", planted)
+    patch.setattr(MemberState, "joining", lambda state: replace(state, on_the_way=()))
 
 
 def _join_forgets_what_is_said_meanwhile(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Applied, "prepare_restart", _always(None))
+    put = MemberState.put
+
+    def planted(state: MemberState, event: AppliedEvent, now_s: float) -> MemberState:
+        return replace(put(state, event, now_s), on_the_way=state.on_the_way)
+
+    patch.setattr(MemberState, "put", planted)
 
 
 def _join_tells_of_no_stream(patch: pytest.MonkeyPatch) -> None:
@@ -134,11 +127,11 @@ def _join_tells_of_no_stream(patch: pytest.MonkeyPatch) -> None:
 
 
 def _join_reads_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(relay, "replay", lambda journal: Replay(journal.end(), AgreedState()))
+    patch.setattr(following, "replay", lambda journal, **_options: Replay(journal.end(), AgreedState()))
 
 
 def _lists_served_before_the_join_are_kept(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Relay, "miss", _always(None))
+    patch.setattr(MemberState, "served_without", lambda state: state)
 
 
 def _compaction_keeps_no_snapshot(patch: pytest.MonkeyPatch) -> None:
@@ -151,30 +144,36 @@ def _compaction_forgets_the_earlier_snapshot(patch: pytest.MonkeyPatch) -> None:
 
 
 def _stamp_is_taken_after_the_read(patch: pytest.MonkeyPatch) -> None:
-    catch_up = Relay._catch_up
+    check = Follower._check
 
-    def planted(relay: Relay, until_s: float) -> bool:
-        is_over = catch_up(relay, until_s)
-        relay.seen = relay._journal.stamp()
-        return is_over
+    def planted(follower: Follower, began_s: float, until_s: float) -> None:
+        check(follower, began_s, until_s)
+        follower.state = replace(follower.state, seen=follower._journal.stamp())
 
-    patch.setattr(Relay, "_catch_up", planted)
+    patch.setattr(Follower, "_check", planted)
 
 
 def _failed_check_counts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Relay, "_fail", lambda relay, *_failure: relay._succeed(relay._clock()))
+    patch.setattr(MemberState, "check_failed", lambda state, _failure, began_s: state.checked(began_s, state.seen))
 
 
 def _check_ends_after_the_first_part(patch: pytest.MonkeyPatch) -> None:
-    def planted(journal: Journal, position: Position) -> Iterator[Part]:
-        yield next(replaying.parts_after(journal, position), Part((), position))
+    def planted(journal: Journal, position: Position, part: int) -> Iterator[Part]:
+        yield next(replaying.parts_after(journal, position, part), Part((), position))
 
-    patch.setattr(relay, "parts_after", planted)
+    patch.setattr(following, "parts_after", planted)
 
 
 def _check_counts_from_its_end(patch: pytest.MonkeyPatch) -> None:
-    succeed = Relay._succeed
-    patch.setattr(Relay, "_succeed", lambda relay, _began_s: succeed(relay, relay._clock()))
+    check = Follower._check
+
+    def planted(follower: Follower, began_s: float, until_s: float) -> None:
+        checked_s = follower.state.checked_s
+        check(follower, began_s, until_s)
+        if follower.state.checked_s != checked_s:
+            follower.state = replace(follower.state, checked_s=follower._clock.monotonic_s())
+
+    patch.setattr(Follower, "_check", planted)
 
 
 def _reads_check_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -192,7 +191,13 @@ def _listeners_miss_own_events(patch: pytest.MonkeyPatch) -> None:
 
 
 def _who_resumes_misses_what_is_on_its_way(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(JournalLife, "uncommitted", _always([]))
+    missed_since = JournalLink.missed_since
+
+    def planted(link: JournalLink, position: Position) -> Sequence[AppliedEvent] | None:
+        missed, buffer = missed_since(link, position), link.life().state.buffer
+        return missed if missed is None else [event for event in missed if event not in buffer]
+
+    patch.setattr(JournalLink, "missed_since", planted)
 
 
 def _who_resumes_is_told_of_the_journal_alone(patch: pytest.MonkeyPatch) -> None:
@@ -231,17 +236,17 @@ def _last_to_arrive_stands(patch: pytest.MonkeyPatch) -> None:
 
 
 def _damaged_position_has_no_mark(patch: pytest.MonkeyPatch) -> None:
-    take = Relay._take
+    part_applied = MemberState.part_applied
 
-    def planted(relay: Relay, part: Part) -> None:
-        take(relay, part)
-        relay._position = replace(part.position, mark="") if part.damaged else part.position
+    def planted(state: MemberState, part: Part) -> MemberState:
+        position = replace(part.position, mark="") if part.damaged else part.position
+        return replace(part_applied(state, part), position=position)
 
-    patch.setattr(Relay, "_take", planted)
+    patch.setattr(MemberState, "part_applied", planted)
 
 
 def _lease_never_ends(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(JournalLife, "_see_to_lease", _always(None))
+    patch.setattr(MemberState, "silence", _always(None))
 
 
 _PLANTS: tuple[Plant, ...] = (

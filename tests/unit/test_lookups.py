@@ -5,7 +5,7 @@ import pytest
 from hermes_cache.cache.lookups import health_of, lookup_of, stats_of
 from hermes_cache.core.effects import Served
 from hermes_cache.errors import BuildError, ProfileNotFoundError
-from hermes_cache.journal.status import JournalStatus
+from hermes_cache.journal.member import JournalStatus
 from hermes_cache.payload.content import Content
 from tests.simulation.core_script import CoreScript, target_of
 

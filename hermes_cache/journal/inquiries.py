@@ -1,6 +1,6 @@
-"""Looks into the journal, on threads of their own: the journal may hang, its callers may not.
+"""Inquiries: questions to the journal on threads of their own, as the journal may hang and its callers may not.
 
-What is being looked for is not looked for twice, and a journal that hangs keeps no more than so many threads.
+Two that ask the same share one inquiry, and a journal that hangs keeps no more than so many threads.
 Source: rules J8, R6.
 """
 
@@ -18,31 +18,31 @@ T = TypeVar("T")
 _MOST: Final = 32
 
 
-class Look(Generic[T]):
-    """Looks once.
+class Inquiry(Generic[T]):
+    """One question.
 
     Args:
-        look: Returns what it finds; it may wait.
+        ask: Returns the answer; it may wait.
 
     Attributes:
-        found: What `look` returned; None before, and if it raised or gets no thread.
+        answer: What `ask` returned; None before, and if it raised or gets no thread.
     """
 
-    def __init__(self, look: Callable[[], T]) -> None:
-        self.found: T | None = None
-        self._look = look
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self.answer: T | None = None
+        self._ask = ask
         self._wakers: deque[Callable[[], object]] = deque()
         self._over = Gate()
 
     def run(self) -> None:
-        """Look, on this thread."""
+        """Ask, on this thread."""
         try:
-            self.found = self._look()
+            self.answer = self._ask()
         finally:
             self.end()
 
     def end(self) -> None:
-        """Let go who waits; what is not known by now is not known."""
+        """Let those who wait go on; what is not known by now is not known."""
         self._over.open()
         while self._wakers:
             # What could not wake somebody, for lack of memory, must not keep the others.
@@ -58,7 +58,7 @@ class Look(Generic[T]):
     def wait(self, timeout_s: float) -> T | None:
         """Wait until it is over, at most so many seconds; return what is known then."""
         self._over.wait(timeout_s)
-        return self.found
+        return self.answer
 
     async def wait_on_loop(self, timeout_s: float) -> T | None:
         """Do what `wait` does without blocking the event loop."""
@@ -77,28 +77,28 @@ class Look(Generic[T]):
         finally:
             with contextlib.suppress(ValueError):
                 self._wakers.remove(wake)
-        return self.found
+        return self.answer
 
 
-class Looks:
-    """The looks that are out.
+class Inquiries:
+    """The inquiries that are out.
 
     Args:
-        most: How many threads look at once; past it nothing is found.
+        most: How many threads ask at once; past it an inquiry has no answer.
     """
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        self._out: dict[Hashable, Look[Any]] = {}
+        self._out: dict[Hashable, Inquiry[Any]] = {}
 
-    def at(self, name: Hashable, look: Callable[[], T]) -> Look[T]:
-        """Begin a look, or join the one of that name that is out.
+    def about(self, name: Hashable, ask: Callable[[], T]) -> Inquiry[T]:
+        """Begin an inquiry, or join the one of that name that is out.
 
         Args:
-            name: Of what is looked for.
-            look: Returns what it finds; it may wait.
+            name: Of what is asked for.
+            ask: Returns the answer; it may wait.
         """
-        made = Look(look)
+        made = Inquiry(ask)
         out = self._out.get(name)
         if out is not None:
             return out
@@ -110,10 +110,10 @@ class Looks:
             self._begin(name, made)
         return out
 
-    def _begin(self, name: Hashable, look: Look[Any]) -> None:
+    def _begin(self, name: Hashable, inquiry: Inquiry[Any]) -> None:
         def run() -> None:
             try:
-                look.run()
+                inquiry.run()
             finally:
                 self._out.pop(name, None)
 
@@ -123,4 +123,4 @@ class Looks:
         finally:
             if not is_begun:
                 self._out.pop(name, None)
-                look.end()
+                inquiry.end()
