@@ -15,12 +15,12 @@ from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
-from hermes_cache.journal.inquiries import Inquiry
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.member import JournalStatus
-from hermes_cache.loops import Away
+from hermes_cache.loops import Away, over_on_loop
 from hermes_cache.ports import Clock, Journal, Position
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.threads import Call
 
 _GRACE_S: Final = 0.1
 """A check that ends in time says more than that the time is over."""
@@ -141,14 +141,20 @@ class Membership:
             ValueError: It is no ticket.
         """
         known, inquiry = self._inquire(ticket)
-        return inquiry.wait(self._policy.journal_wait) if inquiry is not None else known
+        if inquiry is None:
+            return known
+        inquiry.wait(self._policy.journal_wait)
+        return inquiry.found()
 
     async def acommitted(self, ticket: str) -> bool | None:
         """Do what `committed` does without blocking the event loop."""
         known, inquiry = self._inquire(ticket)
-        return await inquiry.wait_on_loop(self._policy.journal_wait) if inquiry is not None else known
+        if inquiry is None:
+            return known
+        await over_on_loop(inquiry, self._policy.journal_wait)
+        return inquiry.found()
 
-    def _inquire(self, ticket: str) -> tuple[bool | None, Inquiry[bool | None] | None]:
+    def _inquire(self, ticket: str) -> tuple[bool | None, Call[bool | None] | None]:
         """Return what memory knows of a ticket's event, and an inquiry if that is nothing."""
         event_id = self._event_of(ticket)
         own = event_id.incarnation == self._bus.incarnation

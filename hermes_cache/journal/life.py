@@ -5,15 +5,14 @@ whoever comes while one runs waits for it, since the reader's mailbox is handled
 something to check, and what a wait amounts to, the member's state says. Source: rules J1, J3, J5, J8, L1.
 """
 
-import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import pykka
 
@@ -25,16 +24,19 @@ from hermes_cache.errors import (
     CallBlockedError,
     JournalUnavailableError,
     MailboxReentryError,
+    NoThreadError,
 )
 from hermes_cache.journal.follower import Follower
-from hermes_cache.journal.inquiries import Inquiries, Inquiry
 from hermes_cache.journal.member import AWAY_AFTER_S, JournalStatus, MemberState
 from hermes_cache.journal.tail import Tail
 from hermes_cache.logs import QuietLogger
+from hermes_cache.loops import Waker
 from hermes_cache.ports import Clock, Journal
-from hermes_cache.threads import aside
+from hermes_cache.threads import Call, Threads, aside
 
 logger = QuietLogger(__name__)
+
+T = TypeVar("T")
 
 _PATIENCE_S: Final = AWAY_AFTER_S
 """How long a read waits for the journal at most: a check takes milliseconds, and a lock is let go before."""
@@ -44,6 +46,9 @@ _OWN_CHECK_S: Final = 0.5
 
 _LOOK_AGAIN_S: Final = 0.25
 """A journal that hangs wakes nobody, so a wait for an event looks now and then whether that may still come."""
+
+_MOST_INQUIRIES: Final = 32
+"""A journal that hangs keeps so many threads, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,43 @@ class JournalWriter(MailboxActor):
             self.wake_at_s = self._follower.state.write_at_s
 
 
+class _Inquiries:
+    """Questions to the journal on threads of their own, as the journal may hang and its callers may not.
+
+    Two that ask the same share one call.
+    """
+
+    def __init__(self) -> None:
+        self._threads = Threads("hermes_cache.inquiry", _MOST_INQUIRIES)
+        self._out: dict[Hashable, Call[Any]] = {}
+
+    def about(self, name: Hashable, ask: Callable[[], T]) -> Call[T]:
+        """Begin an inquiry, or join the one of that name that is out; it has no result if there are too many."""
+
+        def ask_once() -> T:
+            try:
+                return ask()
+            finally:
+                self._out.pop(name, None)
+
+        call = Call(ask_once)
+        if len(self._out) >= _MOST_INQUIRIES and name not in self._out:
+            call.fail(JournalUnavailableError("too many questions wait for the journal; try again"))
+            return call
+        out = self._out.setdefault(name, call)
+        if out is call:
+            try:
+                self._threads.run(call)
+            except NoThreadError as refused:
+                self._out.pop(name, None)
+                call.fail(refused)
+        return out
+
+    def stop(self) -> None:
+        """End the threads, but those that hang."""
+        self._threads.stop(0.0)
+
+
 class JournalLife:
     """The running parts; nothing runs before `start`.
 
@@ -131,7 +173,7 @@ class JournalLife:
             is_listening=lambda: follower.is_awaited or is_listening(),
         )
         self._checks_at_reads = journal.level == "host"
-        self._inquiries = Inquiries()
+        self._inquiries = _Inquiries()
         self._stopped = False
 
     def start(self) -> None:
@@ -139,6 +181,12 @@ class JournalLife:
         for actor in (self._writer, self._reader):
             actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
         self._tail.start()
+
+    def do_without_threads(self) -> None:
+        """Let whoever asks do everything on its own thread, instead of `start`; for simulations."""
+        for actor in (self._writer, self._reader):
+            actor.thread.end()
+        self._tail.end()
 
     @property
     def state(self) -> MemberState:
@@ -161,7 +209,7 @@ class JournalLife:
         with contextlib.suppress(pykka.ActorDeadError):
             self._writer.actor_ref.tell(_FLUSH)
 
-    def inquire_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> Inquiry[bool | None]:
+    def inquire_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> Call[bool | None]:
         """Do what `await_commit` does on another thread; there is a bound for those."""
         wait = partial(self.await_commit, event_id, own=own, timeout_s=timeout_s)
         return self._inquiries.about(("commit", event_id), wait)
@@ -252,7 +300,9 @@ class JournalLife:
         if state.position is None or state.read_failure is not None:
             return False
         # So many ids are remembered; the journal knows the position of all that it keeps.
-        seq = self._inquiries.about(("seq", event_id), partial(self._seq_of, event_id)).wait(patience_s)
+        asked = self._inquiries.about(("seq", event_id), partial(self._seq_of, event_id))
+        asked.wait(patience_s)
+        seq = asked.found()
         return seq is not None and seq <= state.position.seq
 
     def await_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:
@@ -276,25 +326,14 @@ class JournalLife:
 
     async def aawait_event(self, event_id: EventId, lease_s: float, timeout_s: float) -> bool:
         """Do what `await_event` does without blocking the event loop."""
-        loop, woken = asyncio.get_running_loop(), asyncio.Event()
-
-        def wake() -> None:
-            # The loop may be closed by now: nobody waits there any more.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(woken.set)
-
-        ends_at_s = monotonic() + timeout_s
-        with self.follower.awaited(wake):
+        waker, ends_at_s = Waker(), monotonic() + timeout_s
+        with self.follower.awaited(waker.wake):
             self._tail.wake()
             while not self._arrived(event_id, lease_s):
                 left_s = ends_at_s - monotonic()
                 if left_s <= 0:
                     return False
-                # Not `wait_for`, which up to Python 3.11 may swallow that this read is cancelled.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(left_s, _LOOK_AGAIN_S)):
-                        await woken.wait()
-                woken.clear()
+                await waker.wait(min(left_s, _LOOK_AGAIN_S))
         return True
 
     def flush(self, timeout_s: float) -> bool:
@@ -321,6 +360,7 @@ class JournalLife:
             pending = {"hermes_cache.pending": len(self.state.buffer)}
             logger.error("hermes_cache.events_not_written", extra=pending)
         self._tail.end()
+        self._inquiries.stop()
         if close:
             self.journal.close()
         refs = [cast("MailboxRef[MailboxActor]", actor.actor_ref) for actor in (self._writer, self._reader)]

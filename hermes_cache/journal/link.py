@@ -289,6 +289,8 @@ class JournalLink:
         self._life = life
         if self._threads:
             life.start()
+        else:
+            life.do_without_threads()
         return life
 
     def _leased_s(self) -> float:

@@ -233,7 +233,7 @@ def test_looks_at_a_journal_that_hangs_keep_so_many_threads_and_no_more() -> Non
 
 
 def _looking() -> int:
-    return sum(thread.name == "hermes_cache.look" for thread in threading.enumerate())
+    return sum(thread.name == "hermes_cache.inquiry" for thread in threading.enumerate())
 
 
 def test_an_event_loop_looks_without_standing_still_or_using_its_executor(
