@@ -1,4 +1,4 @@
-"""`hermes-cache explain`: why a list is as it is, told by a running gateway or by a journal."""
+"""`hermes-cache explain`: why a list is as it is, asked of a running gateway or of a journal."""
 
 import json
 from collections import deque

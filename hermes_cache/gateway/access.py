@@ -54,7 +54,7 @@ class Access:
         return None
 
     def remember(self, request: Request, response: Response) -> None:
-        """Give a browser whose address had the token a cookie with it, so that later requests have it."""
+        """Set a cookie with the token for a browser whose address had it, so that later requests have it."""
         # Refusals pass here too. The cookie contains the token, so a wrong token must not get it.
         if self._token and self._is_token(request.args.get(_PARAMETER)):
             response.set_cookie(_COOKIE, self._token, httponly=True, samesite="Strict")

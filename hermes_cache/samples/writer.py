@@ -45,7 +45,7 @@ def write_turns(home: str | Path, *, commits_per_s: float, stop: Event) -> int:
 
 
 def rename_session(home: str | Path, session_id: str, title: str | None) -> None:
-    """Give a session of the agent another title.
+    """Change the title of a session of the agent.
 
     Raises:
         LookupError: There is no such session.

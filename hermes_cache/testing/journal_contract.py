@@ -264,7 +264,7 @@ class JournalContract:
             assert gap.seq == 0
 
     def test_a_position_that_is_none_of_this_journal_is_told(self) -> None:
-        """J5: another journal, one restored from before the place, and one that then went on differently."""
+        """J5: another journal, one restored from before the position, and one that then went on differently."""
         with self._two() as (journal, _):
             journal.append(numbered([1, 2]))
             end = journal.end()
@@ -298,7 +298,7 @@ class JournalContract:
         self._see_run_passed(lambda: self.lose_rows(3, _MANY - 3), lost=range(3, _MANY - 2))
 
     def test_rows_that_are_gone_at_the_end_cost_one_step(self) -> None:
-        """J9: and the place behind them is the journal's end, with its mark."""
+        """J9: and the position behind them is the journal's end, with its mark."""
         self._see_run_passed(lambda: self.lose_rows(3, _MANY), lost=range(3, _MANY + 1))
 
     def test_a_journal_whose_rows_are_all_gone_costs_one_step(self) -> None:

@@ -80,6 +80,7 @@ def test_a_stream_beside_the_lock_cache(
     locked = LockCache(lambda _key: _read_in_full(home), partial(stamp_of_home, home), ttl_s=2.5)
     streams = compared(benchmark, lambda: _tabs(lambda: locked.get(_KEY)), rounds=_ROUNDS, span_s=_SPAN_S)
 
+    assert [len(kind) for kind in streams] == [_ROUNDS, _ROUNDS]
     record_streams(record, "tokens beside 10 tabs, lock cache", streams, "")
 
 

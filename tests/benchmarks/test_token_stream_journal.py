@@ -34,6 +34,7 @@ def test_a_stream_beside_a_still_journal(
     """J3"""
     streams = compared(benchmark, lambda: _followed(tmp_path), rounds=_ROUNDS, span_s=_SPAN_S)
 
+    assert [len(kind) for kind in streams] == [_ROUNDS, _ROUNDS]
     record_streams(record, "tokens beside a journal that is followed", streams, ">= 97 %")
 
 
@@ -50,6 +51,7 @@ def test_a_stream_beside_foreign_events(
         stop.touch()
         there.end(acts.publish_until)
 
+    assert (tmp_path / "acked").stat().st_size > 0
     record_streams(record, "tokens beside a journal with 50 foreign events a second", streams, ">= 97 %")
 
 

@@ -323,6 +323,7 @@ def test_a_server_that_restarts_between_two_calls_is_told_and_found_again(
             with suppress(JournalUnavailableError):
                 call(journal)
             call(journal)
+            assert journal.end().seq == 1
 
 
 def test_a_standby_is_read_and_tells_who_writes_to_take_the_primary() -> None:

@@ -112,13 +112,13 @@ def test_a_message_that_comes_twice_changes_nothing_the_second_time(
         if isinstance(message, Read):
             script.take(Leave(message))
             message = Leave(message) if number == 0 else None
-        _demand_idle(script, [message, Tick(), Weighed(held_bytes)])
+        _check_idle(script, [message, Tick(), Weighed(held_bytes)])
 
     script.take(Stop())
-    _demand_idle(script, [Stop()])
+    _check_idle(script, [Stop()])
 
 
-def _demand_idle(script: CoreScript, messages: Iterable[Message | None]) -> None:
+def _check_idle(script: CoreScript, messages: Iterable[Message | None]) -> None:
     for message in messages:
         if message is None:
             continue
