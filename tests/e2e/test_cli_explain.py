@@ -2,13 +2,10 @@
 
 import json
 import os
-import re
-import select
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -25,7 +22,7 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.journal.sqlalchemy_journal import journal_at
-from hermes_cache.samples.home import make_sample_home
+from tests.e2e.gateway_process import served
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli"]
 TOKEN = "correct horse"  # noqa: S105 -- a token of the tests
@@ -54,29 +51,6 @@ def explained(*arguments: str, **environment: str) -> "subprocess.CompletedProce
     )
 
 
-@contextmanager
-def served(home: Path, *arguments: str) -> Iterator[str]:
-    """Run a gateway; gives its address, once it is ready."""
-    command = [*COMMAND, "serve", "--port", "0", "--home", str(home), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 -- ours
-        try:
-            assert process.stdout
-            ready, _, _ = select.select([process.stdout], [], [], 40)
-            line = process.stdout.readline() if ready else ""
-            found = re.search(r"http://\S+", line)
-            assert found, f"no address in {line!r}"
-            yield found[0]
-        finally:
-            process.terminate()
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    path = tmp_path / "home"
-    make_sample_home(path, sessions=30, seed=5)
-    return path
-
-
 @pytest.fixture
 def journal(tmp_path: Path) -> str:
     """The URL of a journal that holds `EVENTS`."""
@@ -92,7 +66,7 @@ def ids(result: "subprocess.CompletedProcess[str]") -> list[str]:
 
 def test_a_list_of_a_running_gateway_is_explained(home: Path) -> None:
     # Proves J7, W1, W3, W5.
-    with served(home, "--token", TOKEN) as url:
+    with served("--home", str(home), "--token", TOKEN) as (_, url):
         asked = Request(f"{url}api/sessions?show_cli=1", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310
         with urlopen(asked, timeout=20) as answer:  # noqa: S310 -- ours
             answer.read()

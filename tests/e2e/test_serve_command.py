@@ -12,15 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cache.samples.home import make_sample_home
 from tests.e2e.gateway_process import COMMAND, connect, served
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    path = tmp_path / "home"
-    make_sample_home(path, sessions=30, seed=5)
-    return path
 
 
 def refused(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
