@@ -1,4 +1,4 @@
-"""A first cache: a list is built once and read from memory, and nobody who reads it can change it."""
+"""A first cache: a list is built once and read from memory, and no reader can change it."""
 
 from hermes_cache import Policy, SessionListCache, SessionListKey, thaw
 

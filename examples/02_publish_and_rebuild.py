@@ -1,4 +1,4 @@
-"""Publish a change: who reads after `send` returned sees it; the lists that it does not touch stay as they are."""
+"""Publish a change: every read after `send` returned sees it. Lists that it does not touch stay as they are."""
 
 from hermes_cache import Policy, SessionListCache, SessionListKey, default_bus
 

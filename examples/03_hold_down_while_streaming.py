@@ -1,4 +1,4 @@
-"""Hold-down: while a turn streams, the rows that it writes for its tokens cost no rebuild; its end costs one."""
+"""Hold-down: the rows that a turn writes for its tokens cause no rebuild; the end of the turn causes one."""
 
 from collections import Counter
 from collections.abc import Mapping

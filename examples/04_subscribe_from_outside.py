@@ -1,4 +1,4 @@
-"""Subscribe: an outside component hears of changes from a bounded queue, and resumes where it left."""
+"""Subscribe: an outside component gets changes from a bounded queue, and can go on later from where it stopped."""
 
 from queue import SimpleQueue
 from threading import Thread

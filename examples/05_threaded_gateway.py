@@ -1,4 +1,4 @@
-"""A threaded gateway: a thread per request, one build for all of them, 304 for a poll that finds nothing new."""
+"""A threaded gateway: a thread for each request, one build for all of them, and 304 if nothing has changed."""
 
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection

@@ -1,4 +1,4 @@
-"""Two caches on one bus: one `send` outdates both before it returns, and before any receiver hears of it."""
+"""Two caches on one bus: one `send` outdates both, before it returns and before any receiver is called."""
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListChanged, SessionListKey
 

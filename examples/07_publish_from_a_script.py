@@ -1,4 +1,4 @@
-"""Publish from a script: a command of its own process tells a running cache, which shares a journal with it."""
+"""Publish from a script: a command in another process reaches a running cache, because both use one journal."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Two gateways, one journal: what one process wrote, the next request sees, whichever of them serves it."""
+"""Two gateways, one journal: the next request sees what one process wrote, whichever gateway serves it."""
 
 from multiprocessing import get_context
 from multiprocessing.connection import Connection

@@ -1,4 +1,4 @@
-"""Replay a day: what a journal's events amount to, as of any of them, in whatever order they came in."""
+"""Replay a day: the state after any event of a journal, in whatever order the events arrived."""
 
 from contextlib import closing
 from pathlib import Path

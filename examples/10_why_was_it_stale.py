@@ -1,6 +1,7 @@
-"""Why was the list what it was? `explain` tells: which event came when, what was built, and what readers got.
+"""Why was the list as it was? `explain` says which event came when, what was built, and what readers got.
 
-`print(cache.explain(key))` tells it all, with times and the stamp; here, what is the same at every run.
+`print(cache.explain(key))` prints everything, with times and the stamp. This example prints only what is the same
+in every run.
 """
 
 from concurrent.futures import ThreadPoolExecutor

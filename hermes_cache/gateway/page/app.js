@@ -24,7 +24,7 @@ function query() {
   return parameters.toString();
 }
 
-/* One request at a time: what comes meanwhile asks once more at its end. */
+/* One request at a time: if something happens meanwhile, ask once more at the end. */
 async function refresh() {
   if (asking) {
     askAgain = true;
@@ -59,7 +59,7 @@ async function ask(asked) {
   sayOutcome(answer, sessions.length + " sessions");
 }
 
-/* What another view showed must not stand under the name of this one. */
+/* Do not show the rows of another view under the name of this one. */
 function refused(reason) {
   if (!tag) sessions = [];
   draw();
