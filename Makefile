@@ -31,8 +31,9 @@ imports: $(VENV)/.dev
 test: $(VENV)/.dev ## The suite, but for what takes minutes
 	@$(BIN)/pytest --quiet -n 2 -m "not long"
 
+# Three at a time on two cores, because many of these tests wait for processes and locks.
 test-room: $(VENV)/.dev ## The tests of one room alone; ROOM=journal and the like
-	@$(BIN)/pytest --quiet -n 2 --dist worksteal -m "not long" $$($(BIN)/python -m tests.rooms $(ROOM))
+	@$(BIN)/pytest --quiet -n 3 --dist worksteal -m "not long" $$($(BIN)/python -m tests.rooms $(ROOM))
 
 long: $(VENV)/.dev ## What takes minutes
 	@$(BIN)/pytest --quiet -n 2 -m long

@@ -7,7 +7,7 @@ from typing import Final
 
 from hermes_cache import SessionListCache
 
-WAIT_S: Final = 20.0
+WAIT_S: Final = 30.0
 """What takes longer than this hangs, even on a busy machine."""
 
 _PAUSE_S: Final = 0.001
