@@ -35,6 +35,7 @@ class ProfileRecords:
         routing: What the gateway keeps, by session id.
         jobs: The names of scheduled jobs by id.
         projects: By tag, the project of all sessions of a kind.
+        redacts: Whether rows are shown with their secrets masked.
     """
 
     agent: Mapping[str, SessionRecord]
@@ -44,6 +45,7 @@ class ProfileRecords:
     routing: Mapping[str, Routing]
     jobs: Mapping[str, str]
     projects: Mapping[str, str]
+    redacts: bool = True
 
 
 class Parent(NamedTuple):
@@ -81,6 +83,7 @@ class JoinedSession(NamedTuple):
         chain_title: The title of the nearest older session of the chain that has one.
         parent_id: Its parent as the record says, whether that exists or not.
         parent: Its parent, if that exists and this session does not continue it.
+        redacts: Whether its row is shown with its secrets masked.
     """
 
     id: str
@@ -96,6 +99,7 @@ class JoinedSession(NamedTuple):
     chain_title: str | None = None
     parent_id: str | None = None
     parent: Parent | None = None
+    redacts: bool = True
 
 
 _NO_RELATIVES: Final = (None, 1, None, None, None)
@@ -129,7 +133,7 @@ def records_of(
 
 def to_join(before: ProfileRecords, after: ProfileRecords) -> set[str]:
     """Name the sessions that must be joined anew: all of which what is shown may differ."""
-    if before.jobs != after.jobs or before.projects != after.projects:
+    if (before.jobs, before.projects, before.redacts) != (after.jobs, after.projects, after.redacts):
         return {*before.agent, *before.index, *after.agent, *after.index}
     rerouted = {session_id for session_id, _ in before.routing.items() ^ after.routing.items()}
     changed = moved(before.agent, after.agent) | moved(before.index, after.index) | rerouted
@@ -157,7 +161,8 @@ def join(session_id: str, profile: str, records: ProfileRecords) -> JoinedSessio
     has_relatives = session_id in parents or session_id in lineage.chains
     relatives = _relatives_of(session_id, records) if has_relatives else _NO_RELATIVES
     routing, project_id = records.routing.get(session_id), records.projects.get(tag)
-    return _new_joined((session_id, profile, tag, agent, web, routing, job_name, project_id, *relatives))
+    known = (session_id, profile, tag, agent, web, routing, job_name, project_id)
+    return _new_joined((*known, *relatives, records.redacts))
 
 
 def source_tag(session_id: str, agent: SessionRecord | None, web: IndexRecord | None) -> str:

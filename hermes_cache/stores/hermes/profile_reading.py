@@ -7,7 +7,7 @@ Source: rules K3, X1, X7, X8.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
@@ -20,7 +20,7 @@ from hermes_cache.stores.hermes.json_files import JsonFiles
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
 from hermes_cache.stores.hermes.looks import Looks, wal_of
 from hermes_cache.stores.hermes.session_folder import IndexRecord, SessionFolders
-from hermes_cache.stores.hermes.side_files import job_names, projects_by_tag, routing_by_session
+from hermes_cache.stores.hermes.side_files import job_names, projects_by_tag, redacts_secrets, routing_by_session
 from hermes_cache.stores.hermes.state_db import SessionRecord, StateReading, read_state_db
 from hermes_cache.stores.hermes.values import text
 
@@ -81,6 +81,7 @@ class ProfileReader:
             projects=projects_by_tag(self._json_files.content(files.projects), files.profile),
             marks_delegates=state.marks_delegates,
         )
+        records = replace(records, redacts=redacts_secrets(self._json_files.content(files.settings)))
         foreign_count = len(index) - len(own)
         return ProfileReading(records, has_database, foreign_count, state.sessions, turns_until_s)
 

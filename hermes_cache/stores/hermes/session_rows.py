@@ -15,6 +15,7 @@ from hermes_cache.stores.hermes.joining import UNTITLED, JoinedSession, front_en
 from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.values import amount, count, flag, greatest, moment_s, plain, text
+from hermes_cache.stores.masking import mask, mask_path
 
 _MAX_KINDS: Final = 1_024
 """Tags and profiles are few; past the bound a blank row is put together anew."""
@@ -95,6 +96,8 @@ def make_row(joined: JoinedSession) -> dict[str, object]:
         row.update(_chain_fields(joined, joined.root))
     if joined.parent_id:
         row.update(_child_fields(joined, joined.parent_id))
+    if joined.redacts:
+        _mask_secrets(row)
     return row
 
 
@@ -223,6 +226,32 @@ def _child_fields(joined: JoinedSession, parent_id: str) -> dict[str, object]:
     }
 
 
+def _mask_secrets(row: dict[str, object]) -> None:
+    title, masked = row["title"], None
+    for field in _TEXTS:
+        value = row.get(field)
+        if isinstance(value, str):
+            # The titles of a row are mostly the same.
+            if value == title:
+                masked = row[field] = masked or mask(value)
+            else:
+                row[field] = mask(value)
+    for field in _PATHS:
+        value = row.get(field)
+        if isinstance(value, str):
+            row[field] = mask_path(value)
+    if "gateway_routing" in row:
+        row["gateway_routing"] = _masked(row["gateway_routing"])
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {name: _masked(each) for name, each in value.items()}
+    return [_masked(each) for each in value] if isinstance(value, list) else value
+
+
 def _text(found: object, _agents: object) -> str | None:
     return text(found)
 
@@ -257,6 +286,10 @@ _agents_values: Final = attrgetter(
     "last_message_at", "pinned", "archived", "hidden",
 )  # fmt: skip
 """Reads in one step what a row shows of the agent's record: half the time of sixteen steps."""
+
+_TEXTS: Final = ("title", "display_title", "_state_db_title", "parent_title", "personality", "worktree_branch")
+_PATHS: Final = ("workspace", "worktree_path")
+"""What may hold a secret; names of models and tags are no free text."""
 
 _MARKS: Final = (("pinned", "pinned"), ("archived", "archived"), ("default_hidden", "hidden"))
 """The fields of a row that say how a session is filed, each with the agent's name of it."""

@@ -114,6 +114,15 @@ def _view_settings(content: Mapping[str, object]) -> ViewSettings:
     )
 
 
+def redacts_secrets(content: object) -> bool:
+    """Say whether secrets are masked, as the front end does it unless the setting says no.
+
+    Args:
+        content: The decoded settings file, whatever it holds.
+    """
+    return flag(content.get("api_redact_enabled", True)) if isinstance(content, dict) else True
+
+
 def _decoded(entry: object) -> object:
     try:
         return orjson.loads(entry) if isinstance(entry, str | bytes) else None
