@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from threading import RLock
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 from uuid import uuid4
 
 from hermes_cache import arguments
@@ -99,20 +99,6 @@ class Bus:
         self.entry_stored = Topic("entry_stored")
         self.entry_invalidated = Topic("entry_invalidated")
         self.entry_evicted = Topic("entry_evicted")
-        self._topics: dict[type[Event | Notice], Topic] = {
-            SessionListChanged: self.session_list_changed,
-            StreamStarted: self.stream_started,
-            StreamStopped: self.stream_stopped,
-            SettingsChanged: self.settings_changed,
-            SourceChanged: self.source_changed,
-            BuildStarted: self.build_started,
-            BuildFinished: self.build_finished,
-            BuildFailed: self.build_failed,
-            BuildDiscarded: self.build_discarded,
-            EntryStored: self.entry_stored,
-            EntryInvalidated: self.entry_invalidated,
-            EntryEvicted: self.entry_evicted,
-        }
         self._begin_incarnation()
         self._incarnation = incarnation or self._incarnation
         after_fork_in_child(self._begin_incarnation)
@@ -156,7 +142,7 @@ class Bus:
 
     def tell(self, event: Event | Notice, sender: object = None) -> None:
         """Let the receivers of a topic hear of what was made elsewhere; nothing is applied or recorded."""
-        self._topics[type(event)].tell(event, sender)
+        self._topic_of(event).tell(event, sender)
 
     def say(self, event: AppliedEvent) -> None:
         """Publish an event that this process makes itself: apply it, record it, let listeners hear of it.
@@ -183,6 +169,45 @@ class Bus:
         for _, listener in self._attached:
             if listener is not None:
                 _run(listener, event, "hermes_cache.listener_failed")
+
+    def _topic_of(self, event: Event | Notice) -> Topic:
+        match event:
+            case SessionListChanged():
+                return self.session_list_changed
+            case StreamStarted():
+                return self.stream_started
+            case StreamStopped():
+                return self.stream_stopped
+            case SettingsChanged():
+                return self.settings_changed
+            case SourceChanged():
+                return self.source_changed
+            case _:
+                return self._topic_of_notice(event)
+
+    def _topic_of_notice(self, notice: Notice) -> Topic:
+        match notice:
+            case BuildStarted():
+                return self.build_started
+            case BuildFinished():
+                return self.build_finished
+            case BuildFailed():
+                return self.build_failed
+            case BuildDiscarded():
+                return self.build_discarded
+            case _:
+                return self._topic_of_entry(notice)
+
+    def _topic_of_entry(self, notice: EntryStored | EntryInvalidated | EntryEvicted) -> Topic:
+        match notice:
+            case EntryStored():
+                return self.entry_stored
+            case EntryInvalidated():
+                return self.entry_invalidated
+            case EntryEvicted():
+                return self.entry_evicted
+            case _:
+                assert_never(notice)
 
     def _publish(
         self,

@@ -4,10 +4,9 @@ What is read back may be anything: a flipped byte, another program's row, a late
 a `JournalDamagedError` that names the row. Fields that are not known are passed over. Source: rules J1, J5.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import isfinite
-from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal, TypeAlias, assert_never, get_args
 from zlib import crc32
 
 import orjson
@@ -23,33 +22,20 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.errors import EventError, JournalDamagedError, JournalError
 
-_FIELDS: Final = ("reason", "profile", "session_id", "stream_id")
+Kind: TypeAlias = Literal["session_list_changed", "stream_started", "stream_stopped", "settings_changed"]
+"""The kinds of events that a journal keeps, by the names that they have there."""
 
-_KINDS: Final[
-    Mapping[str, tuple[Callable[..., AppliedEvent], Callable[..., arguments.Fields], frozenset[str]]]
-] = MappingProxyType(
-    {
-        "session_list_changed": (
-            SessionListChanged,
-            arguments.session_list_changed,
-            frozenset({"reason", "profile", "session_id"}),
-        ),
-        "stream_started": (
-            StreamStarted,
-            arguments.stream_started,
-            frozenset({"stream_id", "profile", "session_id"}),
-        ),
-        "stream_stopped": (StreamStopped, arguments.stream_stopped, frozenset({"stream_id"})),
-        "settings_changed": (SettingsChanged, arguments.settings_changed, frozenset()),
-    }
-)
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_Maker: TypeAlias = tuple[Callable[..., AppliedEvent], Callable[..., arguments.Fields], tuple[str, ...]]
+"""What makes an event, what checks its fields, and their names."""
 
 
 def to_plain(event: AppliedEvent) -> dict[str, object]:
     """Return an event as a mapping of JSON values; fields that are None are left out."""
-    plain: dict[str, object] = {"kind": _kind(event), "id": str(event.id), "at_s": event.at_s}
-    given = ((name, getattr(event, name, None)) for name in _FIELDS)
-    return plain | {name: value for name, value in given if value is not None}
+    kind, fields = _apart(event)
+    plain: dict[str, object] = {"kind": kind, "id": str(event.id), "at_s": event.at_s}
+    return plain | {name: value for name, value in fields.items() if value is not None}
 
 
 def from_plain(plain: object) -> AppliedEvent:
@@ -61,9 +47,9 @@ def from_plain(plain: object) -> AppliedEvent:
     if not isinstance(plain, dict):
         raise ValueError("it is no mapping")  # noqa: TRY004  # whatever a journal held, it is a bad value
     kind = plain.get("kind")
-    if not isinstance(kind, str) or kind not in _KINDS:
+    if kind not in KINDS:
         raise ValueError(f"its kind is {kind!r}")
-    make, check, names = _KINDS[kind]
+    make, check, names = _maker(kind)
     fields = check(**{name: plain[name] for name in names if name in plain})
     return make(id=_event_id(plain.get("id")), at_s=_moment(plain.get("at_s")), **fields)
 
@@ -119,16 +105,34 @@ def verified(seq: int, body: object, expected: object) -> bytes:
     return body
 
 
-def _kind(event: AppliedEvent) -> str:
+def _apart(event: AppliedEvent) -> tuple[Kind, dict[str, str | None]]:
     match event:
         case SessionListChanged():
-            return "session_list_changed"
+            fields = {"reason": event.reason, "profile": event.profile, "session_id": event.session_id}
+            return "session_list_changed", fields
         case StreamStarted():
-            return "stream_started"
+            fields = {"stream_id": event.stream_id, "profile": event.profile, "session_id": event.session_id}
+            return "stream_started", fields
         case StreamStopped():
-            return "stream_stopped"
+            return "stream_stopped", {"stream_id": event.stream_id}
         case SettingsChanged():
-            return "settings_changed"
+            return "settings_changed", {}
+        case _:
+            assert_never(event)
+
+
+def _maker(kind: Kind) -> _Maker:
+    match kind:
+        case "session_list_changed":
+            return SessionListChanged, arguments.session_list_changed, ("reason", "profile", "session_id")
+        case "stream_started":
+            return StreamStarted, arguments.stream_started, ("stream_id", "profile", "session_id")
+        case "stream_stopped":
+            return StreamStopped, arguments.stream_stopped, ("stream_id",)
+        case "settings_changed":
+            return SettingsChanged, arguments.settings_changed, ()
+        case _:
+            assert_never(kind)
 
 
 def _event_id(value: object) -> EventId:

@@ -14,14 +14,24 @@ from functools import partial
 from itertools import count
 from math import inf
 from threading import RLock
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
 from hermes_cache.bus.changes import Change, change_of, merge_all
 from hermes_cache.bus.feed_versions import FeedVersion
 from hermes_cache.bus.positions import Positions
 from hermes_cache.bus.subscription import Subscription
-from hermes_cache.core.events import AppliedEvent, Event, EventId, StreamStarted, StreamStopped, profile_of
+from hermes_cache.core.events import (
+    AppliedEvent,
+    Event,
+    EventId,
+    SessionListChanged,
+    SettingsChanged,
+    SourceChanged,
+    StreamStarted,
+    StreamStopped,
+    profile_of,
+)
 from hermes_cache.errors import JournalError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import is_interrupt
@@ -246,11 +256,16 @@ class Feed:
 
     def _profile_of(self, event: Event, profile: str | None, starts: OrderedDict[str, str]) -> str | None:
         match event:
-            case StreamStarted() if profile is not None:
-                self._keep(starts, event.stream_id, profile)
             case StreamStopped():
                 return starts.get(event.stream_id)
-        return profile
+            case StreamStarted():
+                if profile is not None:
+                    self._keep(starts, event.stream_id, profile)
+                return profile
+            case SessionListChanged() | SettingsChanged() | SourceChanged():
+                return profile
+            case _:
+                assert_never(event)
 
     def _keep(self, kept: OrderedDict[_K, _V], key: _K, value: _V) -> None:
         kept[key] = value

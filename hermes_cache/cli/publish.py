@@ -7,13 +7,13 @@ from uuid import uuid4
 
 import click
 
-from hermes_cache.bus.codec import from_plain, to_plain
+from hermes_cache.bus.codec import KINDS, from_plain, to_plain
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.cli.journals import journal_option, json_option, opened_journal
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import EventError, JournalUnavailableError
 
-_KINDS: Final = ("session-list-changed", "stream-started", "stream-stopped", "settings-changed")
+_KINDS: Final = tuple(kind.replace("_", "-") for kind in KINDS)
 
 
 class _Fields(TypedDict):

@@ -18,7 +18,7 @@ from hermes_cache.cli.journals import (
     said_if_long,
     without_password,
 )
-from hermes_cache.core.events import AppliedEvent, SessionListChanged, StreamStarted
+from hermes_cache.core.events import profile_of
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Position, Recorded
@@ -70,13 +70,10 @@ def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
 
 
 def _of_profile(profile: str | None) -> Callable[[_Found], bool]:
-    def touches(event: AppliedEvent) -> bool:
-        match event:
-            case SessionListChanged() | StreamStarted():
-                return event.profile in (None, profile)
-        return True
+    def touches(found: _Found) -> bool:
+        return isinstance(found, JournalDamagedError) or profile_of(found.event) in (None, profile)
 
-    return lambda found: profile is None or isinstance(found, JournalDamagedError) or touches(found.event)
+    return touches if profile is not None else lambda _found: True
 
 
 def _last(journal: Journal, end: Position, count: int, wanted: Callable[[_Found], bool]) -> list[_Found]:

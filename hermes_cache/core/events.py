@@ -127,6 +127,17 @@ AppliedEvent: TypeAlias = SessionListChanged | StreamStarted | StreamStopped | S
 """A fact that moves the state of a cache."""
 
 
+def is_of_stream(event: AppliedEvent) -> bool:
+    """Say whether an event is about a stream; no other event can stand for one that was lost."""
+    match event:
+        case StreamStarted() | StreamStopped():
+            return True
+        case SessionListChanged() | SettingsChanged():
+            return False
+        case _:
+            assert_never(event)
+
+
 def profile_of(event: Event) -> str | None:
     """Return the profile that an event names, as its publisher gave it; None for all, or if it names none."""
     match event:

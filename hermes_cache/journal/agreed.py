@@ -11,7 +11,7 @@ forgotten. Source: rules J1, J2, E1, H4, V1.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from hermes_cache.core.events import (
     AppliedEvent,
@@ -62,13 +62,17 @@ class StreamFacts:
 
     def after(self, event: StreamStarted | StreamStopped) -> "StreamFacts":
         """Return the facts with one more."""
-        if isinstance(event, StreamStopped):
-            return replace(self, stopped=min(self.stopped or event, event, key=_moment))
-        known = self.started or event
-        last = max(known, event, key=_moment)
-        profile = settled(known.profile, event.profile)
-        session_id = settled(known.session_id, event.session_id)
-        return replace(self, started=replace(last, profile=profile, session_id=session_id))
+        match event:
+            case StreamStopped():
+                return replace(self, stopped=min(self.stopped or event, event, key=_moment))
+            case StreamStarted():
+                known = self.started or event
+                last = max(known, event, key=_moment)
+                profile = settled(known.profile, event.profile)
+                session_id = settled(known.session_id, event.session_id)
+                return replace(self, started=replace(last, profile=profile, session_id=session_id))
+            case _:
+                assert_never(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,8 @@ class AgreedState:
                     _outdate(outdated, EVERYTHING, event)
                 case StreamStarted(stream_id=stream_id) | StreamStopped(stream_id=stream_id):
                     streams[stream_id] = streams.get(stream_id, _NOTHING_SAID).after(event)
+                case _:
+                    assert_never(event)
         return AgreedState(_newest(applied), _bounded_streams(streams), _bounded_profiles(outdated))
 
 

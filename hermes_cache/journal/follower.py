@@ -13,7 +13,7 @@ from math import inf
 from threading import RLock
 from typing import Concatenate, Final, ParamSpec, Protocol
 
-from hermes_cache.core.events import AppliedEvent, EventId, StreamStarted, StreamStopped
+from hermes_cache.core.events import AppliedEvent, EventId, is_of_stream
 from hermes_cache.errors import (
     JournalDamagedError,
     JournalError,
@@ -121,7 +121,7 @@ class Follower:
             self._settle([event], outcome=False)
         self._bus_side.wake_writer()
         # Once an answer is overdue, a journal that hangs is known to be away before it says so.
-        if is_late or not self._wait_s or isinstance(event, StreamStarted | StreamStopped):
+        if is_late or not self._wait_s or is_of_stream(event):
             return lambda: commit.outcome
         return partial(self._await_commit, commit)
 

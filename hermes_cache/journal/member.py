@@ -22,14 +22,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
-from hermes_cache.core.events import (
-    AppliedEvent,
-    EventId,
-    SessionListChanged,
-    SettingsChanged,
-    StreamStarted,
-    StreamStopped,
-)
+from hermes_cache.core.events import AppliedEvent, EventId, SettingsChanged, is_of_stream
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.replaying import PART, Part, Replay
 from hermes_cache.ports import Position, Recorded
@@ -260,11 +253,8 @@ class MemberState:
 
     def is_full_for(self, event: AppliedEvent) -> bool:
         """Say whether an event has no room in the buffer."""
-        match event:
-            case StreamStarted() | StreamStopped():
-                return len(self.buffer) >= self.bounds.buffered_streams
-            case SessionListChanged() | SettingsChanged():
-                return len(self.buffer) >= self.bounds.buffered
+        most = self.bounds.buffered_streams if is_of_stream(event) else self.bounds.buffered
+        return len(self.buffer) >= most
 
     def put(self, event: AppliedEvent, now_s: float) -> "MemberState":
         """This process says an event; it waits in the buffer, or is given up if that is full."""
