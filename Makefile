@@ -33,7 +33,8 @@ test: $(VENV)/.dev ## The suite, but for what takes minutes
 
 # Three at a time on two cores, because many of these tests wait for processes and locks.
 test-room: $(VENV)/.dev ## The tests of one room alone; ROOM=journal and the like
-	@$(BIN)/pytest --quiet -n 3 --dist worksteal -m "not long" $$($(BIN)/python -m tests.rooms $(ROOM))
+	@files=$$($(BIN)/python -m tests.rooms $(ROOM)) \
+		&& $(BIN)/pytest --quiet -n 3 --dist worksteal -m "not long" $$files
 
 long: $(VENV)/.dev ## What takes minutes
 	@$(BIN)/pytest --quiet -n 2 -m long
