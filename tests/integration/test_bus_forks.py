@@ -15,8 +15,7 @@ from hermes_cache.actors.notifier import Notifier
 from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.core.events import EventId, SessionListChanged
-
-_WAIT_S = 10.0
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -32,7 +31,7 @@ def _in_child(tell: Callable[[], object]) -> str:
         _tell_parent(tell, writing)
     os.close(writing)
     try:
-        ready, _, _ = select.select([reading], [], [], _WAIT_S)
+        ready, _, _ = select.select([reading], [], [], WAIT_S)
         return os.read(reading, 65536).decode() if ready else "the child hangs"
     finally:
         os.close(reading)
@@ -77,11 +76,11 @@ def test_locks_that_a_vanished_thread_held_do_not_hang_a_childs_bus() -> None:
     def hold() -> None:
         with bus._lock:
             held.set()
-            release.wait(_WAIT_S)
+            release.wait(WAIT_S)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert held.wait(_WAIT_S)
+    assert held.wait(WAIT_S)
 
     def use() -> list[int]:
         heard: list[int] = []
@@ -91,7 +90,7 @@ def test_locks_that_a_vanished_thread_held_do_not_hang_a_childs_bus() -> None:
 
     printed = _in_child(use)
     release.set()
-    holder.join(_WAIT_S)
+    holder.join(WAIT_S)
 
     assert printed == "[1]"
 
@@ -105,11 +104,11 @@ def test_inherited_subscriptions_are_closed_in_a_child_and_live_on_in_the_parent
     def hold() -> None:
         with feed._lock:
             held.set()
-            release.wait(_WAIT_S)
+            release.wait(WAIT_S)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert held.wait(_WAIT_S)
+    assert held.wait(WAIT_S)
 
     def use() -> tuple[bool, object]:
         feed.tell(_event(), "p")
@@ -117,7 +116,7 @@ def test_inherited_subscriptions_are_closed_in_a_child_and_live_on_in_the_parent
 
     printed = _in_child(use)
     release.set()
-    holder.join(_WAIT_S)
+    holder.join(WAIT_S)
     feed.tell(_event(), "p")
 
     assert printed == "(True, None)"
@@ -150,11 +149,11 @@ def test_a_childs_notifier_starts_a_thread_of_its_own() -> None:
     def notify() -> list[object]:
         sent.clear()
         notifier.put("childs")
-        notifier.stop(_WAIT_S)
+        notifier.stop(WAIT_S)
         return sent
 
     printed = _in_child(notify)
-    notifier.stop(_WAIT_S)
+    notifier.stop(WAIT_S)
 
     assert printed == "['childs']"
     assert sent == ["parents"]
@@ -176,7 +175,7 @@ def test_a_notifier_that_could_not_start_its_thread_tries_again_with_an_item_tha
         notifier.put("at once")
         _retry_at_once()
         notifier.put("later")
-        notifier.stop(_WAIT_S)
+        notifier.stop(WAIT_S)
         return [*missing, *notifier.missing_threads, *sent]
 
     printed = _in_child(put_without_memory)

@@ -20,9 +20,8 @@ from hermes_cache import (
 )
 from hermes_cache.core.messages import Tick
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, VersionedSources
-from tests.waiting import await_readers, until
+from tests.waiting import WAIT_S, await_readers, until
 
-_WAIT_S = 10.0
 _KEY = SessionListKey("work")
 _OTHER = SessionListKey("home")
 _THIRD = SessionListKey("third")
@@ -50,7 +49,7 @@ def test_two_hundred_threads_that_want_one_cold_key_wait_for_one_build(bus: Bus,
         await_readers(cache, 200)
 
         builder.open()
-        payloads = [each.result(_WAIT_S) for each in reads]
+        payloads = [each.result(WAIT_S) for each in reads]
 
     assert builder.calls() == 1
     assert all(payload is payloads[0] for payload in payloads)
@@ -80,7 +79,7 @@ def test_a_key_is_built_by_one_call_at_a_time_whatever_comes_meanwhile(
         together = threading.Barrier(16)
 
         def use(number: int) -> None:
-            together.wait(_WAIT_S)
+            together.wait(WAIT_S)
             pick = random.Random(number)
             for version in range(150):
                 key = pick.choice((_KEY, _OTHER))
@@ -124,7 +123,7 @@ def test_a_reader_waits_for_at_most_two_builds_however_fast_invalidations_come(
             waited.append(found - before)
         ends.set()
         for each in publishing:
-            each.result(_WAIT_S)
+            each.result(WAIT_S)
 
     # A build that runs already may have been counted before the read began.
     assert max(waited) <= 2
@@ -142,7 +141,7 @@ def test_an_overtaken_build_answers_those_who_came_before_the_event_and_is_not_s
         ticket = cache.invalidate("work")
 
         builder.open()
-        found = reading.result(_WAIT_S)
+        found = reading.result(WAIT_S)
         (notice,) = discarded.wait_for(1)
 
         assert (found.outcome, found.payload["call"]) == ("built", 1)
@@ -156,14 +155,14 @@ def test_sources_that_move_during_a_build_make_its_entry_stale(
 ) -> None:
     """B3: the stamp is taken before the builder is called."""
     sources = VersionedSources()
-    policy = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=_WAIT_S)
+    policy = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=WAIT_S)
     with SessionListCache(builder, bus=bus, sources=sources, policy=policy) as cache:
         reading = readers.submit(cache.lookup, _KEY)
         builder.wait_for_calls(1)
         sources.set_part(1, profile="work")
         builder.open()
 
-        first = reading.result(_WAIT_S)
+        first = reading.result(WAIT_S)
         second = cache.lookup(_KEY)
 
     assert first.stamp["content/work"] == 0
@@ -184,8 +183,8 @@ def test_the_stamp_is_taken_when_a_build_leaves_the_queue(
 
         builder.open()
 
-        assert queued.result(_WAIT_S).stamp["content/work"] == 1
-        assert ahead.result(_WAIT_S)["call"] == 1
+        assert queued.result(WAIT_S).stamp["content/work"] == 1
+        assert ahead.result(WAIT_S)["call"] == 1
 
 
 def test_builds_of_different_keys_run_side_by_side_up_to_the_size_of_the_pool(
@@ -201,7 +200,7 @@ def test_builds_of_different_keys_run_side_by_side_up_to_the_size_of_the_pool(
 
         builder.open()
         for each in reads:
-            each.result(_WAIT_S)
+            each.result(WAIT_S)
 
     assert (stats.building, stats.queued) == (3, 2)
 
@@ -224,7 +223,7 @@ def test_a_build_that_a_reader_waits_for_goes_before_background_refreshes(
         wanted = readers.submit(cache.get, _THIRD)
         await_readers(cache, 1)
         builder.open()
-        wanted.result(_WAIT_S)
+        wanted.result(WAIT_S)
         notices = started.wait_for(5)
 
     assert [notice.key for notice in notices[2:]] == [_KEY, _THIRD, _OTHER]
@@ -247,7 +246,7 @@ def test_a_reader_that_comes_promotes_a_queued_refresh(
         promoting = readers.submit(cache.get, _THIRD, freshness="fresh")
         await_readers(cache, 1)
         builder.open()
-        promoting.result(_WAIT_S)
+        promoting.result(WAIT_S)
         notices = started.wait_for(6)
 
     assert [notice.key for notice in notices[3:]] == [_KEY, _THIRD, _OTHER]
@@ -268,7 +267,7 @@ def test_past_the_bound_of_the_queue_a_read_is_refused_at_once(
             cache.get(_THIRD)
         builder.open()
 
-        assert [each.result(_WAIT_S)["call"] for each in reads] == [1, 1]
+        assert [each.result(WAIT_S)["call"] for each in reads] == [1, 1]
 
 
 def test_past_the_bound_of_waiters_a_read_is_refused_or_gets_what_is_stale(
@@ -276,7 +275,7 @@ def test_past_the_bound_of_waiters_a_read_is_refused_or_gets_what_is_stale(
 ) -> None:
     """B5"""
     sources = VersionedSources()
-    policy = Policy(max_waiters=1, stamp_interval=0, max_build_duty=1.0, owner_wait=_WAIT_S)
+    policy = Policy(max_waiters=1, stamp_interval=0, max_build_duty=1.0, owner_wait=WAIT_S)
     with SessionListCache(builder, bus=bus, sources=sources, policy=policy) as cache:
         builder.let_through(1)
         cache.get(_KEY)
@@ -293,7 +292,7 @@ def test_past_the_bound_of_waiters_a_read_is_refused_or_gets_what_is_stale(
         builder.open()
 
         assert (stale.outcome, stale.payload["call"]) == ("stale", 1)
-        assert waiting.result(_WAIT_S)["call"] == 1
+        assert waiting.result(WAIT_S)["call"] == 1
 
 
 def test_a_reader_is_told_when_its_own_time_is_over_the_queue_included(
@@ -305,7 +304,7 @@ def test_a_reader_is_told_when_its_own_time_is_over_the_queue_included(
         running = readers.submit(cache.get, _KEY)
         builder.wait_for_calls(1)
         queued = readers.submit(cache.get, _OTHER)
-        errors = [each.exception(_WAIT_S) for each in (running, queued)]
+        errors = [each.exception(WAIT_S) for each in (running, queued)]
         builder.open()
 
     assert isinstance(errors[0], BuildTimeoutError)
@@ -364,7 +363,7 @@ def test_the_queue_moves_on_past_builds_that_hang(
     quick, failed = GatedBuilder(is_open=True), Listener(bus.build_failed)
     with SessionListCache(builder, bus=bus, policy=Policy(pool_size=1, build_timeout=0.15)) as cache:
         hung = [readers.submit(cache.get, SessionListKey(f"hung-{n}")) for n in range(3)]
-        errors = [each.exception(_WAIT_S) for each in hung]
+        errors = [each.exception(WAIT_S) for each in hung]
 
         failed.wait_for(3)
         payload = cache.get(_KEY, builder=quick)
@@ -399,7 +398,7 @@ def test_the_cost_of_a_refresh_bounds_when_the_next_one_starts(bus: Bus) -> None
         clock.advance(scope.takes_s)
         return {"sessions": []}
 
-    policy = Policy(stamp_interval=0, owner_wait=_WAIT_S)
+    policy = Policy(stamp_interval=0, owner_wait=WAIT_S)
     with SessionListCache(build, bus=bus, sources=sources, policy=policy, clock=clock) as cache:
         for key in (_KEY, shown):
             cache.get(key)
@@ -430,7 +429,7 @@ def test_no_pause_is_longer_than_the_window(bus: Bus) -> None:
         clock.advance(scope.takes_s)
         return {"sessions": []}
 
-    policy = Policy(stamp_interval=0, owner_wait=_WAIT_S)
+    policy = Policy(stamp_interval=0, owner_wait=WAIT_S)
     with SessionListCache(build, bus=bus, sources=sources, policy=policy, clock=clock) as cache:
         cache.get(_KEY)
         scope.takes_s = 30.0
@@ -497,7 +496,7 @@ def test_a_commit_alone_is_held_back_while_the_pause_lasts(
         clock.advance(scope.takes_s)
         return {"sessions": []}
 
-    policy = Policy(stamp_interval=0, owner_wait=_WAIT_S)
+    policy = Policy(stamp_interval=0, owner_wait=WAIT_S)
     with SessionListCache(build, bus=bus, sources=sources, policy=policy, clock=clock) as cache:
         if happens is _stop_stream:
             bus.stream_started.send(stream_id="before", profile="work")
@@ -518,7 +517,7 @@ def test_a_duty_of_one_holds_nothing_back(bus: Bus, builder: GatedBuilder) -> No
     """B9"""
     builder.open()
     sources = VersionedSources()
-    policy = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=_WAIT_S)
+    policy = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=WAIT_S)
     with SessionListCache(builder, bus=bus, sources=sources, policy=policy) as cache:
         outcomes = []
         for version in range(20):
@@ -544,8 +543,8 @@ def test_a_build_that_another_marker_was_noted_for_answers_as_stale_and_is_queue
         builder.open()
         stored.wait_for(2)
 
-        assert (before.result(_WAIT_S).outcome, before.result().payload["call"]) == ("built", 1)
-        assert (after.result(_WAIT_S).outcome, after.result().reason) == ("stale", "source")
+        assert (before.result(WAIT_S).outcome, before.result().payload["call"]) == ("built", 1)
+        assert (after.result(WAIT_S).outcome, after.result().reason) == ("stale", "source")
         assert cache.get(_KEY)["call"] == 2
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from hermes_cache import BuildError, Bus, Policy, SessionListCache, SessionListKey
+from tests.waiting import WAIT_S
 
 _KEY = SessionListKey()
-_WAIT_S = 20.0
 
 
 def _build(_key: SessionListKey) -> Mapping[str, object]:
@@ -36,7 +36,7 @@ def test_an_answer_that_cannot_be_delivered_at_once_is_delivered_later() -> None
 
     with SessionListCache(_build, bus=Bus()) as cache:
         try:
-            payload = loop.run_until_complete(asyncio.wait_for(cache.aget(_KEY), _WAIT_S))
+            payload = loop.run_until_complete(asyncio.wait_for(cache.aget(_KEY), WAIT_S))
         finally:
             loop.close()
 
@@ -65,7 +65,7 @@ def test_a_build_whose_thread_is_refused_once_is_built(monkeypatch: pytest.Monke
         _take_builders_away(cache)
         monkeypatch.setattr(threading.Thread, "start", _refusing(1, "hermes_cache.builder"))
 
-        payload = cache.get(_KEY, freshness="fresh", timeout=_WAIT_S)
+        payload = cache.get(_KEY, freshness="fresh", timeout=WAIT_S)
 
     assert payload == {"sessions": []}
 
@@ -80,7 +80,7 @@ def test_a_build_whose_thread_is_refused_for_good_fails_and_is_logged(
         monkeypatch.setattr(threading.Thread, "start", _refusing(100, "hermes_cache.builder"))
 
         with pytest.raises(BuildError, match="can't start new thread"):
-            cache.get(_KEY, freshness="fresh", timeout=_WAIT_S)
+            cache.get(_KEY, freshness="fresh", timeout=WAIT_S)
 
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
         "hermes_cache.effect_failed"
@@ -95,9 +95,9 @@ def test_a_pool_of_one_keeps_its_slot_though_its_thread_was_refused(monkeypatch:
         with monkeypatch.context() as machine:
             machine.setattr(threading.Thread, "start", _refusing(2, "hermes_cache.builder"))
             with pytest.raises(BuildError):
-                cache.get(SessionListKey("other"), timeout=_WAIT_S)
+                cache.get(SessionListKey("other"), timeout=WAIT_S)
 
-        payload = cache.get(SessionListKey("other"), timeout=_WAIT_S)
+        payload = cache.get(SessionListKey("other"), timeout=WAIT_S)
 
     assert payload == {"sessions": []}
 
@@ -105,5 +105,5 @@ def test_a_pool_of_one_keeps_its_slot_though_its_thread_was_refused(monkeypatch:
 def _take_builders_away(cache: SessionListCache) -> None:
     assert cache._life is not None
     for thread in cache._life.works._builders.rest():
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
         assert not thread.is_alive()

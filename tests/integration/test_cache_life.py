@@ -28,9 +28,8 @@ from hermes_cache import (
 from hermes_cache.cache.system_clock import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
 from hermes_cache.threads import aside
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
-_WAIT_S = 10.0
 _KEY = SessionListKey("work")
 _OTHER = SessionListKey("home")
 
@@ -83,15 +82,15 @@ def test_a_cache_that_was_never_started_has_no_thread(bus: Bus, builder: GatedBu
 def test_stop_lets_waiting_readers_go(bus: Bus, builder: GatedBuilder, readers: ThreadPoolExecutor) -> None:
     """L1"""
     builder.close()
-    cache = SessionListCache(builder, bus=bus, policy=Policy(stop_timeout=_WAIT_S))
+    cache = SessionListCache(builder, bus=bus, policy=Policy(stop_timeout=WAIT_S))
     waiting = [readers.submit(cache.get, _KEY) for _ in range(4)]
     until(lambda: cache.stats().waiting == 4)
 
     stopping = readers.submit(cache.stop)
-    errors = [each.exception(_WAIT_S) for each in waiting]
+    errors = [each.exception(WAIT_S) for each in waiting]
     was_stopping = not stopping.done()
     builder.open()
-    stopping.result(_WAIT_S)
+    stopping.result(WAIT_S)
 
     assert {type(error) for error in errors} == {CacheStoppedError}
     assert was_stopping, "stop did not wait for the builder's thread"
@@ -152,7 +151,7 @@ def test_stop_from_a_monitor_works(bus: Bus, builder: GatedBuilder) -> None:
     bus.entry_stored.connect(stop)
     cache.get(_KEY)
 
-    assert stopped.wait(_WAIT_S)
+    assert stopped.wait(WAIT_S)
     assert not cache.health().running
     until(lambda: _threads() == [])
 
@@ -171,7 +170,7 @@ def test_stop_from_a_builder_works(bus: Bus, caplog: pytest.LogCaptureFixture) -
     with pytest.raises(CacheStoppedError):
         cache.get(_KEY)
 
-    assert stopped.wait(_WAIT_S)
+    assert stopped.wait(WAIT_S)
     until(lambda: _threads() == [])
     assert caplog.records == []
 
@@ -187,7 +186,7 @@ def test_many_threads_may_stop_at_once(bus: Bus, builder: GatedBuilder, readers:
         stops = [readers.submit(_together, together, cache.stop) for _ in range(8)]
 
         for each in stops:
-            each.result(_WAIT_S)
+            each.result(WAIT_S)
         assert not cache.health().running
 
 
@@ -202,13 +201,13 @@ def test_reads_that_race_with_stop_are_answered_or_refused(
         reads: list[Future[object]] = [readers.submit(_together, together, cache.get, _KEY) for _ in range(7)]
 
         _together(together, cache.stop)
-        errors = {type(each.exception(_WAIT_S)) for each in reads}
+        errors = {type(each.exception(WAIT_S)) for each in reads}
 
         assert errors <= {type(None), CacheStoppedError}
 
 
 def _together(barrier: threading.Barrier, act: Callable[..., object], *given: object) -> object:
-    barrier.wait(_WAIT_S)
+    barrier.wait(WAIT_S)
     return act(*given)
 
 
@@ -231,7 +230,7 @@ def test_a_builder_that_outlasts_stop_bounds_it_and_its_late_result_harms_nobody
     builder.open()
     until(lambda: _threads() == [])
 
-    assert isinstance(waiting.exception(_WAIT_S), CacheStoppedError)
+    assert isinstance(waiting.exception(WAIT_S), CacheStoppedError)
     assert 0.2 <= took_s < 2.0
     assert [record.getMessage() for record in caplog.records] == ["hermes_cache.stopped_late"]
 
@@ -324,7 +323,7 @@ def test_the_outcomes_count_every_read_once(bus: Bus, builder: GatedBuilder, rea
     with SessionListCache(builder, bus=bus) as cache:
         reads = [readers.submit(cache.get, _KEY) for _ in range(1_000)]
         for each in reads:
-            each.result(_WAIT_S)
+            each.result(WAIT_S)
 
         outcomes = cache.stats().outcomes
 
@@ -357,12 +356,12 @@ def test_a_monitor_may_read(bus: Bus, builder: GatedBuilder) -> None:
         bus.entry_stored.connect(hear)
         cache.get(_KEY)
 
-        assert read.wait(_WAIT_S)
+        assert read.wait(WAIT_S)
         assert seen == [1]
 
 
 def _read(cache: SessionListCache, key: SessionListKey) -> object:
-    return cache.get(key, timeout=_WAIT_S)
+    return cache.get(key, timeout=WAIT_S)
 
 
 def _await(cache: SessionListCache, key: SessionListKey) -> object:
@@ -467,7 +466,7 @@ def test_a_builder_that_always_publishes_keeps_nobody_waiting_for_more_than_two_
 
     with SessionListCache(build, bus=bus) as cache:
         reads = [readers.submit(cache.get, _KEY) for _ in range(100)]
-        errors = [each.exception(_WAIT_S) for each in reads]
+        errors = [each.exception(WAIT_S) for each in reads]
 
         assert errors == [None] * 100
         assert cache.stats().builds <= 200
@@ -597,7 +596,7 @@ def test_an_interrupt_frees_the_reader_that_waits_and_harms_nobody_else(
         until(lambda: cache.stats().waiting == 1)
         builder.open()
 
-        assert other.result(_WAIT_S)["call"] == 1
+        assert other.result(WAIT_S)["call"] == 1
         assert cache.lookup(_KEY).outcome == "hit"
 
 
@@ -797,17 +796,17 @@ def test_an_event_that_a_stop_and_a_start_overtake_reaches_the_next_life(
     def is_root_profile(name: str) -> bool:
         if name == "slow":
             asked.set()
-            go_on.wait(_WAIT_S)
+            go_on.wait(WAIT_S)
         return name == "slow"
 
     key = SessionListKey("default")
     with SessionListCache(builder, bus=bus, is_root_profile=is_root_profile) as cache:
         sent = readers.submit(cache.invalidate, "slow")
-        assert asked.wait(_WAIT_S)
+        assert asked.wait(WAIT_S)
         cache.stop()
         cache.start()
         go_on.set()
-        sent.result(_WAIT_S)
+        sent.result(WAIT_S)
 
         assert [touch.profile for touch in cache.explain(key).events] == [None]
 
@@ -822,7 +821,7 @@ def test_a_stop_ends_the_subscriptions_of_a_cache_that_never_started(
 
     cache.stop()
 
-    assert waiting.result(_WAIT_S) == []
+    assert waiting.result(WAIT_S) == []
 
 
 def test_a_stop_from_a_signal_handler_inside_the_mailbox_ends_the_cache(bus: Bus, builder: GatedBuilder) -> None:

@@ -18,9 +18,8 @@ from hermes_cache import (
 )
 from hermes_cache.payload.freezing import freeze_row
 from hermes_cache.testing import GatedBuilder, Listener
-from tests.waiting import until
+from tests.waiting import WAIT_S, until
 
-_WAIT_S = 10.0
 _KEY = SessionListKey("work")
 _LASTING = 60.0
 
@@ -290,6 +289,6 @@ def test_bodies_of_many_threads_agree(bus: Bus, readers: ThreadPoolExecutor) -> 
     """O6"""
     with SessionListCache(_large, bus=bus, policy=Policy(max_entries=2, ttl=_LASTING)) as cache:
         made = [readers.submit(cache.render, _key(number % 4)) for number in range(200)]
-        bodies = {(each.result(_WAIT_S).etag, each.result().body) for each in made}
+        bodies = {(each.result(WAIT_S).etag, each.result().body) for each in made}
 
     assert len(bodies) == 4

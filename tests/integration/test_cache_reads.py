@@ -20,12 +20,11 @@ from hermes_cache import (
 )
 from hermes_cache.ports import LastKnown
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, VersionedSources
-from tests.waiting import await_readers
+from tests.waiting import WAIT_S, await_readers
 
-_WAIT_S = 10.0
 _KEY = SessionListKey("work")
 _OTHER = SessionListKey("home")
-_CHECKED = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=_WAIT_S, follower_wait=_WAIT_S)
+_CHECKED = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=WAIT_S, follower_wait=WAIT_S)
 """Every read looks at the sources itself and waits for what it starts, so that no outcome hangs on timing."""
 
 
@@ -38,7 +37,7 @@ def test_an_event_that_comes_while_a_build_is_being_stored_is_never_lost(bus: Bu
         for seed in range(500):
             event = race.begin(seed)
             cache.get(_KEY)
-            assert event.wait(_WAIT_S)
+            assert event.wait(WAIT_S)
             if cache.get(_KEY)["truth"] != race.truth:
                 lost.append(seed)
             cache.invalidate("work")
@@ -63,7 +62,7 @@ class _Race:
     def __exit__(self, *_error: object) -> None:
         self._ends = True
         self._built.release()
-        self._thread.join(_WAIT_S)
+        self._thread.join(WAIT_S)
 
     def begin(self, seed: int) -> threading.Event:
         """Have the next build followed by an event; what is given is set once that was published."""
@@ -80,7 +79,7 @@ class _Race:
         return {"truth": truth, "sessions": [{"session_id": f"s{n}", "title": "t" * 50} for n in range(50)]}
 
     def _publish(self) -> None:
-        while self._built.acquire(timeout=_WAIT_S) and not self._ends:
+        while self._built.acquire(timeout=WAIT_S) and not self._ends:
             for _ in range(self._turns):
                 pass
             self.truth += 1
@@ -102,8 +101,8 @@ def test_a_read_that_begins_after_an_invalidation_waits_for_a_build_that_began_a
 
         builder.let_through(2)
 
-        assert before.result(_WAIT_S)["call"] == 1
-        assert after.result(_WAIT_S).payload["call"] == 2
+        assert before.result(WAIT_S)["call"] == 1
+        assert after.result(WAIT_S).payload["call"] == 2
         assert after.result().overtaken_by == ticket.event_id
         assert cache.get(_KEY)["call"] == 2
 
@@ -267,7 +266,7 @@ def test_a_follower_waits_for_its_own_shorter_span(
 ) -> None:
     """R4"""
     sources = VersionedSources()
-    policy = Policy(stamp_interval=0, owner_wait=_WAIT_S, follower_wait=0.3, max_build_duty=1.0)
+    policy = Policy(stamp_interval=0, owner_wait=WAIT_S, follower_wait=0.3, max_build_duty=1.0)
     with SessionListCache(builder, bus=bus, sources=sources, policy=policy) as cache:
         cache.get(_KEY)
         sources.set_part(1, profile="work")
@@ -280,7 +279,7 @@ def test_a_follower_waits_for_its_own_shorter_span(
         builder.open()
 
         assert (follower.outcome, follower.payload["call"], was_waiting) == ("stale", 1, True)
-        assert (owner.result(_WAIT_S).outcome, owner.result().payload["call"]) == ("built", 2)
+        assert (owner.result(WAIT_S).outcome, owner.result().payload["call"]) == ("built", 2)
 
 
 def test_a_follower_gets_the_build_that_ends_in_time(
@@ -299,7 +298,7 @@ def test_a_follower_gets_the_build_that_ends_in_time(
 
         builder.open()
 
-        assert {each.result(_WAIT_S).outcome for each in followers} == {"waited"}
+        assert {each.result(WAIT_S).outcome for each in followers} == {"waited"}
         assert {each.result().payload["call"] for each in (owner, *followers)} == {2}
 
 
@@ -311,7 +310,7 @@ def test_nobody_waits_for_a_refresh_where_the_last_build_took_longer_than_the_wa
 
     def build(_key: SessionListKey) -> Mapping[str, object]:
         entered.release()
-        gate.wait(_WAIT_S)
+        gate.wait(WAIT_S)
         clock.advance(1.5)
         return {"sessions": []}
 
@@ -375,7 +374,7 @@ def test_every_reader_that_waits_for_a_failed_build_is_told_why(
         await_readers(cache, 20)
 
         builder.open()
-        errors = [each.exception(_WAIT_S) for each in waiting]
+        errors = [each.exception(WAIT_S) for each in waiting]
 
     assert builder.calls() == 1
     assert all(isinstance(error, BuildError) and error.__cause__ is cause for error in errors)
@@ -394,7 +393,7 @@ def test_a_failure_is_logged_once_whoever_waited(
         await_readers(cache, 5)
         builder.open()
         for each in waiting:
-            each.exception(_WAIT_S)
+            each.exception(WAIT_S)
 
     assert [record.getMessage() for record in caplog.records] == ["hermes_cache.build_failed"]
 
@@ -489,7 +488,7 @@ def test_sources_that_moved_bring_the_next_attempt_forward(bus: Bus, builder: Ga
 def test_a_fresh_read_is_a_hit_once_a_check_that_began_after_it_agrees(bus: Bus, builder: GatedBuilder) -> None:
     """R8"""
     sources = VersionedSources()
-    with SessionListCache(builder, bus=bus, sources=sources, policy=Policy(ttl=_WAIT_S)) as cache:
+    with SessionListCache(builder, bus=bus, sources=sources, policy=Policy(ttl=WAIT_S)) as cache:
         cache.get(_KEY)
         before = sources.calls(_KEY)
 
@@ -509,7 +508,7 @@ def test_a_fresh_read_sees_what_moved_just_before_it(bus: Bus) -> None:
         return {"version": version, "sessions": []}
 
     missed = []
-    with SessionListCache(build, bus=bus, sources=sources, policy=Policy(ttl=_WAIT_S)) as cache:
+    with SessionListCache(build, bus=bus, sources=sources, policy=Policy(ttl=WAIT_S)) as cache:
         for version in range(100):
             sources.set_part(version, profile="work")
             if cache.get(_KEY, freshness="fresh")["version"] != version:
@@ -522,7 +521,7 @@ def test_a_fresh_read_sees_what_moved_just_before_it(bus: Bus) -> None:
 def test_a_check_that_could_not_read_verifies_nothing_for_a_fresh_read(bus: Bus, builder: GatedBuilder) -> None:
     """R8, S2"""
     sources = VersionedSources()
-    with SessionListCache(builder, bus=bus, sources=sources, policy=Policy(ttl=_WAIT_S)) as cache:
+    with SessionListCache(builder, bus=bus, sources=sources, policy=Policy(ttl=WAIT_S)) as cache:
         cache.get(_KEY)
         sources.set_part(LastKnown(0), profile="work")
 
@@ -546,8 +545,8 @@ def test_a_fresh_read_is_not_answered_by_a_build_that_began_before_it(
 
         builder.open()
 
-        assert before.result(_WAIT_S).payload["call"] == 1
-        assert fresh.result(_WAIT_S).payload["call"] == 2
+        assert before.result(WAIT_S).payload["call"] == 1
+        assert fresh.result(WAIT_S).payload["call"] == 2
 
 
 def test_a_read_that_insists_gets_the_error_and_never_the_stale_payload(bus: Bus, builder: GatedBuilder) -> None:
@@ -705,8 +704,8 @@ def test_a_restart_uses_the_builder_of_the_newest_waiter(bus: Bus, readers: Thre
         for each in builders:
             each.open()
 
-        assert first.result(_WAIT_S)["by"] == 0
-        assert [each.result(_WAIT_S)["by"] for each in later] == [2, 2]
+        assert first.result(WAIT_S)["by"] == 0
+        assert [each.result(WAIT_S)["by"] for each in later] == [2, 2]
         assert builders[1].calls() == 0
 
 
@@ -719,7 +718,7 @@ def test_a_refresh_that_was_held_back_uses_the_builder_that_its_reader_brought(b
         clock.advance(0.1)
         return {"sessions": []}
 
-    policy = Policy(stamp_interval=0, owner_wait=_WAIT_S)
+    policy = Policy(stamp_interval=0, owner_wait=WAIT_S)
     with SessionListCache(bus=bus, sources=sources, policy=policy, clock=clock) as cache:
         for version in range(3):
             clock.advance(0.01)

@@ -17,10 +17,10 @@ from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Position
 from hermes_cache.testing import GatedBuilder, Listener, UnpluggableJournal, VersionedSources
 from tests.integration.log_handlers import raising_log_handler
+from tests.waiting import WAIT_S
 
 _KEY = SessionListKey()
 _POLICY = Policy(ttl=3_600.0, streaming_ttl=3_600.0, journal_interval=0, journal_wait=5.0)
-_WAIT_S = 10.0
 
 
 class _OwnError(BaseException):
@@ -59,9 +59,9 @@ def test_what_a_journal_raises_does_not_end_the_tail(error: type[BaseException])
         SessionListCache(GatedBuilder(is_open=True), bus=others, journal=MemoryJournal(store), policy=_POLICY),
     ):
         hostile.errors.put(error)
-        raised_on = hostile.raised.get(timeout=_WAIT_S)
+        raised_on = hostile.raised.get(timeout=WAIT_S)
         others.session_list_changed.send(reason="later")
-        [event] = heard.wait_for(1, timeout_s=_WAIT_S)
+        [event] = heard.wait_for(1, timeout_s=WAIT_S)
         health = cache.health()
 
     assert raised_on == "hermes_cache.tail"
@@ -89,10 +89,10 @@ def test_what_a_log_handler_raises_ends_no_thread(error: type[BaseException]) ->
     ):
         for number in range(3):
             hostile.errors.put(error)
-            hostile.raised.get(timeout=_WAIT_S)
+            hostile.raised.get(timeout=WAIT_S)
             others.session_list_changed.send(reason=f"event {number}")
             cache.get(_KEY)
-            heard.wait_for(2 * number + 2, timeout_s=_WAIT_S)
+            heard.wait_for(2 * number + 2, timeout_s=WAIT_S)
         health = cache.health()
 
     assert (health.healthy, health.missing_threads) == (True, frozenset())
@@ -129,7 +129,7 @@ def test_a_log_handler_that_raises_at_every_record_stops_nothing(error: type[Bas
         for number in range(3):
             journal.unplug()
             bus.session_list_changed.send(reason=f"event {number}", profile="work")
-            journal.wait_for_refusals(2 * number + 1, timeout_s=_WAIT_S)
+            journal.wait_for_refusals(2 * number + 1, timeout_s=WAIT_S)
             with pytest.raises(BuildError):
                 cache.get(SessionListKey("work"))
             journal.plug()
@@ -151,7 +151,7 @@ def test_a_log_handler_that_raises_at_every_record_stops_nothing(error: type[Bas
 
 def _health_once_well(cache: SessionListCache, key: SessionListKey) -> Health:
     """Read until the cache is well, or until it takes too long: what failed is not tried again at once."""
-    looks, ends_at_s = threading.Event(), time.monotonic() + _WAIT_S
+    looks, ends_at_s = threading.Event(), time.monotonic() + WAIT_S
     while not cache.health().healthy and time.monotonic() < ends_at_s:
         with suppress(BuildError):
             cache.render(key)
@@ -174,7 +174,7 @@ def test_a_thread_that_the_machine_refuses_is_told_and_made_anew(monkeypatch: py
         cache.get(_KEY)
         well = cache.health()
         others.session_list_changed.send(reason="later")
-        [event] = heard.wait_for(1, timeout_s=_WAIT_S)
+        [event] = heard.wait_for(1, timeout_s=WAIT_S)
 
     assert (sick.healthy, sick.missing_threads) == (False, frozenset({"hermes_cache.tail"}))
     assert (well.healthy, well.missing_threads) == (True, frozenset())

@@ -19,8 +19,8 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from tests.integration.heard import drained, scopes_in
+from tests.waiting import WAIT_S
 
-_WAIT_S = 10.0
 _NUMBERS = count(1)
 
 
@@ -245,11 +245,11 @@ def test_a_waiting_getter_is_woken_by_a_change() -> None:
     feed = Feed("life", size=64)
     subscription = feed.subscribe()
     taken: list[Change | None] = []
-    getter = threading.Thread(target=lambda: taken.append(subscription.get(timeout=_WAIT_S)))
+    getter = threading.Thread(target=lambda: taken.append(subscription.get(timeout=WAIT_S)))
     getter.start()
 
     _tell(feed, "p")
-    getter.join(_WAIT_S)
+    getter.join(WAIT_S)
 
     assert [change and change.profile for change in taken] == ["p"]
 
@@ -274,21 +274,21 @@ def test_closing_wakes_every_getter_and_ends_every_iteration() -> None:
     together = threading.Barrier(4)
 
     def get() -> None:
-        together.wait(_WAIT_S)
+        together.wait(WAIT_S)
         ended.append(subscription.get())
 
     def iterate() -> None:
-        together.wait(_WAIT_S)
+        together.wait(WAIT_S)
         ended.append(list(subscription))
 
     threads = [threading.Thread(target=target) for target in (get, get, iterate)]
     for thread in threads:
         thread.start()
-    together.wait(_WAIT_S)
+    together.wait(WAIT_S)
     subscription.close()
     subscription.close()
     for thread in threads:
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
 
     assert subscription.closed
     assert sorted(ended, key=str) == [None, None, []]
@@ -368,12 +368,12 @@ def test_many_tellers_and_getters_at_once_lose_no_meaning() -> None:
     taken: list[Change] = []
 
     def tell() -> None:
-        together.wait(_WAIT_S)
+        together.wait(WAIT_S)
         for _ in range(250):
             _tell(feed, f"p{next(numbers)}")
 
     def take() -> None:
-        together.wait(_WAIT_S)
+        together.wait(WAIT_S)
         for change in subscription:
             taken.append(change)
             if change.version == "life:2000":
@@ -384,7 +384,7 @@ def test_many_tellers_and_getters_at_once_lose_no_meaning() -> None:
     for thread in [*tellers, *takers]:
         thread.start()
     for thread in [*tellers, *takers]:
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
 
     told = {change.profile for change in taken}
     assert feed.version == subscription.version == "life:2000"
@@ -403,7 +403,7 @@ def test_a_subscription_closed_while_the_feed_tells_harms_neither() -> None:
 
     telling = threading.Thread(target=tell)
     telling.start()
-    telling.join(_WAIT_S)
+    telling.join(WAIT_S)
 
     assert doomed.get() is None
     assert scopes_in(other) == [("p", None)]

@@ -17,8 +17,8 @@ from hermes_cache.bus.feed import Feed
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import EventId, SessionListChanged
 from tests.integration.thrown import AlarmError, EndOfTask
+from tests.waiting import WAIT_S
 
-_WAIT_S = 10.0
 _MAIN = threading.main_thread()
 
 
@@ -86,7 +86,7 @@ def test_a_get_that_an_interrupt_ends_puts_back_what_it_took(error: type[BaseExc
 
     _strike_when_a_change_is_taken(subscription)
     with _handling(_raise(error)), pytest.raises(error):
-        subscription.get(_WAIT_S)
+        subscription.get(WAIT_S)
     afterwards = subscription.version
     taken = [subscription.get(0), subscription.get(0)]
 
@@ -104,7 +104,7 @@ def test_an_interrupt_ends_a_get_that_waits_and_holds_nobody_up(error: type[Base
     with _handling(_raise(error)):
         striking.start()
         with pytest.raises(error):
-            subscription.get(_WAIT_S)
+            subscription.get(WAIT_S)
     striking.join()
     told = teller.tell()
     change = subscription.get(0)
@@ -172,13 +172,13 @@ def test_alarms_at_random_moments_leave_the_feed_whole() -> None:
                 struck += 1
     finally:
         stops.set()
-        telling.join(_WAIT_S)
+        telling.join(WAIT_S)
         with suppress(AlarmError):
             signal.signal(signal.SIGALRM, before)
     last = teller.tell()
     heard: list[str | None] = []
     while not heard or heard[-1] != last:
-        change = elsewhere.get(_WAIT_S)
+        change = elsewhere.get(WAIT_S)
         assert change is not None
         heard.append(change.session_id)
 

@@ -25,8 +25,8 @@ from hermes_cache.core.events import (
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Position
+from tests.waiting import WAIT_S
 
-_WAIT_S = 10.0
 _NUMBERS = count(1)
 
 
@@ -170,7 +170,7 @@ def test_what_is_told_while_the_journal_is_read_is_part_of_what_was_missed() -> 
 
     def read_slowly(_position: Position) -> list[AppliedEvent]:
         reading.set()
-        assert told.wait(_WAIT_S)
+        assert told.wait(WAIT_S)
         return [_changed("p", "r")]
 
     feed = Feed("second", size=64, missed_since=read_slowly)
@@ -178,10 +178,10 @@ def test_what_is_told_while_the_journal_is_read_is_part_of_what_was_missed() -> 
     resumed: list[Subscription] = []
     resuming = threading.Thread(target=lambda: resumed.append(feed.subscribe("p", since=version)))
     resuming.start()
-    assert reading.wait(_WAIT_S)
+    assert reading.wait(WAIT_S)
     feed.tell(_changed("p", "s"), "p")
     told.set()
-    resuming.join(_WAIT_S)
+    resuming.join(WAIT_S)
 
     assert [_told(each) for each in resumed] == [[("rename", "p", None), ("source_changed", "p", None)]]
 

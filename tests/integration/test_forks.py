@@ -14,8 +14,7 @@ from hermes_cache.forks import ForkGate, after_fork_in_child
 from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder
-
-_WAIT_S = 10.0
+from tests.waiting import WAIT_S
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
@@ -113,12 +112,12 @@ def test_a_gate_that_is_made_while_a_fork_waits_at_another_holds_nobody_up() -> 
 
     making = threading.Thread(target=make)
     making.start()
-    entered.wait(_WAIT_S)
+    entered.wait(WAIT_S)
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    making.join(_WAIT_S)
+    making.join(WAIT_S)
 
     assert not made[0]._forks
 
@@ -131,7 +130,7 @@ def test_a_fork_whose_end_was_interrupted_holds_up_only_those_who_come_soon(
     gate = ForkGate()
     forking = threading.Thread(target=gate._shut)
     forking.start()
-    forking.join(_WAIT_S)
+    forking.join(WAIT_S)
     assert gate._is_shut(threading.get_ident())
 
     with gate:
@@ -148,7 +147,7 @@ def test_who_is_inside_comes_out_before_another_threads_fork_and_none_enter_mean
     def stay() -> None:
         with gate:
             entered.set()
-            leaves.wait(_WAIT_S)
+            leaves.wait(WAIT_S)
             order.append("out")
 
     def fork() -> None:
@@ -162,14 +161,14 @@ def test_who_is_inside_comes_out_before_another_threads_fork_and_none_enter_mean
 
     threads = [threading.Thread(target=each) for each in (stay, fork, come)]
     threads[0].start()
-    entered.wait(_WAIT_S)
+    entered.wait(WAIT_S)
     threads[1].start()
     while not gate._forks:
         threading.Event().wait(0.001)
     threads[2].start()
     leaves.set()
     for thread in threads:
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
 
     assert order == ["out", "forked", "in"]
 

@@ -30,8 +30,8 @@ from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Position
 from hermes_cache.testing import VersionedSources
 from hermes_cache.threads import Aside, aside
+from tests.waiting import WAIT_S
 
-_WAIT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
 """As in `Policy`: a stop takes milliseconds, and would take all of it if it waited for the interrupted call."""
 _STORM = Path(__file__).with_name("interrupt_storm.py")
@@ -95,7 +95,7 @@ class House:
 
     def is_sound(self) -> bool:
         """Say whether other threads, and this one, go on as if nothing had happened."""
-        by_others = self.elsewhere.submit(self.change_and_read).result(_WAIT_S)
+        by_others = self.elsewhere.submit(self.change_and_read).result(WAIT_S)
         return by_others and self.change_and_read() and self.applied == self.kept()
 
 

@@ -15,8 +15,7 @@ from hermes_cache.ports import Journal
 from hermes_cache.testing.journal_contract import JournalContract, numbered
 from tests.integration.journal_runs import transactions_of_a_truncated_journal
 from tests.integration.postgres_server import PostgresServer
-
-_WAIT_S = 20.0
+from tests.waiting import WAIT_S
 
 
 class TestPostgresJournal(JournalContract):
@@ -66,7 +65,7 @@ def test_a_transaction_held_open_lets_no_later_one_pass(postgres_url: URL) -> No
             writer.start()
             overtook = done.wait(0.5)
             seen_meanwhile = reader.read(start)
-        writer.join(_WAIT_S)
+        writer.join(WAIT_S)
 
         assert not overtook
         assert seen_meanwhile == []
@@ -106,7 +105,7 @@ def test_a_forked_child_has_connections_of_its_own(postgres_url: URL) -> None:
         journal.wait(None, timeout_s=0.0)
         child = multiprocessing.get_context("fork").Process(target=journal.append, args=(numbered([1, 2]),))
         child.start()
-        child.join(_WAIT_S)
+        child.join(WAIT_S)
 
         assert child.exitcode == 0
         assert journal.append(numbered([3, 2])) == [3, 2]

@@ -7,8 +7,8 @@ from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.bus.changes import Change
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.testing import GatedBuilder
+from tests.waiting import WAIT_S
 
-_WAIT_S = 10.0
 _POLICY = Policy(journal_interval=0, journal_wait=5.0)
 
 
@@ -28,7 +28,7 @@ def _publish(file: Path, profile: str, times: int) -> str:
 
 
 def _next(subscription: Subscription) -> Change:
-    change = subscription.get(_WAIT_S)
+    change = subscription.get(WAIT_S)
     assert change is not None
     return change
 

@@ -8,9 +8,9 @@ from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
+from tests.waiting import WAIT_S
 
 _KEY = SessionListKey("work")
-_WAIT_S = 10.0
 
 
 class _SlowJournal(MemoryJournal):
@@ -21,7 +21,7 @@ class _SlowJournal(MemoryJournal):
         self.may_answer = threading.Event()
 
     def stamp(self) -> Hashable:
-        self.may_answer.wait(_WAIT_S)
+        self.may_answer.wait(WAIT_S)
         return super().stamp()
 
 
@@ -46,7 +46,7 @@ class _SlowToKeep(MemoryJournal):
         self.may_keep = threading.Event()
 
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
-        self.may_keep.wait(_WAIT_S)
+        self.may_keep.wait(WAIT_S)
         return super().append(events)
 
 
@@ -64,7 +64,7 @@ def test_what_others_say_while_a_process_joins_is_not_missed() -> None:
         truth[0] = "new"
         bus.session_list_changed.send(profile="work")
         journal.may_answer.set()
-        first.join(_WAIT_S)
+        first.join(WAIT_S)
 
         assert newcomer.get(_KEY)["sessions"] == ["new"]
 

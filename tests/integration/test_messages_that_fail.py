@@ -23,9 +23,9 @@ from hermes_cache.cache.reader import Reader
 from hermes_cache.core.effects import Answer
 from hermes_cache.core.messages import Built, Checked, Message, Tick
 from hermes_cache.loops import Away
+from tests.waiting import WAIT_S
 
 _KEY = SessionListKey()
-_WAIT_S = 20.0
 
 
 def _build(_key: SessionListKey) -> Mapping[str, object]:
@@ -65,7 +65,7 @@ def test_what_was_built_arrives_though_there_was_no_memory_for_it_once(monkeypat
     with SessionListCache(_build, bus=Bus()) as cache:
         left = _fail_once(monkeypatch, cache_actor, "decide", lambda _, message, *__: isinstance(message, Built))
 
-        payload = cache.get(_KEY, timeout=_WAIT_S)
+        payload = cache.get(_KEY, timeout=WAIT_S)
 
         assert payload == {"sessions": []}
         assert not left
@@ -78,7 +78,7 @@ def test_a_build_that_cannot_be_weighed_fails_at_once(monkeypatch: pytest.Monkey
         _fail_once(monkeypatch, Ledger, "add", lambda *_: True)
 
         with pytest.raises(BuildError, match="MemoryError") as raised:
-            cache.get(_KEY, timeout=_WAIT_S)
+            cache.get(_KEY, timeout=WAIT_S)
 
         assert not isinstance(raised.value, BuildTimeoutError)
         assert cache.stats().abandoned == 0
@@ -96,7 +96,7 @@ def test_a_scope_is_checked_on_though_there_was_no_memory_for_a_check_once(
     with SessionListCache(_build, sources=sources, bus=Bus(), policy=Policy(stamp_interval=0.02)) as cache:
         cache.get(_KEY)
         left = _fail_once(monkeypatch, cache_actor, "decide", is_check)
-        ends_at_s = monotonic() + _WAIT_S
+        ends_at_s = monotonic() + WAIT_S
         while left and monotonic() < ends_at_s:
             cache.get(_KEY)
         looks = sources.looks
@@ -163,8 +163,8 @@ def test_a_content_whose_release_gets_no_thread_once_leaves_all_the_same(monkeyp
         works = cache._life.works
         left = _fail_once(monkeypatch, works._weigher, "run", lambda *_: True)
         for name in ("one", "other", "third"):
-            cache.get(SessionListKey(name), timeout=_WAIT_S)
-        ends_at_s = monotonic() + _WAIT_S
+            cache.get(SessionListKey(name), timeout=WAIT_S)
+        ends_at_s = monotonic() + WAIT_S
         while (works._leaving or cache.stats().entries > 1) and monotonic() < ends_at_s:
             threading.Event().wait(0.01)
 
@@ -176,12 +176,12 @@ def test_what_an_event_loop_asks_for_is_refused_where_there_is_no_memory(monkeyp
     """L6, R6"""
 
     async def run() -> object:
-        return await away.run(lambda: 7, _WAIT_S)
+        return await away.run(lambda: 7, WAIT_S)
 
     away = Away()
     _fail_once(monkeypatch, away._threads, "run", lambda *_: True)
     failure = _in_time(lambda: asyncio.run(run()))
-    assert away.stop(_WAIT_S)
+    assert away.stop(WAIT_S)
 
     assert isinstance(failure, MemoryError)
 
@@ -191,14 +191,14 @@ def test_a_timer_that_failed_once_is_tried_again(monkeypatch: pytest.MonkeyPatch
     goes_on = threading.Event()
 
     def build(_key: SessionListKey) -> Mapping[str, object]:
-        goes_on.wait(_WAIT_S)
+        goes_on.wait(WAIT_S)
         return {"sessions": []}
 
     with SessionListCache(build, bus=Bus(), policy=Policy(build_timeout=1.0)) as cache:
         with pytest.raises(LookupTimeoutError):
             cache.get(_KEY, timeout=0.05)
         left = _fail_once(monkeypatch, cache_actor, "decide", lambda _, message, *__: isinstance(message, Tick))
-        ends_at_s = monotonic() + _WAIT_S
+        ends_at_s = monotonic() + WAIT_S
         while not cache.stats().abandoned and monotonic() < ends_at_s:
             goes_on.wait(0.01)
         abandoned = cache.stats().abandoned
@@ -220,5 +220,5 @@ def _in_time(read: Callable[[], object]) -> object:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(_WAIT_S)
+    thread.join(WAIT_S)
     return came[0] if came else None

@@ -22,8 +22,8 @@ from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_a
 from hermes_cache.ports import Position
 from hermes_cache.testing.journal_contract import numbered
 from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries
+from tests.waiting import WAIT_S
 
-_WAIT_S = 20.0
 _WRITERS = 4
 _EACH = 30
 
@@ -81,7 +81,7 @@ def database(postgres: PostgresServer) -> Iterator[_Database]:
 
 
 def _append_all(journal: SqlAlchemyJournal, life: str, together: Barrier, failures: list[JournalError]) -> None:
-    together.wait(_WAIT_S)
+    together.wait(WAIT_S)
     for number in range(1, _EACH + 1):
         try:
             journal.append(numbered([number], life=life))
@@ -100,7 +100,7 @@ def _append_side_by_side(url: URL) -> list[JournalError]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
     for journal in journals:
         journal.close()
     return failures
@@ -133,7 +133,7 @@ def test_a_journal_works_under_every_setting_that_a_role_brings(database: _Datab
         reader.wait(None, timeout_s=0.0)
 
         writer.append([*numbered([1]), event])
-        reader.wait(seen, timeout_s=_WAIT_S)
+        reader.wait(seen, timeout_s=WAIT_S)
 
         assert [recorded.event for recorded in reader.read(start)] == [*numbered([1]), event]
         assert reader.seq_of(event.id) == 2
@@ -239,7 +239,7 @@ def test_a_deadlock_is_tried_again(database: _Database) -> None:
             appending.start()
             _wait_for_a_blocked_one(database)
             other.execute("UPDATE hermes_cache_journal SET name = name")
-        appending.join(_WAIT_S)
+        appending.join(WAIT_S)
 
     assert done == [[2]]
 

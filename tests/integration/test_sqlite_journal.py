@@ -30,8 +30,7 @@ from hermes_cache.journal.sqlite import SqliteDatabase, wal_is_safe
 from hermes_cache.journal.tables import append_events
 from hermes_cache.ports import Position, Snapshot
 from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
-
-_WAIT_S = 20.0
+from tests.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def test_two_processes_share_one_order(file: Path, journal: SqlAlchemyJournal) -
 
     seen = follow(journal, 80)
     for writer in writers:
-        writer.join(_WAIT_S)
+        writer.join(WAIT_S)
 
     assert [recorded.position.seq for recorded in seen] == list(range(1, 81))
     for life in ("a", "b"):
@@ -123,7 +122,7 @@ def test_a_transaction_held_open_lets_no_later_one_pass(file: Path, journal: Sql
         append_events(connection, [first])
         writer.start()
         overtook = done.wait(0.3)
-    writer.join(_WAIT_S)
+    writer.join(WAIT_S)
 
     assert not overtook
     assert [recorded.event for recorded in journal.read(start)] == [first, second]
@@ -348,7 +347,7 @@ def test_a_journal_closed_beside_a_transaction_leaves_no_file_open(file: Path, j
             connection.exec_driver_sql("SELECT 1 FROM hermes_cache_events").all()
             closer = Thread(target=journal.close)
             closer.start()
-            closer.join(_WAIT_S)
+            closer.join(WAIT_S)
             open_meanwhile = _files_open()
 
         assert str(file) in open_meanwhile
@@ -476,7 +475,7 @@ def test_a_forked_child_has_connections_of_its_own(journal: SqlAlchemyJournal) -
     fork = multiprocessing.get_context("fork")
     child = fork.Process(target=journal.append, args=(numbered([1, 2]),))
     child.start()
-    child.join(_WAIT_S)
+    child.join(WAIT_S)
 
     moved = journal.stamp() != stamp
     seqs = journal.append(numbered([3]))

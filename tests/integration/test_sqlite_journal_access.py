@@ -17,8 +17,8 @@ from hermes_cache.journal.files import share_with_group
 from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.testing import GatedBuilder
 from hermes_cache.testing.journal_contract import numbered
+from tests.waiting import WAIT_S
 
-_WAIT_S = 20.0
 _ANN, _BEN, _STRANGER = 61_201, 61_202, 61_203
 _GROUP = 61_300
 
@@ -46,7 +46,7 @@ def _append_as(user: int, group: int, number: int, file: Path, umask: int = 0o02
     child.start()
     theirs.close()
     told = ours.recv()
-    child.join(_WAIT_S)
+    child.join(WAIT_S)
     return told
 
 

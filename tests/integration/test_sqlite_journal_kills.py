@@ -19,8 +19,8 @@ from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal
 from hermes_cache.journal.sqlite import SqliteDatabase
 from hermes_cache.ports import Journal, Position
 from hermes_cache.testing.journal_contract import numbered
+from tests.waiting import WAIT_S
 
-_WAIT_S = 20.0
 _GROUP = 3
 _WRITERS = 2
 
@@ -49,10 +49,10 @@ def _started(file: Path, driver: str, life: str) -> _Writer:
 
 
 def _killed(process: BaseProcess, acks: Connection, moment_s: float) -> int:
-    assert acks.poll(_WAIT_S), "the writer never got through"
+    assert acks.poll(WAIT_S), "the writer never got through"
     sleep(moment_s)
     process.kill()
-    process.join(_WAIT_S)
+    process.join(WAIT_S)
     last = 0
     try:
         while True:

@@ -8,22 +8,21 @@ import pytest
 from hermes_cache.errors import CacheStoppedError, NoThreadError
 from hermes_cache.threads import Call, Gate, Threads
 from tests.integration.thrown import throw_into
-
-_WAIT_S = 10.0
+from tests.waiting import WAIT_S
 
 
 @pytest.fixture
 def one() -> Iterator[Threads]:
     threads = Threads("hermes_cache.test", 1)
     yield threads
-    assert threads.stop(_WAIT_S)
+    assert threads.stop(WAIT_S)
 
 
 @pytest.fixture
 def many() -> Iterator[Threads]:
     threads = Threads("hermes_cache.test")
     yield threads
-    assert threads.stop(_WAIT_S)
+    assert threads.stop(WAIT_S)
 
 
 def _held(threads: Threads) -> tuple[Call[bool], Gate]:
@@ -32,11 +31,11 @@ def _held(threads: Threads) -> tuple[Call[bool], Gate]:
 
     def hold() -> bool:
         began.open()
-        return goes_on.wait(_WAIT_S)
+        return goes_on.wait(WAIT_S)
 
     call = Call(hold)
     threads.run(call)
-    assert began.wait(_WAIT_S)
+    assert began.wait(WAIT_S)
     return call, goes_on
 
 
@@ -52,10 +51,10 @@ def test_a_call_that_hangs_keeps_its_own_thread_and_no_other(many: Threads) -> N
 
     others = [_ran(many, int) for _ in range(20)]
 
-    assert all(call.wait(_WAIT_S) for call in others)
+    assert all(call.wait(WAIT_S) for call in others)
     assert not hanging.is_over
     goes_on.open()
-    assert hanging.wait(_WAIT_S)
+    assert hanging.wait(WAIT_S)
 
 
 def test_past_their_bound_calls_wait_in_their_order(one: Threads) -> None:
@@ -66,7 +65,7 @@ def test_past_their_bound_calls_wait_in_their_order(one: Threads) -> None:
     waiting = [_ran(one, lambda number=number: order.append(number)) for number in range(50)]  # type: ignore[misc]
     goes_on.open()
 
-    assert all(call.wait(_WAIT_S) for call in (hanging, *waiting))
+    assert all(call.wait(WAIT_S) for call in (hanging, *waiting))
     assert order == list(range(50))
 
 
@@ -82,10 +81,10 @@ def test_no_call_is_left_whoever_brings_it(many: Threads) -> None:
     for thread in bringing:
         thread.start()
     for thread in bringing:
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
 
-    assert all(call.wait(_WAIT_S) for call in calls)
-    assert few.stop(_WAIT_S)
+    assert all(call.wait(WAIT_S) for call in calls)
+    assert few.stop(WAIT_S)
 
 
 def test_a_call_that_is_given_up_is_not_waited_for(many: Threads) -> None:
@@ -94,10 +93,10 @@ def test_a_call_that_is_given_up_is_not_waited_for(many: Threads) -> None:
 
     many.give_up(hanging)
 
-    assert many.stop(_WAIT_S)
+    assert many.stop(WAIT_S)
     assert not hanging.is_over
     goes_on.open()
-    assert hanging.wait(_WAIT_S)
+    assert hanging.wait(WAIT_S)
 
 
 def test_a_call_that_is_given_up_before_its_turn_is_not_begun(one: Threads) -> None:
@@ -109,8 +108,8 @@ def test_a_call_that_is_given_up_before_its_turn_is_not_begun(one: Threads) -> N
     one.give_up(waiting)
     goes_on.open()
 
-    assert waiting.wait(_WAIT_S)
-    assert hanging.wait(_WAIT_S)
+    assert waiting.wait(WAIT_S)
+    assert hanging.wait(WAIT_S)
     assert called == []
 
 
@@ -122,7 +121,7 @@ def test_what_a_call_raises_ends_no_thread(one: Threads) -> None:
 
     failed, after = _ran(one, leave), _ran(one, threading.current_thread)
 
-    assert after.wait(_WAIT_S)
+    assert after.wait(WAIT_S)
     assert isinstance(failed.error, SystemExit)
 
 
@@ -130,12 +129,12 @@ def test_what_a_call_raises_ends_no_thread(one: Threads) -> None:
 def test_a_thread_that_something_was_thrown_into_goes_on(one: Threads, error: type[BaseException]) -> None:
     """L7"""
     own = _ran(one, threading.get_ident)
-    assert own.wait(_WAIT_S)
+    assert own.wait(WAIT_S)
 
     throw_into(own.result(), error)  # type: ignore[arg-type]
     calls = [_ran(one, threading.get_ident) for _ in range(3)]
 
-    assert calls[-1].wait(_WAIT_S)
+    assert calls[-1].wait(WAIT_S)
 
 
 def test_waiting_calls_are_let_go_at_a_stop_and_later_ones_refused() -> None:
@@ -147,7 +146,7 @@ def test_waiting_calls_are_let_go_at_a_stop_and_later_ones_refused() -> None:
     ended = [threads.stop(0.0)]
     late = _ran(threads, int)
     goes_on.open()
-    ended += [threads.stop(_WAIT_S), threads.stop(_WAIT_S)]
+    ended += [threads.stop(WAIT_S), threads.stop(WAIT_S)]
 
     assert ended == [False, True, True]
     assert isinstance(waiting.error, CacheStoppedError)
@@ -166,7 +165,7 @@ def test_a_refused_thread_leaves_nothing_behind(one: Threads, monkeypatch: pytes
         with pytest.raises(NoThreadError):
             _ran(one, int)
 
-    assert _ran(one, int).wait(_WAIT_S)
+    assert _ran(one, int).wait(WAIT_S)
 
 
 def test_a_call_is_made_once_whoever_claims_it() -> None:
@@ -178,7 +177,7 @@ def test_a_call_is_made_once_whoever_claims_it() -> None:
     for thread in claiming:
         thread.start()
     for thread in claiming:
-        thread.join(_WAIT_S)
+        thread.join(WAIT_S)
 
     assert made == [1]
     assert call.wait(0.0)
