@@ -3,6 +3,7 @@
 It runs in the worker alone. Source: rule B8.
 """
 
+import gc
 import os
 import pickle
 import select
@@ -21,6 +22,7 @@ from hermes_cache.payload.rows import Piece
 from hermes_cache.ports import Builder, JoiningBuilder
 from hermes_cache.sessions.keys import SessionListKey
 
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 _LOOKS_EVERY_S: Final = 5.0
 _MOST_DESKS: Final = 8
 """Builders kept by one worker; requests that bring their own come and go."""
@@ -104,6 +106,9 @@ def arrive(parent: int) -> None:
     """
     # Else a worker that grew by 300 MB is taken for a leak and replaced; a large home's projection is no leak.
     process_executor._USE_PSUTIL = False  # noqa: SLF001 - there is no other way to say so
+    # What a build makes lives on. A search for garbage every 700 objects finds none and doubles its time.
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

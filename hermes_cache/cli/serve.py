@@ -10,18 +10,19 @@ from typing import Final, TypedDict, Unpack
 import click
 
 from hermes_cache.bus.blinker_bus import Bus
-from hermes_cache.cli.journals import opened_journal, without_password
 from hermes_cache.cli.sample_home import demo_home
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import JournalUnavailableError
-from hermes_cache.gateway.app import create_app
-from hermes_cache.gateway.server import GatewayServer
+from hermes_cache.errors import HermesCacheError, JournalUnavailableError
 from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.gateway.view_query import ViewDefaults
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
 _POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
 """The page polls every 5 s, and the command must end within that time."""
+
+_WARMS_FOR_S: Final = 10.0
+"""How long the command waits for the first list before it says that it serves."""
 
 
 class _Options(TypedDict):
@@ -78,6 +79,8 @@ def serve(**options: Unpack[_Options]) -> None:
 
 def _try_journal(url: str) -> None:
     """End the command if the journal can never work. A server that is down may come back: only say so."""
+    from hermes_cache.cli.journals import opened_journal, without_password  # noqa: PLC0415 - few serve with a journal
+
     with opened_journal(url, make=True) as journal:
         try:
             journal.end()
@@ -95,6 +98,11 @@ def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: 
     home = HermesHome(path)
     life.callback(home.close)
     cache = life.enter_context(_cache(home, journal))
+    is_warm = _begin_to_warm(cache, home)
+    # Imported only now: a worker process starts and reads the home in the meantime.
+    from hermes_cache.gateway.app import create_app  # noqa: PLC0415
+    from hermes_cache.gateway.server import GatewayServer  # noqa: PLC0415
+
     server = GatewayServer(create_app(cache, home, settings=settings), settings.host, port)
     try:
         life.enter_context(server)
@@ -102,7 +110,25 @@ def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: 
         raise click.ClickException(
             f"cannot listen on {settings.host} port {port}: {error}; end what listens there, or give another port"
         ) from error
+    is_warm.wait(_WARMS_FOR_S)
     click.echo(f"Serving {click.format_filename(path)} at {server.url} (Ctrl-C ends it)")
+
+
+def _begin_to_warm(cache: SessionListCache, home: HermesHome) -> threading.Event:
+    """Have the view built that the page and a front end ask for first; return what is set at the end, good or bad.
+
+    Source: rule X14.
+    """
+    is_over = threading.Event()
+
+    def warm() -> None:
+        # If it fails, the reason is in the log already, and in the answer to whoever asks.
+        with suppress(HermesCacheError):
+            cache.render(ViewDefaults(home.view_settings).view())
+        is_over.set()
+
+    threading.Thread(target=warm, name="hermes_cache.warming", daemon=True).start()
+    return is_over
 
 
 def _cache(home: HermesHome, journal: str | None) -> SessionListCache:

@@ -49,6 +49,14 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
     return _json_answer(body, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
+def readiness_answer(*, holds_lists: bool) -> Response:
+    """Return whether a list was built, with status 503 until then: balancers send no requests before.
+
+    Source: rules W1, X14.
+    """
+    return _json_answer({"ready": holds_lists}, HTTPStatus.OK if holds_lists else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
 def explanation_answer(explanation: Explanation) -> Response:
     """Return an explanation, field by field, and in words as `story`.
 

@@ -8,7 +8,13 @@ from werkzeug.exceptions import HTTPException
 
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.gateway.access import Access, parameters_of
-from hermes_cache.gateway.answers import error_answer, explanation_answer, failure_answer, health_answer
+from hermes_cache.gateway.answers import (
+    error_answer,
+    explanation_answer,
+    failure_answer,
+    health_answer,
+    readiness_answer,
+)
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
@@ -79,8 +85,12 @@ def _route(
     def health() -> Response:
         return health_answer(cache.health(), holds_lists=cache.stats().entries > 0)
 
+    def ready() -> Response:
+        return readiness_answer(holds_lists=cache.stats().entries > 0)
+
     app.add_url_rule("/", "page", lambda: app.send_static_file("index.html"))
     app.add_url_rule("/api/sessions", "sessions", sessions)
     app.add_url_rule("/api/sessions/events", "events", events)
     app.add_url_rule("/api/explain", "explain", explain)
     app.add_url_rule("/api/health", "health", health)
+    app.add_url_rule("/api/ready", "ready", ready)

@@ -53,6 +53,33 @@ def test_ctrl_c_ends_it_within_5_s_with_a_stream_connected(home: Path, number: s
     assert took_s < 5
 
 
+def test_the_first_list_is_there_when_it_says_that_it_serves(home: Path) -> None:
+    # Proves X14.
+    with served("--home", str(home)) as (_, url), closing(connect(url)) as connection:
+        connection.request("GET", "/api/ready")
+        ready = connection.getresponse()
+        answer = json.loads(ready.read())
+        connection.request("GET", "/api/sessions")
+        first = connection.getresponse()
+
+    assert (ready.status, answer) == (200, {"ready": True})
+    assert first.headers["X-Hermes-Cache"] == "hit"
+
+
+def test_a_home_that_cannot_be_read_keeps_it_from_being_ready_but_not_from_serving(tmp_path: Path) -> None:
+    # Proves X14, X8.
+    (tmp_path / "state.db").write_bytes(b"no database at all")
+    with served("--home", str(tmp_path)) as (_, url), closing(connect(url)) as connection:
+        connection.request("GET", "/api/ready")
+        ready = connection.getresponse()
+        answer = json.loads(ready.read())
+        connection.request("GET", "/api/sessions")
+        first = connection.getresponse()
+
+    assert (ready.status, answer) == (503, {"ready": False})
+    assert first.status == 503
+
+
 def test_it_starts_where_ctrl_c_is_ignored_and_still_obeys_it(home: Path) -> None:
     # Proves L3: a shell starts background jobs so.
     ignoring = signal.signal(signal.SIGINT, signal.SIG_IGN)

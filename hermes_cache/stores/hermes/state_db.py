@@ -5,21 +5,16 @@ last one of a session is one step in an index, and where that index is missing t
 Source: rules X2, X3, X8.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection, Cursor, OperationalError
-from typing import Any, Final, NamedTuple
-
-from sqlalchemy import ColumnElement, Select, case, column, func, literal, null, or_, select, table
-from sqlalchemy.dialects import sqlite
+from typing import Final, NamedTuple
 
 from hermes_cache.errors import SourceError
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.read_only import read_database
-
-_DIALECT: Final = sqlite.dialect()
 
 _FORK_MARKERS: Final = ("_branched_from", "_reset_from", "_delegate_from")
 
@@ -33,11 +28,15 @@ JOIN pragma_index_info(listed.name) AS second ON second.seqno = 1 AND second.nam
 WHERE listed.partial = 0
 """
 
+_LAST_MESSAGE_AT: Final = "(SELECT max(timestamp) FROM messages WHERE session_id = sessions.id)"
+_MESSAGE_COUNT: Final = (
+    "CASE WHEN {last_message_at} IS NULL THEN 0 WHEN coalesce({kept}, 0) = 0"
+    " THEN (SELECT count(*) FROM messages WHERE session_id = sessions.id) ELSE {kept} END"
+)
+"""The count that the agent keeps, unless there is no message, or it keeps none."""
 
-_ROUTING: Final = table("gateway_routing", *map(column, ("scope", "session_key", "entry_json", "updated_at")))
-
-_MAX_SCHEMAS: Final = 64
-"""The profiles of a home have databases of one or two."""
+_ROUTING: Final = "SELECT session_key, entry_json FROM gateway_routing ORDER BY updated_at, scope"
+_ROUTING_COLUMNS: Final = frozenset({"scope", "session_key", "entry_json", "updated_at"})
 
 
 class SessionRecord(NamedTuple):
@@ -135,7 +134,8 @@ def _reading(cursor: Cursor, path: Path, before: Mapping[str, SessionRecord]) ->
         raise SourceError(path, "has no table of sessions with an id")
     sessions: dict[str, SessionRecord] = {}
     has_messages = _has_messages(cursor)
-    for row in _rows(cursor, _sessions_query(present, is_indexed=has_messages and _is_indexed(cursor))):
+    # One at a time: thousands of rows held at once wake the garbage collector, which takes as long as the reading.
+    for row in cursor.execute(_sessions_query(present, is_indexed=has_messages and _is_indexed(cursor))):
         session_id = row[0]
         old = before.get(session_id)
         if old is not None and old == row:
@@ -163,41 +163,22 @@ def _has_messages(cursor: Cursor) -> bool:
     return cursor.fetchone() is not None
 
 
-def _rows(cursor: Cursor, query: str) -> Iterator[tuple[Any, ...]]:
-    # The driver's own rows, one at a time: SQLAlchemy's take half as long again, and thousands held at once wake
-    # the garbage collector, which takes as long as the reading.
-    cursor.execute(query)
-    return iter(cursor.fetchone, None)
-
-
-def _compiled(query: Select[Any]) -> str:
-    return str(query.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
-
-
 def _columns_of(cursor: Cursor, name: str) -> frozenset[str]:
     cursor.execute("SELECT name FROM pragma_table_info(?)", (name,))
     return frozenset(name for (name,) in cursor.fetchall())
 
 
-@lru_cache(_MAX_SCHEMAS)
 def _sessions_query(present: frozenset[str], *, is_indexed: bool) -> str:
-    sessions = table("sessions", *map(column, present))
-    columns: dict[str, ColumnElement[Any]] = {
-        name: sessions.c[name] if name in present else null().label(name) for name in _COLUMNS
-    }
-    last_message_at = _last_message_at(sessions.c.id) if is_indexed else null()
+    columns = {name: f"sessions.{name}" if name in present else "NULL" for name in _COLUMNS}
     if is_indexed:
-        columns["message_count"] = _message_count(sessions.c.id, columns["message_count"], last_message_at)
-    return _compiled(
-        select(*columns.values(), _forked(present), last_message_at.label("last_message_at")).select_from(sessions)
-    )
-
-
-def _forked(present: frozenset[str]) -> ColumnElement[Any]:
-    if "model_config" not in present:
-        return null().label("forked")
-    marked = [func.instr(column("model_config"), f'"{marker}"') > 0 for marker in _FORK_MARKERS]
-    return or_(*marked).label("forked")
+        columns["message_count"] = _MESSAGE_COUNT.format(
+            last_message_at=_LAST_MESSAGE_AT, kept=columns["message_count"]
+        )
+    marks = " OR ".join([f"instr(model_config, '\"{marker}\"') > 0" for marker in _FORK_MARKERS])
+    forked = marks if "model_config" in present else "NULL"
+    last_message_at = _LAST_MESSAGE_AT if is_indexed else "NULL"
+    selected = ", ".join([*columns.values(), forked, last_message_at])
+    return f"SELECT {selected} FROM sessions"  # noqa: S608 - names of our own
 
 
 def _is_indexed(cursor: Cursor) -> bool:
@@ -205,29 +186,7 @@ def _is_indexed(cursor: Cursor) -> bool:
     return cursor.fetchone() is not None
 
 
-def _last_message_at(session_id: ColumnElement[Any]) -> ColumnElement[Any]:
-    messages = table("messages", column("session_id"), column("timestamp"))
-    return select(func.max(messages.c.timestamp)).where(messages.c.session_id == session_id).scalar_subquery()
-
-
-def _message_count(
-    session_id: ColumnElement[Any], kept: ColumnElement[Any], last_message_at: ColumnElement[Any]
-) -> ColumnElement[Any]:
-    """Return the count that the agent keeps, unless there is no message, or it keeps none."""
-    messages = table("messages", column("session_id"))
-    counted = select(func.count()).where(messages.c.session_id == session_id).scalar_subquery()
-    return case((last_message_at.is_(None), literal(0)), (func.coalesce(kept, 0) == 0, counted), else_=kept).label(
-        "message_count"
-    )
-
-
 def _routing(cursor: Cursor) -> dict[str, object]:
-    if not set(_ROUTING.c.keys()) <= _columns_of(cursor, _ROUTING.name):
+    if not _columns_of(cursor, "gateway_routing") >= _ROUTING_COLUMNS:
         return {}
-    return {key: entry for key, entry in _rows(cursor, _routing_query()) if isinstance(key, str)}
-
-
-@cache
-def _routing_query() -> str:
-    columns = _ROUTING.c
-    return _compiled(select(columns.session_key, columns.entry_json).order_by(columns.updated_at, columns.scope))
+    return {key: entry for key, entry in cursor.execute(_ROUTING) if isinstance(key, str)}
