@@ -41,9 +41,10 @@ _DEFINED_IN: Final = {
     "journal.agreed": ("AgreedState",),
     "journal.replaying": ("Replay", "replay"),
     "journal.sqlalchemy_journal": ("journal_at",),
-    "payload.freezing": ("Payload", "freeze", "thaw"),
+    "payload.frozen": ("Payload", "thaw"),
     "sessions.keys": ("SessionListKey",),
     "sessions.overlay": ("LiveSession",),
+    "sessions.rows": ("freeze",),
     "sessions.session_list_cache": ("SessionListCache",),
     "stores.hermes.home": ("HermesHome",),
 }

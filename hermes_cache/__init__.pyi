@@ -33,11 +33,11 @@ from hermes_cache.journal.agreed import AgreedState as AgreedState
 from hermes_cache.journal.replaying import Replay as Replay
 from hermes_cache.journal.replaying import replay as replay
 from hermes_cache.journal.sqlalchemy_journal import journal_at as journal_at
-from hermes_cache.payload.freezing import Payload as Payload
-from hermes_cache.payload.freezing import freeze as freeze
-from hermes_cache.payload.freezing import thaw as thaw
+from hermes_cache.payload.frozen import Payload as Payload
+from hermes_cache.payload.frozen import thaw as thaw
 from hermes_cache.sessions.keys import SessionListKey as SessionListKey
 from hermes_cache.sessions.overlay import LiveSession as LiveSession
+from hermes_cache.sessions.rows import freeze as freeze
 from hermes_cache.sessions.session_list_cache import SessionListCache as SessionListCache
 from hermes_cache.stores.hermes.home import HermesHome as HermesHome
 

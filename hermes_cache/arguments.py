@@ -73,6 +73,35 @@ def timeout_s(timeout: object) -> float:
         return inf
 
 
+DEFAULT_PROFILE: Final = "default"
+
+
+def profile_name(profile: str | None) -> str:
+    """Return the profile that a name means: a missing or blank one is `default`.
+
+    Raises:
+        TypeError: `profile` is neither a str nor None.
+        ValueError: It has a NUL, a lone surrogate, or more than 255 characters.
+    """
+    name = text_or_none("profile", profile) or DEFAULT_PROFILE
+    if demand := profile_demand(name):
+        raise ValueError(f"profile is {shown(name)}; it must be {demand}")
+    return name
+
+
+def text_or_none(name: str, value: object) -> str | None:
+    """Return a text without blanks around it; None for None, and for a blank one.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {shown(value)}; it must be a str or None")
+    return value.strip() or None
+
+
 def profile_demand(profile: str) -> str | None:
     """Return what the name of a profile must be, in words; None if it is so. Events and keys ask the same (K3)."""
     if len(profile.strip()) > _LONGEST_PROFILE:

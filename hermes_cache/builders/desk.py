@@ -16,11 +16,10 @@ from typing import Final
 
 from loky import process_executor
 
+from hermes_cache.builders.executors import build_here
 from hermes_cache.builders.parcels import Parcel, SentRow, Share
-from hermes_cache.builders.thread_executor import build_here
-from hermes_cache.payload.rows import Piece
+from hermes_cache.payload.rows import ListShape, Piece
 from hermes_cache.ports import Builder, JoiningBuilder
-from hermes_cache.sessions.keys import SessionListKey
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 _LOOKS_EVERY_S: Final = 5.0
@@ -34,18 +33,19 @@ _SENT_FOR_EACH: Final = 4
 class Desk:
     """One builder, and what was sent of its rows."""
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, shape: ListShape) -> None:
         self._builder = builder
+        self._shape = shape
         self._sent: set[bytes] = set()
         self._last: tuple[Piece, ...] = ()
         self._most = 0
         self._adopted: dict[Hashable, Hashable] = {}
 
-    def build(self, key: SessionListKey, shares: Mapping[Hashable, Share]) -> Parcel:
+    def build(self, key: Hashable, shares: Mapping[Hashable, Share]) -> Parcel:
         """Build a key.
 
         Args:
-            key: Which.
+            key: The key to build.
             shares: Of scopes that live in other workers and that this one joins.
         """
         if isinstance(self._builder, JoiningBuilder):
@@ -54,17 +54,17 @@ class Desk:
                 self._adopted.pop(scope, None)
                 self._builder.adopt(scope, share)
                 self._adopted[scope] = token
-        content = build_here(self._builder, key)
+        content = build_here(self._builder, key, self._shape)
         self._last = content.pieces or ()
         digests = None if content.pieces is None else b"".join([piece.digest for piece in self._last])
-        return Parcel(content.envelope, digests, self._unsent())
+        return Parcel(content.envelope, digests, self._unsent(), content.name)
 
     def rows(self, digests: list[bytes]) -> dict[bytes, SentRow]:
         """Return rows of the last payload once more."""
         wanted = frozenset(digests)
         return {piece.digest: (piece.encoded, piece.facts) for piece in self._last if piece.digest in wanted}
 
-    def parts(self, key: SessionListKey) -> dict[Hashable, Hashable]:
+    def parts(self, key: Hashable) -> dict[Hashable, Hashable]:
         """Name the scopes that a key's scope joins, each with what was adopted of it."""
         parts = self._builder.parts(key) if isinstance(self._builder, JoiningBuilder) else ()
         return {scope: self._adopted.get(scope) for scope in parts}
@@ -88,7 +88,7 @@ def call(spec: bytes, method: str, *args: object) -> object:
     """Have a desk answer a call, in a worker.
 
     Args:
-        spec: The builder, pickled; a str names it as "package.module:function".
+        spec: The builder and the shape of its lists, pickled; a str names it as "package.module:function".
         method: Of `Desk`.
         args: Its arguments.
     """
@@ -124,8 +124,8 @@ def _end_with(parent: int) -> None:
 
 @lru_cache(_MOST_DESKS)
 def _desk(spec: bytes) -> Desk:
-    builder = pickle.loads(spec)  # noqa: S301 - made by the parent
-    return Desk(resolve_name(builder) if isinstance(builder, str) else builder)
+    builder, shape = pickle.loads(spec)  # noqa: S301 - made by the parent
+    return Desk(resolve_name(builder) if isinstance(builder, str) else builder, shape)
 
 
 def _portable(failure: BaseException) -> Exception:

@@ -1,25 +1,29 @@
-"""Chooses where builders run.
+"""Executors: where builders run, on threads of this process or in worker processes.
 
-Source: rules B2, B8.
+Source: rules B2, B6, B8.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from importlib import import_module
 from pkgutil import resolve_name
 
-from hermes_cache.builders.thread_executor import ThreadExecutor
-from hermes_cache.callables import refuse_coroutine
-from hermes_cache.ports import Builder, Executor
+from hermes_cache.callables import refuse_coroutine, settle
+from hermes_cache.core.state import Target
+from hermes_cache.payload.content import Content, content_of
+from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.rows import ListShape
+from hermes_cache.ports import Builder, EncodingBuilder, Executor
 
 
-def executors(kind: str, builder: Builder | str | None, slots: int) -> Callable[[], Executor]:
+def executors(kind: str, builder: Builder | str | None, slots: int, shape: ListShape) -> Callable[[], Executor]:
     """Return what makes an executor of a kind, one for each life of a cache.
 
     Args:
         kind: "threads" or "processes".
-        builder: The cache's own, or its name as "package.module:function"; None where every read brings one.
+        builder: The cache's own, or its name as "package.module:function"; None if every read brings one.
         slots: How many builds run side by side.
+        shape: How lists lie in the payloads.
 
     Raises:
         TypeError: The builder cannot be called, is a coroutine function, or cannot be pickled and must be.
@@ -31,22 +35,69 @@ def executors(kind: str, builder: Builder | str | None, slots: int) -> Callable[
         raise TypeError(f"builder is {builder!r}; it must be callable, or named, or None")
     refuse_coroutine(resolved, "builder")
     if kind == "threads":
-        return partial(ThreadExecutor, resolved)
+        return partial(ThreadExecutor, resolved, shape)
     if kind != "processes":
         raise ValueError(f"executor is {kind!r}; it must be 'threads' or 'processes'")
     try:
         processes = import_module("hermes_cache.builders.process_executor")
     except ModuleNotFoundError as missing:
-        told = f"executor='processes' needs {missing.name}; pip install 'hermes_cache[processes]'"
-        raise ImportError(told) from missing
-    spec = None if builder is None else processes.pickled(builder)
-    return partial(processes.ProcessExecutor, spec, slots, scoped=processes.is_scoped(resolved))
+        text = f"executor='processes' needs {missing.name}; pip install 'hermes_cache[processes]'"
+        raise ImportError(text) from missing
+    return processes.new_executors(builder, resolved, slots, shape)  # type: ignore[no-any-return]  # loaded late
+
+
+def no_builder() -> TypeError:
+    """Return the error of a read that brings no builder to a cache without one."""
+    return TypeError("there is no builder; give one to the cache, or to the read")
+
+
+class ThreadExecutor:
+    """`ports.Executor` in this process, on the calling thread: the builder may be anything that can be called.
+
+    Args:
+        builder: The cache's own; None if every read brings one.
+        shape: How lists lie in the payloads.
+    """
+
+    def __init__(self, builder: Builder | None, shape: ListShape) -> None:
+        self._builder = builder
+        self._shape = shape
+
+    def start(self) -> None:
+        """Do nothing: the threads are the caller's."""
+
+    def check(self, builder: Builder) -> None:
+        """Accept every builder."""
+
+    def build(self, _build_id: int, target: Target, builder: Builder | None) -> Content:
+        """Build a key's content."""
+        chosen = builder or self._builder
+        if chosen is None:
+            raise no_builder()
+        return build_here(chosen, target.key, self._shape)
+
+    def give_up(self, _build_id: int) -> None:
+        """Leave a build alone: a thread cannot be killed."""
+
+    def stop(self) -> None:
+        """Do nothing: what runs ends by itself."""
+
+
+def build_here(builder: Builder, key: Hashable, shape: ListShape) -> Content:
+    """Build a key's content on this thread.
+
+    Raises:
+        Exception: Whatever the builder raises.
+    """
+    if isinstance(builder, EncodingBuilder):
+        return builder.content(key)
+    return content_of(freeze(settle(builder(key), "the builder"), shape), shape)
 
 
 def _resolved(name: str) -> Builder:
     try:
         builder: Builder = resolve_name(name)
     except (ValueError, ImportError, AttributeError) as failure:
-        told = f"builder is {name!r}, which cannot be imported ({failure}); give 'package.module:function'"
-        raise ValueError(told) from failure
+        text = f"builder is {name!r}, which cannot be imported ({failure}); give 'package.module:function'"
+        raise ValueError(text) from failure
     return builder

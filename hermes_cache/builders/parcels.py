@@ -13,7 +13,7 @@ from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import DIGEST_BYTES, EncodedRow, Facts, Piece
 
 SentRow: TypeAlias = tuple[bytes, Facts]
-"""A row as JSON, and what the overlay must know of it."""
+"""A row as JSON, and what must be known of it without decoding it."""
 
 Share: TypeAlias = tuple[Hashable, bytes]
 """What `JoiningBuilder.share` gives of a scope."""
@@ -26,11 +26,13 @@ class Parcel(NamedTuple):
         envelope: All but the rows, as a JSON object.
         digests: Of all rows, one after the other; None where there is no list of rows.
         rows: By digest, those that were not sent before.
+        name: The field of the payload that holds the rows; None if there is no list of them.
     """
 
     envelope: bytes
     digests: bytes | None
     rows: Mapping[bytes, SentRow]
+    name: str | None
 
     def missing(self, held: Mapping[bytes, Piece]) -> list[bytes]:
         """Name the rows that were sent before and are not held any more."""
@@ -70,9 +72,8 @@ class ReceivedRows:
         with self._lock:
             # Another build may have brought the same row meanwhile.
             rows = {digest: self._rows.setdefault(digest, row) for digest, row in come.items()}
-        return Content(
-            parcel.envelope, tuple([held.get(digest) or rows[digest] for digest in _split(parcel.digests)])
-        )
+        pieces = tuple([held.get(digest) or rows[digest] for digest in _split(parcel.digests)])
+        return Content(parcel.envelope, pieces, name=parcel.name)
 
 
 def _split(digests: bytes | None) -> list[bytes]:

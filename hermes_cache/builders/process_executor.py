@@ -9,9 +9,10 @@ import multiprocessing
 import os
 import threading
 from collections import Counter
-from collections.abc import Container, Hashable, Iterator
+from collections.abc import Callable, Container, Hashable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final, cast
 
 import cloudpickle
@@ -19,6 +20,7 @@ from loky.backend import get_context
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
 from hermes_cache.builders import desk
+from hermes_cache.builders.executors import no_builder
 from hermes_cache.builders.parcels import Parcel, ReceivedRows, SentRow, Share
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
@@ -26,6 +28,7 @@ from hermes_cache.errors import WorkerError
 from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content
+from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import Builder, ScopedBuilder
 
 _MOST_SCOPES: Final = 4_096
@@ -40,13 +43,15 @@ class ProcessExecutor:
     """`ports.Executor` on worker processes.
 
     Args:
-        spec: The cache's own builder, `pickled`; None where every read brings one.
+        spec: The cache's own builder, `pickled`; None if every read brings one.
         slots: How many workers.
+        shape: How lists lie in the payloads.
         scoped: Whether that builder keeps something for each scope.
     """
 
-    def __init__(self, spec: bytes | None, slots: int, *, scoped: bool) -> None:
+    def __init__(self, spec: bytes | None, slots: int, shape: ListShape, *, scoped: bool) -> None:
         self._spec = spec
+        self._shape = shape
         self._is_scoped = scoped
         self._count = slots
         self._inherited: list[object] = []
@@ -66,7 +71,7 @@ class ProcessExecutor:
         Raises:
             TypeError: It cannot be pickled.
         """
-        pickled(builder)
+        pickled(builder, self._shape)
 
     def build(self, build_id: int, target: Target, builder: Builder | None) -> Content:
         """Build a key's content in a worker.
@@ -75,9 +80,9 @@ class ProcessExecutor:
             WorkerError: The worker died, twice, or was killed since the build was given up.
             Exception: Whatever the builder raised.
         """
-        spec = self._spec if builder is None else pickled(builder)
+        spec = self._spec if builder is None else pickled(builder, self._shape)
         if spec is None:
-            raise TypeError("there is no builder; give one to SessionListCache, or to the read")
+            raise no_builder()
         scoped = self._is_scoped if builder is None else is_scoped(builder)
         try:
             return self._persist(build_id, spec, target, scoped=scoped)
@@ -271,14 +276,22 @@ class _Slot:
             self._worker.kill(wait=True)
 
 
-def pickled(builder: Builder | str) -> bytes:
-    """Return a builder as bytes that a worker can read.
+def new_executors(
+    builder: Builder | str | None, resolved: Builder | None, slots: int, shape: ListShape
+) -> Callable[[], ProcessExecutor]:
+    """Return what makes an executor, as `executors` does; `resolved` is the builder itself."""
+    spec = None if builder is None else pickled(builder, shape)
+    return partial(ProcessExecutor, spec, slots, shape, scoped=is_scoped(resolved))
+
+
+def pickled(builder: Builder | str, shape: ListShape) -> bytes:
+    """Return a builder, and the shape of its lists, as bytes that a worker can read.
 
     Raises:
         TypeError: It cannot be pickled.
     """
     try:
-        spec: bytes = cloudpickle.dumps(builder)
+        spec: bytes = cloudpickle.dumps((builder, shape))
     except Exception as failure:
         if belongs_to_caller(failure):
             raise

@@ -8,8 +8,6 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from hermes_cache.forks import after_fork_in_child
-
 T = TypeVar("T")
 
 
@@ -21,8 +19,7 @@ class Inside:
     """Knows which threads run foreign code of one cache."""
 
     def __init__(self) -> None:
-        self._begin()
-        after_fork_in_child(self._begin)
+        self._here = _Depth()
 
     def is_here(self) -> bool:
         """Return whether the calling thread does."""
@@ -37,6 +34,3 @@ class Inside:
             return function()
         finally:
             here.depth -= 1
-
-    def _begin(self) -> None:
-        self._here = _Depth()

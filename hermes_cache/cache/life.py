@@ -4,7 +4,7 @@ A fork or a restart begins another. Source: rules L1 to L3, L5.
 """
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from threading import TIMEOUT_MAX
 from time import monotonic
@@ -33,8 +33,9 @@ from hermes_cache.errors import (
     MailboxReentryError,
 )
 from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.loops import Away
 from hermes_cache.payload.content import Content
-from hermes_cache.payload.freezing import Payload
+from hermes_cache.payload.frozen import Payload
 from hermes_cache.ports import Clock, Executor
 
 ALIAS_WAIT_S: Final = 1.0
@@ -47,37 +48,53 @@ _MOST_LOOKS: Final = 10
 """An answer that was due so many looks ago is lost; half a second, for a machine that is busy."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What a life begins with.
+
+    Attributes:
+        state: What is known from before.
+        targets: Finds what keys mean.
+        away: Does for event loops what they must not do.
+    """
+
+    state: State
+    targets: Targets
+    away: Away
+
+
 class Life:
-    """The running parts of a cache.
+    """The running parts of a cache, made whole at a start.
 
     Args:
+        prior: What it begins with.
         policy: The bounds and spans.
         clock: The time.
-        targets: Finds what keys mean.
         stamper: Takes checks.
         executor: Runs builders.
         notifier: Announces.
-        state: What is known from before.
+        owner: The field of a row that names its profile; None if rows have none.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a life, each once
         self,
-        *,
+        prior: Prior,
         policy: Policy,
         clock: Clock,
-        targets: Targets,
+        *,
         stamper: Stamper,
         executor: Executor,
         notifier: Notifier,
-        state: State,
+        owner: str | None,
     ) -> None:
-        self.targets = targets
+        self.targets = prior.targets
+        self.away = prior.away
         self.stamper = stamper
         self.notifier = notifier
-        self.works = Works(clock, stamper, executor, notifier, max_bytes=policy.max_bytes)
+        self.works = Works(clock, stamper, executor, notifier, max_bytes=policy.max_bytes, owner=owner)
         self.policy = policy
         self.clock = clock
-        self.actor = CacheActor(policy, clock, self.works, state)
+        self.actor = CacheActor(policy, clock, self.works, prior.state)
         self.actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the state
         ref = cast("MailboxRef[CacheActor]", self.actor.actor_ref)
         self._ask = ref.ask

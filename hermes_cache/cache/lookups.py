@@ -16,7 +16,7 @@ from hermes_cache.core.state import Outcome, Reason, State
 from hermes_cache.errors import BuildError, ProfileNotFoundError
 from hermes_cache.journal.member import JournalStatus
 from hermes_cache.payload.content import Content
-from hermes_cache.payload.freezing import Payload
+from hermes_cache.payload.frozen import Payload
 
 _RECENT_S: Final = 60.0
 """What was not asked for since is no trouble of anybody's (X8)."""

@@ -4,7 +4,7 @@ It makes reads as fresh as the journal lets them be: on one host by a look at th
 hosts by tickets; and it refuses those that insist where nothing can be known. Source: rules J1, J3, J5, J8.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from math import inf
 from typing import Final
@@ -19,7 +19,6 @@ from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.member import JournalStatus
 from hermes_cache.loops import Away, over_on_loop
 from hermes_cache.ports import Clock, Journal, Position
-from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.threads import Call
 
 _GRACE_S: Final = 0.1
@@ -119,7 +118,7 @@ class Membership:
         if self._link is not None:
             self._link.life().catch_up(self._policy.journal_interval, patience_s)
 
-    def admit(self, key: SessionListKey, request: Request) -> None:
+    def admit(self, key: Hashable, request: Request) -> None:
         """Let a read in, once what it insists on is known.
 
         Raises:
@@ -170,7 +169,7 @@ class Membership:
             return known, None
         return None, life.inquire_commit(event_id, own=own, timeout_s=wait_s)
 
-    async def aadmit(self, key: SessionListKey, request: Request, away: Away) -> None:
+    async def aadmit(self, key: Hashable, request: Request, away: Away) -> None:
         """Do what `admit` does without blocking the event loop."""
         if self._link is None or (request.takes_stale and self.is_current()):
             self.admit(key, request)
@@ -224,6 +223,6 @@ class Membership:
     def _patience_s(self, request: Request) -> float:
         return max(0.0, request.until_s(self._policy.build_timeout) - self._clock.monotonic_s())
 
-    def _too_late(self, key: SessionListKey, request: Request, event_id: EventId) -> LookupTimeoutError:
+    def _too_late(self, key: Hashable, request: Request, event_id: EventId) -> LookupTimeoutError:
         patience_s = min(request.timeout_s, self._policy.build_timeout)
         return LookupTimeoutError(key, patience_s, f"the event {event_id}")

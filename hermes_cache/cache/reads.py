@@ -3,6 +3,7 @@
 Source: rules R1, R8, R10, R11, L5.
 """
 
+from collections.abc import Hashable
 from functools import partial
 from math import inf
 from typing import Final, Literal, TypedDict
@@ -20,7 +21,6 @@ from hermes_cache.core.state import Outcome, Read, Target
 from hermes_cache.errors import BuildError, HermesCacheError
 from hermes_cache.loops import Away, Waker
 from hermes_cache.ports import Builder
-from hermes_cache.sessions.keys import SessionListKey
 
 _GRACE_S: Final = 0.1
 """A callable that answers at once is heard though the read has no time: a read may return 0.25 s late (R6)."""
@@ -77,7 +77,7 @@ def _freshness_of(word: object) -> Freshness:
     raise ValueError(f"freshness is {word!r}; it must be {', '.join(most)} or {last}")
 
 
-def serve(life: Life, key: SessionListKey, request: Request) -> Served:
+def serve(life: Life, key: Hashable, request: Request) -> Served:
     """Read, and wait for the answer.
 
     Raises:
@@ -93,7 +93,7 @@ def serve(life: Life, key: SessionListKey, request: Request) -> Served:
     return reader.served()
 
 
-async def aserve(life: Life, key: SessionListKey, request: Request, away: Away) -> Served:
+async def aserve(life: Life, key: Hashable, request: Request, away: Away) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
     if life.works.is_inside():
         return _from_memory(life, key, request)
@@ -114,15 +114,11 @@ async def aserve(life: Life, key: SessionListKey, request: Request, away: Away) 
         _check_time(life, key, request)
 
 
-def remembered(life: Life, key: SessionListKey) -> Served | None:
+def remembered(life: Life, key: Hashable) -> Served | None:
     """Return what is held for a key, and how a read would find it, from memory alone."""
     state = life.state
-    target = life.targets.known(key, state.settings)
-    if target is None and not isinstance(key, SessionListKey):
-        raise TypeError(f"key is {key!r}; it must be a SessionListKey")
     # An entry knows its own target: nobody is asked for it.
-    canonical = target.key if target else None if life.targets.asks else key.with_profile(key.profile_name)
-    entry = state.entries.get(canonical) if canonical else None
+    entry = state.entries.get(life.targets.held_key(key, state.settings))
     if entry is None:
         return None
     now_s = life.clock.monotonic_s()
@@ -142,7 +138,7 @@ async def _wait_on_loop(life: Life, read: Read, reader: Reader, waker: Waker) ->
             life.nudge()
 
 
-async def _target_on_loop(life: Life, key: SessionListKey, settings: int, request: Request, away: Away) -> Target:
+async def _target_on_loop(life: Life, key: Hashable, settings: int, request: Request, away: Away) -> Target:
     target = life.targets.known(key, settings)
     if target is None and not life.targets.asks_others:
         target = life.targets.find(key, settings)
@@ -154,7 +150,7 @@ async def _target_on_loop(life: Life, key: SessionListKey, settings: int, reques
         raise _too_late(life, key, request) from None
 
 
-def _begin(life: Life, key: SessionListKey, request: Request, reader: Reader) -> Read:
+def _begin(life: Life, key: Hashable, request: Request, reader: Reader) -> Read:
     while True:
         settings = life.state.settings
         target = life.targets.find(key, settings, _left_s(life, request))
@@ -174,17 +170,17 @@ def _left_s(life: Life, request: Request) -> float:
     return max(0.0, request.until_s(life.policy.build_timeout) + _GRACE_S - life.clock.monotonic_s())
 
 
-def _check_time(life: Life, key: SessionListKey, request: Request) -> None:
+def _check_time(life: Life, key: Hashable, request: Request) -> None:
     if life.clock.monotonic_s() >= request.until_s(life.policy.build_timeout):
         raise _too_late(life, key, request)
 
 
-def _too_late(life: Life, key: SessionListKey, request: Request) -> HermesCacheError:
+def _too_late(life: Life, key: Hashable, request: Request) -> HermesCacheError:
     waited_for = "the answer of is_root_profile or of sources.scope"
     return timeout_error(key, request, life.policy.build_timeout, waited_for)
 
 
-def _from_memory(life: Life, key: SessionListKey, request: Request) -> Served:
+def _from_memory(life: Life, key: Hashable, request: Request) -> Served:
     served = remembered(life, key)
     if served is None or not _will_do(served, request):
         reason = "a callable or a builder asked the cache for what is not held as fresh; it waits for nobody"

@@ -6,6 +6,7 @@ time. Source: rules S4, S5, H1, H4, V3.
 
 import threading
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
@@ -25,34 +26,42 @@ T = TypeVar("T")
 _NOBODY: Final[frozenset[str]] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """What a stamp is made from; false if that is nothing.
+
+    Attributes:
+        sources: What to look at.
+        active_stream_ids: Lists streams that the bus may not know.
+        settings_version: Moves with the settings.
+    """
+
+    sources: Sources | None = None
+    active_stream_ids: ActiveStreamIds | None = None
+    settings_version: SettingsVersion | None = None
+
+    def __post_init__(self) -> None:
+        refuse_coroutine(self.active_stream_ids, "active_stream_ids")
+        refuse_coroutine(self.settings_version, "settings_version")
+        refuse_coroutine(getattr(self.sources, "stamp", None), "sources.stamp")
+
+    def __bool__(self) -> bool:
+        return not (self.sources is None and self.active_stream_ids is None and self.settings_version is None)
+
+
 class Stamper:
     """Takes checks.
 
     Args:
         clock: For the moment and the length of a check.
         inside: Knows that foreign code runs.
-        sources: What to look at; None for nothing.
-        active_stream_ids: Lists streams that the bus may not know.
-        settings_version: Moves with the settings.
+        stamped: What to look at.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        inside: Inside,
-        *,
-        sources: Sources | None = None,
-        active_stream_ids: ActiveStreamIds | None = None,
-        settings_version: SettingsVersion | None = None,
-    ) -> None:
-        refuse_coroutine(active_stream_ids, "active_stream_ids")
-        refuse_coroutine(settings_version, "settings_version")
-        refuse_coroutine(getattr(sources, "stamp", None), "sources.stamp")
+    def __init__(self, clock: Clock, inside: Inside, stamped: Stamped) -> None:
         self._clock = clock
         self.inside = inside
-        self._sources = sources
-        self._active_stream_ids = active_stream_ids
-        self._settings_version = settings_version
+        self._stamped = stamped
         self._failing: frozenset[str] = frozenset()
         # Re-entrant: a signal handler may read while this thread looks for a lock, or holds one.
         self._finding = threading.RLock()
@@ -61,7 +70,7 @@ class Stamper:
     @property
     def watches(self) -> bool:
         """Whether there is anything to look at."""
-        return not (self._sources is None and self._active_stream_ids is None and self._settings_version is None)
+        return bool(self._stamped)
 
     @property
     def failing(self) -> frozenset[str]:
@@ -101,7 +110,7 @@ class Stamper:
 
         A failure is logged and raises nothing: the check that comes next says what is wrong.
         """
-        sources = self._sources
+        sources = self._stamped.sources
         if not isinstance(sources, SettlingSources) or streams.marker(target.reach, self._listed()).held:
             return
         try:
@@ -129,19 +138,21 @@ class Stamper:
             return _NOBODY
 
     def _list_streams(self) -> frozenset[str]:
-        listed = settle(self._active_stream_ids(), "active_stream_ids") if self._active_stream_ids else ()
+        list_ids = self._stamped.active_stream_ids
+        listed = settle(list_ids(), "active_stream_ids") if list_ids else ()
         ids = frozenset(listed)
         if isinstance(listed, str) or not all(isinstance(stream_id, str) for stream_id in ids):
             raise TypeError(f"active_stream_ids gave {listed!r}; it must give ids, each a str")
         return ids
 
     def _tell_settings(self) -> Hashable:
-        return settle(self._settings_version(), "settings_version") if self._settings_version else None
+        version = self._stamped.settings_version
+        return settle(version(), "settings_version") if version else None
 
     def _look(self, target: Target, *, held: bool) -> tuple[Parts, bool]:
-        if self._sources is None:
+        if self._stamped.sources is None:
             return (), True
-        found = settle(self._sources.stamp(target.key, held=held), "sources.stamp")
+        found = settle(self._stamped.sources.stamp(target.key, held=held), "sources.stamp")
         known = {name: part.value if isinstance(part, LastKnown) else part for name, part in found.items()}
         parts = tuple(sorted(known.items()))
         # Here, and not where parts are compared: a value that has no hash may have no plain equality either.

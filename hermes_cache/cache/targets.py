@@ -5,21 +5,23 @@ settings change. Foreign code that may hang, so it runs on threads of the cache'
 and whoever waits for it does so no longer than his own bound. Source: rules K3, K4, R6.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from typing import Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
+from hermes_cache.arguments import DEFAULT_PROFILE, profile_name
 from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.lines import Lines
 from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.state import Target
+from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, CacheStoppedError, NoThreadError
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
+from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import IsRootProfile, Sources
-from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey, profile_name, reach_of
 from hermes_cache.threads import Call
 
 logger = QuietLogger(__name__)
@@ -27,10 +29,50 @@ logger = QuietLogger(__name__)
 K = TypeVar("K")
 V = TypeVar("V")
 
+ProfileOf: TypeAlias = Callable[[Any], str | None]
+"""Returns the profile whose events touch a key; None if everybody's do (K5)."""
+
 _MOST: Final = 4_096
 """Keys and names come from outside: past so many, the oldest is forgotten and asked for anew."""
 
 _THREADS: Final = 16
+
+
+class ListKind:
+    """What a cache must know about its keys and its lists; the law is the same for any kind (K5).
+
+    Args:
+        profile_of: Whose events touch a key; None if all events touch every key.
+        shape: Where a payload has its list.
+    """
+
+    def __init__(self, profile_of: ProfileOf | None = None, shape: ListShape | None = None) -> None:
+        refuse_coroutine(profile_of, "profile_of")
+        self._profile_of = profile_of
+        self.shape = shape or ListShape()
+
+    def check(self, key: object) -> None:
+        """Raise `TypeError` if it is no key of this kind."""
+        hash(key)
+
+    def profile_of(self, key: Any) -> str | None:
+        """Return the name of the profile whose events touch a key; None if everybody's do.
+
+        Raises:
+            Exception: What the callable raises.
+            TypeError: It returns no text.
+            ValueError: It returns a name that cannot be.
+        """
+        profile = self._profile_of(key) if self._profile_of is not None else None
+        return None if profile is None else profile_name(settle(profile, "profile_of"))
+
+    def canonical(self, key: Hashable, _profile: str | None) -> Hashable:
+        """Return the key under which a payload is held, for which builders are asked."""
+        return key
+
+    def reach(self, _key: Any, profile: str | None) -> str:
+        """Return which events touch a key, whose profile is canonical."""
+        return ALL_PROFILES if profile is None else profile
 
 
 @dataclass(slots=True)
@@ -39,14 +81,15 @@ class _Known:
 
     settings: int
     aliases: dict[str, bool] = field(default_factory=dict)
-    targets: dict[SessionListKey, Target] = field(default_factory=dict)
-    asked: dict[SessionListKey, Call[Target]] = field(default_factory=dict)
+    targets: dict[Hashable, Target] = field(default_factory=dict)
+    asked: dict[Hashable, Call[Target]] = field(default_factory=dict)
 
 
 class Targets:
     """Finds targets, and remembers them.
 
     Args:
+        kind: Of the keys.
         sources: Name the scopes; None where there are none.
         is_root_profile: Says which names are aliases; None where there are none.
         inside: Knows that foreign code runs.
@@ -54,8 +97,15 @@ class Targets:
     """
 
     def __init__(
-        self, sources: Sources | None, is_root_profile: IsRootProfile | None, inside: Inside, *, watched: bool
+        self,
+        kind: ListKind,
+        sources: Sources | None,
+        is_root_profile: IsRootProfile | None,
+        inside: Inside,
+        *,
+        watched: bool,
     ) -> None:
+        self._kind = kind
         refuse_coroutine(is_root_profile, "is_root_profile")
         refuse_coroutine(getattr(sources, "scope", None), "sources.scope")
         self._sources = sources
@@ -76,12 +126,12 @@ class Targets:
         """Whether foreign code is asked, which may hang."""
         return self._sources is not None or self._is_root_profile is not None
 
-    def known(self, key: SessionListKey, settings: int) -> Target | None:
+    def known(self, key: Hashable, settings: int) -> Target | None:
         """Return the target of a key where it is known; a look into memory, no more."""
         known = self._known
         return known.targets.get(key) if known.settings == settings else None
 
-    def find(self, key: SessionListKey, settings: int, patience_s: float = inf) -> Target | None:
+    def find(self, key: Hashable, settings: int, patience_s: float = inf) -> Target | None:
         """Return the target of a key; None if the callables did not answer in time.
 
         Args:
@@ -95,10 +145,9 @@ class Targets:
         call = self.question(key, settings)
         return call.result() if call.wait(patience_s) else None
 
-    def question(self, key: SessionListKey, settings: int) -> Call[Target]:
+    def question(self, key: Hashable, settings: int) -> Call[Target]:
         """Have the target of a key found; as `find`, without waiting."""
-        if not isinstance(key, SessionListKey):
-            raise TypeError(f"key is {key!r}; it must be a SessionListKey")
+        self._kind.check(key)
         known = self._as_of(settings)
         call = known.asked.get(key)
         if call is None or call.is_over:
@@ -107,12 +156,18 @@ class Targets:
                 _remember(known.asked, key, call)
         return call
 
-    def unasked(self, key: SessionListKey) -> Target:
+    def unasked(self, key: Hashable) -> Target:
         """Return the target of a key as if there were no callables, for who only looks."""
-        if not isinstance(key, SessionListKey):
-            raise TypeError(f"key is {key!r}; it must be a SessionListKey")
-        reach = reach_of(key)
-        return Target(key.with_profile(key.profile_name), (reach, None), reach, self._watched)
+        self._kind.check(key)
+        return self._target(key, self._kind.profile_of(key), None)
+
+    def held_key(self, key: Hashable, settings: int) -> Hashable | None:
+        """Return the key under which a key's payload is held, from memory alone; None if an alias is not known."""
+        self._kind.check(key)
+        target = self.known(key, settings)
+        if target is not None:
+            return target.key
+        return None if self.asks else self.unasked(key).key
 
     def canonical(self, profile: str | None, settings: int, patience_s: float = inf) -> str | None:
         """Return the profile that a name means; None if that is not known in time, or nobody can be asked."""
@@ -135,22 +190,25 @@ class Targets:
         """Let go who waits, and end the threads; return whether all ended in time. It may be called twice."""
         return self._lines.stop(timeout_s)
 
-    def _begin(self, known: _Known, key: SessionListKey) -> Call[Target]:
+    def _begin(self, known: _Known, key: Hashable) -> Call[Target]:
         """Have a target found: what may hang on another thread, code of ours here."""
-        find = partial(self._find, known, key)
+        profile = self._inside.call(partial(self._kind.profile_of, key))
+        find = partial(self._find, known, key, profile)
         if not self.asks_others:
             call = Call(find)
             call.run()
             return call
         try:
-            return self._lines.call(key.profile_name, find)
+            return self._lines.call(profile, find)
         except NoThreadError as refused:
             raise BuildError(key, f"nobody can ask for its scope: {refused}") from refused
 
-    def _find(self, known: _Known, key: SessionListKey) -> Target:
+    def _find(self, known: _Known, key: Hashable, profile: str | None) -> Target:
         target = known.targets.get(key)
         if target is None:
-            target = self._target(key.with_profile(self._settled(known, key.profile_name)))
+            settled = None if profile is None else self._settled(known, profile)
+            canonical = self._kind.canonical(key, settled)
+            target = self._target(canonical, settled, self._scope(canonical))
             _remember(known.targets, key, target)
         known.asked.pop(key, None)
         return target
@@ -173,11 +231,11 @@ class Targets:
             self._known = fresh
         return fresh
 
-    def _target(self, key: SessionListKey) -> Target:
-        reach = reach_of(key)
-        return Target(key, (reach, self._scope(key)), reach, self._watched)
+    def _target(self, key: Hashable, profile: str | None, scope: Hashable) -> Target:
+        reach = self._kind.reach(key, profile)
+        return Target(key, (reach, scope), reach, self._watched)
 
-    def _scope(self, key: SessionListKey) -> Hashable:
+    def _scope(self, key: Hashable) -> Hashable:
         """Name a key's scope; where the sources cannot, keys of one reach share it."""
         if self._sources is None:
             return None

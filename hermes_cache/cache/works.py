@@ -35,8 +35,8 @@ from hermes_cache.errors import BuildError, HermesCacheError, NoThreadError
 from hermes_cache.explain.wording import one_line
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
-from hermes_cache.payload.content import Content, profiles_that_differ, rows_differ
-from hermes_cache.payload.freezing import Payload
+from hermes_cache.payload.content import Content, owners_that_differ, rows_differ
+from hermes_cache.payload.frozen import Payload
 from hermes_cache.ports import Builder, Clock, Executor
 from hermes_cache.threads import Call, Threads
 
@@ -72,11 +72,20 @@ class Works:
         executor: Runs builders.
         announcer: Takes the notices.
         max_bytes: The size past which a content is not held, and so not counted (P4).
+        owner: The field of a row that names its profile; None if rows have none (E9).
     """
 
     def __init__(
-        self, clock: Clock, stamper: Stamper, executor: Executor, announcer: Announcer, *, max_bytes: int
+        self,
+        clock: Clock,
+        stamper: Stamper,
+        executor: Executor,
+        announcer: Announcer,
+        *,
+        max_bytes: int,
+        owner: str | None,
     ) -> None:
+        self._owner = owner
         self._clock = clock
         self._stamper = stamper
         self._executor = executor
@@ -260,9 +269,18 @@ class Works:
         check = self.check_now(build.target, build.streams, effect.settings, send) or Check.failed(began_s)
         began_s = self._clock.monotonic_s()
         content = self._call_builder(effect)
-        moved = _moved(effect, content)
+        moved = self._moved(effect, content)
         took_s = self._clock.monotonic_s() - began_s
         return Built(build, content, check, took_s, self._weigh(content), moved)
+
+    def _moved(self, effect: RunBuild, content: Content) -> frozenset[str | None]:
+        """Return the profiles whose rows differ from what the key holds; for one profile's key, that profile."""
+        if effect.previous is None:
+            return frozenset()
+        reach = effect.build.target.reach
+        if reach == ALL_PROFILES:
+            return owners_that_differ(effect.previous, content, self._owner)
+        return frozenset({reach}) if rows_differ(effect.previous, content) else frozenset()
 
     def _weigh(self, content: Content) -> int:
         fits = content.size_bytes <= self._max_bytes
@@ -299,13 +317,3 @@ def _speakable(cause: BaseException) -> BaseException:
 def _answer(effect: Answer) -> None:
     reader: Answerable = effect.reader  # type: ignore[assignment]  # the core knows it as any value
     reader.set(effect.answer)
-
-
-def _moved(effect: RunBuild, content: Content) -> frozenset[str | None]:
-    """Say whose rows differ from what the key holds: for one profile's key, that profile's."""
-    if effect.previous is None:
-        return frozenset()
-    reach = effect.build.target.reach
-    if reach == ALL_PROFILES:
-        return profiles_that_differ(effect.previous, content)
-    return frozenset({reach}) if rows_differ(effect.previous, content) else frozenset()

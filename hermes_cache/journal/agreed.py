@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final, TypeAlias, assert_never
 
+from hermes_cache.arguments import profile_name
 from hermes_cache.core.events import (
     AppliedEvent,
     EventId,
@@ -23,7 +24,6 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.core.streams import settled
 from hermes_cache.journal.numbers import Numbers
-from hermes_cache.sessions.keys import profile_name
 
 Outdating: TypeAlias = SessionListChanged | SettingsChanged
 """An event that outdates lists."""

@@ -10,9 +10,8 @@ from hashlib import blake2b
 
 import orjson
 
-from hermes_cache.payload.freezing import ROWS
 from hermes_cache.payload.frozen import Json, Payload, frozen_dict, frozen_list
-from hermes_cache.payload.rows import DIGEST_BYTES, Piece, encoded_json, frozen_json, piece_of
+from hermes_cache.payload.rows import DIGEST_BYTES, ListShape, Piece, encoded_json, frozen_json, piece_of
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -24,12 +23,14 @@ class Content:
         pieces: The rows in the builder's order; None if the payload has no list of rows. Contents that share a row
             share its piece, the same object.
         payload: The frozen payload; None if only pieces came and nobody has asked for it yet.
+        name: The field of the payload that holds the rows; None if the payload has no list of rows.
         size_bytes: The encoded size, shared rows included.
     """
 
     envelope: bytes
     pieces: tuple[Piece, ...] | None
     payload: Payload | None = None
+    name: str | None = None
     size_bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -43,7 +44,7 @@ class Content:
 
     def _decode(self) -> Payload:
         envelope = frozen_json(orjson.loads(self.envelope))
-        rows = {} if self.pieces is None else {ROWS: frozen_list([piece.decoded() for piece in self.pieces])}
+        rows = {} if self.name is None else {self.name: frozen_list(self.rows())}
         payload: Payload = frozen_dict(Payload, {**_mapping(envelope), **rows})
         return payload
 
@@ -55,7 +56,8 @@ class Content:
         """Return the response body with these encoded rows instead of its own (O6)."""
         if self.pieces is None:
             return self.envelope
-        head, tail = b'{"sessions":[', b"]" + (b"}" if self.envelope == b"{}" else b"," + self.envelope[1:])
+        head = b"{%b:[" % orjson.dumps(self.name)
+        tail = b"]" + (b"}" if self.envelope == b"{}" else b"," + self.envelope[1:])
         rows = list(encoded)
         if not rows:
             return head + tail
@@ -71,21 +73,28 @@ class Content:
         return digest.hexdigest()
 
 
-def content_of(payload: Payload) -> Content:
+def content_of(payload: Payload, shape: ListShape) -> Content:
     """Return the content of a frozen payload."""
-    rows = payload.get(ROWS)
+    rows = None if shape.name is None else payload.get(shape.name)
     if not isinstance(rows, list):
         return Content(encoded_json(payload), None, payload)
-    envelope = encoded_json({name: value for name, value in payload.items() if name != ROWS})
-    return Content(envelope, tuple(map(piece_of, rows)), payload)
+    envelope = encoded_json({name: value for name, value in payload.items() if name != shape.name})
+    return Content(envelope, tuple([piece_of(row, shape) for row in rows]), payload, shape.name)
 
 
-def profiles_that_differ(older: Content, newer: Content) -> frozenset[str | None]:
+def owners_that_differ(older: Content, newer: Content, owner: str | None) -> frozenset[str | None]:
     """Return the profiles whose rows differ between two contents of a key; None stands for rows without a profile.
+
+    Args:
+        older: The content that is replaced.
+        newer: The content that replaces it.
+        owner: The field of a row that names its profile; None if rows have none.
 
     Source: rule E9.
     """
-    return frozenset(_profile(piece.decoded()) for piece in _differing(older, newer))
+    if owner is None:
+        return frozenset({None} if rows_differ(older, newer) else ())
+    return frozenset(_owner(piece.decoded(), owner) for piece in _differing(older, newer))
 
 
 def rows_differ(older: Content, newer: Content) -> bool:
@@ -101,9 +110,9 @@ def _differing(older: Content, newer: Content) -> Iterator[Piece]:
     yield from (piece for digest, piece in (gone | come).items() if (digest in gone) != (digest in come))
 
 
-def _profile(row: Json) -> str | None:
-    profile = row.get("profile") if isinstance(row, dict) else None
-    return profile if isinstance(profile, str) else None
+def _owner(row: Json, name: str) -> str | None:
+    owner = row.get(name) if isinstance(row, dict) else None
+    return owner if isinstance(owner, str) else None
 
 
 def _mapping(value: Json) -> dict[str, Json]:

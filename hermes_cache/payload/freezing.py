@@ -1,7 +1,7 @@
 """Freezing: makes a builder's payload immutable, or refuses it with the path of the fault.
 
 A payload is frozen once, where it was built, and then handed out by reference.
-Source: rules P1 to P3, P5, B7, O3.
+Source: rules K5, P1 to P3, P5, B7.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,8 @@ from math import isfinite
 from typing import Final, TypeAlias
 
 from hermes_cache.errors import PayloadError
-from hermes_cache.payload.frozen import FrozenList, Json, Payload, frozen_dict, frozen_list, thaw
-from hermes_cache.payload.rows import Row, new_row
-
-__all__ = ["ROWS", "FrozenList", "Json", "Payload", "Row", "freeze", "freeze_row", "thaw"]
-
-ROWS: Final = "sessions"
-"""The name of the list of rows in a payload."""
+from hermes_cache.payload.frozen import FrozenList, Json, Payload, frozen_dict, frozen_list
+from hermes_cache.payload.rows import ListShape, Row, new_row
 
 _MAX_DEPTH: Final = 100
 """Deeper nesting counts as a cycle; orjson itself allows 254."""
@@ -35,55 +30,68 @@ _FLAT_KINDS: Final = frozenset({str, bool, int, float, type(None)})
 _Path: TypeAlias = tuple[str | int, ...]
 
 
-def freeze(payload: Mapping[str, Json]) -> Payload:
+def freeze(payload: Mapping[str, Json], shape: ListShape) -> Payload:
     """Return a deep, immutable copy of a payload. Parts that are frozen already are shared, not copied.
 
-    Each row under `sessions` that is a mapping becomes a `Row`.
+    Each row of its list that is a mapping becomes a `Row`.
+
+    Args:
+        payload: What a builder returned.
+        shape: Where its list is, and what its rows must have.
 
     Raises:
         PayloadError: It is not a mapping, or it contains what JSON does not allow: a set, NaN, a lone surrogate, a
-            cycle, an int beyond 64 bits, a key that is not a str, any other object. The path says where.
+            cycle, an int beyond 64 bits, a key that is not a str, any other object. Or a row lacks the id that the
+            shape demands, or has that of an earlier row. The path says where.
 
-    Source: rules P1, P3, P5, B7.
+    Source: rules K5, P1, P3, P5, B7.
     """
     if isinstance(payload, Payload):
         is_frozen: Payload = payload
         return is_frozen
     if not isinstance(payload, Mapping):
         raise PayloadError("", f"is {_kind(payload)}, no mapping")
-    rows = payload.get(ROWS)
-    if not isinstance(rows, list | tuple):
+    name = shape.name
+    rows = None if name is None else payload.get(name)
+    if name is None or not isinstance(rows, list | tuple):
         return _frozen_dict(payload, ())
-    rest = {name: value for name, value in payload.items() if name != ROWS}
-    frozen_rows = frozen_list([_row(row, at) for at, row in enumerate(rows)])
-    frozen: Payload = frozen_dict(Payload, {**_frozen_values(rest, ()), ROWS: frozen_rows})
+    rest = {field: value for field, value in payload.items() if field != name}
+    frozen_rows = frozen_list([_row(row, at, name, shape) for at, row in enumerate(rows)])
+    if shape.row_id is not None:
+        _check_ids(frozen_rows, name, shape.row_id)
+    frozen: Payload = frozen_dict(Payload, {**_frozen_values(rest, ()), name: frozen_rows})
     return frozen
 
 
-def freeze_row(row: Mapping[str, Json]) -> Row:
-    """Freeze one row and encode it. A row without `is_streaming` gets it with the value False.
-
-    Raises:
-        PayloadError: As `freeze`.
-
-    Source: rules O3, P5.
-    """
-    return row if isinstance(row, Row) else _new_row(row, (ROWS, "*"))
+def freeze_row(row: Mapping[str, Json], shape: ListShape) -> Row:
+    """Freeze one row and encode it; raises as `freeze`, for what the row itself contains."""
+    return row if isinstance(row, Row) else _new_row(row, (str(shape.name), "*"), shape)
 
 
-def _row(row: Json, at: int) -> Json:
+def _row(row: Json, at: int, name: str, shape: ListShape) -> Json:
     if isinstance(row, Row):
         return row
-    return _new_row(row, (ROWS, at)) if isinstance(row, Mapping) else _frozen(row, (ROWS,), at)
+    return _new_row(row, (name, at), shape) if isinstance(row, Mapping) else _frozen(row, (name,), at)
 
 
-def _new_row(row: Mapping[str, Json], path: _Path) -> Row:
+def _new_row(row: Mapping[str, Json], path: _Path, shape: ListShape) -> Row:
     if _is_flat(row):
         # orjson refuses what is left to refuse, and then the walk finds its path. The walk takes half the time of
         # a row.
         with suppress(TypeError):
-            return new_row(row)
-    return new_row(_frozen_values(row, path))
+            return new_row(row, shape)
+    return new_row(_frozen_values(row, path), shape)
+
+
+def _check_ids(rows: Sequence[Json], name: str, row_id: str) -> None:
+    seen: set[str | int] = set()
+    for at, row in enumerate(rows):
+        found = row.get(row_id) if isinstance(row, Mapping) else None
+        if not isinstance(found, str | int):
+            raise PayloadError(_path_text((name, at)), f"has no {row_id!r} that is a str or an int")
+        if found in seen:
+            raise PayloadError(_path_text((name, at)), f"has the {row_id!r} of an earlier row, {found!r}")
+        seen.add(found)
 
 
 def _is_flat(row: Mapping[str, Json]) -> bool:

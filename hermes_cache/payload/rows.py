@@ -1,14 +1,14 @@
-"""Rows: one session each, as a frozen dict, as JSON bytes, or as both.
+"""Rows: the items of a list, as frozen dicts, as JSON bytes, or as both.
 
-A *piece* is a row in one of these forms. It has its bytes, a digest of them, and the few facts that the overlay
+A *piece* is a row in one of these forms. It has its bytes, a digest of them, and the few facts that a kind of list
 needs. So a body is joined from pieces without decoding or encoding a row.
-Source: rules O3, O4, O6, P4, B8.
+Source: rules K5, O6, P4, B8.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
-from math import inf
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -16,26 +16,29 @@ from hermes_cache.payload.frozen import Json, Payload, frozen_dict, frozen_list,
 
 DIGEST_BYTES: Final = 16
 
-_TIMES: Final = ("last_message_at", "updated_at", "created_at")
-"""The first of these that is a positive number is the time of a row."""
+Facts: TypeAlias = Any
+"""What a kind of list must know about a row without decoding it; each kind has its own type."""
 
 
-class Facts(NamedTuple):
-    """What the overlay must know about a row.
+@dataclass(frozen=True, slots=True)
+class ListShape:
+    """Where a payload has its list, and what is kept beside each of the list's rows (K5).
 
     Attributes:
-        session_id: Its session; None if it has none.
-        is_restless: Whether the overlay must always look at it, because it says that it streams or names a stream.
-        time_s: The time by which it is ordered, in epoch seconds.
+        name: The field of the payload that holds the list; None for a payload that is one piece.
+        row_id: The field of a row that holds its id. Every row must have one of its own. None if rows need no id.
+        owner: The field of a row that names the profile of the row; None if rows have none.
+        added: The fields that a row gets if it lacks them, each with its value.
+        facts_of: Returns the facts of a row; None if nothing needs facts.
+        no_facts: The facts of a row that is not a mapping.
     """
 
-    session_id: str | None
-    is_restless: bool
-    time_s: float
-
-
-NO_FACTS: Final = Facts(None, is_restless=True, time_s=0.0)
-"""The facts of a row that is not a mapping, which is served as another row (O5)."""
+    name: str | None = None
+    row_id: str | None = None
+    owner: str | None = None
+    added: tuple[tuple[str, Json], ...] = ()
+    facts_of: Callable[[Mapping[str, Json]], Facts] | None = None
+    no_facts: Facts = None
 
 
 class Row(Payload):
@@ -44,7 +47,7 @@ class Row(Payload):
     Attributes:
         encoded: The row as JSON.
         digest: The digest of `encoded`.
-        facts: What the overlay must know.
+        facts: What the kind of list must know.
     """
 
     __slots__ = ("digest", "encoded", "facts")
@@ -66,7 +69,7 @@ class EncodedRow:
     Attributes:
         encoded: The row as JSON.
         digest: The digest of `encoded`.
-        facts: What the overlay must know.
+        facts: What the kind of list must know.
         row: The row; None if nobody has asked for it yet.
     """
 
@@ -92,20 +95,21 @@ Piece: TypeAlias = Row | EncodedRow
 """A row in one of its forms."""
 
 
-def new_row(values: Mapping[str, Json]) -> Row:
+def new_row(values: Mapping[str, Json], shape: ListShape) -> Row:
     """Return a row of frozen values, encoded."""
     row = frozen_dict(Row, values)
-    dict.setdefault(row, "is_streaming", False)
+    for name, value in shape.added:
+        dict.setdefault(row, name, value)
     encoded = encoded_json(row)
-    return _with_piece(row, encoded, digest_of(encoded), facts_of(row))
+    return _with_piece(row, encoded, digest_of(encoded), shape.facts_of(row) if shape.facts_of else None)
 
 
 def encoded_row(values: Mapping[str, Json], facts: Facts) -> EncodedRow:
     """Return a row as bytes, without a check of its values.
 
     Args:
-        values: Only JSON values, `is_streaming` included.
-        facts: As `facts_of(values)` would return them.
+        values: Only JSON values, with all that the shape of the list adds.
+        facts: As `ListShape.facts_of` would return them.
 
     Raises:
         TypeError: A value is not a JSON value.
@@ -114,13 +118,13 @@ def encoded_row(values: Mapping[str, Json], facts: Facts) -> EncodedRow:
     return EncodedRow(encoded, digest_of(encoded), facts)
 
 
-def piece_of(row: Json) -> Piece:
+def piece_of(row: Json, shape: ListShape) -> Piece:
     """Return the piece of a frozen row."""
     if isinstance(row, Row):
         has_both: Row = row
         return has_both
     encoded = encoded_json(row)
-    return EncodedRow(encoded, digest_of(encoded), NO_FACTS, row)
+    return EncodedRow(encoded, digest_of(encoded), shape.no_facts, row)
 
 
 def encoded_json(value: Json) -> bytes:
@@ -135,57 +139,6 @@ def encoded_json(value: Json) -> bytes:
 def digest_of(encoded: bytes) -> bytes:
     """Return the digest that stands for a row's bytes."""
     return blake2b(encoded, digest_size=DIGEST_BYTES).digest()
-
-
-def facts_of(row: Mapping[str, Json]) -> Facts:
-    """Return what the overlay must know about a row."""
-    session_id = row.get("session_id")
-    return Facts(
-        session_id if isinstance(session_id, str) else None,
-        is_restless=row.get("is_streaming") is not False or isinstance(row.get("active_stream_id"), str),
-        time_s=time_s(row),
-    )
-
-
-def time_s(row: Mapping[str, Json]) -> float:
-    """Return the time by which a row is ordered, in epoch seconds; 0 if it has none.
-
-    Source: rule O4.
-    """
-    at_s = row.get("last_message_at")
-    # Nearly every row takes this path; this order of checks makes the sort three times as fast.
-    if not isinstance(at_s, float) or not 0.0 < at_s < inf:
-        at_s = next((number for name in _TIMES if (number := number_of(row.get(name)))), 0.0)
-    pending_at = row.get("pending_started_at")
-    return at_s if pending_at is None else max(at_s, number_of(pending_at))
-
-
-def number_of(value: Json) -> float:
-    """Read a positive finite number, or a str that spells one; anything else is 0.
-
-    Source: rule O4.
-    """
-    if value is None or isinstance(value, bool):
-        return 0.0
-    if isinstance(value, str):
-        return _spelt_number(value)
-    if not isinstance(value, (float, int)) or not 0 < value < inf:
-        return 0.0
-    try:
-        return float(value)
-    except OverflowError:
-        return 0.0
-
-
-def _spelt_number(text: str) -> float:
-    # Python accepts digits of any script, and underscores between them; a front end does not.
-    if not text.isascii() or "_" in text:
-        return 0.0
-    try:
-        number = float(text)
-    except ValueError:
-        return 0.0
-    return number if 0 < number < inf else 0.0
 
 
 def _with_piece(row: Row, encoded: bytes, digest: bytes, facts: Facts) -> Row:

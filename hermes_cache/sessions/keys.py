@@ -10,11 +10,10 @@ from itertools import pairwise
 from math import isfinite
 from typing import Final
 
-from hermes_cache.arguments import profile_demand
+from hermes_cache.arguments import DEFAULT_PROFILE, profile_name, text_or_none
 from hermes_cache.core.versions import ALL_PROFILES
-from hermes_cache.errors import shown
 
-DEFAULT_PROFILE: Final = "default"
+__all__ = ["DEFAULT_PROFILE", "SessionListKey", "profile_name", "reach_of"]
 
 _FLAGS: Final = (
     "all_profiles",
@@ -28,19 +27,6 @@ _FLAGS: Final = (
     "exclude_hidden",
     "visible_only",
 )
-
-
-def profile_name(profile: str | None) -> str:
-    """Return the profile that a name means: a missing or blank one is `default`.
-
-    Raises:
-        TypeError: `profile` is neither a str nor None.
-        ValueError: It has a NUL, a lone surrogate, or more than 255 characters.
-    """
-    name = _text("profile", profile) or DEFAULT_PROFILE
-    if demand := profile_demand(name):
-        raise ValueError(f"profile is {shown(name)}; it must be {demand}")
-    return name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +68,8 @@ class SessionListKey:
         put(self, "profile", profile_name(self.profile))
         for flag in _FLAGS:
             put(self, flag, bool(getattr(self, flag)))
-        put(self, "source_filter", _text("source_filter", self.source_filter))
-        put(self, "sidebar_source", _text("sidebar_source", self.sidebar_source))
+        put(self, "source_filter", text_or_none("source_filter", self.source_filter))
+        put(self, "sidebar_source", text_or_none("sidebar_source", self.sidebar_source))
         put(self, "archived_limit", _count(self.archived_limit))
         put(self, "archived_offset", _count(self.archived_offset) or 0)
         put(self, "extra", _pairs(self.extra))
@@ -126,14 +112,6 @@ class SessionListKey:
 
 
 _FIELD_NAMES: Final = tuple(f.name for f in fields(SessionListKey) if f.init)
-
-
-def _text(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is {shown(value)}; it must be a str or None")
-    return value.strip() or None
 
 
 def _count(value: object) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hermes_cache.payload.rows import number_of, time_s
+from hermes_cache.sessions.rows import number_of, time_s
 
 _MOVED_BY_LIVE: Final = ("pending_started_at", "updated_at", "last_message_at")
 

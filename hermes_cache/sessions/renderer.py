@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from hermes_cache.callables import refuse_coroutine, settle
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.content import Content
@@ -50,8 +49,7 @@ class Renderer:
         self._live_sessions = live_sessions
         self._most = most
         self.is_failing = False
-        self._begin()
-        after_fork_in_child(self._begin)
+        self._renderings: dict[Hashable, _Rendering] = {}
 
     def overlay(self, rows: Sequence[object], active: frozenset[str]) -> list[object]:
         """Lay what is live over rows (O1 to O5)."""
@@ -80,9 +78,6 @@ class Renderer:
                 return
             held_bytes -= len(held.pop(oldest).body.body)
             self._renderings.pop(oldest, None)
-
-    def _begin(self) -> None:
-        self._renderings: dict[Hashable, _Rendering] = {}
 
     def _live(self) -> dict[str, LiveSession]:
         if self._live_sessions is None:

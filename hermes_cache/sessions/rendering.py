@@ -15,8 +15,9 @@ from typing import NamedTuple, TypeAlias
 import orjson
 
 from hermes_cache.payload.content import Content
-from hermes_cache.payload.rows import digest_of, time_s
+from hermes_cache.payload.rows import digest_of
 from hermes_cache.sessions.overlay import LiveSession, is_running, lay_over
+from hermes_cache.sessions.rows import time_s
 
 Rank: TypeAlias = tuple[float, int]
 """Sorts resting rows: the latest first, ties in the builder's order."""

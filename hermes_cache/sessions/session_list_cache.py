@@ -1,62 +1,56 @@
-"""The cache: the parts put together, and what a gateway calls.
+"""The cache of session lists: the cache of any list, with the key of a session list and with what is live.
 
-Only here are the rooms wired. Every public method may be called from any thread.
+Source: rules K1 to K4, O1 to O6.
 """
 
-import contextlib
-import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
-from math import inf
-from types import TracebackType
-from typing import Literal, Self, Unpack
-from uuid import uuid4
+from typing import Any, Literal
 
 from hermes_cache import ports
-from hermes_cache.actors.notifier import Notifier
-from hermes_cache.builders.executors import executors
 from hermes_cache.bus.blinker_bus import Bus, default_bus
-from hermes_cache.bus.feed import Feed
-from hermes_cache.bus.subscription import Subscription
-from hermes_cache.bus.tickets import Ticket
-from hermes_cache.cache.bus_link import BusLink
-from hermes_cache.cache.inside import Inside
-from hermes_cache.cache.life import ALIAS_WAIT_S, Life
-from hermes_cache.cache.lookups import Health, Lookup, Rendered, Stats, health_of, lookup_of, stats_of
-from hermes_cache.cache.membership import Membership
-from hermes_cache.cache.reads import ReadOptions, aserve, remembered, request_of, serve
-from hermes_cache.cache.stamper import Stamper
-from hermes_cache.cache.system_clock import SystemClock
-from hermes_cache.cache.targets import Targets
-from hermes_cache.core.decide import decide
-from hermes_cache.core.effects import Served
-from hermes_cache.core.events import AppliedEvent, profile_of
-from hermes_cache.core.messages import Publish
+from hermes_cache.cache.list_cache import ListCache
+from hermes_cache.cache.targets import ListKind
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.requests import Request
-from hermes_cache.core.state import State
-from hermes_cache.errors import BuildError, CacheStoppedError, CallBlockedError
-from hermes_cache.explain.explaining import Moment, explain
-from hermes_cache.explain.explanations import Explanation
-from hermes_cache.forks import after_fork_in_child
-from hermes_cache.logs import QuietLogger
-from hermes_cache.loops import Away
-from hermes_cache.payload.content import Content
-from hermes_cache.payload.freezing import Payload
-from hermes_cache.sessions.keys import SessionListKey, profile_name
+from hermes_cache.core.state import Entry
+from hermes_cache.sessions.keys import SessionListKey, reach_of
 from hermes_cache.sessions.renderer import Renderer
-from hermes_cache.threads import aside
-
-logger = QuietLogger(__name__)
+from hermes_cache.sessions.rows import SESSION_LIST
 
 
-class SessionListCache:
+class SessionLists(ListKind):
+    """What the cache must know about session lists: builders get keys with their canonical profile (K3)."""
+
+    def __init__(self) -> None:
+        super().__init__(shape=SESSION_LIST)
+
+    def check(self, key: object) -> None:
+        """Raise `TypeError` if it is no `SessionListKey`."""
+        if not isinstance(key, SessionListKey):
+            raise TypeError(f"key is {key!r}; it must be a SessionListKey")
+
+    def profile_of(self, key: Any) -> str | None:
+        """Return the profile of a key, also if the key shows all profiles: its name is made canonical too."""
+        name: str = key.profile_name
+        return name
+
+    def canonical(self, key: Any, profile: str | None) -> Hashable:
+        """Return the same view of the canonical profile."""
+        view: SessionListKey = key.with_profile(profile or key.profile_name)
+        return view
+
+    def reach(self, key: Any, _profile: str | None) -> str:
+        """Return the profile of a key, or all profiles."""
+        return reach_of(key)
+
+
+class SessionListCache(ListCache[SessionListKey]):
     """Serves session lists that are never slower than they must be and never older than they may be.
 
     Args:
         builder: Builds the payload of a key: a callable, for worker processes one that can be pickled, or its name
-            as "package.module:function"; None where every read brings its own.
-        sources: Say whether what was built still holds; None where only events, streams and age outdate.
+            as "package.module:function"; None if every read brings its own.
+        sources: Say whether what was built still holds; None if only events, streams and age outdate.
         policy: The bounds and spans; None for the defaults.
         bus: Where events come from; None for the process-wide one.
         journal: Keeps the events, for other processes and for later: a URL such as "sqlite:////path/to/journal.db",
@@ -64,8 +58,8 @@ class SessionListCache:
         executor: Where builders run: "threads", or "processes" that never hold this one's interpreter lock.
         is_root_profile: Says which names are aliases of the root profile.
         active_stream_ids: Lists streams that the bus may not know.
-        live_sessions: Gives live state for the overlay.
-        settings_version: Gives a value that moves when settings change.
+        live_sessions: Returns live state for the overlay.
+        settings_version: Returns a value that moves when settings change.
         clock: The time; None for the machine's.
 
     Raises:
@@ -74,9 +68,6 @@ class SessionListCache:
             function; or the journal is none.
         ValueError: There is no such executor, no builder of that name, or the bus has another journal.
     """
-
-    _life: Life | None
-    _ending: Life | None
 
     def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
         self,
@@ -93,338 +84,35 @@ class SessionListCache:
         settings_version: ports.SettingsVersion | None = None,
         clock: ports.Clock | None = None,
     ) -> None:
-        self._builder = builder
-        self._policy = policy or Policy()
-        self._new_executor = executors(executor, builder, self._policy.pool_size)
-        self._clock: ports.Clock = clock or SystemClock()
-        self._bus = bus or default_bus
-        self._inside = Inside()
-        self._new_stamper = partial(
-            Stamper,
-            self._clock,
-            self._inside,
+        policy = policy or Policy()
+        self._new_renderer = partial(Renderer, live_sessions, policy.max_entries)
+        self._renderer = self._new_renderer()
+        super().__init__(
+            builder,
+            kind=SessionLists(),
             sources=sources,
+            policy=policy,
+            bus=default_bus if bus is None else bus,
+            journal=journal,
+            executor=executor,
+            is_root_profile=is_root_profile,
             active_stream_ids=active_stream_ids,
             settings_version=settings_version,
+            clock=clock,
         )
-        self._new_targets = partial(
-            Targets, sources, is_root_profile, self._inside, watched=self._new_stamper().watches
-        )
-        self._renderer = Renderer(live_sessions, self._policy.max_entries)
-        self._feed = Feed(uuid4().hex, size=self._policy.subscription_size, canonical=self._canonical)
-        self._new_membership = partial(Membership, self._bus, journal, self._policy, self._clock, self._feed)
-        self._membership = self._new_membership()
-        self._inherited: tuple[object, ...] = ()
-        self._stopped = False
-        self._stops = 0
-        self._begin()
-        self._link = BusLink(
-            self._bus, self._feed, self._clock, apply=self._apply, canonical=self._canonical, sender=self
-        )
-        self._link.connect()
-        after_fork_in_child(self._begin_in_child)
-
-    def start(self) -> None:
-        """Start the threads; a running cache stays as it is. A `stop` that interrupts it wins."""
-        aside.do(partial(self._start, self._stops), inf)
-
-    def stop(self) -> None:
-        """Let waiting readers go with `CacheStoppedError`, and end all threads but those of abandoned builds.
-
-        It waits at most `Policy.stop_timeout`. It may be called from a receiver, and from a signal handler: what
-        the interrupted call holds is not waited for longer, and the stop is done once that call goes on. A second
-        call finishes what the first could not. Source: rule L1.
-        """
-        self._stops += 1
-        with contextlib.suppress(CallBlockedError):
-            aside.do(self._stop, self._policy.stop_timeout)
-        aside.rest()
-
-    def _start(self, stops: int) -> None:
-        with self._lock:
-            if self._life is not None or self._stops != stops:
-                return
-            if self._stopped:
-                # Another process may have said that settings changed: aliases are asked for anew.
-                self._targets = self._new_targets()
-                self._away = Away()
-                self._membership = self._new_membership()
-                self._stopped = False
-                self._link.connect()
-            membership = self._membership
-            self._life = Life(
-                policy=self._policy,
-                clock=self._clock,
-                targets=self._targets,
-                stamper=self._new_stamper(),
-                executor=self._new_executor(),
-                notifier=Notifier(self._link.announce),
-                state=self._prior,
-            )
-        # Without the lock: what others said is applied meanwhile.
-        membership.enter()
-        membership.learn_streams(self._apply)
-
-    def _stop(self) -> None:
-        with self._lock:
-            if self._life is not None:
-                self._ending, self._life = self._life, None
-                self._prior = self._ending.state.before_a_start()
-            # All of it under the lock: a start that comes next finds a stop that is over.
-            if not self._stopped:
-                self._stopped = True
-                self._link.disconnect()
-                self._feed.close()
-            ending, membership, helpers = self._ending, self._membership, (self._targets, self._away)
-        ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
-        for each in helpers:
-            # Those who wait there are let go at once.
-            each.stop(0.0)
-        ended = [ending is None or ending.stop(self._policy.stop_timeout)]
-        leaves = (membership.leave, *[each.stop for each in helpers])
-        ended += [leave(max(0.0, ends_at_s - self._clock.monotonic_s())) for leave in leaves]
-        if all(ended):
-            self._ending = None
-        else:
-            logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def get(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Payload:
-        """Return the payload of a key: a frozen dict, by reference.
-
-        Raises:
-            BuildError: The build failed, and nothing that may be served is held.
-            BuildTimeoutError: It took longer than `Policy.build_timeout`.
-            LookupTimeoutError: This read waited its `timeout`.
-            CacheBusyError: Too many wait already.
-            CacheStoppedError: The cache was stopped.
-            JournalUnavailableError: The read insists on what a journal tells, and it is away, or there is none.
-            TypeError: There is no builder, or an option is of a wrong type.
-            ValueError: An option has a value that cannot be.
-
-        Source: rules R1 to R8, R11, J8.
-        """
-        content = self._serve(key, options).entry.content
-        return content.payload if content.payload is not None else self._decoded(content)
-
-    def lookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
-        """Return what `get` gives, and what it hides (R9). Raises what `get` raises."""
-        return self._told(self._serve(key, options))
-
-    async def aget(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Payload:
-        """Do what `get` does without blocking the event loop."""
-        content = (await self._aserve(key, options)).entry.content
-        if content.payload is not None:
-            return content.payload
-        return await self._away.run(partial(self._decoded, content))
-
-    async def alookup(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Lookup:
-        """Do what `lookup` does without blocking the event loop."""
-        return self._told(await self._aserve(key, options))
-
-    def peek(self, key: SessionListKey) -> Lookup | None:
-        """Tell of what is held, from memory alone: no I/O, no wait, no build, no change of order (R10)."""
-        life = self._life
-        served = remembered(life, key) if life else None
-        return self._told(served) if served else None
-
-    def render(self, key: SessionListKey, **options: Unpack[ReadOptions]) -> Rendered:
-        """Return the response body with what is live laid over it, and its tag (O6). Raises what `get` raises."""
-        served = self._serve(key, options)
-        entry = served.entry
-        made = self._renderer.render(entry.target.key, entry.content, self._state().active_stream_ids())
-        return Rendered(made.body, made.etag, self._told(served))
 
     def overlay(self, rows: Sequence[object]) -> list[object]:
         """Return rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
         return self._renderer.overlay(rows, self._state().active_stream_ids())
 
-    def invalidate(
-        self, profile: str | None = None, reason: str = "invalidated", session_id: str | None = None
-    ) -> Ticket:
-        """Publish `session_list_changed`, and give the event's ticket.
+    def _body_of(self, entry: Entry) -> tuple[bytes, str]:
+        """Return the body of an entry with what is live laid over it, and its tag (O6)."""
+        return self._renderer.render(entry.target.key, entry.content, self._state().active_stream_ids())
 
-        Raises:
-            EventError: An argument cannot be; nothing was published.
-        """
-        fields: dict[str, object] = {"profile": profile, "reason": reason, "session_id": session_id}
-        return self._bus.session_list_changed.publish(self, fields)[1]
+    def _failing_callables(self) -> frozenset[str]:
+        return frozenset({"live_sessions"} if self._renderer.is_failing else ())
 
-    def committed(self, ticket: str) -> bool | None:
-        """Look again whether the journal has a ticket's event, and wait for that at most `Policy.journal_wait`.
-
-        Args:
-            ticket: Of this process, or of another one that shares the journal.
-
-        Returns:
-            True once the event is in the journal. False if it never will be: it did not fit into the buffer, was
-            refused, or another journal was put in the place of the one that had it. None if nobody knows yet, and
-            always without a journal.
-
-        Raises:
-            TypeError: The ticket is no text.
-            ValueError: It is no ticket.
-
-        Source: rule J8.
-        """
-        return self._membership.committed(ticket)
-
-    async def acommitted(self, ticket: str) -> bool | None:
-        """Do what `committed` does without blocking the event loop."""
-        return await self._membership.acommitted(ticket)
-
-    def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
-        """Open a bounded queue of changes for a component outside (E7, E8).
-
-        Args:
-            profile: Hear of this profile, and of what concerns all; None for every profile. If its alias does not
-                come back within a second, the name counts as it is given.
-            since: The last version seen; what was missed since comes first, merged.
-        """
-        if not self._membership.is_current():
-            self._membership.catch_up()
-        canonical = self._canonical(profile)
-        if canonical is None and profile and profile.strip():
-            # Its alias is not known in time: the subscriber must not hear of other profiles for that.
-            canonical = profile_name(profile)
-        subscription = self._feed.subscribe(canonical, since)
-        self._membership.listen()
-        return subscription
-
-    def explain(self, key: SessionListKey) -> Explanation:
-        """Say why a key is as it is, from memory alone."""
-        life, state = self._life, self._state()
-        target = None
-        with contextlib.suppress(BuildError, CacheStoppedError):
-            target = self._targets.find(key, state.settings, ALIAS_WAIT_S)
-        target = target or self._targets.unasked(key)
-        now = Moment(self._clock.monotonic_s(), self._clock.wall_s())
-        served = life.actor.counted_for(target.key) if life else {}
-        return explain(state, target, self._policy, now, incarnation=self._bus.incarnation, served=served)
-
-    def stats(self) -> Stats:
-        """Return counts and sizes, without a lock or a wait (L4)."""
-        life = self._life
-        outcomes, dropped = (life.actor.counted(), life.notifier.dropped) if life else ({}, 0)
-        return stats_of(self._state(), outcomes, dropped, self._membership.status)
-
-    def health(self) -> Health:
-        """Say whether the cache does its work, without a lock or a wait (L4, X8)."""
-        life = self._life
-        failing: frozenset[str] = life.stamper.failing if life else frozenset()
-        if self._renderer.is_failing:
-            failing |= {"live_sessions"}
-        journal = self._membership.status
-        missing: frozenset[str] = life.missing_threads if life else frozenset()
-        return health_of(
-            self._state(),
-            self._policy,
-            failing,
-            journal,
-            running=life is not None,
-            missing_threads=missing,
-            now_s=self._clock.monotonic_s(),
-        )
-
-    def _serve(self, key: SessionListKey, options: ReadOptions) -> Served:
-        life = self._life or self._living()
-        if not options:
-            if not (self._membership.is_current() or life.works.is_inside()):
-                self._membership.catch_up()
-            target = life.targets.known(key, life.state.settings)
-            served = life.hit(target) if target else None
-            return served if served is not None else serve(life, key, self._request(life, options))
-        request = self._request(life, options)
-        if not life.works.is_inside():
-            self._membership.admit(key, request)
-        return serve(life, key, request)
-
-    async def _aserve(self, key: SessionListKey, options: ReadOptions) -> Served:
-        life = self._life
-        if life is None:
-            life = self._living() if self._stopped else await self._away.run(self._living)
-        if not options and (self._membership.is_current() or life.works.is_inside()):
-            target = life.targets.known(key, life.state.settings)
-            served = life.hit(target) if target else None
-            if served is not None:
-                return served
-        request = self._request(life, options)
-        if not life.works.is_inside():
-            await self._membership.aadmit(key, request, self._away)
-        return await aserve(life, key, request, self._away)
-
-    def _request(self, life: Life, options: ReadOptions) -> Request:
-        """Check what a caller asks for."""
-        request, builder = request_of(options, self._clock.monotonic_s()), options.get("builder")
-        if self._builder is None and builder is None:
-            raise TypeError("there is no builder; give one to SessionListCache, or to the read")
-        if builder is not None:
-            life.works.check(builder)
-        return request
-
-    def _told(self, served: Served) -> Lookup:
-        return lookup_of(served, self._clock.monotonic_s(), self._decoded, self._membership.status)
-
-    def _decoded(self, content: Content) -> Payload:
-        life = self._life
-        return aside.do(partial(life.decoded, content), inf) if life else content.decoded()
-
-    def _living(self) -> Life:
-        """Return this life; a read before `start` starts one (L1)."""
-        if self._life is None and not self._stopped:
-            self.start()
-        life = self._life
-        if life is None:
-            raise CacheStoppedError
-        return life
-
-    def _state(self) -> State:
-        life = self._life
-        return life.state if life else self._prior
-
-    def _canonical(self, profile: str | None) -> str | None:
-        if profile is None or not profile.strip():
-            return None
-        return self._targets.canonical(profile_name(profile), self._state().settings, ALIAS_WAIT_S)
-
-    def _apply(self, event: AppliedEvent) -> None:
-        """Apply an event: the bus calls this before anybody hears of it (E5)."""
-        life = self._life or self._foresee(event)
-        while life is not None:
-            with contextlib.suppress(CacheStoppedError):
-                life.publish(event, profile_of(event))
-            if self._life is life:
-                return
-            # That one was stopped meanwhile: what comes after it must know of the event too.
-            life = self._life or self._foresee(event)
-
-    def _foresee(self, event: AppliedEvent) -> Life | None:
-        """Apply an event to what a start begins with; where one came first, give its life instead."""
-        # Without the lock: an alias may take its time.
-        profile = self._canonical(profile_of(event))
-        with self._lock:
-            if self._life is None:
-                message = Publish.at(event, profile, self._clock.wall_s())
-                self._prior = decide(self._prior, message, self._clock.monotonic_s(), self._policy).state
-            return self._life
-
-    def _begin(self) -> None:
-        self._lock = threading.RLock()
-        self._life = None
-        self._ending = None
-        self._prior = State()
-        self._targets = self._new_targets()
-        self._away = Away()
-
-    def _begin_in_child(self) -> None:
-        """Begin anew after a fork; what was inherited is neither used nor freed (L2)."""
-        self._inherited = (*self._inherited, self._life, self._ending, self._targets, self._away)
-        self._begin()
+    def begin_in_child(self) -> None:
+        """Begin anew in a forked child (L2)."""
+        super().begin_in_child()
+        self._renderer = self._new_renderer()

@@ -17,12 +17,13 @@ import pytest
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.cache.ledger import Ledger
-from hermes_cache.payload.content import Content, content_of
-from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.content import Content
+from hermes_cache.sessions.rows import freeze
 from hermes_cache.testing import GatedBuilder
 from tests.benchmarks.figures import Figure, at_most, in_units
 from tests.benchmarks.rows import made_payload
 from tests.benchmarks.timing import Benchmark, run_once
+from tests.contents import content_of
 
 _FEW = 64
 _MOST = {1_000: 1.5, 10_000: 5.0}

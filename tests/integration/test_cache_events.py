@@ -22,6 +22,7 @@ from hermes_cache import (
     default_bus,
 )
 from hermes_cache.bus.topic import Topic
+from hermes_cache.cache import list_cache
 from hermes_cache.core import versions
 from hermes_cache.core.messages import Tick
 from hermes_cache.core.notices import (
@@ -35,7 +36,6 @@ from hermes_cache.core.notices import (
     Notice,
 )
 from hermes_cache.ports import IsRootProfile
-from hermes_cache.sessions import session_list_cache
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
 from tests.integration.heard import scopes_in
 
@@ -504,7 +504,7 @@ def test_a_subscriber_hears_of_its_profile_with_aliases_resolved() -> None:
 
 def test_a_subscriber_whose_alias_is_slow_hears_of_no_other_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     """E7, K3"""
-    monkeypatch.setattr(session_list_cache, "ALIAS_WAIT_S", 0.05)
+    monkeypatch.setattr(list_cache, "ALIAS_WAIT_S", 0.05)
     bus, goes_on = Bus(), threading.Event()
 
     def is_root_profile(name: str) -> bool:

@@ -16,7 +16,7 @@ from hermes_cache import (
     SessionListCache,
     SessionListKey,
 )
-from hermes_cache.payload.freezing import freeze_row
+from hermes_cache.sessions.rows import freeze_row
 from hermes_cache.testing import GatedBuilder, Listener
 from tests.waiting import WAIT_S, until
 

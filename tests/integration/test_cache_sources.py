@@ -17,6 +17,7 @@ from hermes_cache.core.messages import Tick
 from hermes_cache.core.state import State
 from hermes_cache.ports import LastKnown
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
+from tests.waiting import until
 
 _KEY = SessionListKey()
 _CHECKER = "hermes_cache.checker"
@@ -499,6 +500,7 @@ def test_a_check_that_never_comes_back_costs_its_scope_alone_and_no_read_waits_f
         sources.goes_on.clear()
         clock.advance(0.06)
         cache.get(_KEY)
+        until(lambda: len(sources.checks) == 2, "the check never began")
         clock.advance(1.5)
         _settle(cache, lambda state: any(scope.is_late for scope in state.scopes.values()))
         sick = cache.health()

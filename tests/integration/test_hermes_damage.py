@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from hermes_cache.errors import ProfileNotFoundError, SourceError
-from hermes_cache.payload.freezing import freeze
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.rows import freeze
 from hermes_cache.stores.hermes import HermesHome
 
 EVERYTHING = SessionListKey(

@@ -13,11 +13,11 @@ import orjson
 import pytest
 
 from hermes_cache.errors import SourceError
-from hermes_cache.payload.freezing import freeze
 from hermes_cache.ports import ScopedBuilder
 from hermes_cache.samples import writer
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.rows import freeze
 from hermes_cache.stores.hermes import HermesHome
 
 EVERYTHING: dict[str, Any] = {

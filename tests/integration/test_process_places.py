@@ -12,6 +12,7 @@ from hermes_cache.builders.desk import Desk
 from hermes_cache.builders.process_executor import ProcessExecutor, pickled
 from hermes_cache.core.state import Target
 from hermes_cache.errors import BuildError, BuildTimeoutError, WorkerError
+from hermes_cache.sessions.rows import SESSION_LIST
 
 ALL = SessionListKey(all_profiles=True)
 PARTS = ("one", "two", "three")
@@ -106,7 +107,7 @@ def test_a_worker_that_hangs_over_its_share_is_killed(cache: SessionListCache, f
 def test_a_build_that_was_given_up_in_its_queue_never_runs(folder: Path) -> None:
     """B6"""
     (folder / "one").write_text("hangs")
-    executor = ProcessExecutor(pickled(Folder(folder)), 1, scoped=True)
+    executor = ProcessExecutor(pickled(Folder(folder), SESSION_LIST), 1, SESSION_LIST, scoped=True)
     target = Target(SessionListKey("one"), None, "one", watched=False)
     failures: list[Exception] = []
 
@@ -133,7 +134,7 @@ def test_a_build_that_was_given_up_in_its_queue_never_runs(folder: Path) -> None
 
 def test_nothing_starts_after_a_stop(folder: Path) -> None:
     """L1, B8"""
-    executor = ProcessExecutor(pickled(Folder(folder)), 2, scoped=True)
+    executor = ProcessExecutor(pickled(Folder(folder), SESSION_LIST), 2, SESSION_LIST, scoped=True)
     executor.stop()
 
     executor.start()
@@ -144,7 +145,7 @@ def test_nothing_starts_after_a_stop(folder: Path) -> None:
 
 def test_a_narrow_view_does_not_make_the_rows_of_a_wide_one_unsent() -> None:
     """B8"""
-    desk = Desk(Rows())
+    desk = Desk(Rows(), SESSION_LIST)
     wide, narrow = SessionListKey(archived_limit=100), SessionListKey(archived_limit=2)
     sent = [len(desk.build(key, {}).rows) for key in (wide, narrow, wide)]
 
@@ -153,7 +154,7 @@ def test_a_narrow_view_does_not_make_the_rows_of_a_wide_one_unsent() -> None:
 
 def test_a_builder_that_the_worker_forgot_is_given_all_again(folder: Path) -> None:
     """B8: a worker keeps a bounded number of builders."""
-    forgetful, fresh = Desk(Folder(folder)), Desk(Folder(folder))
+    forgetful, fresh = Desk(Folder(folder), SESSION_LIST), Desk(Folder(folder), SESSION_LIST)
     forgetful.build(ALL, {"one": ("first", b"first")})
 
     assert forgetful.parts(ALL) == {"one": "first", "two": None, "three": None}

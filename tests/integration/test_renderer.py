@@ -7,12 +7,13 @@ from typing import NoReturn
 
 import pytest
 
-from hermes_cache.payload.content import Content, content_of
-from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.content import Content
 from hermes_cache.sessions import renderer as renderers
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.overlay import LiveSession
 from hermes_cache.sessions.renderer import Renderer
+from hermes_cache.sessions.rows import freeze
+from tests.contents import content_of
 from tests.integration.thrown import AlarmError, EndOfTask
 
 _NONE: frozenset[str] = frozenset()

@@ -11,6 +11,7 @@ from hermes_cache.cache import targets as targets_module
 from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.targets import Targets
 from hermes_cache.core.state import Target
+from hermes_cache.sessions.session_list_cache import SessionLists
 
 _KINNI = SessionListKey("kinni")
 _PATIENCE_S = 5.0
@@ -18,7 +19,7 @@ _PATIENCE_S = 5.0
 
 @contextmanager
 def _asking(is_root_profile: Callable[[str], bool]) -> Iterator[Targets]:
-    targets = Targets(None, is_root_profile, Inside(), watched=False)
+    targets = Targets(SessionLists(), None, is_root_profile, Inside(), watched=False)
     yield targets
     assert targets.stop(_PATIENCE_S)
 

@@ -8,9 +8,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.payload.freezing import freeze_row
-from hermes_cache.payload.rows import facts_of
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.rows import facts_of, freeze_row
 from hermes_cache.stores.hermes.joining import JoinedSession, ProfileRecords, join, records_of, to_join
 from hermes_cache.stores.hermes.lineage import trace
 from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first

@@ -6,8 +6,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.payload.rows import time_s
 from hermes_cache.sessions.overlay import LiveSession, is_running, overlay
+from hermes_cache.sessions.rows import time_s
 
 _STREAMS = st.sampled_from(["t1", "t2", "t3"])
 _SESSIONS = st.sampled_from(["s1", "s2", "s3", ""])

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermes_cache.errors import PayloadError
-from hermes_cache.payload.freezing import FrozenList, Payload, Row, freeze, thaw
-from hermes_cache.payload.rows import EncodedRow
+from hermes_cache.payload.frozen import FrozenList, Payload, thaw
+from hermes_cache.payload.rows import EncodedRow, Row
+from hermes_cache.sessions.rows import freeze
 
 _TEXTS = st.text(st.characters(codec="utf-8"), max_size=4)
 _NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=4)

@@ -6,11 +6,12 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.payload.content import Content, content_of
-from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import EncodedRow
 from hermes_cache.sessions.overlay import LiveSession, overlay
 from hermes_cache.sessions.rendering import order_of, render
+from hermes_cache.sessions.rows import freeze
+from tests.contents import content_of
 
 IDS = st.sampled_from(["a", "b", "c", "d", None, 7])
 STREAMS = st.sampled_from(["x", "y", "", None, 3])
@@ -78,4 +79,4 @@ def test_a_tag_changes_exactly_when_its_body_does(
 
 def _as_bytes(content: Content) -> Content:
     pieces = [EncodedRow(piece.encoded, piece.digest, piece.facts) for piece in content.pieces or ()]
-    return Content(content.envelope, tuple(pieces))
+    return Content(content.envelope, tuple(pieces), name=content.name)

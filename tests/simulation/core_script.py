@@ -13,9 +13,10 @@ from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import Build, Read, State, Target
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.payload.content import Content, content_of
-from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.content import Content
 from hermes_cache.sessions.keys import SessionListKey, reach_of
+from hermes_cache.sessions.rows import freeze
+from tests.contents import content_of
 
 E = TypeVar("E", bound=Effect)
 

@@ -23,8 +23,10 @@ from hermes_cache.core.streams import Streams
 from hermes_cache.core.transitions import Transition, fold
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.payload.content import Content, content_of
-from hermes_cache.payload.freezing import Row, freeze, freeze_row
+from hermes_cache.payload.content import Content
+from hermes_cache.payload.rows import Row
+from hermes_cache.sessions.rows import freeze, freeze_row
+from tests.contents import content_of
 from tests.simulation.simulated_laws import StepLaws
 from tests.simulation.simulated_plan import TimeLine, draw_faults, draw_policy
 from tests.simulation.simulated_reads import InTheWay, Laws, Made, Moment, Reader, laws_of_answer

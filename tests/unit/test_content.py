@@ -4,10 +4,11 @@ import tracemalloc
 
 import orjson
 
-from hermes_cache.payload.content import Content, content_of, profiles_that_differ, rows_differ
-from hermes_cache.payload.freezing import freeze, freeze_row
+from hermes_cache.payload.content import Content, owners_that_differ, rows_differ
 from hermes_cache.payload.frozen import Payload, frozen_dict
 from hermes_cache.payload.rows import EncodedRow, encoded_json
+from hermes_cache.sessions.rows import freeze, freeze_row
+from tests.contents import content_of
 
 
 def test_the_content_of_a_payload_keeps_its_rows_as_pieces() -> None:
@@ -47,7 +48,7 @@ def test_pieces_are_decoded_into_rows_that_keep_them() -> None:
     """P4, B8"""
     original = content_of(freeze({"sessions": [{"session_id": "a"}, None]}))
     pieces = tuple(EncodedRow(piece.encoded, piece.digest, piece.facts) for piece in original.pieces or ())
-    content = Content(b'{"total":2}', pieces)
+    content = Content(b'{"total":2}', pieces, name="sessions")
 
     payload = content.decoded()
 
@@ -79,8 +80,8 @@ def test_profiles_differ_where_their_rows_do() -> None:
     older = content_of(freeze({"sessions": [{"id": 1, "profile": "work"}, {"id": 2, "profile": "home"}]}))
     newer = content_of(freeze({"sessions": [{"id": 1, "profile": "work"}, {"id": 3, "profile": "home"}]}))
 
-    assert profiles_that_differ(older, newer) == {"home"}
-    assert profiles_that_differ(older, older) == frozenset()
+    assert owners_that_differ(older, newer, "profile") == {"home"}
+    assert owners_that_differ(older, older, "profile") == frozenset()
     assert rows_differ(older, newer)
     assert not rows_differ(older, older)
 
@@ -90,7 +91,7 @@ def test_rows_of_no_profile_differ_for_none() -> None:
     older = content_of(freeze({"sessions": [{"id": 1}, 7]}))
     newer = content_of(freeze({"sessions": []}))
 
-    assert profiles_that_differ(older, newer) == {None}
+    assert owners_that_differ(older, newer, "profile") == {None}
 
 
 def test_a_kept_row_takes_no_more_memory_than_its_bytes_need() -> None:

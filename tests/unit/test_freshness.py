@@ -14,9 +14,9 @@ from hermes_cache.core.state import Entry, ScopeState, State, Target
 from hermes_cache.core.streams import Marker, Streams
 from hermes_cache.core.tables import Table
 from hermes_cache.core.versions import Versions
-from hermes_cache.payload.content import content_of
-from hermes_cache.payload.freezing import freeze
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.rows import freeze
+from tests.contents import content_of
 
 _POLICY = Policy()
 _TARGET = Target(SessionListKey(), "scope", "default", watched=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hermes_cache.payload.freezing import freeze_row
+from hermes_cache.sessions.rows import freeze_row
 from hermes_cache.stores.hermes.joining import JoinedSession, Parent, source_tag
 from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.session_rows import make_row

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.payload.freezing import Payload, freeze
+from hermes_cache.payload.frozen import Payload
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.rows import freeze
 from hermes_cache.stores.hermes.joining import JoinedSession, Parent
 from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
 from hermes_cache.stores.hermes.session_folder import IndexRecord

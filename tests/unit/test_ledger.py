@@ -2,7 +2,7 @@
 
 from hermes_cache.cache.ledger import Ledger
 from hermes_cache.payload.content import Content
-from hermes_cache.payload.freezing import freeze_row
+from hermes_cache.sessions.rows import freeze_row
 from tests.simulation.core_script import content
 
 _ROWS = [freeze_row({"session_id": str(number), "title": "x" * number}) for number in range(4)]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.payload.rows import time_s
 from hermes_cache.sessions.overlay import LiveSession, lay_over, overlay
+from hermes_cache.sessions.rows import time_s
 
 NOBODY: frozenset[str] = frozenset()
 NO_SESSION: Mapping[str, LiveSession] = {}

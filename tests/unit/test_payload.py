@@ -16,8 +16,9 @@ import orjson
 import pytest
 
 from hermes_cache.errors import PayloadError
-from hermes_cache.payload.freezing import FrozenList, Payload, Row, freeze, freeze_row, thaw
-from hermes_cache.payload.rows import NO_FACTS, EncodedRow, digest_of
+from hermes_cache.payload.frozen import FrozenList, Payload, thaw
+from hermes_cache.payload.rows import EncodedRow, Row, digest_of
+from hermes_cache.sessions.rows import NO_FACTS, freeze, freeze_row
 
 
 def built() -> dict[str, Any]:

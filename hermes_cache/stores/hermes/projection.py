@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
-from hermes_cache.payload.rows import EncodedRow, Facts, encoded_row
+from hermes_cache.payload.rows import EncodedRow, encoded_row
+from hermes_cache.sessions.rows import Facts
 from hermes_cache.stores.hermes import source_tags
 from hermes_cache.stores.hermes.joining import JoinedSession, ProfileRecords, join, moved, to_join
 from hermes_cache.stores.hermes.locations import ProfileFiles

@@ -12,6 +12,7 @@ from typing import Final
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import encoded_json
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.rows import SESSION_LIST
 from hermes_cache.stores.hermes.projection import Session, Snapshot
 
 _OF_A_PARENT: Final = (
@@ -42,7 +43,8 @@ def view(snapshot: Snapshot, key: SessionListKey) -> Content:
         "other_profile_count": snapshot.foreign_count,
         **_page_fields(key),
     }
-    return Content(encoded_json(envelope), tuple([session.row() for session in listed]))
+    rows = tuple([session.row() for session in listed])
+    return Content(encoded_json(envelope), rows, name=SESSION_LIST.name)
 
 
 def _counted(sessions: Iterable[Session], key: SessionListKey) -> list[Session]:
