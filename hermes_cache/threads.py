@@ -110,9 +110,13 @@ class Call(Generic[T_co]):
         """What the function raised, or why it was not called; None before, and if it returned."""
         return self._error
 
+    def claim(self) -> bool:
+        """Say whether nobody else has the right to call the function, and take that right."""
+        return _took_one(self._claims)
+
     def run(self) -> None:
-        """Call the function on this thread, unless another thread did or will."""
-        if not _took_one(self._claims):
+        """Call the function on this thread, unless another thread has claimed it."""
+        if not self.claim():
             return
         try:
             if not (self.is_unwanted or self.is_over):
@@ -305,8 +309,7 @@ class Threads:
         return True
 
     def give_up(self, call: Call[Any]) -> None:
-        """Know a call as lost: it is not begun any more; the thread that runs it ends with it, and has no slot."""
-        call.is_unwanted = True
+        """Wait no longer for a call that runs: its thread ends with it, and is waited for by no stop."""
         for thread, running in list(self._threads.items()):
             if running is call:
                 self._threads.pop(thread, None)

@@ -28,7 +28,7 @@ from hermes_cache.core.effects import (
 )
 from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Weighed
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
+from hermes_cache.core.state import CHECK_TIMEOUT_S, Build, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, HermesCacheError, NoThreadError
@@ -94,7 +94,7 @@ class Works:
         self._ledger = Ledger()
         # How many builds run at once is bounded by the core.
         self._builders = Threads("hermes_cache.builder")
-        self._builds: dict[int, Call[None]] = {}
+        self._builds: dict[int, tuple[Build, Call[None]]] = {}
         self._checkers = Lines("hermes_cache.checker", _CHECKERS)
         # Not left to the checkers: if all of them hang, what is let go would stay.
         self._weigher = Threads("hermes_cache.weigher", 1)
@@ -140,10 +140,7 @@ class Works:
             case RunBuild():
                 self._order_build(effect, send)
             case Abandon():
-                call = self._builds.pop(effect.build_id, None)
-                if call is not None:
-                    self._builders.give_up(call)
-                self._executor.give_up(effect.build_id)
+                self._abandon(effect.build_id, send)
             case Tell():
                 self._announcer.put(effect)
             case Release():
@@ -222,9 +219,20 @@ class Works:
 
         call.tell(tell_refused)
 
+    def _abandon(self, build_id: int, send: Send) -> None:
+        self._executor.give_up(build_id)
+        build, call = self._builds.pop(build_id, (None, None))
+        if build is None or call is None:
+            return
+        if call.claim():
+            # No thread came to it in time: nobody else would say that it is over.
+            send(Failed(build, BuildError(build.target.key, "it was given up before it began")))
+        else:
+            self._builders.give_up(call)
+
     def _order_build(self, effect: RunBuild, send: Send) -> None:
         call = Call(partial(_log_failure, partial(self._build, effect, send)))
-        self._builds[effect.build.id] = call
+        self._builds[effect.build.id] = effect.build, call
         try:
             self._builders.run(call)
         except NoThreadError:

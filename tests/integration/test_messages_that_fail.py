@@ -23,7 +23,8 @@ from hermes_cache.cache.reader import Reader
 from hermes_cache.core.effects import Answer
 from hermes_cache.core.messages import Built, Checked, Message, Tick
 from hermes_cache.loops import Away
-from tests.waiting import WAIT_S
+from hermes_cache.threads import Call
+from tests.waiting import WAIT_S, until
 
 _KEY = SessionListKey()
 
@@ -143,6 +144,28 @@ def test_a_reader_whose_answer_fails_twice_is_told(monkeypatch: pytest.MonkeyPat
 
     assert isinstance(failure, BuildError)
     assert "its answer was lost: MemoryError" in str(failure)
+
+
+def test_a_build_that_gets_no_thread_in_time_is_over_once_it_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B6: nobody else would ever say so, and it would count as hanging for good."""
+    built: list[SessionListKey] = []
+    held: list[Call[object]] = []
+
+    def build(key: SessionListKey) -> Mapping[str, object]:
+        built.append(key)
+        return {"sessions": []}
+
+    with SessionListCache(build, bus=Bus(), policy=Policy(build_timeout=0.05, max_abandoned=1)) as cache:
+        assert cache._life is not None
+        with monkeypatch.context() as busy:
+            busy.setattr(cache._life.works._builders, "run", held.append)
+            assert isinstance(_in_time(lambda: cache.get(_KEY)), BuildTimeoutError)
+            until(lambda: cache.stats().builds == 1 and not cache.stats().building and not cache.stats().abandoned)
+        for call in held:
+            call.run()
+
+        assert built == []
+        assert _in_time(lambda: cache.get(_KEY)) == {"sessions": []}
 
 
 def test_an_answer_that_fails_once_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:

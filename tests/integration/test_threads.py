@@ -99,20 +99,6 @@ def test_a_call_that_is_given_up_is_not_waited_for(many: Threads) -> None:
     assert hanging.wait(WAIT_S)
 
 
-def test_a_call_that_is_given_up_before_its_turn_is_not_begun(one: Threads) -> None:
-    """B6"""
-    hanging, goes_on = _held(one)
-    called: list[str] = []
-    waiting = _ran(one, lambda: called.append("begun"))
-
-    one.give_up(waiting)
-    goes_on.open()
-
-    assert waiting.wait(WAIT_S)
-    assert hanging.wait(WAIT_S)
-    assert called == []
-
-
 def test_what_a_call_raises_ends_no_thread(one: Threads) -> None:
     """L7"""
 
