@@ -124,7 +124,8 @@ class Health:
         running: It was started and not stopped.
         healthy: It runs, no build, check or callable fails, builds may start, the journal can be reached, and no
             thread is missing.
-        failing: Why the last build of a key failed, for the keys whose last build did, of profiles that are there.
+        failing: Why the last build of a key failed, for the keys whose last build did within the last minute, of
+            profiles that are there.
         failing_callables: The callables given to the cache that failed when they were last called.
         abandoned: Builds that hang.
         journal_lag_s: Seconds for which nothing was heard of the journal; 0 while it can be reached, None without
@@ -203,8 +204,10 @@ def health_of(  # noqa: PLR0913 - each is one thing that it tells of
     now_s: float = -inf,
 ) -> Health:
     """Say whether all is well; to be asked for a profile that is not there is no failure."""
-    failures = ((key, failure.cause) for key, failure in state.failures.items())
-    failing = {key: str(cause) for key, cause in failures if not isinstance(cause, ProfileNotFoundError)}
+    since_s = now_s - max(_RECENT_S, policy.retry_delay_max)
+    # A key that readers ask for is tried again before that, and then fails again.
+    causes = {key: failure.cause for key, failure in state.failures.items() if failure.at_s >= since_s}
+    failing = {key: str(cause) for key, cause in causes.items() if not isinstance(cause, ProfileNotFoundError)}
     checks = _failing_checks(state, now_s)
     may_build = len(state.abandoned) < policy.max_abandoned
     journal_failure = journal.failure if journal else None

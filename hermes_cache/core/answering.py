@@ -16,6 +16,7 @@ from hermes_cache.errors import (
     CacheBusyError,
     HermesCacheError,
     LookupTimeoutError,
+    ProfileNotFoundError,
 )
 
 _KEPT_BOUNDS = 2
@@ -29,9 +30,12 @@ _LEAST_PAUSE_S = 0.2
 def stale_for(state: State, waiter: Waiter) -> Entry | None:
     """Return the stale payload that a read may get: none if it insists, or if an invalidation came before it.
 
-    One that was evicted while the read waits is kept for it (R4).
+    One that was evicted while the read waits is kept for it (R4). What was held of a profile that is gone answers
+    nobody (X8).
     """
-    if not waiter.request.takes_stale:
+    failure = state.failures.get(waiter.read.target.key)
+    is_gone = failure is not None and isinstance(failure.cause, ProfileNotFoundError)
+    if is_gone or not waiter.request.takes_stale:
         return None
     held = state.entry_of(waiter.read.target)
     return held if held is not None and held.version >= waiter.version else waiter.kept

@@ -15,10 +15,10 @@ from hermes_cache.core.messages import Built, Failed
 from hermes_cache.core.record import PastBuild, PastOutcome
 from hermes_cache.core.stamps import Stamp
 from hermes_cache.core.state import Build, Entry, Failure, Reason, Target, Waiter
-from hermes_cache.core.storing import store, why_not_stored
+from hermes_cache.core.storing import forget, store, why_not_stored
 from hermes_cache.core.transitions import Begun, Ended, Measured, Queued, Returned, WaitedOn
 from hermes_cache.core.turn import Turn
-from hermes_cache.errors import BuildError, CacheBusyError, HermesCacheError
+from hermes_cache.errors import BuildError, CacheBusyError, HermesCacheError, ProfileNotFoundError
 
 _LONGEST_WHY: Final = 300
 """A builder's error may quote all that it read."""
@@ -232,6 +232,8 @@ def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:
     failure = Failure(count, turn.now_s, retry_at_s, build.version, seen, cause, timeout=hangs)
     why = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
     _end(turn, build, "abandoned" if hangs else "failed", why, failure=failure)
+    if isinstance(cause, ProfileNotFoundError):
+        forget(turn, target.key)
     _answer_those_failed(turn, build, failure)
     _build_again(turn, build)
     start_builds(turn)

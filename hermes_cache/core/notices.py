@@ -122,15 +122,15 @@ class EntryInvalidated:
 
 @dataclass(frozen=True, slots=True)
 class EntryEvicted:
-    """A payload was dropped to make room.
+    """A payload was dropped.
 
     Attributes:
         key: Whose payload.
-        reason: The bound that was reached: the number of entries, or of bytes.
+        reason: The bound that was reached, the number of entries or of bytes; or "gone", with its profile.
     """
 
     key: Hashable
-    reason: Literal["entries", "bytes"]
+    reason: Literal["entries", "bytes", "gone"]
 
 
 Notice: TypeAlias = (

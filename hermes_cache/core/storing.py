@@ -57,6 +57,12 @@ def due_again_s(news: News) -> float:
     return news.sent_at_s + _NEWS_EVERY_S if news.is_due_again else inf
 
 
+def forget(turn: Turn, key: Hashable) -> None:
+    """Let go of the entry of a key, if there is one: its profile is gone (X8)."""
+    if key in turn.state.entries:
+        _drop(turn, key, "gone")
+
+
 def _send_news(turn: Turn, profile: str | None) -> None:
     news = turn.state.news.get(profile)
     if news is None or news.sent_at_s + _NEWS_EVERY_S <= turn.now_s:
@@ -81,7 +87,7 @@ def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
     return "bytes" if turn.state.held_bytes > turn.policy.max_bytes else None
 
 
-def _drop(turn: Turn, key: Hashable, bound: Literal["entries", "bytes"]) -> None:
+def _drop(turn: Turn, key: Hashable, bound: Literal["entries", "bytes", "gone"]) -> None:
     entry = turn.state.entries[key]
     turn.record(Evicted(key, bound))
     turn.let_go(entry)

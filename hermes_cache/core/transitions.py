@@ -273,11 +273,11 @@ class Evicted:
 
     Attributes:
         key: What it answered.
-        bound: The bound that was reached: the number of entries, or of bytes.
+        bound: The bound that was reached, the number of entries or of bytes; or "gone", with its profile.
     """
 
     key: Hashable
-    bound: Literal["entries", "bytes"]
+    bound: Literal["entries", "bytes", "gone"]
 
     def apply(self, state: State) -> State:  # noqa: D102
         reach = state.entries[self.key].target.reach

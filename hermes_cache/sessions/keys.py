@@ -15,6 +15,10 @@ from hermes_cache.core.versions import ALL_PROFILES
 
 __all__ = ["DEFAULT_PROFILE", "SessionListKey", "profile_name", "reach_of"]
 
+_NAMED_APART: Final = ("profile", "all_profiles", "extra")
+
+_MOST_SHOWN: Final = 200
+
 _FLAGS: Final = (
     "all_profiles",
     "show_cli",
@@ -102,13 +106,14 @@ class SessionListKey:
         return SessionListKey, self._values()
 
     def __str__(self) -> str:
-        """Name the fields that differ from their defaults."""
-        told = [
-            f"{f.name}={value!r}"
-            for f in fields(self)
-            if f.init and (value := getattr(self, f.name)) != f.default and f.name != "profile"
-        ]
-        return f"SessionListKey({', '.join([repr(self.profile), *told])})"
+        """Name the view in words: its profile, and what differs from the defaults; at most 200 signs."""
+        changed = [(f.name, getattr(self, f.name)) for f in fields(self) if f.init and f.name not in _NAMED_APART]
+        pairs = [(name, value) for name, value in changed if value not in (None, False, 0)] + list(self.extra)
+        differing = [name if value is True else f"{name} {value}" for name, value in pairs]
+        whose = "all profiles" if self.all_profiles else f"profile {self.profile_name}"
+        words = f"{whose} with {', '.join(differing)}" if differing else whose
+        line = "".join(sign if sign.isprintable() else "?" for sign in words)
+        return line if len(line) <= _MOST_SHOWN else f"{line[: _MOST_SHOWN - 3]}..."
 
 
 _FIELD_NAMES: Final = tuple(f.name for f in fields(SessionListKey) if f.init)

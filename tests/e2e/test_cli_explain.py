@@ -79,7 +79,7 @@ def test_a_list_of_a_running_gateway_is_explained(home: Path) -> None:
         wrong = explained("--url", url, "--query", "colour=red", "--token", TOKEN)
 
     assert story.returncode == 0, story.stderr
-    assert story.stdout.startswith("SessionListKey('default', show_cli=True")
+    assert story.stdout.startswith("profile default with show_cli")
     assert "\nReads since it was built: 1 built.\nBuilds:\n  1: stored, asked for by miss" in story.stdout
     assert json.loads(plain.stdout)["served"] == {"built": 1}
     assert (refused.returncode, wrong.returncode) == (1, 2)

@@ -204,7 +204,7 @@ def test_a_view_is_explained_by_the_parameters_that_it_is_read_with(site: Site) 
     assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
     assert (nothing.json["condition"], answer.json["condition"]) == ("missing", "outdated")
     assert answer.json["served"] == {"built": 1, "hit": 1}
-    assert str(answer.json["story"]).startswith("SessionListKey('default', show_cli=True")
+    assert str(answer.json["story"]).startswith("profile default with show_cli")
     assert "reason session_rename" in str(answer.json["story"])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.errors import ProfileNotFoundError, SourceError
+from hermes_cache.errors import SourceError
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.rows import freeze
@@ -119,40 +119,6 @@ def test_a_database_that_goes_missing_is_no_empty_list(sample: SampleHome) -> No
     with pytest.raises(SourceError, match=r"state\.db: is missing"):
         _rows(home)
     assert home.sources.stamp(EVERYTHING, held=False)["content"] == ("absent",)
-
-
-def test_a_home_that_is_missing_fails_by_name(tmp_path: Path) -> None:
-    """X8"""
-    home = HermesHome(tmp_path / "nowhere")
-
-    with pytest.raises(SourceError, match="nowhere"):
-        _rows(home)
-    with pytest.raises(SourceError, match="missing"):
-        _rows(home, SessionListKey("work"))
-
-
-def test_a_profile_is_unknown_only_to_a_home_that_is_whole(sample: SampleHome) -> None:
-    """X8"""
-    home, key = HermesHome(sample.path), SessionListKey("work")
-
-    with pytest.raises(ProfileNotFoundError, match="no profile 'work'"):
-        _rows(home, key)
-    (sample.path / "profiles" / "work").mkdir(parents=True)
-    with pytest.raises(SourceError, match=r"state\.db: is missing"):
-        _rows(home, key)
-
-
-def test_a_profile_that_was_read_and_whose_folder_goes_missing_is_damage(sample: SampleHome) -> None:
-    """X8"""
-    home, key, folder = HermesHome(sample.path), SessionListKey("work"), sample.path / "profiles" / "work"
-    folder.parent.mkdir()
-    make_sample_home(folder, sessions=3, profiles=())
-    _rows(home, key)
-
-    folder.rename(folder.with_name("moved"))
-
-    with pytest.raises(SourceError, match=r"state\.db: is missing"):
-        _rows(home, key)
 
 
 def test_a_database_that_left_its_log_behind_is_no_reason_for_a_list_from_the_index(sample: SampleHome) -> None:

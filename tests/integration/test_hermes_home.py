@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hermes_cache.errors import SourceError
+from hermes_cache.errors import ProfileNotFoundError, SourceError
 from hermes_cache.ports import ScopedBuilder
 from hermes_cache.samples import writer
 from hermes_cache.samples.home import SampleHome, make_sample_home
@@ -116,8 +116,7 @@ def test_a_profile_that_nobody_used_yet_breaks_nothing(sample: SampleHome) -> No
 
     assert home.profiles() == ("default", "fresh", "work")
     assert _rows(home, all_profiles=True)
-    with pytest.raises(SourceError, match="is missing"):
-        _rows(home, profile="fresh")
+    assert _rows(home, profile="fresh") == []
 
 
 def test_one_changed_title_makes_one_row_anew(sample: SampleHome) -> None:
@@ -308,17 +307,18 @@ def test_a_session_of_an_impossible_profile_is_the_root_profiles(sample: SampleH
     assert found == ["default"]
 
 
-def test_a_profile_whose_folder_is_gone_still_lists_what_the_front_end_keeps(sample: SampleHome) -> None:
+def test_what_the_front_end_keeps_of_a_profile_that_is_gone_is_listed_among_all(sample: SampleHome) -> None:
     """X1, X8"""
     index = orjson.loads(sample.session_index.read_bytes())
     _put(sample.session_index, [*index, {"session_id": "left", "profile": "gone", "message_count": 1}])
     _put(sample.session_index.with_name("left.json"), {"session_id": "left"})
     home = HermesHome(sample.path)
 
-    apart = [row["session_id"] for row in _rows(home, profile="gone")]
     together = [row["session_id"] for row in _rows(home, all_profiles=True) if row["profile"] == "gone"]
 
-    assert apart == together == ["left"]
+    assert together == ["left"]
+    with pytest.raises(ProfileNotFoundError):
+        _rows(home, profile="gone")
 
 
 def test_a_view_takes_only_a_snapshot_of_its_own(sample: SampleHome) -> None:

@@ -277,7 +277,7 @@ def test_a_story_tells_it_all_in_plain_lines() -> None:
     told = explain(script.state, HERE, script.policy, Moment(script.now_s, AT_S), served={"hit": 3, "built": 1})
 
     assert str(told).splitlines() == [
-        "SessionListKey('here') at 22:13:20.000Z",
+        "profile here at 22:13:20.000Z",
         "An event outdated what is held.",
         "Built by build 1 at 22:13:19.000Z, 1 s ago, in 0.5 s.",
         "Its sources were last looked at 1.5 s ago.",
@@ -314,4 +314,4 @@ def test_a_story_of_what_nobody_read_is_short() -> None:
     """J7"""
     told = told_of(CoreScript())
 
-    assert str(told) == "SessionListKey('here') at 22:13:20.000Z\nNothing is held."
+    assert str(told) == "profile here at 22:13:20.000Z\nNothing is held."

@@ -234,8 +234,8 @@ def test_copies_and_pickles_are_equal_keys(copied: Any) -> None:
 
 def test_a_key_names_what_differs_from_the_default_view() -> None:
     """K1"""
-    assert str(SessionListKey()) == "SessionListKey('default')"
-    assert str(SessionListKey("work", show_cli=True)) == "SessionListKey('work', show_cli=True)"
+    assert str(SessionListKey()) == "profile default"
+    assert str(SessionListKey("work", show_cli=True)) == "profile work with show_cli"
 
 
 def test_a_key_is_equal_to_no_other_kind_of_value() -> None:

@@ -14,7 +14,7 @@ from hermes_cache.forks import after_fork_in_child
 from hermes_cache.payload.content import Content
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
-from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles, scope_of
+from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, scope_of
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.profile_reading import ProfileReader
 from hermes_cache.stores.hermes.projection import Projection, Snapshot, newest_first, refreshed
@@ -76,8 +76,17 @@ class HomeBuilder:
         Callers at one time share one refresh only if it began after they called.
 
         Raises:
+            ProfileNotFoundError: The home has no such profile, or has it no more.
             SourceError: A file that brings rows cannot be read; it names the file and the reason.
         """
+        self._must_be_there(scope)
+        try:
+            return self._refreshed(scope)
+        except SourceError:
+            self._must_be_there(scope)  # It may have been renamed or deleted meanwhile.
+            raise
+
+    def _refreshed(self, scope: Hashable) -> Snapshot:
         slot = self._slot(scope)
         begun_before = slot.begun
         with slot.lock:
@@ -108,7 +117,7 @@ class HomeBuilder:
 
     def share(self, scope: Hashable, seen: Hashable, /) -> tuple[Hashable, bytes]:
         """Refresh a profile and return what changed of it, for the process that joins it."""
-        return self._sharing.share(scope, self.refresh(scope), seen)
+        return self._sharing.share(scope, self._refreshed(scope), seen)
 
     def adopt(self, scope: Hashable, share: bytes, /) -> None:
         """Take in what another process shared of a profile, and join that from now on."""
@@ -128,22 +137,24 @@ class HomeBuilder:
             if not slot.succeeded and self._slots.get(scope) is slot:
                 del self._slots[scope]
 
+    def _must_be_there(self, scope: Hashable) -> None:
+        """See that the folder of a profile is there; what is held of one that was renamed or deleted goes."""
+        profile = self._locations.root_profile if scope == ALL_PROFILES else str(scope)
+        files, root = self._locations.files(profile), self._locations.home(profile)
+        if not _is_absent(files.home) or files.state_db.parent != files.home:
+            return
+        if files.home == root or _is_absent(root):
+            raise SourceError(root, "is missing: no Hermes home lies there")
+        with self._lock:
+            self._slots.pop(scope, None)
+        self._sharing.forget(scope)
+        self._reader.forget(files)
+        raise ProfileNotFoundError(files.home, profile)
+
     def _of_profile(self, slot: _Slot, profile: str) -> Snapshot:
         files = self._locations.files(profile)
-        try:
-            slot.projection = refreshed(slot.projection, files, self._reader, self._looks)
-        except SourceError as error:
-            if slot.projection is None and self._is_nobodys(files, error):
-                raise ProfileNotFoundError(files.home, profile) from error
-            raise
+        slot.projection = refreshed(slot.projection, files, self._reader, self._looks)
         return slot.projection.snapshot
-
-    def _is_nobodys(self, files: ProfileFiles, error: SourceError) -> bool:
-        """Say whether a profile has neither folder nor sessions, in a home that is there."""
-        # The database is looked at last, so that the front end's index has been read by then.
-        is_database = error.path == str(files.state_db) and files.state_db.parent == files.home
-        root = self._locations.files(DEFAULT_PROFILE).home
-        return is_database and _is_absent(files.home) and not _is_absent(root)
 
     def _joined(self, slot: _Slot) -> Snapshot:
         snapshots = tuple([self._part(profile) for profile in self._listed_profiles()])
@@ -153,21 +164,17 @@ class HomeBuilder:
         return slot.joined[1]
 
     def _part(self, profile: str) -> Snapshot:
-        return self._sharing.adopted(profile) or self.refresh(profile)
+        return self._sharing.adopted(profile) or self._refreshed(profile)
 
     def _listed_profiles(self) -> list[str]:
         """Name the profiles that an all-profiles view joins; one broken profile fails the view, which names it.
 
-        A named profile that nobody has used yet, with neither database nor sessions in the index, is passed over.
+        A profile that has no folder, but sessions in the index, is among them.
         """
-        indexed = self._reader.indexed_profiles(self._locations.files(DEFAULT_PROFILE))
-        named = [name for name in sorted({*self._locations.profiles(), *indexed}) if name != DEFAULT_PROFILE]
-        return [DEFAULT_PROFILE, *(name for name in named if self._is_used(name, indexed))]
-
-    def _is_used(self, profile: str, indexed: frozenset[str]) -> bool:
-        held = self._slots.get(profile)
-        was_read = (held is not None and held.projection is not None) or self._sharing.adopted(profile) is not None
-        return profile in indexed or was_read or not _is_absent(self._locations.files(profile).state_db)
+        root = self._locations.root_profile
+        indexed = self._reader.indexed_profiles(self._locations.files(root))
+        named = {*self._locations.profiles(), *indexed} - {root, DEFAULT_PROFILE}
+        return [root, *sorted(named)]
 
     def _start_anew(self) -> None:
         # Locks that another thread held at a fork stay held in the child, so nothing is taken over.

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 from hermes_cache.ports import IsRootProfile
-from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.builder import HomeBuilder
-from hermes_cache.stores.hermes.locations import Location, Locations
+from hermes_cache.stores.hermes.locations import Location, Locations, made_absolute, root_and_own_profile
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.side_files import ViewSettings, read_view_settings
 from hermes_cache.stores.hermes.sources import HomeSources
@@ -22,7 +22,8 @@ class HermesHome:
     or `gateway_metadata` is the root profile's. Pickling keeps the locations.
 
     Args:
-        path: The root home; None for `HERMES_HOME`, else `~/.hermes`.
+        path: The root home; None for `HERMES_HOME`, else `~/.hermes`. If it is the folder of a profile of a home,
+            `default` is that profile, the others are its siblings, and a view of all profiles shows the same root.
         session_dir: None for `sessions` in `HERMES_WEBUI_STATE_DIR`, else in `webui` of the root home.
         settings_file: None for `settings.json` beside it.
         state_db: None for `state.db` in each profile's home.
@@ -33,6 +34,9 @@ class HermesHome:
     Attributes:
         builder: Builds the payload of a key.
         sources: Tells whether a payload is still true.
+
+    Raises:
+        SourceError: No path was given, and this user has no home folder.
     """
 
     def __init__(
@@ -45,14 +49,21 @@ class HermesHome:
         gateway_metadata: Location | None = None,
         is_root_profile: IsRootProfile | None = None,
     ) -> None:
+        given = {
+            "session_dir": session_dir,
+            "settings_file": settings_file,
+            "state_db": state_db,
+            "gateway_metadata": gateway_metadata,
+            "state_dir": os.environ.get("HERMES_WEBUI_STATE_DIR") or None,
+        }
+        home = made_absolute(path or os.environ.get("HERMES_HOME") or Path("~/.hermes"))
+        root, own_profile = root_and_own_profile(home)
         self._locations = Locations(
-            root=path or os.environ.get("HERMES_HOME") or Path("~/.hermes"),
-            session_dir=session_dir,
-            settings_file=settings_file,
-            state_db=state_db,
-            gateway_metadata=gateway_metadata,
+            root=root,
+            own_profile=own_profile,
+            folder=_current_folder(),
             is_root_profile=is_root_profile,
-            state_dir=os.environ.get("HERMES_WEBUI_STATE_DIR") or None,
+            **{name: made_absolute(location) for name, location in given.items() if location is not None},
         )
         self._open()
 
@@ -62,7 +73,7 @@ class HermesHome:
         Raises:
             SourceError: The folder of the profiles cannot be listed.
         """
-        return self._locations.profiles()
+        return (DEFAULT_PROFILE, *self._locations.profiles()[1:])
 
     def view_settings(self, profile: str | None = None) -> ViewSettings:
         """Read what the settings file says of the fields that a request leaves open."""
@@ -83,3 +94,11 @@ class HermesHome:
     def __setstate__(self, locations: Locations) -> None:
         self._locations = locations
         self._open()
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:
+        # It is gone; only a relative path that a callable returns would need it.
+        return Path("/")

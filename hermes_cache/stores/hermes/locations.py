@@ -22,6 +22,9 @@ Location: TypeAlias = str | os.PathLike[str] | Callable[[SessionListKey], str | 
 ALL_PROFILES: Final = ("all profiles",)
 """The scope of every all-profiles key; a tuple, so that no profile name equals it."""
 
+ROOT: Final = "(root)"
+"""The root profile in a view of all profiles, if `default` is another one; no profile can have that name."""
+
 INDEX: Final = "_index.json"
 TOMBSTONES: Final = ("_deleted_webui_sessions.json", "_pruned_webui_orphans.json")
 """The files of the session folder that are no sessions."""
@@ -66,11 +69,13 @@ class ProfileFiles:
 class Locations:
     """Tells the files of a profile.
 
-    A plain path given for `state_db` or `gateway_metadata` is the root profile's; the named profiles keep their
-    own below `profiles/`. A callable tells it for every profile.
+    A plain path given for `state_db` or `gateway_metadata` is that of the profile `default`; the named profiles
+    keep their own below `profiles/`. A callable tells it for every profile.
 
     Attributes:
         root: The root profile's home.
+        own_profile: The profile that is `default`, if the path that was given is a profile's folder; else None.
+        folder: What a relative path of a callable is relative to.
         session_dir: None for `sessions` in the web front end's state folder.
         settings_file: None for `settings.json` there.
         state_db: None for `state.db` in each profile's home.
@@ -80,11 +85,13 @@ class Locations:
     """
 
     root: Location
+    own_profile: str | None = None
+    folder: Path = Path("/")
     session_dir: Location | None = None
     settings_file: Location | None = None
     state_db: Location | None = None
     gateway_metadata: Location | None = None
-    state_dir: str | None = None
+    state_dir: Location | None = None
     is_root_profile: IsRootProfile | None = None
 
     @property
@@ -99,32 +106,34 @@ class Locations:
         Raises:
             SourceError: No profile can have that name.
         """
-        key = SessionListKey(profile=profile)
-        root = _resolved(self.root, key)
-        home = _profile_home(root, profile)
-        state_dir = self._state_dir(root)
-        session_dir = _resolved(self.session_dir or state_dir / "sessions", key)
-        state_db = _of_profile(self.state_db, key, home / "state.db")
+        key = SessionListKey(profile=DEFAULT_PROFILE if profile == ROOT else profile)
+        name = self._name(profile)
+        root = self.home(profile)
+        home = _profile_home(root, name)
+        state_dir = self._state_dir(key)
+        # A plain path is that of the profile that is asked for as `default`.
+        own = SessionListKey(profile=profile)
         return ProfileFiles(
-            profile=profile,
+            profile=name,
             home=home,
-            state_db=state_db,
-            gateway_metadata=_of_profile(self.gateway_metadata, key, home / "sessions" / "sessions.json"),
+            state_db=self._of_profile(self.state_db, own, home / "state.db"),
+            gateway_metadata=self._of_profile(self.gateway_metadata, own, home / "sessions" / "sessions.json"),
             cron_jobs=home / "cron" / "jobs.json",
-            session_dir=session_dir,
+            session_dir=self._resolved(self.session_dir or state_dir / "sessions", key),
             settings=self.settings(profile),
             projects=state_dir / "projects.json",
         )
+
+    def home(self, profile: str) -> Path:
+        """Return the root home, as the profile's location tells it."""
+        return self._resolved(self.root, SessionListKey(profile=profile))
 
     def settings(self, profile: str) -> Path:
         """Return the settings file of a profile, whatever its name."""
         key = SessionListKey(profile=profile)
         if self.settings_file is not None:
-            return _resolved(self.settings_file, key)
-        return self._state_dir(_resolved(self.root, key)) / "settings.json"
-
-    def _state_dir(self, root: Path) -> Path:
-        return Path(self.state_dir).expanduser().absolute() if self.state_dir else root / "webui"
+            return self._resolved(self.settings_file, key)
+        return self._state_dir(key) / "settings.json"
 
     def profiles(self) -> tuple[str, ...]:
         """List the profiles that have a folder, the root profile first.
@@ -132,14 +141,58 @@ class Locations:
         Raises:
             SourceError: The folder of the profiles cannot be listed.
         """
-        folder = _resolved(self.root, SessionListKey(all_profiles=True)) / "profiles"
+        folder = self._resolved(self.root, SessionListKey(all_profiles=True)) / "profiles"
         try:
             named = [name for name in os.listdir(folder) if is_named_profile(name) and (folder / name).is_dir()]  # noqa: PTH208 - names are wanted, not paths
         except FileNotFoundError:
             named = []
         except OSError as error:
             raise SourceError(folder, error.strerror or str(error)) from error
-        return (DEFAULT_PROFILE, *sorted(named))
+        return (self.root_profile, *sorted(named))
+
+    @property
+    def root_profile(self) -> str:
+        """The name of the root profile in a view of all profiles."""
+        return DEFAULT_PROFILE if self.own_profile is None else ROOT
+
+    def _name(self, profile: str) -> str:
+        if profile == ROOT:
+            return DEFAULT_PROFILE
+        return self.own_profile or profile if profile == DEFAULT_PROFILE else profile
+
+    def _state_dir(self, key: SessionListKey) -> Path:
+        return self._resolved(self.state_dir, key) if self.state_dir else self._resolved(self.root, key) / "webui"
+
+    def _of_profile(self, location: Location | None, key: SessionListKey, default: Path) -> Path:
+        is_for_all = callable(location) or key.profile == DEFAULT_PROFILE
+        return self._resolved(location, key) if location is not None and is_for_all else default
+
+    def _resolved(self, location: Location, key: SessionListKey) -> Path:
+        return self.folder / Path(location(key) if callable(location) else location).expanduser()
+
+
+def made_absolute(location: Location) -> Location:
+    """Return a path as it is meant now, so that a later change of folder does not move it; a callable stays.
+
+    Raises:
+        SourceError: It needs a home folder that the user does not have, or a current folder that is gone.
+    """
+    if callable(location):
+        return location
+    try:
+        return Path(location).expanduser().absolute()
+    except (RuntimeError, OSError) as error:
+        reason = f"cannot be told from here ({error}); set HERMES_HOME to a full path, or pass one"
+        raise SourceError(location, reason) from error
+
+
+def root_and_own_profile(path: Location) -> tuple[Location, str | None]:
+    """Return the root home of a path, and the profile that is `default` if the path is that profile's folder."""
+    if not isinstance(path, Path) or path.parent.name != "profiles" or not is_named_profile(path.name):
+        return path, None
+    root = path.parent.parent
+    is_home = any((root / name).exists() for name in ("state.db", "config.yaml", "webui"))
+    return (root, path.name) if is_home else (path, None)
 
 
 def folder_files(session_dir: Path) -> tuple[Path, ...]:
@@ -166,12 +219,3 @@ def _profile_home(root: Path, profile: str) -> Path:
     if not is_named_profile(profile):
         raise SourceError(root / "profiles", f"no profile can be named {profile!r}")
     return root / "profiles" / profile
-
-
-def _of_profile(location: Location | None, key: SessionListKey, default: Path) -> Path:
-    is_for_all = callable(location) or key.profile == DEFAULT_PROFILE
-    return _resolved(location, key) if location is not None and is_for_all else default
-
-
-def _resolved(location: Location, key: SessionListKey) -> Path:
-    return Path(location(key) if callable(location) else location).expanduser().absolute()

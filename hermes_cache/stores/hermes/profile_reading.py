@@ -8,21 +8,22 @@ Source: rules K3, X1, X7, X8.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import DEFAULT_PROFILE
-from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp, log_stamp
+from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
 from hermes_cache.stores.hermes.front_end_records import without_dead_turns, without_deleted
 from hermes_cache.stores.hermes.joining import ProfileRecords, records_of
 from hermes_cache.stores.hermes.json_files import JsonFiles
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
-from hermes_cache.stores.hermes.looks import Looks, wal_of
+from hermes_cache.stores.hermes.looks import Looks, journal_of, shm_of, wal_of
 from hermes_cache.stores.hermes.session_folder import IndexRecord, SessionFolders
 from hermes_cache.stores.hermes.side_files import job_names, projects_by_tag, redacts_secrets, routing_by_session
 from hermes_cache.stores.hermes.state_db import SessionRecord, StateReading, read_state_db
-from hermes_cache.stores.hermes.values import text
+from hermes_cache.stores.hermes.values import flag, text
 
 _logger = QuietLogger(__name__)
 
@@ -33,7 +34,6 @@ class ProfileReading:
 
     Attributes:
         records: What the sources hold of its sessions.
-        has_database: Whether a `state.db` was there.
         foreign_count: How many sessions the front end keeps for other profiles.
         in_database: All sessions of the `state.db` by id; `records` lacks those that belong to other profiles or
             were deleted in the front end.
@@ -41,7 +41,6 @@ class ProfileReading:
     """
 
     records: ProfileRecords
-    has_database: bool
     foreign_count: int
     in_database: Mapping[str, SessionRecord]
     turns_until_s: float
@@ -55,6 +54,7 @@ class ProfileReader:
         self._looks = looks or Looks()
         self._json_files = JsonFiles(self._looks)
         self._folders = SessionFolders(self._json_files, self._looks)
+        self._seen: set[Path] = set()
 
     def read(self, files: ProfileFiles, before: ProfileReading | None = None) -> ProfileReading:
         """Read a profile.
@@ -69,8 +69,7 @@ class ProfileReader:
         folder = self._folders.read(files.session_dir)
         index = {sid: record for sid, record in folder.records.items() if sid not in folder.tombstones}
         own = self._of_profile(files.profile, index)
-        is_indexed = folder.has_index and (bool(own) or files.profile == DEFAULT_PROFILE)
-        state, has_database = _state(files, before, self._looks, is_indexed=is_indexed)
+        state = self._state(files, before, own)
         left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
         shown, turns_until_s = without_dead_turns(without_deleted(own, state.sessions), time.time())
         records = records_of(
@@ -82,8 +81,7 @@ class ProfileReader:
             marks_delegates=state.marks_delegates,
         )
         records = replace(records, redacts=redacts_secrets(self._json_files.content(files.settings)))
-        foreign_count = len(index) - len(own)
-        return ProfileReading(records, has_database, foreign_count, state.sessions, turns_until_s)
+        return ProfileReading(records, len(index) - len(own), state.sessions, turns_until_s)
 
     def indexed_profiles(self, files: ProfileFiles) -> frozenset[str]:
         """Name the profiles for which the front end keeps sessions.
@@ -92,6 +90,22 @@ class ProfileReader:
             SourceError: The index cannot be read.
         """
         return frozenset(self._owners(self._folders.read(files.session_dir).records).values())
+
+    def forget(self, files: ProfileFiles) -> None:
+        """Forget that a profile ever had a database."""
+        self._seen.discard(files.state_db)
+
+    def _state(
+        self, files: ProfileFiles, before: ProfileReading | None, own: Mapping[str, IndexRecord]
+    ) -> StateReading:
+        """Read the database; one that is missing has no sessions, unless something tells of an earlier one."""
+        path = files.state_db
+        if file_stamp(path) != ABSENT:
+            self._seen.add(path)
+            return read_state_db(path, before.in_database if before else None, self._looks)
+        if path in self._seen or _has_companion(path) or any(map(_is_of_the_agent, own.values())):
+            raise SourceError(path, "is missing")
+        return StateReading({}, {})
 
     def _of_profile(self, profile: str, index: Mapping[str, IndexRecord]) -> dict[str, IndexRecord]:
         owners = self._owners(index)
@@ -115,16 +129,13 @@ class ProfileReader:
             return False
 
 
-def _state(
-    files: ProfileFiles, before: ProfileReading | None, looks: Looks, *, is_indexed: bool
-) -> tuple[StateReading, bool]:
-    if file_stamp(files.state_db) != ABSENT:
-        return read_state_db(files.state_db, before.in_database if before else None, looks), True
-    # A missing database is a sign of damage, unless the front end alone may have made this list.
-    is_gone = (before is not None and before.has_database) or log_stamp(wal_of(files.state_db)) != ABSENT
-    if is_gone or not is_indexed:
-        raise SourceError(files.state_db, "is missing")
-    return StateReading({}, {}), False
+def _has_companion(path: Path) -> bool:
+    return any(file_stamp(each) != ABSENT for each in (wal_of(path), shm_of(path), journal_of(path)))
+
+
+def _is_of_the_agent(record: IndexRecord) -> bool:
+    source = text(record.raw_source) or text(record.source_tag) or "webui"
+    return flag(record.is_cli_session) or source != "webui"
 
 
 def _deleted(state: StateReading, tombstones: frozenset[str]) -> set[str]:

@@ -86,12 +86,10 @@ class SessionFolder:
     Attributes:
         records: The sessions by id.
         tombstones: Ids of sessions that were deleted there.
-        has_index: Whether there is an index or any sidecar, and so a front end that keeps its list here.
     """
 
     records: Mapping[str, IndexRecord]
     tombstones: frozenset[str]
-    has_index: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +139,7 @@ class SessionFolders:
         records = {sid: record for sid, record in index.items() if sid in on_disk}
         records |= {sid: _over(index.get(sid), sid, fields) for sid, (_, fields) in sidecars.items()}
         tombstones = frozenset(_ids(map(self._json_files.content, (path / name for name in TOMBSTONES))))
-        has_index = index_stamp != ABSENT or bool(sidecars)
-        folder = SessionFolder(records, tombstones, has_index)
+        folder = SessionFolder(records, tombstones)
         return _Held(stamps, are_still, index_stamp, index, sidecars, folder)
 
 

@@ -69,6 +69,11 @@ class Sharing:
         """Return the snapshot that was adopted of a scope; None where it is read here."""
         return self._adopted.get(scope)
 
+    def forget(self, scope: Hashable) -> None:
+        """Let go of all that was shared and adopted of a scope."""
+        self._given.pop(scope, None)
+        self._adopted.pop(scope, None)
+
 
 def _difference(before: Snapshot | None, after: Snapshot) -> _Difference:
     old = {_name(session): session for session in before.sessions} if before else {}
