@@ -434,3 +434,17 @@ def test_the_settings_of_a_sidebar_are_read_with_the_front_ends_defaults(sample:
     assert (told.show_cli, told.show_cron, told.show_claude_code) == (True, False, True)
     assert (older.show_cli, fresh.show_cli) == (False, True)
     assert broken == fresh
+
+
+@pytest.mark.parametrize("changed", [1, 100])
+def test_a_refreshed_list_has_the_order_of_one_that_is_read_anew(sample: SampleHome, changed: int) -> None:
+    """X5, X7: few sessions move within the list, or so many that it is sorted anew"""
+    home = HermesHome(sample.path)
+    _rows(home)
+    for session in sample.sessions[:changed]:
+        writer.add_message(sample.path, session.id)
+
+    refreshed, anew = _rows(home), _rows(HermesHome(sample.path))
+
+    assert [row["session_id"] for row in refreshed] == [row["session_id"] for row in anew]
+    assert refreshed[0]["session_id"] in {session.id for session in sample.sessions[:changed]}

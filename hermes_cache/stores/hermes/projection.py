@@ -6,6 +6,7 @@ same object, so entries share rows. Source: rules X4 to X6.
 """
 
 import time
+from bisect import insort
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -20,6 +21,9 @@ from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.profile_reading import ProfileReader, ProfileReading
 from hermes_cache.stores.hermes.session_rows import make_row, standing_of
 from hermes_cache.stores.hermes.values import text
+
+_MOST_PUT_IN: Final = 64
+"""So many sessions are put into a sorted list one by one; if more changed, all are sorted anew."""
 
 
 class Session:
@@ -113,7 +117,11 @@ def refreshed(before: Projection | None, files: ProfileFiles, reader: ProfileRea
 
 def newest_first(sessions: Iterable[Session]) -> list[Session]:
     """Return sessions in the order of a list: newest first, those of one time by id."""
-    return sorted(sessions, key=lambda session: (-session.time_s, session.joined.id))
+    return sorted(sessions, key=_rank)
+
+
+def _rank(session: Session) -> tuple[float, str]:
+    return (-session.time_s, session.joined.id)
 
 
 def _sessions(profile: str, records: ProfileRecords, before: Projection | None) -> dict[str, Session]:
@@ -139,10 +147,13 @@ def _snapshot(sessions: Mapping[str, Session], foreign_count: int, before: Proje
     changed = moved(before.sessions, sessions)
     if not changed and foreign_count == before.snapshot.foreign_count:
         return before.snapshot
-    # Sorting what is nearly sorted takes a third of the time.
-    kept = [each for each in before.snapshot.sessions if each.joined.id not in changed]
+    listed = [each for each in before.snapshot.sessions if each.joined.id not in changed]
     come = [sessions[session_id] for session_id in changed if session_id in sessions]
-    return Snapshot(tuple(newest_first([*kept, *come])), foreign_count)
+    if len(come) > _MOST_PUT_IN:
+        return Snapshot(tuple(newest_first([*listed, *come])), foreign_count)
+    for session in come:
+        insort(listed, session, key=_rank)
+    return Snapshot(tuple(listed), foreign_count)
 
 
 def _probe(files: ProfileFiles, looks: Looks) -> Hashable:
