@@ -16,6 +16,7 @@ from hermes_cache.errors import HermesCacheError, JournalUnavailableError
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.view_query import ViewDefaults
 from hermes_cache.sessions.session_list_cache import SessionListCache
+from hermes_cache.stores.claude_code import ClaudeCode
 from hermes_cache.stores.hermes import HermesHome
 
 _POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
@@ -95,7 +96,8 @@ def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: 
     journal, port = options["journal"], options["port"]
     if journal is not None:
         _try_journal(journal)
-    home = HermesHome(path)
+    # The demo is not to show what the user said to another agent.
+    home = HermesHome(path, stores=() if options["demo"] else (ClaudeCode(),))
     life.callback(home.close)
     cache = life.enter_context(_cache(home, journal))
     is_warm = _begin_to_warm(cache, home)

@@ -49,7 +49,7 @@ class ClaudeCode:
 
     Args:
         path: The folder of its projects; None for `HERMES_WEBUI_CLAUDE_PROJECTS_DIR`, else `~/.claude/projects`.
-        redacts: Says whether secrets are masked; None for always. It is asked at each look.
+        redacts: Says whether secrets are masked; None for always, unless a home says it (`redact_when`).
         clock: Tells the time; None for the machine's.
 
     Raises:
@@ -65,6 +65,7 @@ class ClaudeCode:
     ) -> None:
         self.path: Final = _projects_folder(path)
         self._redacts = redacts
+        self._home_redacts: Callable[[], bool] | None = None
         self._clock = clock or _MachineClock()
         self._start_anew()
         after_fork_in_child(self._start_anew)
@@ -130,19 +131,26 @@ class ClaudeCode:
         with self._looking:
             return self._look(None if paths is None else [os.path.abspath(path) for path in paths])  # noqa: PTH100 - text
 
+    def redact_when(self, says: Callable[[], bool]) -> None:
+        """Have a home say whether secrets are masked, if nothing else was given to say it."""
+        self._home_redacts = says
+
     def _look_if_due(self) -> None:
+        says = self._redacts or self._home_redacts
+        redacts = says is None or says()
         with self._looking:
+            if redacts != self._is_redacted:
+                self._is_redacted = redacts
+                self._number += 1
             if self._clock.monotonic_s() - self._looked_at_s >= LOOK_EVERY_S:
                 self._look(None)
 
     def _look(self, paths: list[str] | None) -> bool:
         now_s = self._clock.monotonic_s()
-        if paths is None or not self._number:
+        if paths is None or self._looked_at_s == float("-inf"):
             self._looked_at_s, paths = now_s, None
         moved = self._files.look(paths, now_s=now_s, wall_s=self._clock.wall_s())
-        redacts = self._redacts is None or self._redacts()
-        if moved or redacts != self._is_redacted or not self._number:
-            self._is_redacted = redacts
+        if moved or not self._number:
             self._moved |= moved
             self._number += 1
         return bool(moved)

@@ -1,5 +1,6 @@
 """`hermes-cache serve` as a process, for the tests that ask it something."""
 
+import os
 import re
 import select
 import subprocess
@@ -7,16 +8,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli", "serve"]
 
 
 @contextmanager
-def served(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """Run the command; gives the process and its address, once it is ready."""
+def served(*arguments: str, claude_code: Path = Path("/nowhere")) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Run the command; gives the process and its address, once it is ready.
+
+    Args:
+        claude_code: The projects of Claude Code, in place of the user's own.
+    """
+    environment = {**os.environ, "HERMES_WEBUI_CLAUDE_PROJECTS_DIR": str(claude_code)}
     command = [*COMMAND, "--port", "0", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 -- ours
+    with subprocess.Popen(  # noqa: S603 -- ours
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         try:
             yield process, _address(process)
         finally:

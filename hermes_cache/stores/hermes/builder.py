@@ -16,6 +16,7 @@ from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, scope_of
 from hermes_cache.stores.hermes.looks import Looks
+from hermes_cache.stores.hermes.other_stores import OtherStores
 from hermes_cache.stores.hermes.profile_reading import ProfileReader
 from hermes_cache.stores.hermes.projection import Projection, Snapshot, newest_first, refreshed
 from hermes_cache.stores.hermes.sharing import Sharing
@@ -43,14 +44,17 @@ class HomeBuilder:
     It can be pickled: the copy reads the same home on its own.
     """
 
-    def __init__(self, locations: Locations, looks: Looks | None = None) -> None:
+    def __init__(
+        self, locations: Locations, looks: Looks | None = None, other_stores: OtherStores | None = None
+    ) -> None:
         self._locations = locations
         self._looks = looks or Looks()
+        self._other_stores = other_stores or OtherStores()
         self._start_anew()
         after_fork_in_child(self._start_anew)
 
-    def __reduce__(self) -> tuple[type["HomeBuilder"], tuple[Locations]]:
-        return HomeBuilder, (self._locations,)
+    def __reduce__(self) -> tuple[type["HomeBuilder"], tuple[Locations, None, OtherStores]]:
+        return HomeBuilder, (self._locations, None, self._other_stores)
 
     def __call__(self, key: SessionListKey, /) -> Mapping[str, object]:
         """Return the payload of a key as of now.
@@ -154,13 +158,16 @@ class HomeBuilder:
     def _of_profile(self, slot: _Slot, profile: str) -> Snapshot:
         files = self._locations.files(profile)
         slot.projection = refreshed(slot.projection, files, self._reader, self._looks)
-        return slot.projection.snapshot
+        snapshot = slot.projection.snapshot
+        is_root = profile == self._locations.root_profile
+        return self._other_stores.listed_beside(snapshot) if is_root else snapshot
 
     def _joined(self, slot: _Slot) -> Snapshot:
         snapshots = tuple([self._part(profile) for profile in self._listed_profiles()])
         if slot.joined is None or not _are_same(slot.joined[0], snapshots):
             sessions = newest_first([each for one in snapshots for each in one.sessions])
-            slot.joined = (snapshots, Snapshot(tuple(sessions)))
+            are_loading = any(one.stores_loading for one in snapshots)
+            slot.joined = (snapshots, Snapshot(tuple(sessions), stores_loading=are_loading))
         return slot.joined[1]
 
     def _part(self, profile: str) -> Snapshot:

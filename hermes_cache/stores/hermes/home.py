@@ -4,6 +4,7 @@ Source: rules X1, S3.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from hermes_cache.ports import IsRootProfile
@@ -11,8 +12,10 @@ from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.builder import HomeBuilder
 from hermes_cache.stores.hermes.locations import Location, Locations, made_absolute, root_and_own_profile
 from hermes_cache.stores.hermes.looks import Looks
+from hermes_cache.stores.hermes.other_stores import OtherStores
 from hermes_cache.stores.hermes.side_files import ViewSettings, read_view_settings
 from hermes_cache.stores.hermes.sources import HomeSources
+from hermes_cache.stores.session_store import SessionStore
 
 
 class HermesHome:
@@ -28,6 +31,8 @@ class HermesHome:
         settings_file: None for `settings.json` beside it.
         state_db: None for `state.db` in each profile's home.
         gateway_metadata: None for `sessions/sessions.json` in each profile's home.
+        stores: The stores of other agents, such as `hermes_cache.stores.ClaudeCode()`, whose sessions the root
+            profile lists too.
         is_root_profile: As given to the cache: says whether a name is an alias of the root profile, so that what
             the front end noted under a renamed root is found.
 
@@ -39,7 +44,7 @@ class HermesHome:
         SourceError: No path was given, and this user has no home folder.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a place of its own
         self,
         path: Location | None = None,
         *,
@@ -48,6 +53,7 @@ class HermesHome:
         state_db: Location | None = None,
         gateway_metadata: Location | None = None,
         is_root_profile: IsRootProfile | None = None,
+        stores: Sequence[SessionStore] = (),
     ) -> None:
         given = {
             "session_dir": session_dir,
@@ -65,6 +71,7 @@ class HermesHome:
             is_root_profile=is_root_profile,
             **{name: made_absolute(location) for name, location in given.items() if location is not None},
         )
+        self._stores = tuple(stores)
         self._open()
 
     def profiles(self) -> tuple[str, ...]:
@@ -84,15 +91,15 @@ class HermesHome:
         """Do nothing: a home holds neither connections nor files open (X2). It is here for those who call it."""
 
     def _open(self) -> None:
-        looks = Looks()
-        self.builder = HomeBuilder(self._locations, looks)
-        self.sources = HomeSources(self._locations, looks)
+        looks, other_stores = Looks(), OtherStores(self._stores, self._locations)
+        self.builder = HomeBuilder(self._locations, looks, other_stores)
+        self.sources = HomeSources(self._locations, looks, other_stores)
 
-    def __getstate__(self) -> Locations:
-        return self._locations
+    def __getstate__(self) -> tuple[Locations, tuple[SessionStore, ...]]:
+        return self._locations, self._stores
 
-    def __setstate__(self, locations: Locations) -> None:
-        self._locations = locations
+    def __setstate__(self, given: tuple[Locations, tuple[SessionStore, ...]]) -> None:
+        self._locations, self._stores = given
         self._open()
 
 

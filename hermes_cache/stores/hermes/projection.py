@@ -78,10 +78,12 @@ class Snapshot:
     Attributes:
         sessions: Newest first, those of one time by id.
         foreign_count: How many sessions the front end keeps for other profiles.
+        stores_loading: Whether a store of another agent was not read yet.
     """
 
     sessions: tuple[Session, ...]
     foreign_count: int = 0
+    stores_loading: bool = False
 
 
 @dataclass(frozen=True, slots=True)

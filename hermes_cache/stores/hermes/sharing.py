@@ -21,12 +21,14 @@ class _Difference(NamedTuple):
         order: The ids of all sessions, with their profiles.
         changed: Those that are not as before.
         foreign_count: As in `Snapshot`.
+        stores_loading: As in `Snapshot`.
     """
 
     is_whole: bool
     order: tuple[Hashable, ...]
     changed: tuple[Session, ...]
     foreign_count: int
+    stores_loading: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +65,7 @@ class Sharing:
         sessions = {_name(session): session for session in before.sessions} if before else {}
         sessions |= {_name(session): session for session in difference.changed}
         ordered = tuple([sessions[name] for name in difference.order])
-        self._adopted[scope] = Snapshot(ordered, difference.foreign_count)
+        self._adopted[scope] = Snapshot(ordered, difference.foreign_count, difference.stores_loading)
 
     def adopted(self, scope: Hashable) -> Snapshot | None:
         """Return the snapshot that was adopted of a scope; None where it is read here."""
@@ -78,7 +80,8 @@ class Sharing:
 def _difference(before: Snapshot | None, after: Snapshot) -> _Difference:
     old = {_name(session): session for session in before.sessions} if before else {}
     changed = tuple([session for session in after.sessions if old.get(_name(session)) is not session])
-    return _Difference(before is None, tuple(map(_name, after.sessions)), changed, after.foreign_count)
+    order = tuple(map(_name, after.sessions))
+    return _Difference(before is None, order, changed, after.foreign_count, after.stores_loading)
 
 
 def _name(session: Session) -> Hashable:

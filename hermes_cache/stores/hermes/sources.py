@@ -15,6 +15,7 @@ from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.file_stamps import file_stamp
 from hermes_cache.stores.hermes.locations import Locations, ProfileFiles, scope_of
 from hermes_cache.stores.hermes.looks import STILL_WAIT_S, Looks, slept
+from hermes_cache.stores.hermes.other_stores import OtherStores
 
 _MAX_PROFILES: Final = 256
 
@@ -25,9 +26,10 @@ class HomeSources:
     The parts of an all-profiles view carry the profile behind a colon, as in `content:work`.
     """
 
-    def __init__(self, locations: Locations, looks: Looks) -> None:
+    def __init__(self, locations: Locations, looks: Looks, other_stores: OtherStores | None = None) -> None:
         self._locations = locations
         self._looks = looks
+        self._other_stores = other_stores or OtherStores()
         # Putting paths together takes ten times as long as looking at them; a callable may change its mind.
         self._files: Callable[[str], ProfileFiles] = locations.files
         self._settings: Callable[[str], Path] = locations.settings
@@ -80,6 +82,8 @@ class HomeSources:
             "unsettled": self._looks.number(("others", profile), None, is_still=are_still),
             **dict(zip(files.others, stamps, strict=True)),
         }
+        if profile == self._locations.root_profile:
+            parts |= self._other_stores.stamp_parts()
         return {name + suffix: part for name, part in parts.items()}
 
     def _are_still(self, files: ProfileFiles) -> bool:

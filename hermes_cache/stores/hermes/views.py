@@ -42,6 +42,7 @@ def view(snapshot: Snapshot, key: SessionListKey) -> Content:
         "active_profile": key.profile_name,
         "other_profile_count": snapshot.foreign_count,
         **_page_fields(key),
+        **({"stores_loading": True} if snapshot.stores_loading and key.show_claude_code else {}),
     }
     rows = tuple([session.row() for session in listed])
     return Content(encoded_json(envelope), rows, name=SESSION_LIST.name)

@@ -1,0 +1,184 @@
+"""Lists the sessions of other agents' stores beside those of a home: in the root profile alone.
+
+A store that was never read is read by a thread of its own; until it is done, lists come without its rows and say
+so. A store is foreign code: if it raises, it is logged, and its last rows stand. Source: rules X11, X12.
+"""
+
+import threading
+from collections.abc import Hashable, Mapping, Sequence
+from operator import is_
+from typing import Final
+
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
+from hermes_cache.payload.rows import EncodedRow, encoded_row
+from hermes_cache.sessions.keys import DEFAULT_PROFILE
+from hermes_cache.sessions.rows import Facts
+from hermes_cache.stores.hermes import source_tags
+from hermes_cache.stores.hermes.joining import JoinedSession
+from hermes_cache.stores.hermes.json_files import JsonFiles
+from hermes_cache.stores.hermes.locations import Locations
+from hermes_cache.stores.hermes.looks import Looks
+from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
+from hermes_cache.stores.hermes.session_rows import make_row
+from hermes_cache.stores.hermes.side_files import redacts_secrets
+from hermes_cache.stores.hermes.values import count, flag, moment_s, text
+from hermes_cache.stores.session_store import Row, SessionStore
+from hermes_cache.threads import started
+
+_logger = QuietLogger(__name__)
+
+_WAIT_S: Final = 0.25
+"""A small store is read within it, so that no list comes without its rows."""
+
+
+class StoreSession(Session):
+    """A session of another agent's store; its row is the store's, with what the rows of a home have besides."""
+
+    __slots__ = ("_store_row",)
+
+    def __init__(self, row: Row) -> None:
+        session_id, tag = text(row.get("session_id")) or "", text(row.get("source_tag")) or source_tags.UNKNOWN
+        super().__init__(JoinedSession(session_id, DEFAULT_PROFILE, tag))
+        self._store_row = row
+        moments = map(moment_s, (row.get("last_message_at"), row.get("updated_at"), row.get("created_at")))
+        self.time_s = next((moment for moment in moments if moment), 0.0)
+        self.is_visible = count(row.get("message_count")) > 0
+        self.is_archived = flag(row.get("archived"))
+
+    def __reduce__(self) -> tuple[type["StoreSession"], tuple[Row]]:  # type: ignore[override]
+        return StoreSession, (self._store_row,)
+
+    def is_of(self, row: Row) -> bool:
+        """Say whether a row is shown as this session is."""
+        return self._store_row is row or self._store_row == row
+
+    def row(self) -> EncodedRow:
+        """Return the row, which is made when it is first asked for."""
+        if self._row is None:
+            title = text(self._store_row.get("title"))
+            row = make_row(self.joined) | {"profile": None, "title": title, "display_title": title or "Untitled"}
+            row |= self._store_row
+            row["is_read_only"] = row["read_only"]
+            is_restless = row["active_stream_id"] is not None or row["is_streaming"] is not False
+            self._row = encoded_row(row, Facts(self.joined.id, is_restless=is_restless, time_s=self.time_s))
+        return self._row
+
+
+class _ListedStore:
+    """One store and its sessions as they were last listed. For one thread at a time, but for the stamp."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._reading: threading.Thread | None = None
+        self._rows: Sequence[Row] = ()
+        self._was_missed = False
+        self.is_read = False
+        self.sessions: Mapping[str, StoreSession] = {}
+
+    def stamp(self) -> Hashable:
+        """Return the store's stamp, and whether lists that came without its rows can be made anew."""
+        try:
+            return self._store.stamp(), self._was_missed and self.is_read
+        except Exception as error:  # noqa: BLE001 - foreign code
+            self._log(error)
+            return "unreadable", type(error).__name__
+
+    def refresh(self) -> None:
+        """Bring the sessions up to date; those whose rows stayed are the same objects."""
+        if self.is_read or self._was_read_at_once():
+            rows = self._current_rows()
+            if rows is not self._rows:
+                self._rows, self.sessions = rows, _sessions(rows, self.sessions)
+
+    def _was_read_at_once(self) -> bool:
+        if self._reading is None:
+            self._reading = threading.Thread(target=self._read_once, name="hermes_cache store", daemon=True)
+            if not started(self._reading):
+                self._read_once()
+                return True
+        self._reading.join(_WAIT_S)
+        self._was_missed = self._was_missed or not self.is_read
+        return self.is_read
+
+    def _read_once(self) -> None:
+        self._current_rows()
+        self.is_read = True
+
+    def _current_rows(self) -> Sequence[Row]:
+        try:
+            return self._store.rows()
+        except Exception as error:  # noqa: BLE001 - foreign code
+            self._log(error)
+            return self._rows
+
+    def _log(self, error: Exception) -> None:
+        _logger.warning(
+            "hermes_cache.store_failed",
+            extra={"hermes_cache.store": type(self._store).__name__, "hermes_cache.reason": repr(error)},
+        )
+
+
+class OtherStores:
+    """The stores that are listed beside a home; pickling keeps what is given.
+
+    Args:
+        stores: The stores. One that has `redact_when` is told whether secrets are masked.
+        locations: Where the home lies whose settings file says that.
+    """
+
+    def __init__(self, stores: Sequence[SessionStore] = (), locations: Locations | None = None) -> None:
+        self._given = tuple(stores)
+        self._locations = locations
+        self._start_anew()
+        after_fork_in_child(self._start_anew)
+
+    def _start_anew(self) -> None:
+        # No thread that reads a store, and no lock that another thread held, comes along into a forked child.
+        self._stores = tuple(map(_ListedStore, self._given))
+        self._listed: tuple[tuple[object, ...], Snapshot] | None = None
+        self._settings = JsonFiles(Looks())
+        for store in self._given:
+            redact_when = getattr(store, "redact_when", None)
+            if callable(redact_when):
+                redact_when(self._redacts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return OtherStores, (self._given, self._locations)
+
+    def stamp_parts(self) -> dict[str, Hashable]:
+        """Return the stores' parts of a stamp; any thread may ask for them."""
+        return {f"store_{number}": store.stamp() for number, store in enumerate(self._stores, 1)}
+
+    def listed_beside(self, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot of the root profile with the stores' sessions; the same one if nothing moved.
+
+        One thread at a time may ask for it.
+        """
+        if not self._stores:
+            return snapshot
+        for store in self._stores:
+            store.refresh()
+        is_loading = not all(store.is_read for store in self._stores)
+        parts = (snapshot, is_loading, *(store.sessions for store in self._stores))
+        if self._listed is None or not all(map(is_, self._listed[0], parts)):
+            sessions = [*snapshot.sessions, *(each for store in self._stores for each in store.sessions.values())]
+            made = Snapshot(tuple(newest_first(sessions)), snapshot.foreign_count, stores_loading=is_loading)
+            self._listed = (parts, made)
+        return self._listed[1]
+
+    def _redacts(self) -> bool:
+        if self._locations is None:
+            return True
+        return redacts_secrets(self._settings.content(self._locations.files(DEFAULT_PROFILE).settings))
+
+
+def _sessions(rows: Sequence[Row], before: Mapping[str, StoreSession]) -> dict[str, StoreSession]:
+    sessions: dict[str, StoreSession] = {}
+    for row in rows:
+        session = before.get(str(row.get("session_id")))
+        if session is None or not session.is_of(row):
+            session = StoreSession(row)
+        if session.joined.id:
+            sessions[session.joined.id] = session
+    return sessions
