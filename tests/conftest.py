@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import URL
 
+from hermes_cache.stores.hermes import other_sqlite
 from hermes_cache.threads import aside
 from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries
 
@@ -41,6 +42,12 @@ def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     ]
     if left:
         pytest.fail(f"the test left alive: {', '.join(left)}; stop what it started", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _only_the_test_itself_loads_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let homes be read, though a test of the journal has loaded another SQLite library into this process."""
+    monkeypatch.setattr(other_sqlite, "_LIBRARIES", ())
 
 
 @pytest.fixture(scope="session")

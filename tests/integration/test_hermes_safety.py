@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hermes_cache.samples import writer
 from hermes_cache.samples.home import make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
@@ -51,6 +53,39 @@ def test_no_database_is_ever_opened_but_read_only_by_sqlite(tmp_path: Path) -> N
     sample = make_sample_home(tmp_path / "home", sessions=20)
 
     command = [sys.executable, "-c", AUDIT, str(sample.path)]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own
+
+    assert outcome.returncode == 0, outcome.stderr
+
+
+OTHER_LIBRARY = """
+import subprocess, sys
+from pysqlite3 import dbapi2
+from hermes_cache.errors import SourceError
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes import HermesHome
+
+home = HermesHome(sys.argv[1])
+assert home.builder(SessionListKey()) is not None
+host = dbapi2.connect(sys.argv[1] + "/state.db", isolation_level=None)
+host.execute("BEGIN IMMEDIATE")
+try:
+    HermesHome(sys.argv[1]).builder(SessionListKey())
+    raise SystemExit("it was read")
+except SourceError as error:
+    assert "pysqlite3" in str(error) and 'executor="processes"' in str(error), error
+other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+command = [sys.executable, "-c", other, sys.argv[1] + "/state.db"]
+assert b"database is locked" in subprocess.run(command, capture_output=True).stderr
+"""
+
+
+def test_a_database_that_another_sqlite_library_has_open_in_this_process_is_not_read(tmp_path: Path) -> None:
+    """X2: closing it would drop the locks of that library."""
+    pytest.importorskip("pysqlite3.dbapi2", reason="not here: pip install pysqlite3")
+    sample = make_sample_home(tmp_path / "home", sessions=20)
+
+    command = [sys.executable, "-c", OTHER_LIBRARY, str(sample.path)]
     outcome = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own
 
     assert outcome.returncode == 0, outcome.stderr

@@ -34,6 +34,7 @@ from hermes_cache.stores.hermes.looks import (
     slept,
     wal_of,
 )
+from hermes_cache.stores.hermes.other_sqlite import OwnFiles
 
 T = TypeVar("T")
 
@@ -229,10 +230,17 @@ def _read_locked(path: Path, read: Read[T]) -> T:
 def _opened(path: Path, mode: str) -> Iterator[Connection]:
     uri = f"file://{quote(os.fsencode(path))}?{mode}"
     try:
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        with closing(connection):
-            yield connection
+        with _own_files.opening(path):
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            with closing(connection):
+                yield connection
     except Error as error:
         raise SourceError(path, str(error)) from error
+    except FileNotFoundError as error:
+        raise SourceError(path, "is missing") from error
+
+
+_own_files: Final = OwnFiles()
+"""Of the whole process: the reader of one home must not be taken for a stranger by that of another."""
