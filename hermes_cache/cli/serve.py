@@ -14,7 +14,7 @@ from hermes_cache.cli.sample_home import demo_home
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.gateway.view_query import ViewDefaults
+from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.claude_code import ClaudeCode
 from hermes_cache.stores.hermes import HermesHome
@@ -126,7 +126,7 @@ def _begin_to_warm(cache: SessionListCache, home: HermesHome) -> threading.Event
     def warm() -> None:
         # If it fails, the reason is in the log already, and in the answer to whoever asks.
         with suppress(HermesCacheError):
-            cache.render(ViewDefaults(home.view_settings).view())
+            cache.render(ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT).view())
         is_over.set()
 
     threading.Thread(target=warm, name="hermes_cache.warming", daemon=True).start()

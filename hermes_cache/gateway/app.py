@@ -18,7 +18,7 @@ from hermes_cache.gateway.answers import (
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.gateway.view_query import ViewDefaults, key_of
+from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults, key_of
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
@@ -42,7 +42,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
     _guard(app, Access(settings))
     _answer_failures(app)
     lists = SessionLists(cache, read_timeout_s=settings.read_timeout_s)
-    _route(app, cache, ViewDefaults(home.view_settings), lists, streams)
+    _route(app, cache, ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT), lists, streams)
     return app
 
 

@@ -14,12 +14,16 @@ _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no"})
 _MAX_ARCHIVED_LIMIT: Final = 2_000
 _MAX_ARCHIVED_OFFSET: Final = 200_000
+USUAL_AGENT_LIMIT: Final = 20
+"""As many terminals' sessions as the front end lists."""
+
+_MAX_AGENT_LIMIT: Final = 1_000_000
 _SIDEBAR_SOURCES: Final = frozenset({"webui", "cli"})
 _PROFILE: Final = pattern(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FIELDS: Final = (
     "profile", "all_profiles", "show_cli", "show_previous_messaging", "show_cron", "show_webhook", "show_kanban",
     "show_claude_code", "include_archived", "exclude_hidden", "visible_only", "source_filter", "sidebar_source",
-    "archived_limit", "archived_offset",
+    "archived_limit", "archived_offset", "agent_limit",
 )  # fmt: skip
 
 _SETTINGS_INTERVAL_S: Final = 1.0
@@ -96,11 +100,19 @@ class ViewDefaults:
 
     Args:
         read: Reads the settings.
+        agent_limit: How many terminals' sessions are listed at most, which no setting says; None for all.
         clock: Returns monotonic seconds.
     """
 
-    def __init__(self, read: Callable[[], ViewSettings], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        read: Callable[[], ViewSettings],
+        *,
+        agent_limit: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._read = read
+        self._agent_limit = agent_limit
         self._clock = clock
         self._kept = self._now()
 
@@ -115,7 +127,9 @@ class ViewDefaults:
         return view
 
     def _now(self) -> tuple[float, SessionListKey]:
-        return self._clock(), SessionListKey(visible_only=True, **asdict(self._read()))
+        return self._clock(), SessionListKey(
+            visible_only=True, agent_limit=self._agent_limit, **asdict(self._read())
+        )
 
 
 def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> SessionListKey:
@@ -147,7 +161,14 @@ def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> Sess
         sidebar_source=_sidebar_source(query),
         archived_limit=query.count("archived_limit", most=_MAX_ARCHIVED_LIMIT),
         archived_offset=query.count("archived_offset", most=_MAX_ARCHIVED_OFFSET) or 0,
+        agent_limit=_agent_limit(query, values, default),
     )
+
+
+def _agent_limit(query: Query, values: Mapping[str, Sequence[str]], default: SessionListKey) -> int | None:
+    if "agent_limit" not in values:
+        return default.agent_limit
+    return None if query.text("agent_limit") == "all" else query.count("agent_limit", most=_MAX_AGENT_LIMIT)
 
 
 def _sidebar_source(query: Query) -> str | None:

@@ -38,8 +38,9 @@ class SessionListKey:
     """One view of the session list: immutable, hashable, with its hash computed once.
 
     Flags become bool. `archived_limit` becomes an int of at least 0, or None where absent, infinite or not a
-    number; `archived_offset` likewise, with 0 for None. Blank filters become None. `extra` carries further view
-    fields as pairs of a name and a hashable value (a mapping is taken too) and is sorted by name.
+    number; `archived_offset` likewise, with 0 for None. `agent_limit` likewise: at most so many of the newest
+    sessions that the front end files under `cli`, or None for all. Blank filters become None. `extra` carries
+    further view fields as pairs of a name and a hashable value (a mapping is taken too) and is sorted by name.
 
     Raises:
         TypeError: A text field is no str, or a value of `extra` is not hashable.
@@ -64,6 +65,7 @@ class SessionListKey:
     sidebar_source: str | None = None
     archived_limit: int | None = None
     archived_offset: int = 0
+    agent_limit: int | None = None
     extra: tuple[tuple[str, Hashable], ...] = ()
     _hash: int = field(init=False, repr=False)
 
@@ -76,6 +78,7 @@ class SessionListKey:
         put(self, "sidebar_source", text_or_none("sidebar_source", self.sidebar_source))
         put(self, "archived_limit", _count(self.archived_limit))
         put(self, "archived_offset", _count(self.archived_offset) or 0)
+        put(self, "agent_limit", _count(self.agent_limit))
         put(self, "extra", _pairs(self.extra))
         put(self, "_hash", hash(self._values()))
 

@@ -340,7 +340,8 @@ def test_the_oldest_schema_works(sample: SampleHome) -> None:
 
     (row,) = _rows(HermesHome(sample.path))
 
-    assert (row["session_id"], row["title"], row["last_message_at"], row["archived"]) == ("a", None, 150.0, False)
+    shown = [row[name] for name in ("session_id", "title", "last_message_at", "archived")]
+    assert shown == ["a", "Cli Session", 150.0, False]
 
 
 def test_a_table_of_ids_alone_works(sample: SampleHome) -> None:

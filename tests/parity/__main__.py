@@ -18,7 +18,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import HTTPError
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from urllib.request import Request, urlopen
 
 from tests.parity.comparing import Difference, compare
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--make", nargs=2, metavar=("NAME", "PATH"), help="make a small home and end")
     parser.add_argument("--ours", help="the address of the program that is judged")
+    parser.add_argument(
+        "--ours-asks", default="", metavar="PARAMETERS", help="what ours is asked beside each view"
+    )
     parser.add_argument("--theirs", help="the address of the program that it is compared with")
     parser.add_argument("--home", action="append", default=[], type=Path, help="a home that the settings go to")
     parser.add_argument("--record", type=Path, help="write the other program's answers into this file")
@@ -51,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for view in [each for each in VIEWS if each.settings == name]:
             theirs = _ask(options.theirs, PARAMETERS[view.parameters])
             answers[str(view)] = theirs
-            differences[view] = compare(_ask(options.ours, PARAMETERS[view.parameters]), theirs)
+            differences[view] = compare(
+                _ask(options.ours, {**PARAMETERS[view.parameters], **dict(parse_qsl(options.ours_asks))}), theirs
+            )
     if options.record:
         options.record.write_text(json.dumps(answers, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     _print(differences, has_details=options.details)

@@ -52,7 +52,7 @@ class View(NamedTuple):
     def __str__(self) -> str:
         return f"{self.settings}, {self.parameters}"
 
-    def key(self) -> SessionListKey:
+    def key(self, agent_limit: int | None = None) -> SessionListKey:
         """Return the key that a request for this view means."""
         settings, parameters = SETTINGS[self.settings], PARAMETERS[self.parameters]
         flags: dict[str, Any] = {
@@ -63,7 +63,9 @@ class View(NamedTuple):
             for name, value in parameters.items()
         }
         source_filter: Any = settings.get("agent_session_source_filter")
-        return SessionListKey(**flags, **asked, source_filter=source_filter, visible_only=True)
+        return SessionListKey(
+            **flags, **asked, source_filter=source_filter, visible_only=True, agent_limit=agent_limit
+        )
 
 
 VIEWS: Final = tuple(View(*names) for names in product(SETTINGS, PARAMETERS))

@@ -79,10 +79,11 @@ def test_a_session_stands_in_the_list_as_its_row_says(
     row: Any = make_row(joined)
     standing = standing_of(joined)
 
-    is_under_way = row["active_stream_id"] or row["has_pending_user_message"] or row.get("worktree_path")
+    is_under_way = row["active_stream_id"] or row["has_pending_user_message"]
     assert standing.time_s == facts_of(row).time_s
     assert standing.is_native == (web is not None and not row["is_cli_session"])
-    assert standing.is_visible == bool(row["message_count"] or is_under_way)
+    if not row["is_cli_session"]:
+        assert standing.is_visible == bool(row["message_count"] or is_under_way)
     assert (standing.is_archived, standing.is_hidden) == (row["archived"], row["default_hidden"])
 
 

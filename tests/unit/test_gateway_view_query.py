@@ -27,6 +27,7 @@ def test_every_field_of_a_view_can_be_asked_for() -> None:
         "sidebar_source": ["cli"],
         "archived_limit": ["2000"],
         "archived_offset": ["200000"],
+        "agent_limit": ["50"],
     }
 
     key = key_of(query, SessionListKey())
@@ -35,8 +36,17 @@ def test_every_field_of_a_view_can_be_asked_for() -> None:
         profile="work", all_profiles=True, show_cli=True, show_previous_messaging=True, show_cron=True,
         show_webhook=True, show_kanban=True, show_claude_code=True, include_archived=True, exclude_hidden=True,
         visible_only=True, source_filter="telegram", sidebar_source="cli", archived_limit=2000,
-        archived_offset=200_000,
+        archived_offset=200_000, agent_limit=50,
     )  # fmt: skip
+
+
+def test_all_terminals_sessions_can_be_asked_for() -> None:
+    """W1, K1"""
+    default = SessionListKey(agent_limit=20)
+
+    assert key_of({}, default).agent_limit == 20
+    assert key_of({"agent_limit": ["all"]}, default).agent_limit is None
+    assert key_of({"agent_limit": ["0"]}, default).agent_limit == 0
 
 
 @pytest.mark.parametrize("text", ["0", "false", "no", "No", " FALSE "])

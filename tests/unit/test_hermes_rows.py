@@ -50,12 +50,29 @@ def test_an_untitled_sidecar_shows_the_agents_title() -> None:
     assert _row(agent=_AGENT, web=_WEB._replace(title="Untitled"))["title"] == "Agent's"
 
 
-def test_a_session_without_a_title_is_named_after_its_job_or_its_peer() -> None:
+def test_a_session_without_a_title_is_named_after_its_job_or_its_source_and_shown_with_its_peers_name() -> None:
     untitled = _AGENT._replace(title=None)
 
     assert _row(agent=untitled, job_name="Nightly")["title"] == "Nightly"
-    assert _row(agent=untitled, routing=Routing("k", "Ada", None))["title"] == "Ada"
-    assert _row(agent=untitled)["display_title"] == "Untitled"
+    assert _row(agent=untitled)["title"] == _row(agent=untitled)["display_title"] == "Cli Session"
+    peers = _row(agent=untitled, routing=Routing("k", "Ada", None))
+    assert (peers["title"], peers["display_title"]) == ("Cli Session", "Ada")
+    assert _row(agent=untitled, web=_WEB._replace(title="Untitled"))["title"] == "Untitled"
+
+
+def test_the_front_end_files_terminals_alone_under_cli_and_lets_nobody_edit_a_subagent() -> None:
+    """X7"""
+    rows = {tag: _row(agent=_AGENT, tag=tag) for tag in ("cli", "tui", "acp", "telegram", "cron", "subagent")}
+
+    assert {tag for tag, row in rows.items() if row["is_cli_session"]} == {"cli", "tui", "acp"}
+    assert {tag for tag, row in rows.items() if row["read_only"]} == {"subagent"}
+
+
+def test_the_time_of_the_last_message_is_none_of_a_tools_output() -> None:
+    """X7"""
+    row = _row(agent=_AGENT._replace(moved_at=260.0, user_message_count=3))
+
+    assert (row["last_message_at"], row["updated_at"], row["user_message_count"]) == (250.0, 260.0, 3)
 
 
 def test_the_source_is_the_agents_unless_that_is_empty_or_unknown() -> None:

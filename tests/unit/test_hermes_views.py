@@ -8,9 +8,10 @@ import pytest
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.rows import freeze
-from hermes_cache.stores.hermes.joining import JoinedSession, Parent
+from hermes_cache.stores.hermes.joining import JoinedSession
 from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
 from hermes_cache.stores.hermes.session_folder import IndexRecord
+from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.views import view as content_of_key
 
@@ -85,8 +86,86 @@ def test_a_peer_shows_its_newest_session_unless_previous_ones_are_asked_for() ->
         _agent("by chat too", "slack", 3.0, chat_id="c", user_id="u"),
     )
 
-    assert _ids(snapshot, show_cli=True) == ["new", "other", "nobody", "nobody too", "by chat"]
+    assert _ids(snapshot, show_cli=True) == ["new", "other", "nobody", "by chat"]
     assert len(_ids(snapshot, show_cli=True, show_previous_messaging=True)) == 7
+
+
+def test_a_source_that_the_gateway_talks_to_shows_what_its_chats_did_not_leave_behind() -> None:
+    """X7"""
+    active = _agent("active", "telegram", 9.0)._replace(routing=Routing("peer", "Ada", None))
+    snapshot = _snapshot(
+        active,
+        _agent("nobody", "telegram", 8.0),
+        _agent("reset", "telegram", 7.0, session_key="other", end_reason="session_reset"),
+        _agent("child", "telegram", 6.0, session_key="third")._replace(parent_id="active"),
+        _agent("another", "telegram", 5.0, session_key="fourth"),
+        _agent("elsewhere", "discord", 4.0),
+    )
+
+    assert _ids(snapshot, show_cli=True) == ["active", "another", "elsewhere"]
+    assert len(_ids(snapshot, show_cli=True, show_previous_messaging=True)) == 6
+
+
+def test_an_archived_session_takes_the_place_of_none_that_is_listed() -> None:
+    """X7"""
+    snapshot = _snapshot(
+        _agent("archived", "telegram", 9.0, session_key="peer", archived=1),
+        _agent("older", "telegram", 8.0, session_key="peer"),
+        _agent("archived cli", "cli", 7.0, archived=1),
+        _agent("cli", "cli", 6.0),
+    )
+
+    assert _ids(snapshot, show_cli=True, agent_limit=1) == ["older", "cli"]
+    assert _ids(snapshot, show_cli=True, agent_limit=1, include_archived=True) == ["archived", "archived cli"]
+
+
+def test_at_most_so_many_of_the_newest_terminals_sessions_are_listed_and_all_others() -> None:
+    """K1"""
+    snapshot = _snapshot(
+        *(_agent(f"cli{n}", "cli", 9.0 - n) for n in range(4)), _agent("tg", "telegram", 2.0), _web("web", 1.0)
+    )
+
+    assert _ids(snapshot, show_cli=True, agent_limit=2) == ["cli0", "cli1", "tg", "web"]
+    assert _ids(snapshot, show_cli=True, agent_limit=0) == ["tg", "web"]
+    assert len(_ids(snapshot, show_cli=True)) == 6
+
+
+def test_background_runs_stay_listed_for_the_sake_of_their_project_but_hidden() -> None:
+    """X7"""
+    run = _agent("run", "cron", 9.0)._replace(project_id="p")
+    snapshot = _snapshot(run, _agent("without", "cron", 8.0), _web("web", 7.0))
+
+    listed: Any = view(snapshot, SessionListKey(show_cli=True))["sessions"]
+    shown: Any = view(snapshot, SessionListKey(show_cli=True, show_cron=True))["sessions"]
+
+    assert [(row["session_id"], row["default_hidden"]) for row in listed] == [("run", True), ("web", False)]
+    assert [row["default_hidden"] for row in shown] == [False, False, False]
+    assert _ids(snapshot, show_cli=True, exclude_hidden=True) == ["web"]
+    assert _ids(snapshot) == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "columns", "is_visible"),
+    [
+        ("cli", {"user_message_count": 1, "ended_at": 9.0}, False),
+        ("cli", {"user_message_count": 1, "ended_at": 9.0, "title": "CLI Session"}, False),
+        ("cli", {"user_message_count": 2, "ended_at": 9.0}, True),
+        ("cli", {"user_message_count": 1}, True),
+        ("cli", {"user_message_count": 1, "ended_at": 9.0, "title": "A talk"}, True),
+        ("cli", {"ended_at": 9.0}, True),
+        ("tui", {"user_message_count": 0, "ended_at": 9.0}, True),
+        ("acp", {"user_message_count": 1, "ended_at": 9.0}, True),
+        ("acp", {"user_message_count": 0, "ended_at": 9.0}, False),
+        ("telegram", {"user_message_count": 0, "ended_at": 9.0}, True),
+    ],
+)
+def test_a_terminals_session_that_came_to_nothing_is_not_visible(
+    tag: str, columns: dict[str, object], *, is_visible: bool
+) -> None:
+    """X7"""
+    snapshot = _snapshot(_agent("s", tag, 8.0, **columns))
+
+    assert _ids(snapshot, show_cli=True, visible_only=True) == (["s"] if is_visible else [])
 
 
 def test_archived_rows_come_only_when_asked_for_and_in_pages() -> None:
@@ -111,15 +190,15 @@ def test_hidden_and_empty_rows_go_when_asked_to() -> None:
     )
 
     assert _ids(snapshot, exclude_hidden=True) == ["full", "empty", "pending", "streaming", "worktree"]
-    assert _ids(snapshot, visible_only=True) == ["full", "hidden", "pending", "streaming", "worktree"]
+    assert _ids(snapshot, visible_only=True) == ["full", "hidden", "pending", "streaming"]
 
 
 def test_a_source_filter_and_a_side_narrow_the_list() -> None:
     snapshot = _snapshot(_web("web", 9.0), _agent("tg", "telegram", 8.0), _agent("tui", "tui", 7.0))
 
-    assert _ids(snapshot, show_cli=True, source_filter="telegram") == ["tg"]
-    assert _ids(snapshot, show_cli=True, sidebar_source="webui") == ["web"]
-    assert _ids(snapshot, show_cli=True, sidebar_source="cli") == ["tg", "tui"]
+    assert _ids(snapshot, show_cli=True, source_filter="telegram") == ["web", "tg"]
+    assert _ids(snapshot, show_cli=True, sidebar_source="webui") == ["web", "tg"]
+    assert _ids(snapshot, show_cli=True, sidebar_source="cli") == ["tui"]
 
 
 def test_the_counts_tell_both_sides_whatever_side_is_shown() -> None:
@@ -143,14 +222,16 @@ def test_the_counts_tell_both_sides_whatever_side_is_shown() -> None:
     assert (payload["active_profile"], payload["all_profiles"]) == ("default", False)
 
 
-def test_a_parent_that_the_list_leaves_out_is_named_beside_it() -> None:
-    child = _web("child", 9.0)._replace(parent_id="p", parent=Parent("p", "P", "cli", "p", "p"))
-    snapshot = _snapshot(child, _agent("p", "cli", 8.0, title="P"))
+def test_archived_ancestors_of_what_is_listed_are_named_beside_it() -> None:
+    """X7"""
+    child = _web("child", 9.0)._replace(parent_id="p")
+    parent = _web("p", 8.0, archived=True)._replace(parent_id="root")
+    snapshot = _snapshot(child, parent, _web("root", 7.0, archived=True), _web("other", 6.0, archived=True))
 
     hidden: Any = view(snapshot, SessionListKey())["sidebar_reference_sessions"]
-    shown = view(snapshot, SessionListKey(show_cli=True))["sidebar_reference_sessions"]
+    shown = view(snapshot, SessionListKey(include_archived=True))["sidebar_reference_sessions"]
 
-    assert [(row["session_id"], row["_sidebar_reference_only"]) for row in hidden] == [("p", True)]
+    assert [(row["session_id"], row["_sidebar_reference_only"]) for row in hidden] == [("p", True), ("root", True)]
     assert shown == []
 
 

@@ -17,7 +17,7 @@ from hermes_cache.stores.hermes.lineage import Lineage, is_in_a_ring, trace
 from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
-from hermes_cache.stores.hermes.values import text
+from hermes_cache.stores.hermes.values import flag, text
 
 UNTITLED: Final = "Untitled"
 """What the front end writes where a session has no title."""
@@ -170,7 +170,8 @@ def source_tag(session_id: str, agent: SessionRecord | None, web: IndexRecord | 
     tag = text(agent.source) if agent else None
     if tag and tag != source_tags.UNKNOWN:
         return tag
-    tag = (text(web.raw_source) or text(web.source_tag) or "webui") if web else None
+    unnamed = "cli" if web and flag(web.is_cli_session) else "webui"  # Older imports name no source.
+    tag = (text(web.raw_source) or text(web.source_tag) or unnamed) if web else None
     if tag and tag != source_tags.UNKNOWN:
         return tag
     return "cron" if source_tags.cron_job_id(session_id) else source_tags.UNKNOWN
@@ -202,6 +203,8 @@ def _relatives_of(session_id: str, records: ProfileRecords) -> tuple[object, ...
 
 
 def _parent(session_id: str, parent_id: str, records: ProfileRecords) -> Parent | None:
+    if session_id not in records.agent:
+        return None  # The front end's own branches stand beside what they were begun from.
     agent, web = records.agent.get(parent_id), records.index.get(parent_id)
     tip_id = records.lineage.tip(parent_id)
     exists = agent is not None or web is not None

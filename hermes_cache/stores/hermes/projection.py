@@ -36,17 +36,23 @@ class Session:
         is_visible: As in `Standing`.
         is_archived: As in `Standing`.
         is_hidden: As in `Standing`.
-        peer: Names the peer of a messaging session; None for any other session, and if the peer is not known.
+        is_of_terminal: Whether the front end files it under `cli`.
+        peer: Names the peer of a messaging session, or its source if the peer is not known; None for any other.
     """
 
-    __slots__ = ("_row", "gate", "is_archived", "is_hidden", "is_visible", "joined", "peer", "time_s")
+    __slots__ = (
+        "_row", "_row_behind_its_project", "gate", "is_archived", "is_hidden", "is_of_terminal", "is_visible",
+        "joined", "peer", "time_s",
+    )  # fmt: skip
 
     def __init__(self, joined: JoinedSession) -> None:
         self.joined = joined
         self.time_s, is_native, self.is_visible, self.is_archived, self.is_hidden = standing_of(joined)
         self.gate = source_tags.gate(joined.tag, is_native=is_native)
         self.peer = _peer(joined) if source_tags.session_source(joined.tag) == "messaging" else None
+        self.is_of_terminal = source_tags.is_of_terminal(joined.tag)
         self._row: EncodedRow | None = None
+        self._row_behind_its_project: EncodedRow | None = None
 
     def __reduce__(self) -> tuple[type["Session"], tuple[JoinedSession]]:
         # Its row is made anew in the other process, if it is ever shown there.
@@ -59,6 +65,13 @@ class Session:
             facts = Facts(self.joined.id, is_restless=row["active_stream_id"] is not None, time_s=self.time_s)
             self._row = encoded_row(row, facts)
         return self._row
+
+    def row_behind_its_project(self) -> EncodedRow:
+        """Return the row as it is listed where sessions of its kind show only if their project is looked at."""
+        if self._row_behind_its_project is None:
+            row = make_row(self.joined) | {"default_hidden": True}
+            self._row_behind_its_project = encoded_row(row, self.row().facts)
+        return self._row_behind_its_project
 
     def shared_with(self, before: "Session") -> "Session":
         """Return the session from before if this one is shown alike; else this one, with an equal row shared."""
@@ -165,10 +178,10 @@ def _probe(files: ProfileFiles, looks: Looks) -> Hashable:
     return (looks.content(files.state_db)[0], number)
 
 
-def _peer(joined: JoinedSession) -> tuple[object, ...] | None:
+def _peer(joined: JoinedSession) -> tuple[object, ...]:
     agent = joined.agent
     key = joined.routing.session_key if joined.routing else text(agent.session_key) if agent else None
     if key:
         return (joined.profile, joined.tag, key)
     chat = tuple(map(text, (agent.chat_type, agent.chat_id, agent.thread_id, agent.user_id))) if agent else ()
-    return (joined.profile, joined.tag, *chat) if any(chat) else None
+    return (joined.profile, joined.tag, *chat) if any(chat) else (joined.profile, joined.tag)

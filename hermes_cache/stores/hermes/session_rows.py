@@ -17,6 +17,8 @@ from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.values import amount, count, flag, greatest, moment_s, plain, text
 from hermes_cache.stores.masking import mask, mask_path
 
+_ALWAYS_WORTH_A_LOOK: Final = frozenset({"tui", "claude_code"})
+
 _MAX_KINDS: Final = 1_024
 """Tags and profiles are few; past the bound a blank row is put together anew."""
 
@@ -28,8 +30,9 @@ class Standing(NamedTuple):
 
     Attributes:
         time_s: When something last happened in it, in epoch seconds; 0 if that is not known.
-        is_native: Whether it was begun in the front end.
-        is_visible: Whether there is anything to see in it: messages, work under way, or a worktree.
+        is_native: Whether the front end lists it among its own.
+        is_visible: Whether there is anything to see in it: messages, or work under way; in a terminal's session
+            that ended without a title, two messages of its user.
         is_archived: Whether it is archived.
         is_hidden: Whether it is hidden unless asked for.
     """
@@ -45,19 +48,31 @@ def standing_of(joined: JoinedSession) -> Standing:
     """Return how a session stands in a list."""
     agent, web = joined.agent, joined.web
     messages = count(agent.message_count) if agent else 0
+    is_of_terminal = source_tags.is_of_terminal(joined.tag)
     if web is None:
         filed = [record for record in (agent, joined.root) if record]
         is_archived = any(flag(each.archived) for each in filed)
         is_hidden = any(flag(each.hidden) for each in filed)
-        return _new_standing((_last_s(joined), False, messages > 0, is_archived, is_hidden))
-    if web.is_cli_session is not None:
-        is_cli = flag(web.is_cli_session)
-    else:
-        is_cli = source_tags.session_source(joined.tag) != "webui"
+        is_visible = messages > 0 and (not is_of_terminal or _is_worth_a_look(joined))
+        return _new_standing((_last_s(joined), False, is_visible, is_archived, is_hidden))
     is_under_way = text(web.active_stream_id) or flag(web.has_pending_user_message) or web.pending_user_message
-    is_visible = bool(messages or count(web.message_count) or is_under_way or text(web.worktree_path))
+    has_messages = bool(messages or count(web.message_count))
+    is_visible = bool(is_under_way) or (has_messages and (not is_of_terminal or _is_worth_a_look(joined)))
     time_s = max(_last_s(joined), moment_s(web.pending_started_at) or 0.0)
-    return _new_standing((time_s, not is_cli, is_visible, flag(web.archived), flag(web.default_hidden)))
+    return _new_standing((time_s, not is_of_terminal, is_visible, flag(web.archived), flag(web.default_hidden)))
+
+
+def _is_worth_a_look(joined: JoinedSession) -> bool:
+    """Say whether a terminal's session is more than a window that was opened and closed again."""
+    agent = joined.agent
+    if agent is None or agent.user_message_count is None or joined.tag in _ALWAYS_WORTH_A_LOOK:
+        return True
+    users = count(agent.user_message_count)
+    is_open = agent.ended_at is None and not agent.end_reason
+    if users >= (1 if is_open or joined.tag == "acp" else 2) or joined.segments > 1:
+        return True
+    title = _given_title(joined)
+    return title is not None and title.lower() not in {"cli", "cli session", f"{joined.tag} session"}
 
 
 def _last_s(joined: JoinedSession) -> float:
@@ -69,7 +84,9 @@ def _last_s(joined: JoinedSession) -> float:
     if last_message_s is not None:
         return last_message_s
     started_s = moment_s(agent.started_at) if agent else None
-    updates = (started_s, moment_s(web.updated_at) if web else None, routing.updated_at_s if routing else None)
+    moved_s = moment_s(agent.moved_at) if agent else None
+    updated_s = moment_s(web.updated_at) if web else None
+    updates = (started_s, moved_s, updated_s, routing.updated_at_s if routing else None)
     begins = (moment_s(web.created_at) if web else None, moment_s(root.started_at) if root else started_s)
     return greatest(*updates) or greatest(*begins) or 0.0
 
@@ -85,11 +102,13 @@ def make_row(joined: JoinedSession) -> dict[str, object]:
     if joined.agent:
         _put_agents(row, joined.agent)
     web = joined.web
-    title = (front_end_title(web) if web else None) or row["_state_db_title"] or _stand_in_title(joined)
-    if title or web:
-        row["title"] = row["display_title"] = title or UNTITLED
+    title = _given_title(joined) or joined.job_name
+    row["title"] = title or (UNTITLED if web else f"{joined.tag.title()} Session")
+    row["display_title"] = title or _peers_name(joined) or row["title"]
     if web:
         _put_front_ends(row, web)
+        if joined.tag == "webui" and not joined.agent:
+            row["session_source"] = text(web.session_source) or row["session_source"]
     if joined.routing:
         row["updated_at"] = _later(joined.routing.updated_at_s, row["updated_at"])
     if joined.root:
@@ -134,13 +153,13 @@ def _blank_row(tag: str, profile: str, project_id: str | None) -> dict[str, obje
         "pinned": False,
         "archived": False,
         "default_hidden": False,
-        "read_only": False,
-        "is_read_only": False,
+        "read_only": tag == "subagent",
+        "is_read_only": tag == "subagent",
         "pre_compression_snapshot": False,
         "is_streaming": False,
         "active_stream_id": None,
         "has_pending_user_message": False,
-        "is_cli_session": meaning != "webui",
+        "is_cli_session": source_tags.is_of_terminal(tag),
         "source_tag": tag,
         "raw_source": tag,
         "session_source": meaning,
@@ -151,7 +170,7 @@ def _blank_row(tag: str, profile: str, project_id: str | None) -> dict[str, obje
 def _put_agents(row: dict[str, object], agent: SessionRecord) -> None:
     (
         title, cwd, model, provider, messages, input_tokens, output_tokens, cache_read, cache_write, estimated,
-        actual, started_at, last_message_at, pinned, archived, hidden,
+        actual, started_at, moved_at, last_message_at, users, pinned, archived, hidden,
     ) = _agents_values(agent)  # fmt: skip
     started_s, last_message_s = moment_s(started_at), moment_s(last_message_at)
     row["_state_db_title"] = text(title)
@@ -159,6 +178,7 @@ def _put_agents(row: dict[str, object], agent: SessionRecord) -> None:
     row["model"] = text(model)
     row["model_provider"] = text(provider)
     row["message_count"] = count(messages)
+    row["user_message_count"] = count(users)
     row["input_tokens"] = count(input_tokens)
     row["output_tokens"] = count(output_tokens)
     if cache_read or cache_write:
@@ -166,7 +186,7 @@ def _put_agents(row: dict[str, object], agent: SessionRecord) -> None:
         row["cache_write_tokens"] = count(cache_write)
     row["estimated_cost"] = amount(estimated if actual is None else actual)
     row["created_at"] = started_s
-    row["updated_at"] = last_message_s if started_s is None else max(started_s, last_message_s or 0.0)
+    row["updated_at"] = greatest(started_s, moment_s(moved_at), last_message_s)
     row["last_message_at"] = last_message_s
     if pinned or archived or hidden:
         row["pinned"] = flag(pinned)
@@ -183,26 +203,28 @@ def _put_front_ends(row: dict[str, object], web: IndexRecord) -> None:
             value = joined(found, row.get(field))
             if value is not None:
                 row[field] = value
-    row["is_read_only"] = row["read_only"]
+    row["is_read_only"] = row["read_only"] = row["read_only"] or flag(web.read_only)
     row["has_pending_user_message"] = row["has_pending_user_message"] or bool(web.pending_user_message)
 
 
-def _stand_in_title(joined: JoinedSession) -> str | None:
+def _given_title(joined: JoinedSession) -> str | None:
+    agent, web = joined.agent, joined.web
+    return (front_end_title(web) if web else None) or (text(agent.title) if agent else None) or joined.chain_title
+
+
+def _peers_name(joined: JoinedSession) -> str | None:
     peer = joined.routing.display_name if joined.routing else None
-    return (
-        joined.chain_title
-        or joined.job_name
-        or peer
-        or (text(joined.agent.display_name) if joined.agent else None)
-    )
+    return peer or (text(joined.agent.display_name) if joined.agent else None)
 
 
 def _chain_fields(joined: JoinedSession, root: SessionRecord) -> dict[str, object]:
     web = joined.web
     # Older agents marked only the one session that their user saw, newer ones list a chain by its root's marks.
     marks = {} if web else {field: True for field, name in _MARKS if flag(getattr(root, name))}
+    before = text(joined.agent.parent_session_id) if joined.agent else None
     return {
         **marks,
+        "parent_session_id": before,
         "created_at": greatest(moment_s(web.created_at) if web else None, moment_s(root.started_at)),
         "_lineage_root_id": root.id,
         "_lineage_tip_id": joined.id,
@@ -214,7 +236,6 @@ def _child_fields(joined: JoinedSession, parent_id: str) -> dict[str, object]:
     parent = joined.parent
     if parent is None:
         return {"parent_session_id": parent_id}
-    meaning, parents_meaning = map(source_tags.session_source, (joined.tag, parent.tag))
     return {
         "parent_session_id": parent_id,
         "parent_title": parent.title,
@@ -222,7 +243,7 @@ def _child_fields(joined: JoinedSession, parent_id: str) -> dict[str, object]:
         "relationship_type": "child_session",
         "_parent_lineage_root_id": parent.root_id,
         "_parent_lineage_tip_id": parent.tip_id,
-        "_cross_surface_child_session": meaning != parents_meaning,
+        "_cross_surface_child_session": joined.tag != parent.tag,
     }
 
 
@@ -283,9 +304,9 @@ def _later(found: object, agents: object) -> float | None:
 _agents_values: Final = attrgetter(
     "title", "cwd", "model", "billing_provider", "message_count", "input_tokens", "output_tokens",
     "cache_read_tokens", "cache_write_tokens", "estimated_cost_usd", "actual_cost_usd", "started_at",
-    "last_message_at", "pinned", "archived", "hidden",
+    "moved_at", "last_message_at", "user_message_count", "pinned", "archived", "hidden",
 )  # fmt: skip
-"""Reads in one step what a row shows of the agent's record: half the time of sixteen steps."""
+"""Reads in one step what a row shows of the agent's record: half the time of eighteen steps."""
 
 _TEXTS: Final = ("title", "display_title", "_state_db_title", "parent_title", "personality", "worktree_branch")
 _PATHS: Final = ("workspace", "worktree_path")
@@ -300,7 +321,7 @@ _FRONT_ENDS: Final[tuple[tuple[str, Callable[[object, object], object]], ...]] =
         "worktree_branch",
     )),
     *((name, _flag) for name in (
-        "is_cli_session", "read_only", "pre_compression_snapshot", "has_pending_user_message",
+        "pre_compression_snapshot", "has_pending_user_message",
     )),
     *((name, _more) for name in (
         "message_count", "user_message_count", "input_tokens", "output_tokens", "cache_read_tokens",

@@ -35,6 +35,8 @@ _LABELS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_TERMINAL: Final = frozenset({"cli", "claude_code"})
+
 _GATED: Final = frozenset({"cron", "webhook", "kanban", "claude_code"})
 
 _MAX_TAGS: Final = 256
@@ -47,6 +49,11 @@ _CRON_ID: Final = re.compile(r"cron_(.+)_\d{8}_\d{6}")
 def session_source(tag: str) -> str:
     """Return the kind that a tag is shown as."""
     return _MEANINGS.get(tag, "other")
+
+
+def is_of_terminal(tag: str) -> bool:
+    """Say whether the front end files sessions of a tag under `cli`: terminals, editors and other agents."""
+    return session_source(tag) in _TERMINAL
 
 
 def source_label(tag: str) -> str:

@@ -5,7 +5,8 @@ last one of a session is one step in an index, and where that index is missing t
 Source: rules X2, X3, X8.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,12 +29,23 @@ JOIN pragma_index_info(listed.name) AS second ON second.seqno = 1 AND second.nam
 WHERE listed.partial = 0
 """
 
-_LAST_MESSAGE_AT: Final = "(SELECT max(timestamp) FROM messages WHERE session_id = sessions.id)"
+_LAST_MOVE: Final = "(SELECT max(timestamp) FROM messages WHERE session_id = sessions.id)"
+_LAST_MESSAGE: Final = (
+    "(SELECT timestamp FROM messages WHERE session_id = sessions.id AND role <> 'tool'"
+    " ORDER BY timestamp DESC LIMIT 1)"
+)
+"""Goes backwards through the index; the outputs of tools that it passes over are few."""
 _MESSAGE_COUNT: Final = (
-    "CASE WHEN {last_message_at} IS NULL THEN 0 WHEN coalesce({kept}, 0) = 0"
+    "CASE WHEN {last_move} IS NULL THEN 0 WHEN coalesce({kept}, 0) = 0"
     " THEN (SELECT count(*) FROM messages WHERE session_id = sessions.id) ELSE {kept} END"
 )
 """The count that the agent keeps, unless there is no message, or it keeps none."""
+
+_USERS_MESSAGES: Final = "SELECT session_id, count(*) FROM messages WHERE role = 'user' GROUP BY session_id"
+_USERS_MESSAGES_OF: Final = """
+SELECT session_id, count(*) FROM messages
+WHERE role = 'user' AND session_id IN (SELECT value FROM json_each(?)) GROUP BY session_id
+"""
 
 _ROUTING: Final = "SELECT session_key, entry_json FROM gateway_routing ORDER BY updated_at, scope"
 _ROUTING_COLUMNS: Final = frozenset({"scope", "session_key", "entry_json", "updated_at"})
@@ -43,7 +55,8 @@ class SessionRecord(NamedTuple):
     """One row of `sessions` as it stands there; any value may be NULL or damaged.
 
     Columns that no list shows, such as the heartbeat's, are not read, so that they never make news. `forked` says
-    whether the agent marked it as a branch, a reset or a delegate; `last_message_at` is that of its messages.
+    whether the agent marked it as a branch, a reset or a delegate. `moved_at` is the time of its last message,
+    `last_message_at` that of the last one that is no tool's output, `user_message_count` how many its user wrote.
     """
 
     id: object
@@ -73,10 +86,15 @@ class SessionRecord(NamedTuple):
     hidden: object = None
     pinned: object = None
     forked: object = None
+    moved_at: object = None
     last_message_at: object = None
+    user_message_count: object = None
 
 
-_COLUMNS: Final = SessionRecord._fields[:-2]
+_COLUMNS: Final = SessionRecord._fields[:-4]
+
+_COUNT_AT: Final = SessionRecord._fields.index("message_count")
+_MOVED_AT: Final = SessionRecord._fields.index("moved_at")
 
 _record: Final = partial(tuple.__new__, SessionRecord)
 """Takes half the time of `_make`, which only adds a look at the length."""
@@ -132,19 +150,47 @@ def _reading(cursor: Cursor, path: Path, before: Mapping[str, SessionRecord]) ->
     present = _columns_of(cursor, "sessions")
     if "id" not in present:
         raise SourceError(path, "has no table of sessions with an id")
-    sessions: dict[str, SessionRecord] = {}
     has_messages = _has_messages(cursor)
-    # One at a time: thousands of rows held at once wake the garbage collector, which takes as long as the reading.
-    for row in cursor.execute(_sessions_query(present, is_indexed=has_messages and _is_indexed(cursor))):
-        session_id = row[0]
-        old = before.get(session_id)
-        if old is not None and old == row:
-            sessions[session_id] = old
-        elif isinstance(session_id, str) and session_id.strip():
-            sessions[session_id] = _record(row)
+    sessions = _sessions(cursor, present, before, is_indexed=has_messages and _is_indexed(cursor))
     if not sessions and has_messages:
         raise SourceError(path, "has messages but no session")
     return StateReading(sessions, _routing(cursor), _marks_delegates(cursor))
+
+
+def _sessions(
+    cursor: Cursor, present: frozenset[str], before: Mapping[str, SessionRecord], *, is_indexed: bool
+) -> dict[str, SessionRecord]:
+    has_roles = is_indexed and "role" in _columns_of(cursor, "messages")
+    sessions: dict[str, SessionRecord] = {}
+    uncounted: list[str] = []
+    # One at a time: thousands of rows held at once wake the garbage collector, which takes as long as the reading.
+    for row in cursor.execute(_sessions_query(present, is_indexed=is_indexed, has_roles=has_roles)):
+        session_id = row[0]
+        old = before.get(session_id)
+        if old is not None and old[:-1] == row:
+            sessions[session_id] = old
+        elif old is not None and (old.message_count, old.moved_at) == (row[_COUNT_AT], row[_MOVED_AT]):
+            sessions[session_id] = _record((*row, old.user_message_count))
+        elif isinstance(session_id, str) and session_id.strip():
+            sessions[session_id] = _record((*row, None))
+            uncounted.append(session_id)
+    if has_roles and uncounted:
+        _count_users_messages(cursor, sessions, uncounted)
+    return sessions
+
+
+def _count_users_messages(cursor: Cursor, sessions: dict[str, SessionRecord], uncounted: Sequence[str]) -> None:
+    """Put the counts of what users wrote into the sessions of which they may have changed.
+
+    Roles stand in no index, so a message is looked at once for each change of its session, and not at each read.
+    """
+    if len(uncounted) < len(sessions):
+        cursor.execute(_USERS_MESSAGES_OF, (json.dumps(uncounted),))
+    else:
+        cursor.execute(_USERS_MESSAGES)
+    counts = dict(cursor.fetchall())
+    for session_id in uncounted:
+        sessions[session_id] = sessions[session_id]._replace(user_message_count=counts.get(session_id, 0))
 
 
 def _marks_delegates(cursor: Cursor) -> bool:
@@ -168,16 +214,14 @@ def _columns_of(cursor: Cursor, name: str) -> frozenset[str]:
     return frozenset(name for (name,) in cursor.fetchall())
 
 
-def _sessions_query(present: frozenset[str], *, is_indexed: bool) -> str:
+def _sessions_query(present: frozenset[str], *, is_indexed: bool, has_roles: bool) -> str:
     columns = {name: f"sessions.{name}" if name in present else "NULL" for name in _COLUMNS}
     if is_indexed:
-        columns["message_count"] = _MESSAGE_COUNT.format(
-            last_message_at=_LAST_MESSAGE_AT, kept=columns["message_count"]
-        )
+        columns["message_count"] = _MESSAGE_COUNT.format(last_move=_LAST_MOVE, kept=columns["message_count"])
     marks = " OR ".join([f"instr(model_config, '\"{marker}\"') > 0" for marker in _FORK_MARKERS])
     forked = marks if "model_config" in present else "NULL"
-    last_message_at = _LAST_MESSAGE_AT if is_indexed else "NULL"
-    selected = ", ".join([*columns.values(), forked, last_message_at])
+    moved_at = _LAST_MOVE if is_indexed else "NULL"
+    selected = ", ".join([*columns.values(), forked, moved_at, _LAST_MESSAGE if has_roles else moved_at])
     return f"SELECT {selected} FROM sessions"  # noqa: S608 - names of our own
 
 
