@@ -29,6 +29,7 @@ __all__ = [
     "LastKnown",
     "Level",
     "LiveSessions",
+    "NotingSources",
     "Position",
     "Recorded",
     "ScopedBuilder",
@@ -170,6 +171,18 @@ class Sources(Protocol):
             held: Whether a stream is active. If so, neither read nor return the parts that a stream itself
                 changes.
         """
+
+
+@runtime_checkable
+class NotingSources(Sources, Protocol):
+    """Sources that found something which a user should know, and which stands in the way of no read.
+
+    Promise: `notes` neither waits nor raises.
+    """
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the checks so far found, in words; `health()` shows it."""
 
 
 @runtime_checkable

@@ -329,6 +329,7 @@ class ListCache(Generic[K]):
             running=life is not None,
             missing_threads=missing,
             now_s=self._clock.monotonic_s(),
+            notes=life.stamper.notes if life else (),
         )
 
     def _serve(self, key: K, options: ReadOptions) -> Served:

@@ -135,6 +135,7 @@ class Health:
             something from outside ended it. It is made anew by the next call that needs it.
         failing_checks: Why the last check of a scope failed, by one of its keys: of those that hang, or that
             failed in the last minute.
+        notes: What the sources found that a user should know, and that stands in the way of no read.
     """
 
     running: bool
@@ -146,6 +147,7 @@ class Health:
     journal_failure: str | None = None
     missing_threads: frozenset[str] = frozenset()
     failing_checks: Mapping[Any, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def lookup_of(
@@ -202,6 +204,7 @@ def health_of(  # noqa: PLR0913 - each is one thing that it tells of
     running: bool,
     missing_threads: frozenset[str] = frozenset(),
     now_s: float = -inf,
+    notes: tuple[str, ...] = (),
 ) -> Health:
     """Say whether all is well; to be asked for a profile that is not there is no failure."""
     since_s = now_s - max(_RECENT_S, policy.retry_delay_max)
@@ -224,6 +227,7 @@ def health_of(  # noqa: PLR0913 - each is one thing that it tells of
         journal_failure=journal_failure,
         missing_threads=missing,
         failing_checks=checks,
+        notes=notes,
     )
 
 

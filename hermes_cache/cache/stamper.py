@@ -17,7 +17,15 @@ from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
-from hermes_cache.ports import ActiveStreamIds, Clock, LastKnown, SettingsVersion, SettlingSources, Sources
+from hermes_cache.ports import (
+    ActiveStreamIds,
+    Clock,
+    LastKnown,
+    NotingSources,
+    SettingsVersion,
+    SettlingSources,
+    Sources,
+)
 
 logger = QuietLogger(__name__)
 
@@ -76,6 +84,12 @@ class Stamper:
     def failing(self) -> frozenset[str]:
         """The callables that failed when they were last called."""
         return self._failing
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the sources found that a user should know."""
+        sources = self._stamped.sources
+        return sources.notes if isinstance(sources, NotingSources) else ()
 
     def take(
         self, target: Target, streams: Streams, settings: int, *, patience_s: float = CHECK_TIMEOUT_S

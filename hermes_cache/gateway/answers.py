@@ -45,6 +45,7 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
         "journal_lag_s": health.journal_lag_s,
         "journal_failure": None if health.journal_failure is None else _clean(health.journal_failure),
         "missing_threads": sorted(health.missing_threads),
+        "notes": list(map(_clean, health.notes)),
     }
     return _json_answer(body, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
 

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import pytest
@@ -382,3 +383,33 @@ def test_a_folder_that_cannot_be_written_is_read(open_folder: Path) -> None:
 
     assert _read_as_nobody(open_folder) == 10
     assert [path.name for path in open_folder.iterdir()] == ["state.db"]
+
+
+def test_health_names_a_log_that_nobody_holds_and_what_to_do(tmp_path: Path) -> None:
+    """X2"""
+    home = HermesHome(tmp_path)
+    with SessionListCache(home.builder, sources=home.sources) as cache, Agent(tmp_path / "state.db") as agent:
+        agent.do("open")
+        agent.do("fill", sessions=5)
+        _make_old(tmp_path / "state.db-wal")
+        cache.get(KEY, freshness="fresh")
+        held = cache.health().notes
+        agent.die("killed")
+        _make_old(tmp_path / "state.db-wal")
+        left = _notes_within_20_s(cache)
+
+    # In a container the locks of other processes are not seen, and nothing is claimed.
+    assert held == () or "cannot be known" in held[0]
+    assert "start and quit Hermes once" in left[0]
+    assert "state.db-wal" in left[0]
+
+
+def _make_old(path: Path) -> None:
+    os.utime(path, (1, 1))
+
+
+def _notes_within_20_s(cache: SessionListCache) -> tuple[str, ...]:
+    ends_at_s = monotonic() + 20
+    while not (notes := cache.health().notes) and monotonic() < ends_at_s:
+        cache.get(KEY, freshness="fresh")
+    return notes

@@ -13,6 +13,7 @@ from hermes_cache.errors import SourceError
 from hermes_cache.ports import SETTINGS_PART
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.file_stamps import file_stamp
+from hermes_cache.stores.hermes.left_logs import LeftLogs
 from hermes_cache.stores.hermes.locations import Locations, ProfileFiles, scope_of
 from hermes_cache.stores.hermes.looks import STILL_WAIT_S, Looks, slept
 from hermes_cache.stores.hermes.other_stores import OtherStores
@@ -29,6 +30,7 @@ class HomeSources:
     def __init__(self, locations: Locations, looks: Looks, other_stores: OtherStores | None = None) -> None:
         self._locations = locations
         self._looks = looks
+        self._logs = LeftLogs()
         self._other_stores = other_stores or OtherStores()
         # Putting paths together takes ten times as long as looking at them; a callable may change its mind.
         self._files: Callable[[str], ProfileFiles] = locations.files
@@ -36,6 +38,11 @@ class HomeSources:
         if locations.are_fixed:
             self._files = lru_cache(_MAX_PROFILES)(locations.files)
             self._settings = lru_cache(_MAX_PROFILES)(locations.settings)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Name the logs that nobody holds, or of which that cannot be known, and what to do (X2)."""
+        return self._logs.notes
 
     def scope(self, key: SessionListKey, /) -> Hashable:
         """Return the key's profile, or one constant for all profiles."""
@@ -75,6 +82,7 @@ class HomeSources:
             return {f"content{suffix}": ("unreadable", error.reason)}
         stamps, are_still = self._looks.files(tuple(files.others.values()))
         content, look = self._looks.content(files.state_db)
+        self._logs.note(files.state_db, look)
         parts = {
             "state_db": look.database,
             "state_db_wal": look.wal,

@@ -1,0 +1,76 @@
+"""Logs that Hermes left behind: a backup that is copied over their database is corrupted by them.
+
+A reader that has a database open while Hermes quits keeps SQLite from taking the log in, and so does a kill.
+Source: rule X2.
+"""
+
+from pathlib import Path
+from threading import Lock
+from time import monotonic, time
+from typing import Final, NamedTuple
+
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.stores.hermes.file_stamps import FileStamp
+from hermes_cache.stores.hermes.log_locks import is_held
+from hermes_cache.stores.hermes.looks import DatabaseLook, shm_of, wal_of
+
+_QUIET_S: Final = 2.0
+"""A log that was written a moment ago is held, or is taken in right now."""
+
+_EVERY_S: Final = 5.0
+"""The table of locks is long on a busy machine."""
+
+_MAX_LOGS: Final = 256
+
+_TODO: Final = (
+    "start and quit Hermes once, so that it takes the log in, before you put a backup of {database} back; "
+    "a backup that is copied over it beside this log would be corrupted"
+)
+
+
+class _Noted(NamedTuple):
+    wal: FileStamp
+    until_s: float
+    text: str | None
+
+
+class LeftLogs:
+    """Notes filled logs that nobody holds. Any thread may call."""
+
+    def __init__(self) -> None:
+        after_fork_in_child(self._start_anew)
+        self._start_anew()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell of each, in words."""
+        return tuple(each.text for each in self._noted.copy().values() if each.text)
+
+    def note(self, path: Path, look: DatabaseLook) -> None:
+        """Take in a look at a database; the locks on a log that did not change are asked for every 5 s at most."""
+        wal = look.wal
+        if not isinstance(wal, FileStamp):
+            self._noted.pop(path, None)
+            return
+        now_s = monotonic()
+        known = self._noted.get(path)
+        is_known = known is not None and known.wal == wal and now_s < known.until_s
+        if is_known or time() - wal.mtime_ns / 1e9 < _QUIET_S:
+            return
+        with self._lock:
+            if len(self._noted) < _MAX_LOGS or known is not None:
+                self._noted[path] = _Noted(wal, now_s + _EVERY_S, _note(path))
+
+    def _start_anew(self) -> None:
+        self._lock = Lock()
+        self._noted: dict[Path, _Noted] = {}
+
+
+def _note(path: Path) -> str | None:
+    held = is_held(shm_of(path))
+    if held:
+        return None
+    todo = _TODO.format(database=path.name)
+    if held is None:
+        return f"{wal_of(path)}: whether Hermes has this log open cannot be known here; if it has not, {todo}"
+    return f"{wal_of(path)}: nobody has this log open, Hermes was killed or quit while it was read; {todo}"
