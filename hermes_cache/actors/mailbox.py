@@ -20,6 +20,7 @@ Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
   and the actor's own thread handles it.
 - Closing needs no lock of its own. It is a flag, set while the lock is held. What comes before it is handled or
   refused by the own thread's last turn; what comes after it sees the flag and refuses itself.
+- This module alone uses names that are pykka's own. A test says which versions of pykka that was tried with.
 - The own thread is an asker like any other. Its message, a turn, runs the timer and says how long to sleep, so a
   burst of messages bounds it like everybody else. It sleeps on a queue that signal handlers may put to.
 """
@@ -287,9 +288,12 @@ class MailboxRef(pykka.ActorRef[A]):
         """Send a message and return its reply, or the future of it if not `block`; raises as `Mailbox.ask`."""
         if block:
             return self.actor_inbox.ask(message, timeout)
-        future = MailboxFuture()
-        self.actor_inbox.put(Envelope(message, future))
-        return future
+        return self.send(message, MailboxFuture())
+
+    def send(self, message: Any, reply: MailboxFuture) -> MailboxFuture:
+        """Send a message without waiting for any thread; return its reply, which the actor's own thread sets."""
+        self.actor_inbox.put(Envelope(message, reply))
+        return reply
 
 
 class MailboxActor(pykka.Actor):
@@ -320,8 +324,20 @@ class MailboxActor(pykka.Actor):
     def start(cls, *args: Any, **kwargs: Any) -> MailboxRef[Self]:
         """Make an actor, run its `on_start` on this thread, and start its own thread."""
         actor = cls(*args, **kwargs)
-        actor._start_actor_loop()
+        actor.begin()
         return cast("MailboxRef[Self]", actor.actor_ref)
+
+    def begin(self) -> None:
+        """Run `on_start` on this thread, and start the actor's own thread; `start` is this, with a reference."""
+        try:
+            self._run_in_mailbox("_actor_loop_setup")
+        except BaseException:
+            self.actor_stopped.set()
+            raise
+        finally:
+            if self.actor_stopped.is_set():
+                self.actor_inbox.close()
+            self.thread.keep()
 
     def on_wake(self) -> None:
         """Do what was due at `wake_at_s`, which is `math.inf` again; under the run lock, like a handler."""
@@ -335,15 +351,7 @@ class MailboxActor(pykka.Actor):
         return MailboxFuture()
 
     def _start_actor_loop(self) -> None:
-        try:
-            self._run_in_mailbox("_actor_loop_setup")
-        except BaseException:
-            self.actor_stopped.set()
-            raise
-        finally:
-            if self.actor_stopped.is_set():
-                self.actor_inbox.close()
-            self.thread.keep()
+        self.begin()
 
     def _actor_loop(self) -> None:
         while not self.actor_inbox.is_closed:

@@ -11,7 +11,6 @@ from time import monotonic
 from typing import Any, Final, cast
 
 import pykka
-from pykka._envelope import Envelope
 
 from hermes_cache.actors.mailbox import MailboxRef
 from hermes_cache.actors.notifier import Notifier
@@ -95,9 +94,9 @@ class Life:
         self.policy = policy
         self.clock = clock
         self.actor = CacheActor(policy, clock, self.works, prior.state)
-        self.actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the state
-        ref = cast("MailboxRef[CacheActor]", self.actor.actor_ref)
-        self._ask = ref.ask
+        self.actor.begin()
+        self._ref = cast("MailboxRef[CacheActor]", self.actor.actor_ref)
+        self._ask = self._ref.ask
         self.hit = self.actor.hit
         self.works.start()
 
@@ -172,9 +171,8 @@ class Life:
 
     def send(self, read: Read, reader: Reader) -> None:
         """Hand in a read without waiting for another thread; whatever comes of that is told to its reader."""
-        inbox = self.actor.actor_inbox
-        inbox.put(Envelope(read, _ReadReply(reader)))
-        if inbox.is_closed:
+        self._ref.send(read, _ReadReply(reader))
+        if self.actor.actor_inbox.is_closed:
             reader.set(CacheStoppedError())
 
     def wait(self, read: Read, reader: Reader) -> None:

@@ -179,7 +179,7 @@ class JournalLife:
     def start(self) -> None:
         """Begin to follow the journal."""
         for actor in (self._writer, self._reader):
-            actor._start_actor_loop()  # noqa: SLF001 - as `start` does, which gives no look at the actor
+            actor.begin()
         self._tail.start()
 
     def do_without_threads(self) -> None:

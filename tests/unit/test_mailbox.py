@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pykka
 import pytest
@@ -86,8 +86,7 @@ def ref() -> Iterator[MailboxRef[Caller]]:
 
 
 def actor_of(ref: MailboxRef[C]) -> C:
-    actor = ref._actor_weakref()
-    assert actor is not None
+    actor: C = cast("C", ref.actor_inbox._actor)
     return actor
 
 
@@ -342,11 +341,12 @@ def test_an_own_thread_that_ended_is_made_anew_at_most_once_a_second(
     """L7"""
     actor = actor_of(orphan)
     started: list[threading.Thread] = []
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))  # noqa: PLW0108 - a method
     actor.thread._tried_s = -math.inf
 
-    for _ in range(100):
-        actor.thread.keep()
+    with monkeypatch.context() as machine:
+        machine.setattr(threading.Thread, "start", lambda thread: started.append(thread))  # noqa: PLW0108 - a method
+        for _ in range(100):
+            actor.thread.keep()
 
     assert len(started) == 1
 
@@ -359,12 +359,13 @@ def test_the_main_thread_handles_its_message_in_position_while_no_own_thread_can
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-
-    handled_on = orphan.ask(threading.current_thread)
+    with monkeypatch.context() as machine:
+        machine.setattr(threading.Thread, "start", refuse)
+        handled_on = orphan.ask(threading.current_thread)
+        is_missing = actor_of(orphan).thread.is_missing
 
     assert handled_on is threading.current_thread()
-    assert actor_of(orphan).thread.is_missing
+    assert is_missing
 
 
 def test_a_timer_that_a_caller_sets_wakes_the_sleeping_thread(ref: MailboxRef[Caller]) -> None:
@@ -432,9 +433,7 @@ class Timed(MailboxActor):
 
     @staticmethod
     def rang(ref: "MailboxRef[Timed]") -> threading.Event:
-        actor = ref._actor_weakref()
-        assert actor is not None
-        return actor.ringing
+        return cast("Timed", ref.actor_inbox._actor).ringing
 
 
 def test_stop_runs_the_hooks_answers_what_waits_and_ends_the_thread() -> None:
