@@ -50,10 +50,16 @@ def answer_stale(turn: Turn, waiter: Waiter, entry: Entry, reason: Reason) -> No
 def answer_instead(turn: Turn, waiter: Waiter, error: HermesCacheError) -> None:
     """Answer with the stale payload that the read may get, else with an error."""
     entry = stale_for(turn.state, waiter)
-    if entry is None:
+    if entry is None or may_not_stand_in(turn, entry):
         turn.answer(waiter.read, error)
         return
     answer_stale(turn, waiter, entry, waiter.reason or "source")
+
+
+def may_not_stand_in(turn: Turn, entry: Entry) -> bool:
+    """Say whether builds of a key fail, and its payload is too old to be served in their stead (R7)."""
+    most_s, key = turn.policy.max_stale, entry.target.key
+    return most_s is not None and key in turn.state.failures and turn.now_s - entry.built_at_s > most_s
 
 
 def answer_failed(turn: Turn, waiter: Waiter, failure: Failure) -> None:

@@ -11,10 +11,11 @@ from typing import Final
 from hermes_cache.core import duty
 from hermes_cache.core.answering import answer_failed, answer_instead, standing_failure
 from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
+from hermes_cache.core.freshness import has_moved_since, refresh_for
 from hermes_cache.core.messages import Built, Failed
 from hermes_cache.core.record import PastBuild, PastOutcome
 from hermes_cache.core.stamps import Stamp
-from hermes_cache.core.state import Build, Entry, Failure, Reason, Target, Waiter
+from hermes_cache.core.state import Build, Entry, Failure, Reason, Refresh, Target, Waiter
 from hermes_cache.core.storing import forget, store, why_not_stored
 from hermes_cache.core.transitions import Begun, Ended, Measured, Queued, Returned, WaitedOn
 from hermes_cache.core.turn import Turn
@@ -25,7 +26,7 @@ _LONGEST_WHY: Final = 300
 
 
 def request_build(
-    turn: Turn, target: Target, reason: Reason, *, refresh: bool, builder: object = None
+    turn: Turn, target: Target, reason: Reason, *, refresh: Refresh | None = None, builder: object = None
 ) -> HermesCacheError | None:
     """Queue a build of a key that has none, and start what there is room for.
 
@@ -33,7 +34,7 @@ def request_build(
         turn: Where.
         target: What to build.
         reason: Why.
-        refresh: It replaces what may still be served, so its cost counts (B9).
+        refresh: Why it replaces what may still be served, so that its cost counts (B9); None if it does not.
         builder: A reader's own; None for the cache's.
 
     Returns:
@@ -73,8 +74,9 @@ def built(turn: Turn, message: Built) -> None:
         turn.do(Release(entry.content))
     else:
         store(turn, entry, message)
-    moved = _answer_waiters(turn, build, entry)
-    _build_again(turn, build, wanted=moved)
+    is_behind = why_not is None and _is_behind(turn, build, entry)
+    moved = _answer_waiters(turn, build, entry, is_behind=is_behind)
+    _build_again(turn, build, wanted=moved or is_behind)
     start_builds(turn)
 
 
@@ -96,11 +98,11 @@ def abandon_overdue(turn: Turn) -> None:
             _fail(turn, build, f"its builder did not return within {timeout_s:g} s, Policy.build_timeout")
 
 
-def _queue(turn: Turn, target: Target, reason: Reason, *, refresh: bool, builder: object) -> None:
+def _queue(turn: Turn, target: Target, reason: Reason, *, refresh: Refresh | None, builder: object) -> None:
     build = Build(turn.state.last_build + 1, target, reason, refresh, builder)
     turn.record(Queued(build))
-    if refresh:
-        duty.join(turn, build)
+    if refresh is not None:
+        duty.join(turn, build, refresh)
     start_builds(turn)
 
 
@@ -126,7 +128,7 @@ def _start(turn: Turn, queued: Build) -> None:
     version = state.version_of(queued.target)
     build = replace(queued, began_s=turn.now_s, version=version, streams=state.streams)
     turn.record(Begun(build, turn.now_s + turn.policy.build_timeout))
-    if build.refresh:
+    if build.refresh is not None:
         duty.begin(turn, build)
     entry = state.entry_of(build.target)
     turn.do(RunBuild(build, state.settings, entry.content if entry else None))
@@ -151,7 +153,7 @@ def _end(
     why = why and why[:_LONGEST_WHY]
     past = PastBuild(build.id, build.reason, build.began_s, took_s, outcome, why, build.overtaken_by)
     turn.record(Ended(build.target.key, past, build_s, failure))
-    if build.refresh:
+    if build.refresh is not None:
         duty.leave(turn, build)
 
 
@@ -183,10 +185,22 @@ def _answers(build: Build, waiter: Waiter) -> bool:
     return build.version >= waiter.version and not (waiter.request.freshness.insists and before)
 
 
-def _answer_waiters(turn: Turn, build: Build, entry: Entry) -> bool:
-    """Answer those whom the payload may answer; say whether one got it as stale, for a stream that moved."""
+def _is_behind(turn: Turn, build: Build, entry: Entry) -> bool:
+    """Say whether a commit came during a refresh by age, or for a stop, and is to be built at once (R3, B9)."""
+    gives_way = build.refresh in (Refresh.AGE, Refresh.STOP)
+    is_held_back = duty.is_held_back(turn, build.target, Refresh.SOURCE)
+    return gives_way and not is_held_back and has_moved_since(turn.state, entry)
+
+
+def _answer_waiters(turn: Turn, build: Build, entry: Entry, *, is_behind: bool) -> bool:
+    """Answer those whom the payload may answer; say whether one got it as stale, for a stream that moved.
+
+    If a commit came that the payload is behind, those who began to wait because of it go on.
+    """
     moves = build.streams.moves.of(build.target.reach)
     waiting = [waiter for waiter in _builds_waiters(turn, build) if _answers(build, waiter)]
+    if is_behind:
+        waiting = [waiter for waiter in waiting if not _waits_for_commit(waiter, entry)]
     too_old = [waiter for waiter in waiting if waiter.moves > moves]
     turn.dismiss([waiter for waiter in waiting if waiter.moves <= moves or waiter.request.takes_stale])
     for waiter in waiting:
@@ -196,6 +210,11 @@ def _answer_waiters(turn: Turn, build: Build, entry: Entry) -> bool:
         elif waiter.request.takes_stale:
             turn.answer(waiter.read, Served(entry, "stale", "source", waiter.overtaken_by))
     return bool(too_old)
+
+
+def _waits_for_commit(waiter: Waiter, entry: Entry) -> bool:
+    began_after = waiter.request.began_s > entry.stamp.check.began_s
+    return began_after and waiter.reason == "source" and waiter.request.takes_stale
 
 
 def _builds_waiters(turn: Turn, build: Build) -> list[Waiter]:
@@ -219,7 +238,11 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
     builders = [waiter.request.builder for waiter in left if waiter.request.builder is not None]
     builder = builders[-1] if builders else build.builder
     reason: Reason = "event" if build.overtaken_by else "source"
-    _queue(turn, build.target, reason, refresh=not left, builder=builder)
+    held = turn.state.entry_of(build.target)
+    is_servable = held is not None and held.version >= turn.state.version_of(build.target)
+    insists = any(not waiter.request.takes_stale for waiter in left)
+    refresh = refresh_for(turn.state, build.target, reason) if is_servable and not insists else None
+    _queue(turn, build.target, reason, refresh=refresh, builder=builder)
 
 
 def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:

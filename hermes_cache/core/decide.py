@@ -14,7 +14,7 @@ from hermes_cache.core.answering import standing_failure
 from hermes_cache.core.building import abandon_overdue, built, failed, request_build
 from hermes_cache.core.checking import check_failed, checked, give_up_check, take_check
 from hermes_cache.core.events import SessionListChanged, SettingsChanged, StreamStarted, StreamStopped
-from hermes_cache.core.freshness import judge, reason_of
+from hermes_cache.core.freshness import judge, reason_of, refresh_for
 from hermes_cache.core.messages import (
     Built,
     Checked,
@@ -30,6 +30,7 @@ from hermes_cache.core.messages import (
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.reading import expire, read, serve
 from hermes_cache.core.record import Touch
+from hermes_cache.core.requests import Request
 from hermes_cache.core.state import Read, State
 from hermes_cache.core.storing import due_again_s, send_delayed_news, weighed
 from hermes_cache.core.streams import Streams
@@ -135,11 +136,12 @@ def _release(turn: Turn, name: object) -> None:
     scope = turn.state.scopes[name]
     turn.record(ScopeMoved(replace(scope, held_back={})))
     for held in scope.held_back.values():
-        target, request = held.target, replace(held.request, began_s=turn.now_s)
+        target, request = held.target, Request(turn.now_s, builder=held.builder)
         reason = reason_of(judge(turn.state, turn.policy, target, request, turn.now_s, check_by_s=-inf))
         forbidden = target.key in turn.state.builds or standing_failure(turn, target) is not None
         if not forbidden and reason in ("age", "source"):
-            request_build(turn, target, reason, refresh=True, builder=request.builder)
+            refresh = refresh_for(turn.state, target, reason)
+            request_build(turn, target, reason, refresh=refresh, builder=held.builder)
 
 
 def _publish(turn: Turn, message: Publish) -> None:

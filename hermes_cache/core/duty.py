@@ -1,37 +1,52 @@
 """Duty: the cost of refreshes bounds how often they come.
 
-After a refresh that took d, the next of its scope waits d x (1 / max_build_duty - 1), `duty_window` at most. What
-is asked for meanwhile is remembered, starts together when the pause is over, and counts as one.
-Source: rule B9.
+The refreshes of one scope that run at one time count as one. After one that took d, a pause begins that takes
+d x (1 / max_build_duty - 1), `duty_window` at most. A refresh by source holds back the next ones by source and by
+age; one by age holds back only those by age, so the first change after a calm is built at once. The refresh for a
+stream's stop begins no pause, as the turn's last commit comes after it; but one that ran within the pause of
+another stop's does. What is asked for in a pause starts together when the pause is over. Source: rules B9, R3.
 """
 
 from dataclasses import replace
+from typing import assert_never
 
-from hermes_cache.core.requests import Request
-from hermes_cache.core.state import Build, Read, Target
+from hermes_cache.core.state import Build, HeldBack, Refresh, ScopeState, Target
 from hermes_cache.core.transitions import ScopeMoved, scope_of
 from hermes_cache.core.turn import Turn
 
 
-def is_paused(turn: Turn, target: Target) -> bool:
-    """Say whether refreshes of a scope are held back now."""
+def is_held_back(turn: Turn, target: Target, refresh: Refresh) -> bool:
+    """Say whether a refresh of a key has to wait."""
+    if turn.policy.max_build_duty >= 1:
+        return False
     scope = scope_of(turn.state, target)
-    return turn.policy.max_build_duty < 1 and (bool(scope.refreshing) or turn.now_s < scope.pause_until_s)
+    match refresh:
+        case Refresh.AGE:
+            return bool(scope.refreshing) or turn.now_s < max(scope.pause_until_s, scope.age_pause_until_s)
+        case Refresh.SOURCE:
+            return scope.is_refreshed_by_source() or turn.now_s < scope.pause_until_s
+        case Refresh.URGENT | Refresh.STOP:
+            return False
+        case _:
+            assert_never(refresh)
 
 
-def hold_back(turn: Turn, target: Target, builder: object = None) -> None:
+def hold_back(turn: Turn, target: Target, refresh: Refresh, builder: object = None) -> None:
     """Remember that a key was asked for; the end of the pause refreshes it, with the newest reader's builder."""
     scope = scope_of(turn.state, target)
-    held = scope.held_back.get(target.key)
-    if held is None or held.request.builder is not builder:
-        asked = Read(None, target, Request(turn.now_s, builder=builder))
-        turn.record(ScopeMoved(replace(scope, held_back={**scope.held_back, target.key: asked})))
+    known = scope.held_back.get(target.key)
+    if known is not None and known.refresh is Refresh.SOURCE:
+        refresh = Refresh.SOURCE
+    held = HeldBack(target, refresh, builder)
+    if held != known:
+        turn.record(ScopeMoved(replace(scope, held_back={**scope.held_back, target.key: held})))
 
 
-def join(turn: Turn, build: Build) -> None:
+def join(turn: Turn, build: Build, refresh: Refresh) -> None:
     """Count a queued build to its scope's refresh."""
     scope = scope_of(turn.state, build.target)
-    turn.record(ScopeMoved(replace(scope, refreshing=scope.refreshing | {build.id})))
+    kinds = scope.refreshing_by | {refresh}
+    turn.record(ScopeMoved(replace(scope, refreshing=scope.refreshing | {build.id}, refreshing_by=kinds)))
 
 
 def begin(turn: Turn, build: Build) -> None:
@@ -42,14 +57,24 @@ def begin(turn: Turn, build: Build) -> None:
 
 
 def leave(turn: Turn, build: Build) -> None:
-    """Take an ended build out of the refresh; the last one starts the pause."""
+    """Take an ended build out of the refresh; the last one begins the pause."""
     scope = scope_of(turn.state, build.target)
     rest = scope.refreshing - {build.id}
     if rest or build.id not in scope.refreshing:
         turn.record(ScopeMoved(replace(scope, refreshing=rest)))
         return
-    took_s = turn.now_s - (turn.now_s if scope.refresh_began_s is None else scope.refresh_began_s)
-    # A refresh that nothing holds back may end within the pause of a costlier one.
-    pause_until_s = max(scope.pause_until_s, turn.now_s + turn.policy.duty_pause_s(took_s))
-    over = replace(scope, refreshing=rest, refresh_began_s=None, pause_until_s=pause_until_s)
+    over = replace(_paused(turn, scope), refreshing=rest, refreshing_by=frozenset(), refresh_began_s=None)
     turn.record(ScopeMoved(over))
+
+
+def _paused(turn: Turn, scope: ScopeState) -> ScopeState:
+    """Return a scope with the pause that its refresh begins; it may end within the pause of a costlier one."""
+    began_s = turn.now_s if scope.refresh_began_s is None else scope.refresh_began_s
+    until_s = turn.now_s + turn.policy.duty_pause_s(turn.now_s - began_s)
+    if not scope.is_refreshed_by_source():
+        if Refresh.STOP not in scope.refreshing_by:
+            return replace(scope, age_pause_until_s=max(scope.age_pause_until_s, until_s))
+        if began_s >= scope.stop_until_s:
+            return replace(scope, stop_until_s=until_s)
+        scope = replace(scope, stop_until_s=max(scope.stop_until_s, until_s))
+    return replace(scope, pause_until_s=max(scope.pause_until_s, until_s))

@@ -10,7 +10,7 @@ from typing import assert_never
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import SETTINGS_PART, Check, moved_parts
-from hermes_cache.core.state import Entry, Reason, State, Target
+from hermes_cache.core.state import Entry, Reason, Refresh, State, Target
 
 CHECK_WAIT_S = 0.05
 """The longest that a read waits for checks, in all (S4)."""
@@ -95,15 +95,29 @@ def trusted_for_s(check: Check, policy: Policy) -> float:
     return _INTERVALS_TRUSTED * policy.stamp_interval + check.took_s
 
 
-def never_held_back(state: State, target: Target) -> bool:
-    """Say whether what moved is the start or stop of a stream, or a setting: that refresh never waits (B9)."""
-    entry, check = state.entry_of(target), state.check_of(target)
-    if entry is None or entry.stamp.marker != state.marker_of(target):
-        return True
+def refresh_for(state: State, target: Target, reason: Reason) -> Refresh:
+    """Return what a refresh of a key is asked for (B9)."""
+    if reason == "age":
+        return Refresh.AGE
+    entry, check, marker = state.entry_of(target), state.check_of(target), state.marker_of(target)
+    if entry is None:
+        # It was evicted while a reader waited for a check: a miss is never held back.
+        return Refresh.URGENT
+    if entry.stamp.marker != marker:
+        # Where streams came only, none of them stopped; one that came and went since is no more among them.
+        has_started = set(marker.stream_ids) > set(entry.stamp.marker.stream_ids)
+        return Refresh.URGENT if has_started else Refresh.STOP
     # What a build without a check of its own was built from may have moved or not: that is no known setting.
     known = check is not None and not entry.stamp.check.is_failed
     moved = moved_parts(entry.stamp.check.parts, check.parts) if check and known else ()
-    return any(name.startswith(SETTINGS_PART) for name in moved)
+    return Refresh.URGENT if any(name.startswith(SETTINGS_PART) for name in moved) else Refresh.SOURCE
+
+
+def has_moved_since(state: State, entry: Entry) -> bool:
+    """Say whether a check that began after the entry's own found its sources moved."""
+    check = state.check_of(entry.target)
+    comparable = check is not None and check.held == entry.stamp.marker.held
+    return comparable and check is not None and _differs(check, entry.stamp.check)
 
 
 def _judge_sources(
@@ -119,7 +133,7 @@ def _judge_sources(
             return Verdict.UNCHECKED
         if now_s - _last_seen_s(check, entry.stamp.check) > ttl_s(entry, policy) or request.freshness.insists:
             return Verdict.MOVED
-    return Verdict.MOVED if comparable and check and _differs(check, entry.stamp.check) else Verdict.FRESH
+    return Verdict.MOVED if has_moved_since(state, entry) else Verdict.FRESH
 
 
 def _looked_in_vain(check: Check | None, request: Request) -> bool:

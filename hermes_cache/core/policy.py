@@ -5,7 +5,7 @@ Source: the rules that name a number.
 
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Final
+from typing import Any, Final, Self
 
 from hermes_cache.errors import PolicyError
 
@@ -17,10 +17,10 @@ _COUNTS: Final = frozenset(
     {"pool_size", "max_queue", "max_waiters", "max_abandoned", "max_entries", "max_bytes", "subscription_size",
      "journal_max_events"}
 )  # fmt: skip
-_OPTIONAL: Final = frozenset({"streaming_ttl", "poll_interval"})
+_OPTIONAL: Final = frozenset({"streaming_ttl", "poll_interval", "max_stale"})
 _MAY_BE_ZERO: Final = frozenset(
-    {"ttl", "owner_wait", "follower_wait", "duty_window", "retry_delay", "retry_delay_max", "stamp_interval",
-     "journal_wait", "journal_interval", "stop_timeout"}
+    {"ttl", "owner_wait", "follower_wait", "duty_window", "retry_delay", "retry_delay_max", "max_stale",
+     "stamp_interval", "journal_wait", "journal_interval", "stop_timeout"}
 )  # fmt: skip
 _WAITED_FOR: Final = frozenset({"journal_wait", "stop_timeout"})
 _LONGEST_WAIT_S: Final = 1e9
@@ -47,6 +47,7 @@ class Policy:
         duty_window: The longest that B9 holds a refresh back.
         retry_delay: Pause after a second failure in a row; doubles (R7).
         retry_delay_max: Where the doubling ends.
+        max_stale: How long after its build a payload may stand in for builds that fail (R7); None for no bound.
         max_entries: Entries held (P4).
         max_bytes: Bytes held, by encoded size.
         stamp_interval: Least time between two checks of a scope; 0 for a check at every read (S4).
@@ -77,6 +78,7 @@ class Policy:
     duty_window: float = 10.0
     retry_delay: float = 0.1
     retry_delay_max: float = 5.0
+    max_stale: float | None = None
     max_entries: int = 64
     max_bytes: int = 256 * 2**20
     stamp_interval: float = 0.05
@@ -99,6 +101,20 @@ class Policy:
         if self.poll_interval and self.streaming_ttl is not None and self.streaming_ttl <= self.poll_interval:
             expected = f"longer than poll_interval, {self.poll_interval}, or every poll finds its entry stale"
             raise PolicyError("streaming_ttl", self.streaming_ttl, expected)
+
+    @classmethod
+    def strict(cls, **given: Any) -> Self:
+        """Return a policy by which no read gets what its sources or a journal on this machine have outdated.
+
+        Every read checks its sources and the journal, waits for the build that it needs however long that takes,
+        and no refresh is held back for its cost.
+
+        Args:
+            given: Fields of the policy; they win over what it sets by itself.
+        """
+        build_timeout = given.get("build_timeout", cls().build_timeout)
+        waits = {"owner_wait": build_timeout, "follower_wait": build_timeout}
+        return cls(**{"stamp_interval": 0.0, "max_build_duty": 1.0, "journal_interval": 0.0, **waits, **given})
 
     def ttl_s(self, *, streaming: bool) -> float:
         """Return the age at which an entry is refreshed (H3)."""

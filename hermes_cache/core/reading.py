@@ -14,6 +14,7 @@ from hermes_cache.core.answering import (
     answer_instead,
     answer_stale,
     has_room,
+    may_not_stand_in,
     stale_for,
     standing_failure,
     too_much_is_kept,
@@ -21,7 +22,7 @@ from hermes_cache.core.answering import (
 from hermes_cache.core.building import request_build
 from hermes_cache.core.checking import is_awaited_in_vain, want_check
 from hermes_cache.core.effects import Served
-from hermes_cache.core.freshness import CHECK_WAIT_S, Verdict, judge, never_held_back, reason_of
+from hermes_cache.core.freshness import CHECK_WAIT_S, Verdict, judge, reason_of, refresh_for
 from hermes_cache.core.state import Entry, Read, Reason, Waiter
 from hermes_cache.core.turn import Turn
 from hermes_cache.errors import CacheStoppedError
@@ -56,7 +57,7 @@ def serve(turn: Turn, waiter: Waiter) -> None:
         _serve_any(turn, waiter, entry, reason)
     elif verdict is Verdict.UNCHECKED:
         _await_check(turn, waiter)
-    elif reason == "event" or not request.takes_stale:
+    elif reason == "event" or not request.takes_stale or may_not_stand_in(turn, entry):
         _await_build(turn, replace(waiter, reason=reason))
     else:
         _serve_stale(turn, replace(waiter, reason=reason), entry)
@@ -102,7 +103,7 @@ def _await_build(turn: Turn, waiter: Waiter) -> None:
         return
     if target.key not in turn.state.builds:
         reason = waiter.reason or "miss"
-        refused = request_build(turn, target, reason, refresh=False, builder=waiter.request.builder)
+        refused = request_build(turn, target, reason, builder=waiter.request.builder)
         if refused:
             answer_instead(turn, waiter, refused)
             return
@@ -132,7 +133,7 @@ def _serve_any(turn: Turn, waiter: Waiter, entry: Entry, reason: Reason) -> None
         answer_stale(turn, waiter, entry, reason)
         return
     if target.key not in turn.state.builds and standing_failure(turn, target) is None:
-        request_build(turn, target, reason, refresh=False, builder=waiter.request.builder)
+        request_build(turn, target, reason, builder=waiter.request.builder)
     failure = turn.state.failures.get(target.key)
     turn.answer(waiter.read, Served(entry, "outdated", reason, failure=failure))
 
@@ -144,11 +145,11 @@ def _refresh(turn: Turn, waiter: Waiter, reason: Reason) -> bool:
         return True
     if standing_failure(turn, target):
         return False
-    exempt = reason == "source" and never_held_back(turn.state, target)
-    if duty.is_paused(turn, target) and not exempt:
-        duty.hold_back(turn, target, waiter.request.builder)
+    refresh, builder = refresh_for(turn.state, target, reason), waiter.request.builder
+    if duty.is_held_back(turn, target, refresh):
+        duty.hold_back(turn, target, refresh, builder)
         return False
-    return request_build(turn, target, reason, refresh=True, builder=waiter.request.builder) is None
+    return request_build(turn, target, reason, refresh=refresh, builder=builder) is None
 
 
 def _wait(turn: Turn, waiter: Waiter, *, until_s: float) -> None:

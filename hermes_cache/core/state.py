@@ -6,6 +6,7 @@ changes nothing here. Times are monotonic seconds. Mappings are never changed, o
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from math import inf
 from typing import Final, Literal, TypeAlias
 
@@ -122,6 +123,34 @@ Waiters: TypeAlias = Table[Read, Waiter]
 NO_WAITERS: Final[Waiters] = Table()
 
 
+class Refresh(Enum):
+    """What a build is asked for that replaces a payload which may still be served (B9).
+
+    `AGE`: the payload is over its age. `SOURCE`: a commit moved its sources. `URGENT`: settings moved, or a stream
+    started. `STOP`: a stream stopped.
+    """
+
+    AGE = auto()
+    SOURCE = auto()
+    URGENT = auto()
+    STOP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A refresh that was asked for in a pause (B9).
+
+    Attributes:
+        target: What to refresh.
+        refresh: What it is asked for.
+        builder: The builder of the newest reader; None for the cache's.
+    """
+
+    target: Target
+    refresh: Refresh
+    builder: object = None
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """An entry that waiting readers may fall back to (R4).
@@ -143,7 +172,7 @@ class Build:
         id: Grows from 1.
         target: What for.
         reason: Why.
-        refresh: It replaces a payload that may still be served, so its cost bounds the next one's start (B9).
+        refresh: Why it replaces a payload that may still be served; None if it does not.
         builder: Which builder; None for the cache's.
         began_s: When it left the queue; None before.
         version: The key's version then.
@@ -154,7 +183,7 @@ class Build:
     id: int
     target: Target
     reason: Reason
-    refresh: bool
+    refresh: Refresh | None = None
     builder: object = None
     began_s: float | None = None
     version: int = 0
@@ -216,8 +245,11 @@ class ScopeState:
         failure: Why the last check failed; None after one that succeeded.
         due_s: When the next one is due; infinity while nobody reads (S4).
         refreshing: The builds of the refresh that is under way (B9).
+        refreshing_by: What those of it were asked for, also those that are over.
         refresh_began_s: When the first of them began.
-        pause_until_s: When the next refresh may begin.
+        pause_until_s: When the next refresh by source or by age may begin.
+        age_pause_until_s: When the next refresh by age may begin, unless the other pause is longer.
+        stop_until_s: Another stop's refresh that begins earlier begins a pause.
         held_back: What was asked for meanwhile, by key.
         number: Counts all scopes; orders those whose timers fall on one moment.
     """
@@ -229,14 +261,26 @@ class ScopeState:
     failure: CheckFailure | None = None
     due_s: float = inf
     refreshing: frozenset[int] = frozenset()
+    refreshing_by: frozenset[Refresh] = frozenset()
     refresh_began_s: float | None = None
     pause_until_s: float = 0.0
-    held_back: Mapping[Hashable, Read] = field(default_factory=dict)
+    age_pause_until_s: float = 0.0
+    stop_until_s: float = 0.0
+    held_back: Mapping[Hashable, HeldBack] = field(default_factory=dict)
     number: int = 0
 
+    def is_refreshed_by_source(self) -> bool:
+        """Say whether the refresh that is under way counts as one by source."""
+        return not self.refreshing_by.isdisjoint((Refresh.SOURCE, Refresh.URGENT))
+
     def release_at_s(self) -> float:
-        """Return the moment when what is held back may start; infinity where nothing is, or one is under way."""
-        return self.pause_until_s if self.held_back and not self.refreshing else inf
+        """Return when all that is held back may start; infinity if none is, or while a refresh is under way."""
+        by = {held.refresh for held in self.held_back.values()}
+        if not by or self.is_refreshed_by_source():
+            return inf
+        if Refresh.SOURCE in by:
+            return self.pause_until_s
+        return inf if self.refreshing else max(self.pause_until_s, self.age_pause_until_s)
 
     def give_up_at_s(self) -> float:
         """Return the moment when the check that is out has failed; infinity if none is out, or it has."""

@@ -119,7 +119,8 @@ def _held_back_for_s(state: State, target: Target, now_s: float) -> float | None
     scope = state.scopes.get(target.scope)
     if scope is None or target.key not in scope.held_back:
         return None
-    return max(0.0, scope.pause_until_s - now_s)
+    release_at_s = scope.release_at_s()
+    return max(0.0, release_at_s - now_s) if release_at_s < inf else 0.0
 
 
 def _events(state: State, target: Target, incarnation: str) -> tuple[TouchedBy, ...]:

@@ -15,7 +15,7 @@ from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Mess
 from hermes_cache.core.notices import RowsMoved
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Build, Read, State, Target
+from hermes_cache.core.state import Build, Read, Refresh, State, Target
 from hermes_cache.core.turn import Decision
 from tests.simulation.simulated_reads import SLACK_S, Laws, Made
 from tests.simulation.simulated_world import PROFILES, Seen, World
@@ -57,7 +57,10 @@ class TimingLaws:
         self._failed_s: dict[Hashable, float] = {}
         self._wanted_s: dict[Hashable, float] = {}
         self._refresh_began_s: dict[Hashable, float] = {}
+        self._refreshed_by: defaultdict[Hashable, set[Refresh | None]] = defaultdict(set)
         self._pause_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
+        self._age_pause_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
+        self._stop_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
         self._failures: dict[Hashable, _Failures] = {}
         self._moved_at_s: dict[str | None, float] = {}
         self._told_at_s: dict[str | None, float] = {}
@@ -79,10 +82,19 @@ class TimingLaws:
                     yield from self._of_telling(profile, now_s)
                 case _:
                     pass
-        if isinstance(message, Read) and message.target.watched:
-            yield from self._of_waiting(message, decision, now_s)
+        yield from self._of_message(before, message, decision, now_s)
         overdue = [since_s for since_s in self._wanted_s.values() if now_s > since_s + _NEXT_CHECK_S]
         yield after.stopped or not overdue, "S4: no check follows for a scope that was read"
+
+    def _of_message(self, before: State, message: Message, decision: Decision, now_s: float) -> Laws:
+        match message:
+            case Read() if message.target.watched:
+                yield from self._of_waiting(message, decision, now_s)
+                yield from self._of_stale(message, decision, now_s)
+            case Built():
+                yield from self._of_calm(message, before, decision.state, now_s)
+            case _:
+                pass
 
     def is_failing(self, scope: Hashable, now_s: float) -> bool:
         """Say whether the last check of a scope failed, or the one that is out has by now."""
@@ -143,9 +155,13 @@ class TimingLaws:
         refreshing = [b for b in before.builds.values() if b.refresh and b.target.scope == scope]
         if any(build.id in left for build in refreshing):
             return
-        began_s = self._refresh_began_s.pop(scope, now_s)
-        pause_until_s = now_s + self._policy.duty_pause_s(now_s - began_s)
-        self._pause_until_s[scope] = max(self._pause_until_s[scope], pause_until_s)
+        began_s, by = self._refresh_began_s.pop(scope, now_s), self._refreshed_by.pop(scope, set())
+        until_s = now_s + self._policy.duty_pause_s(now_s - began_s)
+        pauses = self._pause_until_s if by & {Refresh.SOURCE, Refresh.URGENT} else self._age_pause_until_s
+        if pauses is self._age_pause_until_s and Refresh.STOP in by:
+            pauses = self._pause_until_s if began_s < self._stop_until_s[scope] else self._stop_until_s
+            self._stop_until_s[scope] = max(self._stop_until_s[scope], until_s)
+        pauses[scope] = max(pauses[scope], until_s)
 
     def _note_failure(self, build: Build, now_s: float, *, timed_out: bool) -> None:
         last = self._failures.get(build.target.key)
@@ -158,7 +174,10 @@ class TimingLaws:
         if failures:
             yield from self._of_retry(build, failures, now_s)
         entry = before.entries.get(build.target.key)
-        if not build.refresh or entry is None:
+        if not build.refresh:
+            return
+        self._refreshed_by[build.target.scope].add(build.refresh)
+        if entry is None:
             return
         made = self._made[entry.build_id]
         now = self._world.seen(build.target.reach)
@@ -166,16 +185,59 @@ class TimingLaws:
         streams_moved = (noted.moves, noted.streams) != (now.moves, now.streams)
         # Without a check of its own it was built for the streams that an earlier one listed.
         streams_moved |= entry.stamp.check.is_failed and now.listings > 0
-        exempt = (
-            streams_moved
-            or made.stamped.listings != now.listings
-            or own.get("settings", now.settings) != now.settings
-        )
         # A stream's move that was forgotten may count as newer than it was (V2).
-        exempt = exempt or len(PROFILES) > versions.MOST_PROFILES
+        streams_moved |= made.stamped.listings != now.listings or len(PROFILES) > versions.MOST_PROFILES
+        yield build.refresh is not Refresh.STOP or streams_moved, "B9: a stop is said to have come that did not"
+        exempt = streams_moved or own.get("settings", now.settings) != now.settings
         if (build.reason == "age" or not exempt) and self._policy.max_build_duty < 1:
-            paused = now_s + SLACK_S < self._pause_until_s[build.target.scope]
-            yield not paused, "B9: a refresh came before the pause was over"
+            until_s = self._pause_until_s[build.target.scope]
+            if build.reason == "age" and build.target.key not in self._released(before, now_s):
+                until_s = max(until_s, self._age_pause_until_s[build.target.scope])
+            yield now_s + SLACK_S >= until_s, "B9: a refresh came before the pause was over"
+
+    def _released(self, before: State, now_s: float) -> set[Hashable]:
+        """Return the keys that a pause for commits held back, and whose end starts all of them together."""
+        scopes = [scope for scope in before.scopes.values() if scope.release_at_s() <= now_s]
+        by_source = [s for s in scopes if any(held.refresh is Refresh.SOURCE for held in s.held_back.values())]
+        return {key for scope in by_source for key in scope.held_back}
+
+    def _of_stale(self, message: Read, decision: Decision, now_s: float) -> Laws:
+        """Return the law of a read that got what its source outdated: only what B9 and R7 name is in the way."""
+        after, target = decision.state, message.target
+        own = [each for each in decision.effects if isinstance(each, Answer) and each.reader == message.reader]
+        answers = [each.answer for each in own]
+        moved = any(
+            isinstance(each, Served) and each.outcome == "stale" and each.reason == "source" for each in answers
+        )
+        if not moved or after.stopped or target.key in after.builds or target.key in self._failures:
+            return
+        policy = self._policy
+        is_full = len(after.queue) >= policy.max_queue or len(after.abandoned) >= policy.max_abandoned
+        is_full |= after.waiting >= policy.max_waiters or message.request.timeout_s == 0
+        yield is_full or not self._is_calm(target, now_s), "B9: a moved source was held back though it was calm"
+
+    def _is_calm(self, target: Target, now_s: float) -> bool:
+        """Say whether no refresh by source runs, or ran so lately that its pause goes on."""
+        refreshed = not self._refreshed_by[target.scope].isdisjoint({Refresh.SOURCE, Refresh.URGENT})
+        paused = now_s < self._pause_until_s[target.scope] + SLACK_S
+        return self._policy.max_build_duty >= 1 or not (refreshed or paused)
+
+    def _of_calm(self, message: Built, before: State, after: State, now_s: float) -> Laws:
+        """Return the law of a refresh by age that a commit overtook: the commit is built at once (R3)."""
+        build = message.build
+        entry, check = after.entries.get(build.target.key), self.checks.get(build.target.scope)
+        if entry is None or entry.build_id != build.id or entry is before.entries.get(build.target.key):
+            return
+        gives_way = build.refresh in (Refresh.AGE, Refresh.STOP)
+        own = entry.stamp.check
+        is_behind = check is not None and check.began_s > own.began_s and check.held == entry.stamp.marker.held
+        if not (gives_way and is_behind and check is not None and check.parts != own.parts):
+            return
+        is_built = build.target.key in after.builds
+        yield (
+            is_built or not self._is_calm(build.target, now_s),
+            "R3: a commit waits though only age was refreshed",
+        )
 
     def _of_retry(self, build: Build, failures: _Failures, now_s: float) -> Laws:
         delay_s = self._policy.retry_delay_s(failures.count)

@@ -20,7 +20,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.record import PastBuild, Touches
 from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Build, Entry, Failure, Read, ScopeState, State, Target, Waiter
+from hermes_cache.core.state import Build, Entry, Failure, Read, Refresh, ScopeState, State, Target, Waiter
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.turn import Turn
@@ -232,7 +232,7 @@ def _retry_delay_is_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def _duty_pause_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(duty, "is_paused", _always(answer=False))
+    patch.setattr(duty, "is_held_back", _always(answer=False))
 
 
 def _duty_pause_is_cut_short(patch: pytest.MonkeyPatch) -> None:
@@ -240,10 +240,37 @@ def _duty_pause_is_cut_short(patch: pytest.MonkeyPatch) -> None:
 
     def planted(turn: Turn, build: Build) -> None:
         scope = transitions.scope_of(turn.state, build.target)
-        turn.record(transitions.ScopeMoved(replace(scope, pause_until_s=0.0)))
+        turn.record(transitions.ScopeMoved(replace(scope, pause_until_s=0.0, age_pause_until_s=0.0)))
         leave(turn, build)
 
     patch.setattr(duty, "leave", planted)
+
+
+def _refresh_by_age_counts_as_by_source(patch: pytest.MonkeyPatch) -> None:
+    join = duty.join
+    patch.setattr(duty, "join", lambda turn, build, _refresh: join(turn, build, Refresh.SOURCE))
+
+
+def _refresh_by_age_begins_no_pause(patch: pytest.MonkeyPatch) -> None:
+    join = duty.join
+    patch.setattr(duty, "join", lambda turn, build, _refresh: join(turn, build, Refresh.STOP))
+
+
+def _stop_of_a_stream_begins_a_pause(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ScopeState, "is_refreshed_by_source", lambda scope: scope.refreshing_by - {Refresh.AGE})
+
+
+def _stops_never_begin_a_pause(patch: pytest.MonkeyPatch) -> None:
+    paused = duty._paused
+
+    def planted(turn: Turn, scope: ScopeState) -> ScopeState:
+        return paused(turn, replace(scope, stop_until_s=0.0))
+
+    patch.setattr(duty, "_paused", planted)
+
+
+def _commit_during_a_refresh_by_age_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(building, "_is_behind", _always(answer=False))
 
 
 def _held_back_is_never_released(patch: pytest.MonkeyPatch) -> None:
@@ -427,7 +454,9 @@ _PLANTS: tuple[Plant, ...] = (
     _all_profiles_are_not_outdated, _forgotten_profile_counts_as_never_touched,
     _history_is_forgotten, _every_event_touches_all,
     _nothing_ages, _retry_delay_is_ignored, _duty_pause_is_ignored,
-    _duty_pause_is_cut_short, _held_back_is_never_released, _scope_is_checked_all_the_time,
+    _duty_pause_is_cut_short, _refresh_by_age_counts_as_by_source, _refresh_by_age_begins_no_pause,
+    _stop_of_a_stream_begins_a_pause, _stops_never_begin_a_pause, _commit_during_a_refresh_by_age_is_forgotten,
+    _held_back_is_never_released, _scope_is_checked_all_the_time,
     _most_recently_used_goes_first, _bytes_are_not_bounded, _replaced_content_is_kept, _own_timeout_is_ignored,
     _those_who_leave_are_kept, _stop_lets_nobody_go, _reader_without_room_waits, _refreshes_go_first,
     _hits_outlive_streams, _hits_outlive_events, _hits_outlive_a_check_that_finds_another,

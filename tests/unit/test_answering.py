@@ -3,8 +3,10 @@
 import pytest
 
 from hermes_cache.core.answering import failure_error, retry_at_s
+from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Freshness
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Failure
 from hermes_cache.errors import BuildTimeoutError, LookupTimeoutError
@@ -75,3 +77,43 @@ def test_a_reader_waits_for_builds_no_longer_than_build_timeout_in_all() -> None
     script.wait(30.0)
 
     assert isinstance(script.answers[read.reader], BuildTimeoutError)
+
+
+@pytest.mark.parametrize(("age_s", "outcome"), [(4.0, "stale"), (6.0, "BuildError")])
+def test_a_payload_stands_in_for_builds_that_fail_for_max_stale_at_most(age_s: float, outcome: str) -> None:
+    """R7"""
+    script = CoreScript(Policy(max_stale=5.0, ttl=1.0))
+    here = target_of()
+    script.hold(here)
+    script.now_s += age_s
+    script.read(here)
+    script.fail(script.running(here))
+
+    read = script.read(here)
+    if script.started():
+        script.fail(script.started()[0])
+
+    answer = script.answers[read.reader]
+    assert (answer.outcome if isinstance(answer, Served) else type(answer).__name__) == outcome
+
+
+def test_without_a_failure_a_payload_past_max_stale_is_served_as_stale() -> None:
+    """R7, R3"""
+    script = CoreScript(Policy(max_stale=5.0, ttl=1.0))
+    here = target_of()
+    script.hold(here)
+    script.now_s += 6.0
+
+    assert script.served(script.read(here)).outcome == "stale"
+
+
+def test_a_read_that_takes_anything_gets_what_is_past_max_stale() -> None:
+    """R7, R8"""
+    script = CoreScript(Policy(max_stale=5.0, ttl=1.0))
+    here = target_of()
+    script.hold(here)
+    script.now_s += 6.0
+    script.read(here)
+    script.fail(script.running(here))
+
+    assert script.served(script.read(here, Freshness.ANY)).outcome == "stale"

@@ -8,6 +8,7 @@ from hermes_cache.core.messages import Built, Failed, Tick
 from hermes_cache.core.notices import BuildDiscarded
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
+from hermes_cache.core.state import Refresh
 from hermes_cache.errors import BuildError, BuildTimeoutError, CacheBusyError
 from tests.simulation.core_script import CoreScript, content, target_of
 
@@ -95,7 +96,7 @@ def test_a_build_that_only_stale_answers_came_of_is_a_refresh_when_built_again()
 
     script.finish(build)
 
-    assert [again.refresh for again in script.started()] == [True]
+    assert [again.refresh for again in script.started()] == [Refresh.URGENT]
 
 
 def test_builds_that_readers_wait_for_leave_the_queue_first() -> None:
@@ -299,13 +300,14 @@ def test_a_short_refresh_does_not_cut_a_pause_short() -> None:
     script.read(HERE)
     script.now_s += 2.0
     script.finish(script.running(HERE))
-    pause_until_s = script.state.scopes[HERE.scope].pause_until_s
+    pause_until_s = script.state.scopes[HERE.scope].age_pause_until_s
     script.start_stream("turn")
     script.read(HERE)
 
     script.finish(script.running(HERE))
 
-    assert script.state.scopes[HERE.scope].pause_until_s == pause_until_s
+    scope = script.state.scopes[HERE.scope]
+    assert (scope.age_pause_until_s, scope.pause_until_s) == (pause_until_s, script.now_s)
 
 
 def test_time_that_nothing_waits_for_changes_nothing() -> None:

@@ -6,11 +6,11 @@ from math import inf
 
 import pytest
 
-from hermes_cache.core.freshness import Verdict, judge, never_held_back, trusted, ttl_s
+from hermes_cache.core.freshness import Verdict, judge, refresh_for, trusted, ttl_s
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.stamps import Check, Stamp
-from hermes_cache.core.state import Entry, ScopeState, State, Target
+from hermes_cache.core.state import Entry, Refresh, ScopeState, State, Target
 from hermes_cache.core.streams import Marker, Streams
 from hermes_cache.core.tables import Table
 from hermes_cache.core.versions import Versions
@@ -26,6 +26,12 @@ _BUILT_S = 100.0
 _OWN = Check(_BUILT_S, parts=_PARTS)
 _ENTRY = Entry(_TARGET, content_of(freeze({"sessions": []})), 5, Stamp(Marker(), _OWN), _BUILT_S, 0.01, 1)
 _STREAMS = Streams().start("a", "default", position=6, until_s=inf)
+_TWO_TURNS = _STREAMS.start("b", "default", position=7, until_s=inf)
+
+
+def _of_turn(streams: Streams) -> Entry:
+    """Return an entry that was built while turns streamed."""
+    return replace(_ENTRY, stamp=Stamp(streams.marker("default"), _OWN))
 
 
 def _state(check: Check | None = _OWN, *, entry: Entry | None = _ENTRY, streams: Streams | None = None) -> State:
@@ -189,13 +195,32 @@ def test_where_there_is_nothing_to_check_age_alone_decides() -> None:
     assert _judge(state, _BUILT_S, target=_BLIND, freshness=Freshness.FRESH) is Verdict.MOVED
 
 
-def test_a_stream_or_a_setting_that_moved_is_never_held_back() -> None:
+@pytest.mark.parametrize(
+    ("state", "refresh"),
+    [
+        (_state(streams=_STREAMS), Refresh.URGENT),
+        (_state(Check(_BUILT_S + 1, parts=(("content", 1), ("settings", 2)))), Refresh.URGENT),
+        (_state(Check(_BUILT_S + 1, parts=(("content", 2), ("settings", 1)))), Refresh.SOURCE),
+        (_state(None), Refresh.SOURCE),
+        (_state(streams=_STREAMS.stop("a", position=7, until_s=inf)), Refresh.STOP),
+        (_state(entry=_of_turn(_STREAMS)), Refresh.STOP),
+        (_state(entry=_of_turn(_STREAMS), streams=_TWO_TURNS), Refresh.URGENT),
+        (_state(entry=_of_turn(_TWO_TURNS), streams=_STREAMS), Refresh.STOP),
+        (_state(entry=None), Refresh.URGENT),
+    ],
+    ids=[
+        "start",
+        "settings",
+        "commit",
+        "unchecked",
+        "start and stop",
+        "stop",
+        "another start",
+        "one of two stops",
+        "evicted",
+    ],
+)
+def test_a_refresh_is_asked_for_by_what_moved(state: State, refresh: Refresh) -> None:
     """B9"""
-    settings = _state(Check(_BUILT_S + 1, parts=(("content", 1), ("settings", 2))))
-    content = _state(Check(_BUILT_S + 1, parts=(("content", 2), ("settings", 1))))
-
-    assert never_held_back(_state(streams=_STREAMS), _TARGET)
-    assert never_held_back(settings, _TARGET)
-    assert never_held_back(_state(entry=None), _TARGET)
-    assert not never_held_back(content, _TARGET)
-    assert not never_held_back(_state(None), _TARGET)
+    assert refresh_for(state, _TARGET, "source") is refresh
+    assert refresh_for(state, _TARGET, "age") is Refresh.AGE

@@ -24,6 +24,7 @@ DEFAULTS = {
     "duty_window": 10.0,
     "retry_delay": 0.1,
     "retry_delay_max": 5.0,
+    "max_stale": None,
     "max_entries": 64,
     "max_bytes": 256 * 1024 * 1024,
     "stamp_interval": 0.05,
@@ -158,3 +159,24 @@ def test_the_longest_retry_delay_is_no_shorter_than_the_first() -> None:
     """R7"""
     with pytest.raises(PolicyError, match="at least retry_delay, 2"):
         Policy(retry_delay=2.0, retry_delay_max=1.0)
+
+
+def test_a_strict_policy_checks_at_each_read_and_waits_for_each_build() -> None:
+    """R4, S4, B9, J3"""
+    policy = Policy.strict()
+
+    assert (policy.stamp_interval, policy.journal_interval, policy.max_build_duty) == (0, 0, 1)
+    assert policy.owner_wait == policy.follower_wait == policy.build_timeout == 60.0
+
+
+def test_what_is_given_to_a_strict_policy_wins() -> None:
+    """R4"""
+    policy = Policy.strict(build_timeout=5.0, follower_wait=0.5, ttl=1.0)
+
+    assert (policy.owner_wait, policy.follower_wait, policy.build_timeout, policy.ttl) == (5.0, 0.5, 5.0, 1.0)
+
+
+def test_a_strict_policy_refuses_what_cannot_work_by_name() -> None:
+    """R4"""
+    with pytest.raises(PolicyError, match="build_timeout"):
+        Policy.strict(build_timeout=0)
