@@ -1,13 +1,19 @@
 """Proves rule X7 over the small homes of `tests/parity/homes`: which sessions a view lists, and in which order."""
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermes_cache.errors import ProfileNotFoundError
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes import HermesHome
-from tests.parity.homes import make_home
+from tests.parity.comparing import Difference, compare, recorded
+from tests.parity.homes import HOMES, make_home, names
+from tests.parity.reasons import REASONS, findings, reasons_for
+from tests.parity.views import VIEWS
 
 _EVERYTHING: dict[str, Any] = {
     "show_cli": True, "show_cron": True, "show_webhook": True, "show_kanban": True,
@@ -103,3 +109,103 @@ def test_a_turn_that_goes_silent_is_over_at_the_next_refresh_though_no_file_move
 def _find(payload: Any, session_id: str) -> dict[str, Any]:
     found: dict[str, Any] = next(row for row in payload["sessions"] if row["session_id"] == session_id)
     return found
+
+
+_DIFFERENCES = Path(__file__).parents[2] / "docs" / "differences.md"
+_PROVED_ELSEWHERE = {
+    "reads the newest 20": "test_at_most_so_many_of_the_newest_terminals_sessions_are_listed_and_all_others",
+    "drops an own session whose file has no message": "test_the_count_that_an_own_file_tells_is_trusted",
+    "shows background runs only together": "test_each_flag_lets_its_own_sources_through",
+    "orders sessions of one moment": "test_rows_are_sorted_by_time_and_then_by_id",
+    "leaves out what is not known": "test_every_row_has_every_field",
+    "`server_time`, `server_tz`": "test_the_servers_time_stands_in_no_body",
+    "`attention`, `cron_running`": "test_a_row_of_a_home_says_nothing_that_only_a_process_knows",
+    "from the cookie": "test_every_field_of_a_view_can_be_asked_for",
+}
+
+
+def _compared(name: str, folder: Path) -> dict[str, Difference]:
+    """Compare our answer to each view with the recorded one of the front end, which listed all that it read."""
+    home = HermesHome(make_home(name, folder))
+    theirs = recorded(json.loads((HOMES / name / "theirs.json").read_text(encoding="utf-8")))
+    compared: dict[str, Difference] = {}
+    for view in VIEWS:
+        with contextlib.suppress(ProfileNotFoundError):  # The front end lists nothing for a profile that is none.
+            compared[str(view)] = compare(home.builder(view.key()), theirs[str(view)])
+    return compared
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_list_differs_from_the_front_ends_in_what_is_documented_alone(name: str, tmp_path: Path) -> None:
+    """X7"""
+    compared = _compared(name, tmp_path)
+
+    assert len(compared) >= 40
+    unexplained = {
+        (view, each) for view, found in compared.items() for each in findings(found) if not reasons_for(each)
+    }
+    assert unexplained == set()
+
+
+def test_the_order_is_the_front_ends_but_for_turns_that_crashed(tmp_path: Path) -> None:
+    """X7"""
+    theirs = recorded(json.loads((HOMES / "many_kinds" / "theirs.json").read_text(encoding="utf-8")))
+    home = HermesHome(make_home("many_kinds", tmp_path))
+    crashed = {"web_crashed", "web_dead_stream"}
+
+    for view in VIEWS:
+        calm = [row for row in theirs[str(view)]["sessions"] if row["session_id"] not in crashed]
+        assert compare(home.builder(view.key()), {**theirs[str(view)], "sessions": calm}).is_ordered, view
+
+
+def test_each_documented_difference_is_there(tmp_path: Path) -> None:
+    """X7: docs/differences.md names no more and no less than what differs."""
+    found = {
+        reason
+        for name in names()
+        for each in _compared(name, tmp_path / name).values()
+        for finding in findings(each)
+        for reason in reasons_for(finding)
+    }
+    rows = [
+        line.removeprefix("| ") for line in _DIFFERENCES.read_text(encoding="utf-8").splitlines() if "| " in line
+    ]
+    documented = [row for row in rows if not row.startswith(("there |", "field |", "what |", "---"))]
+
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
+    known = {*found, *_PROVED_ELSEWHERE}
+    assert [name for name in _PROVED_ELSEWHERE.values() if f"def {name}(" not in tests] == []
+    assert found == REASONS.keys()
+    assert [row for row in documented if not any(each in row for each in known)] == []
+    assert [each for each in known if not any(each in row for row in documented)] == []
+
+
+def test_every_row_has_every_field(tmp_path: Path) -> None:
+    """X7"""
+    rows = _rows(make_home("many_kinds", tmp_path)).values()
+
+    always = set.intersection(*map(set, rows))
+    assert {"title", "workspace", "last_message_at", "user_message_count", "is_read_only", "pinned"} <= always
+
+
+def test_the_servers_time_stands_in_no_body(tmp_path: Path) -> None:
+    """X7"""
+    payload = HermesHome(make_home("many_kinds", tmp_path)).builder(SessionListKey())
+
+    assert payload.keys().isdisjoint({"server_time", "server_tz"})
+
+
+def test_a_row_of_a_home_says_nothing_that_only_a_process_knows(tmp_path: Path) -> None:
+    """X7"""
+    rows = _rows(make_home("many_kinds", tmp_path)).values()
+
+    assert not any(row.keys() & {"attention", "cron_running"} or row["is_streaming"] for row in rows)
+
+
+def test_the_count_that_an_own_file_tells_is_trusted(tmp_path: Path) -> None:
+    """X7"""
+    home = make_home("many_kinds", tmp_path)
+    content = {"session_id": "says_two", "title": "Says two", "message_count": 2, "messages": []}
+    (home / "webui" / "sessions" / "says_two.json").write_text(json.dumps(content))
+
+    assert _rows(home)["says_two"]["message_count"] == 2

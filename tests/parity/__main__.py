@@ -21,7 +21,7 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qsl, urlencode
 from urllib.request import Request, urlopen
 
-from tests.parity.comparing import Difference, compare
+from tests.parity.comparing import Difference, compare, recording
 from tests.parity.homes import make_home
 from tests.parity.views import PARAMETERS, SETTINGS, VIEWS, View
 
@@ -58,8 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 _ask(options.ours, {**PARAMETERS[view.parameters], **dict(parse_qsl(options.ours_asks))}), theirs
             )
     if options.record:
-        options.record.write_text(json.dumps(answers, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        options.record.write_text(_lines(recording(answers)), encoding="utf-8")
     _print(differences, has_details=options.details)
+
+
+def _lines(recording: dict[str, Any]) -> str:
+    """Return a recording as JSON with a line for each row and each view."""
+    rows = ",\n".join(f"  {json.dumps(row, sort_keys=True)}" for row in recording["rows"])
+    views = ",\n".join(f"  {json.dumps(name)}: {json.dumps(view)}" for name, view in recording["views"].items())
+    return f'{{\n "rows": [\n{rows}\n ],\n "views": {{\n{views}\n }}\n}}\n'
 
 
 def _put_settings(homes: Sequence[Path], settings: dict[str, object]) -> None:

@@ -52,12 +52,33 @@ def compare(ours: _Answer, theirs: _Answer) -> Difference:
     return difference
 
 
+def recording(answers: Mapping[str, _Answer]) -> dict[str, Any]:
+    """Return answers by view in a form that says each row once and leaves out what is empty."""
+    rows: list[dict[str, Any]] = []
+    views: dict[str, Any] = {}
+    for view, answer in answers.items():
+        told = [{name: value for name, value in row.items() if value} for row in answer["sessions"]]
+        rows += [row for at, row in enumerate(told) if row not in rows and row not in told[:at]]
+        views[view] = {**_envelope(answer), "sessions": [rows.index(row) for row in told]}
+    return {"rows": rows, "views": views}
+
+
+def recorded(recording: Mapping[str, Any]) -> dict[str, _Answer]:
+    """Return the answers by view of a recording."""
+    rows, views = recording["rows"], recording["views"]
+    return {
+        view: {**answer, "sessions": [rows[at] for at in answer["sessions"]]} for view, answer in views.items()
+    }
+
+
 def _by_id(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     return {row["session_id"]: row for row in rows}
 
 
 def _envelope(answer: _Answer) -> dict[str, object]:
-    references = sorted(row["session_id"] for row in answer.get("sidebar_reference_sessions", ()))
+    references = sorted(
+        row if isinstance(row, str) else row["session_id"] for row in answer.get("sidebar_reference_sessions", ())
+    )
     rest = {name: value for name, value in answer.items() if name not in _ENVELOPE_LEFT_OUT}
     return {**rest, "sidebar_reference_sessions": references}
 

@@ -1,0 +1,89 @@
+"""Why our answers over the small homes differ from the recorded ones of the front end.
+
+Each reason is named as its row in docs/differences.md begins. No I/O here.
+"""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Final, NamedTuple
+
+from tests.parity.comparing import Difference
+
+
+class Finding(NamedTuple):
+    """One thing that differs.
+
+    Attributes:
+        where: `here` or `there` for a session that only one of the two lists, `envelope`, or the name of a field.
+        what: The id of the session, or the name of the field of the envelope.
+    """
+
+    where: str
+    what: str
+
+
+def findings(difference: Difference) -> Iterator[Finding]:
+    """Return one by one what differs."""
+    yield from (Finding("here", session_id) for session_id in difference.only_ours)
+    yield from (Finding("there", session_id) for session_id in difference.only_theirs)
+    yield from (Finding(field, each) for field, sessions in difference.fields.items() for each in sessions)
+    yield from (Finding("envelope", field) for field in difference.envelope)
+
+
+def reasons_for(finding: Finding) -> set[str]:
+    """Name the reasons that explain something that differs."""
+    return {reason for reason, patterns in REASONS.items() if any(_explains(each, finding) for each in patterns)}
+
+
+def _explains(pattern: tuple[str, str], finding: Finding) -> bool:
+    wheres, whats = pattern
+    is_what = any(fnmatchcase(finding.what, each) for each in whats.split())
+    return is_what and any(fnmatchcase(finding.where, each) for each in wheres.split())
+
+
+_LINEAGE: Final = "*lineage* *parent_* relationship_type _compression_segment_count created_at title _cross_*"
+
+_OF_THE_AGENT: Final = "[!w]* webhook_call webui_in_agent_only work_*"
+
+REASONS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "ignores `archived`, `pinned` and `hidden` of `state.db`": (
+        ("there", "cli_archived cli_hidden p_tip"),
+        ("archived pinned default_hidden", "cli_archived cli_pinned cli_hidden p_tip"),
+    ),
+    "finds continuations by the order of times": (
+        ("here", "e_live g_root h_root n_a"),
+        ("there", "e_stale i_root d_root b_root"),
+        (_LINEAGE, "b_tip d_tip i_tip i_delegate n_b g_branch h_reset"),
+    ),
+    "lists each of its own files": (("there", "t_root"),),
+    "drops the copy of a terminal's or an API's session": (
+        ("there", "imported_api_gone imported_telegram_gone"),
+        ("here", "imported_telegram"),
+    ),
+    "in a view of all profiles, treats chats": (("here", "work_telegram"),),
+    "in a view of all profiles, puts other profiles' runs": (("there project_id", "work_cron"),),
+    "`display_title`": (("display_title", "*"),),
+    "`_state_db_title`": (("_state_db_title", "*"),),
+    "`title` of a chain": (("title", "l_middle"),),
+    "`title` of a scheduled run": (("title", "cron_job_two_*"),),
+    "`workspace` of the agent's sessions": (("workspace", "*"),),
+    "`model_provider`, tokens, `estimated_cost`": (("model_provider input_tokens", "cli_titled"),),
+    "`source_tag`, `raw_source`, `session_source`, `source_label`": (
+        ("*source* source_tag", "web_* unknown_talk"),
+    ),
+    "`last_message_at` of the agent's sessions": (("last_message_at", _OF_THE_AGENT),),
+    "`message_count`, `user_message_count`, `updated_at`, `last_message_at` if there is a sidecar": (
+        ("*message_count last_message_at", "webui_both"),
+        ("updated_at", "cron_job1_* imported_telegram"),
+    ),
+    "`is_read_only`": (("is_read_only", "*"),),
+    "parents of a session whose parent is missing": (
+        ("*parent_* relationship_type", "cli_orphan cli_ring_* o_tip n_b"),
+    ),
+    "parent of a session that only the front end keeps": (("*parent_* _cross_*", "cli_child_of_archived"),),
+    "a turn that crashed": (("updated_at last_message_at user_message_count", "web_crashed"),),
+    "`project_id`, `model` of a background run": (("model", "cron_job1_*"),),
+    "`other_profile_count`": (("envelope", "other_profile_count"),),
+    "counts, `sidebar_reference_sessions`": (("envelope", "*_count"),),
+}
+"""By the beginning of its row: patterns of where something differs, and of the sessions or fields that do."""
