@@ -146,7 +146,8 @@ class _Acts:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def titles(self) -> dict[str, str]:
-        if not Path(self.path).exists():
+        wal = Path(f"{self.path}-wal")
+        if not Path(self.path).exists() or (self.connection is None and wal.exists() and wal.stat().st_size):
             return {}
         if self.connection is not None:
             return dict(self.connection.execute("SELECT id, title FROM sessions"))

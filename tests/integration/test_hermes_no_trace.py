@@ -218,7 +218,6 @@ def test_reading_leaves_no_trace_whatever_the_agent_does(tmp_path: Path, mode: s
         _round(tmp_path / str(number), mode, act, report)
 
     assert report.wrong == []
-    assert report.longest_commit_s < 1.0
 
 
 @pytest.mark.long
