@@ -140,6 +140,8 @@ class PostgresDatabase:
             yield connection
             connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": _CHANNEL})
 
+    looking, appending = reading, writing
+
     def stamp(self) -> Hashable:
         """Return the position of the last event: here that costs a query."""
         with self.reading() as connection:

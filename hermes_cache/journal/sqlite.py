@@ -21,16 +21,17 @@ both. Source: rules J1, J3, J5, L2; https://sqlite.org/wal.html#walresetbug.
 """
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
 from threading import Event, Lock
 from time import monotonic, sleep, time_ns
 from types import ModuleType
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -39,6 +40,7 @@ from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
 from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.forks import ForkGate, after_fork_in_child
+from hermes_cache.journal.driver_connection import DriverConnection
 from hermes_cache.journal.file_times import found, is_settled
 from hermes_cache.journal.files import make_missing_file, refuse_open_folder, share_with_group
 from hermes_cache.journal.tables import is_prepared, prepare
@@ -79,10 +81,19 @@ _Found = TypeVar("_Found")
 @dataclass(frozen=True, slots=True, eq=False)
 class _Opened:
     engine: Engine
+    quick: Engine
     holder: Engine
     held: PoolProxiedConnection
     inode: tuple[int, int] | None
     epoch: int
+    idle: deque[PoolProxiedConnection] = field(default_factory=deque)
+
+    def taken(self) -> PoolProxiedConnection:
+        """Return a connection for quick transactions; the pool takes and gives for longer than one lasts."""
+        try:
+            return self.idle.pop()
+        except IndexError:
+            return self.quick.raw_connection()
 
     def data_version(self) -> object:
         return _run(self.held, "PRAGMA data_version")
@@ -94,7 +105,11 @@ class _Opened:
 
     def close_idle(self) -> None:
         # Not the engine's own dispose, which puts a new pool in the place of the one that others still return to.
-        self.engine.pool.dispose()
+        with suppress(IndexError):
+            while True:
+                self.idle.pop().close()
+        for engine in (self.engine, self.quick):
+            engine.pool.dispose()
 
 
 class SqliteDatabase:
@@ -152,6 +167,18 @@ class SqliteDatabase:
             with writer.begin():
                 yield writer
 
+    @contextmanager
+    def looking(self) -> Iterator[DriverConnection]:
+        """Return a transaction that sees one moment, for what each check does."""
+        with self._driven("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def appending(self) -> Iterator[DriverConnection]:
+        """Return a transaction that no other writer shares, for what each publish does."""
+        with self._driven("BEGIN IMMEDIATE") as connection:
+            yield connection
+
     def stamp(self) -> Hashable:
         """Return a value that differs once anybody committed, or the file was replaced."""
         return self._stamp_now(_STAMP_TIMEOUT_S)
@@ -194,6 +221,25 @@ class SqliteDatabase:
             try:
                 with opened.engine.connect() as connection:
                     yield connection
+            finally:
+                if opened is not self._opened:
+                    opened.close_idle()
+
+    @contextmanager
+    def _driven(self, begin: str) -> Iterator[DriverConnection]:
+        with self._unforked, self._translated():
+            opened = self._current()
+            pooled = opened.taken()
+            try:
+                driver = cast("sqlite3.Connection", pooled.driver_connection)
+                self._at_last(partial(driver.execute, begin), _BUSY_TIMEOUT_S)
+                yield DriverConnection(driver, partial(self._at_last, timeout_s=_BUSY_TIMEOUT_S))
+                self._at_last(partial(driver.execute, "COMMIT"), _BUSY_TIMEOUT_S)
+                opened.idle.append(pooled)
+            except BaseException:
+                # The pool rolls back what is not committed.
+                pooled.close()
+                raise
             finally:
                 if opened is not self._opened:
                     opened.close_idle()
@@ -247,7 +293,12 @@ class SqliteDatabase:
             raise
         # The inode from before: a file put there meanwhile is found by the next look.
         return _Opened(
-            self._engine(_BUSY_TIMEOUT_S), holder, held, inode or _inode(self._path), next(self._epochs)
+            self._engine(_BUSY_TIMEOUT_S),
+            self._engine(0.0),
+            holder,
+            held,
+            inode or _inode(self._path),
+            next(self._epochs),
         )
 
     def _refuse_open_folder(self) -> None:
@@ -270,7 +321,7 @@ class SqliteDatabase:
             poolclass=QueuePool,
             max_overflow=-1,
         )
-        event.listen(engine, "connect", partial(self._set_up, timeout_s))
+        event.listen(engine, "connect", partial(self._set_up, timeout_s or _BUSY_TIMEOUT_S))
         event.listen(engine, "begin", partial(self._begin, timeout_s))
         return engine
 

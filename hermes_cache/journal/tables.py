@@ -7,7 +7,7 @@ visible in their order, without holes, in every database. Source: rule J4.
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -34,7 +34,11 @@ from sqlalchemy import (
 from hermes_cache.bus.codec import checksum, decode, encode, verified
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError
+from hermes_cache.journal.driver_connection import DriverConnection
 from hermes_cache.ports import Position, Recorded, Snapshot
+
+Statements: TypeAlias = Connection | DriverConnection
+"""Runs statements in one transaction."""
 
 _BIG: Final = BigInteger().with_variant(Integer, "sqlite")
 _METADATA: Final = MetaData()
@@ -132,7 +136,7 @@ def prepare(connection: Connection, where: str) -> None:
         connection.execute(update(_JOURNAL).values(schema_version=len(_STEPS)))
 
 
-def append_events(connection: Connection, events: Sequence[AppliedEvent]) -> list[int]:
+def append_events(connection: Statements, events: Sequence[AppliedEvent]) -> list[int]:
     """Write the events that are not known, and give the numbers of all."""
     bodies = {str(event.id): (event, encode(event)) for event in events}
     # Locked before anything is looked up: a later reader of this row sees all that is below its number.
@@ -149,7 +153,7 @@ def append_events(connection: Connection, events: Sequence[AppliedEvent]) -> lis
     return [seqs[str(event.id)] for event in events]
 
 
-def read_end(connection: Connection) -> Position:
+def read_end(connection: Statements) -> Position:
     """Return the position of the last event.
 
     Raises:
@@ -158,13 +162,13 @@ def read_end(connection: Connection) -> Position:
     return _checked_end(connection, _END)
 
 
-def read_seq(connection: Connection, event_id: EventId) -> int | None:
+def read_seq(connection: Statements, event_id: EventId) -> int | None:
     """Return the number of an event; None where it is not kept."""
     mark = str(event_id)
     return _known(connection, [mark]).get(mark)
 
 
-def read_after(connection: Connection, after: Position, limit: int) -> list[Recorded]:
+def read_after(connection: Statements, after: Position, limit: int) -> list[Recorded]:
     """Return the events after a position, up to the first that is gone or damaged.
 
     Raises:
@@ -264,7 +268,7 @@ def _sum(end: Position) -> int:
     return checksum(end.seq, f"{end.journal} {end.mark}".encode())
 
 
-def _checked_end(connection: Connection, query: Select[tuple[str, int, str, int]]) -> Position:
+def _checked_end(connection: Statements, query: Select[tuple[str, int, str, int]]) -> Position:
     rows = connection.execute(query).all()
     if len(rows) != 1:
         raise JournalDamagedError(None, f"it has {len(rows)} rows that say where it ends, not one")
@@ -275,28 +279,29 @@ def _checked_end(connection: Connection, query: Select[tuple[str, int, str, int]
     return end
 
 
-def _known(connection: Connection, marks: list[str]) -> dict[str, int]:
+def _known(connection: Statements, marks: list[str]) -> dict[str, int]:
     parts = (marks[at : at + _IDS_A_QUERY] for at in range(0, len(marks), _IDS_A_QUERY))
     found = (connection.execute(_KNOWN, {"marks": part}) for part in parts)
     return {row.event_id: row.seq for rows in found for row in rows}
 
 
-def _check_position(connection: Connection, position: Position) -> Position:
+def _check_position(connection: Statements, position: Position) -> Position:
     """Return the journal's end, if a position lies before it in the same journal."""
     end = read_end(connection)
     if position.journal != end.journal:
         raise JournalGapError(position.seq, "another journal is in its place")
-    start = connection.scalar(_START) or 0
+    snapshots = connection.execute(_START).all()
+    start = snapshots[0].seq if snapshots else 0
     if not start <= position.seq <= end.seq:
         raise JournalGapError(position.seq, f"the journal holds {start + 1} to {end.seq}")
     # Where that row is gone nothing tells; who has read it misses nothing.
-    marks = connection.scalars(_MARKS, {"at": position.seq}).all()
+    marks = [row.event_id for row in connection.execute(_MARKS, {"at": position.seq}).all()]
     if position.mark and marks and position.mark not in marks:
         raise JournalGapError(position.seq, "the journal went on differently from there")
     return end
 
 
-def _first_sound(connection: Connection, after: Position, end: Position) -> list[Recorded]:
+def _first_sound(connection: Statements, after: Position, end: Position) -> list[Recorded]:
     """Find the first event behind a run of rows that are gone or damaged: one query, however long the run is."""
     with connection.execute(_ROWS, {"after": after.seq, "end": end.seq}, execution_options=_STREAMED) as rows:
         found = (_recorded_or_damaged(after.journal, row) for row in rows)
