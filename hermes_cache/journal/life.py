@@ -32,7 +32,7 @@ from hermes_cache.journal.tail import Tail
 from hermes_cache.logs import QuietLogger
 from hermes_cache.loops import Waker
 from hermes_cache.ports import Clock, Journal
-from hermes_cache.threads import Call, Threads, aside
+from hermes_cache.threads import Call, Gate, KeptThread, Threads, aside
 
 logger = QuietLogger(__name__)
 
@@ -59,13 +59,6 @@ class _CheckOn:
     until_s: float = inf
 
 
-@dataclass(frozen=True, slots=True)
-class _Flush:
-    """Have the buffer written, as `Follower.write`."""
-
-    now: bool = False
-
-
 class JournalReader(MailboxActor):
     """Runs the checks, one at a time, on the thread that asks."""
 
@@ -79,27 +72,61 @@ class JournalReader(MailboxActor):
             self._follower.check(message.since_s, message.until_s)
 
 
-class JournalWriter(MailboxActor):
+class JournalWriter:
     """Appends on a thread of its own, in groups: what is put meanwhile is committed together."""
 
     def __init__(self, follower: Follower, clock: Clock) -> None:
-        super().__init__(clock=clock.monotonic_s)
         self._follower = follower
+        self._clock = clock
+        self._bell: SimpleQueue[Gate | None] = SimpleQueue()
+        self._is_over = False
+        self.thread = KeptThread(self._run, "hermes_cache.journal_writer")
 
-    def on_receive(self, message: object) -> None:
-        """Write, unless a failure says to pause."""
-        if isinstance(message, _Flush):
-            self._write(now=message.now)
+    def wake(self) -> None:
+        """Have what is in the buffer written, unless a failure says to pause.
 
-    def on_wake(self) -> None:
-        """Try again."""
-        self._write(now=True)
+        Each event rings, and no flag says that somebody did: so what is in the buffer is written, whatever happens
+        to the thread that put it there.
+        """
+        self._bell.put(None)
+        self.thread.keep()
 
-    def _write(self, *, now: bool) -> None:
+    def flush(self, timeout_s: float) -> bool:
+        """Have what is in the buffer written now; say whether the writer was done in time."""
+        done = Gate()
+        self._bell.put(done)
+        if not self.thread.keep() and not self.thread.is_alive:
+            # The machine refuses a thread, or the interpreter ends.
+            self._write_when_rung()
+        return done.wait(timeout_s)
+
+    def end(self) -> None:
+        """End the thread once it is back."""
+        self._is_over = True
+        self.thread.end()
+        self._bell.put(None)
+
+    def _run(self) -> None:
+        while not self._is_over:
+            try:
+                self._write_when_rung()
+            except BaseException:
+                # Foreign code that ends its thread would leave all events unwritten.
+                logger.warning("hermes_cache.journal_not_written", exc_info=True)
+
+    def _write_when_rung(self) -> None:
+        again_s = self._follower.state.write_at_s - self._clock.monotonic_s()
+        rung: list[Gate | None] = []
+        with contextlib.suppress(Empty):
+            rung.append(self._bell.get(timeout=None if again_s == inf else max(0.0, again_s)))
+            while True:
+                rung.append(self._bell.get_nowait())
+        waiting = [gate for gate in rung if gate is not None]
         try:
-            self._follower.write(now=now)
+            self._follower.write(now=bool(waiting))
         finally:
-            self.wake_at_s = self._follower.state.write_at_s
+            for gate in waiting:
+                gate.open()
 
 
 class _Inquiries:
@@ -178,14 +205,14 @@ class JournalLife:
 
     def start(self) -> None:
         """Begin to follow the journal."""
-        for actor in (self._writer, self._reader):
-            actor.begin()
+        self._writer.thread.keep()
+        self._reader.begin()
         self._tail.start()
 
     def do_without_threads(self) -> None:
         """Let whoever asks do everything on its own thread, instead of `start`; for simulations."""
-        for actor in (self._writer, self._reader):
-            actor.thread.end()
+        for each in (self._writer, self._reader):
+            each.thread.end()
         self._tail.end()
 
     @property
@@ -196,18 +223,13 @@ class JournalLife:
     @property
     def status(self) -> JournalStatus:
         """How the process stands to the journal."""
-        own = {actor.thread.name for actor in (self._writer, self._reader) if actor.thread.is_missing}
+        own = {each.thread.name for each in (self._writer, self._reader) if each.thread.is_missing}
         status = self.state.status(self._clock.monotonic_s())
         return replace(status, missing_threads=self._tail.missing_threads | own)
 
     def wake_writer(self) -> None:
-        """Have the writer write what is in the buffer.
-
-        Each event wakes it, and no flag says that it is woken: so what is in the buffer is written, whatever
-        happens to the thread that put it there. If it was stopped meanwhile, its last flush may still take it.
-        """
-        with contextlib.suppress(pykka.ActorDeadError):
-            self._writer.actor_ref.tell(_FLUSH)
+        """Have the writer write what is in the buffer."""
+        self._writer.wake()
 
     def inquire_commit(self, event_id: EventId, *, own: bool, timeout_s: float) -> Call[bool | None]:
         """Do what `await_commit` does on another thread; there is a bound for those."""
@@ -338,8 +360,7 @@ class JournalLife:
 
     def flush(self, timeout_s: float) -> bool:
         """Write what is not written; say whether all was in time."""
-        with contextlib.suppress(pykka.ActorDeadError, pykka.Timeout, MailboxReentryError):
-            self._writer.actor_ref.ask(_Flush(now=True), timeout=timeout_s)
+        self._writer.flush(timeout_s)
         return not self.state.buffer
 
     def stop(self, timeout_s: float, *, close: bool) -> bool:
@@ -363,10 +384,12 @@ class JournalLife:
         self._inquiries.stop()
         if close:
             self.journal.close()
-        refs = [cast("MailboxRef[MailboxActor]", actor.actor_ref) for actor in (self._writer, self._reader)]
-        for ref in refs:
-            ref.stop(block=False)
-        return all([self._tail.join(left_s()), *[ref.join(left_s()) for ref in refs]])
+        self._writer.end()
+        reader = cast("MailboxRef[JournalReader]", self._reader.actor_ref)
+        reader.stop(block=False)
+        threads = (self._tail, self._writer.thread, reader)
+        ended = [each.join(left_s()) for each in threads]
+        return all(ended)
 
     def _seq_of(self, event_id: EventId) -> int | None:
         try:
@@ -405,6 +428,3 @@ class JournalLife:
         silence = self.state.silence(self._clock.monotonic_s(), lease_s)
         if silence is not None:
             raise JournalUnavailableError(f"{silence}; read with freshness='default' or try again once it is back")
-
-
-_FLUSH: Final = _Flush()
