@@ -86,7 +86,7 @@ def _commit(connection: sqlite3.Connection, session_id: str, number: int) -> str
     if number % _SESSION_EVERY == 0:
         return _new_session(connection)
     if number % _RENAME_EVERY == 0:
-        # Titles are unique in a home, whoever else writes to it.
+        # Titles are unique in a home, also if another process writes to it.
         _rename(connection, session_id, f"A turn that grew to {number} tokens {token_hex(8)}")
     elif number % _HEARTBEAT_EVERY == 0:
         _heartbeat(connection, session_id)
@@ -141,7 +141,7 @@ def _heartbeat(connection: sqlite3.Connection, session_id: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run from a command line; `--help` tells the options."""
+    """Run from a command line; `--help` lists the options."""
     parser = argparse.ArgumentParser(
         prog="python -m hermes_cache.samples.writer", description="Write to a sample home."
     )

@@ -1,4 +1,4 @@
-"""What small JSON files of a home tell: a gateway's peers, the names of scheduled jobs, projects, view settings.
+"""What small JSON files of a home hold: a gateway's peers, the names of scheduled jobs, projects, view settings.
 
 A newer agent keeps the gateway's file only as a mirror of a table in `state.db`, an older one has the file alone.
 So both are read, and the table wins. Whatever a file holds, nothing here raises. Source: rules W1, X7.
@@ -92,7 +92,7 @@ class ViewSettings:
 
 
 def read_view_settings(path: Path) -> ViewSettings:
-    """Read a settings file; a missing or broken one, and a missing field, gives the front end's defaults."""
+    """Read a settings file; if it or a field of it is missing or broken, the front end's defaults count."""
     try:
         content = read_json(path)
     except SourceError:

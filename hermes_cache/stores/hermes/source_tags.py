@@ -75,6 +75,6 @@ def gate(tag: str, *, is_native: bool) -> str:
 
 
 def cron_job_id(session_id: str) -> str | None:
-    """Return the job that a scheduled session ran for, as its id tells."""
+    """Return the job that a scheduled session ran for, as its id says."""
     found = _CRON_ID.fullmatch(session_id)
     return found.group(1) if found else None

@@ -1,7 +1,7 @@
 """Turns what a home really holds into values that a row may carry.
 
-Homes hold ISO text where numbers belong, NULL flags, absurd doubles and broken text. Each function here gives a
-clean value or its default and never raises, so that a row may lose a value but the list is never lost.
+Homes hold ISO text where numbers belong, NULL flags, absurd doubles and broken text. Each function here returns
+a clean value or its default and never raises, so that a row may lose a value but the list is never lost.
 No I/O here. Source: rule X3.
 """
 
