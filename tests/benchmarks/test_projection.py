@@ -34,15 +34,17 @@ _KEY = SessionListKey(
 )
 _FIRST_KEY = SessionListKey(show_cli=True, visible_only=True)
 _SELECT_SESSIONS = """
-SELECT id, source, model, parent_session_id, started_at, ended_at, end_reason, message_count, input_tokens,
-    output_tokens, cache_read_tokens, cache_write_tokens, cwd, billing_provider, estimated_cost_usd,
+SELECT sessions.id, source, model, parent_session_id, started_at, ended_at, end_reason, message_count,
+    input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cwd, billing_provider, estimated_cost_usd,
     actual_cost_usd, title, display_name, session_key, user_id, chat_id, chat_type, thread_id, archived, hidden,
     pinned,
     instr(model_config, '"_branched_from"') > 0 OR instr(model_config, '"_reset_from"') > 0
         OR instr(model_config, '"_delegate_from"') > 0,
-    (SELECT MAX(timestamp) FROM messages WHERE session_id = sessions.id)
-FROM sessions
+    last.timestamp, last.role
+FROM sessions LEFT JOIN messages AS last
+ON last.rowid = (SELECT rowid FROM messages WHERE session_id = sessions.id ORDER BY timestamp DESC LIMIT 1)
 """
+_SELECT_USERS = "SELECT session_id, COUNT(*) FROM messages NOT INDEXED WHERE role = 'user' GROUP BY session_id"
 _SELECT_ROUTING = "SELECT session_key, entry_json FROM gateway_routing ORDER BY updated_at, scope"
 
 
@@ -66,7 +68,7 @@ def test_a_full_projection(benchmark: Benchmark, record: Callable[[Figure], None
         home.close()
 
     def read_the_floor() -> None:
-        _select_all(sample.state_db)
+        _select_all(sample.state_db, _SELECT_SESSIONS, _SELECT_USERS, _SELECT_ROUTING)
         orjson.loads(sample.session_index.read_bytes())
         orjson.dumps(rows)
 
@@ -105,7 +107,7 @@ def test_a_refresh_after_one_changed_row(
     bare: list[float] = []
 
     def turn() -> None:
-        bare.append(timed_s(lambda: _select_all(sample.state_db)))
+        bare.append(timed_s(lambda: _select_all(sample.state_db, _SELECT_SESSIONS, _SELECT_ROUTING)))
         refresh()
         count_the_new()
 
@@ -154,11 +156,11 @@ def _rows(payload: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _select_all(state_db: Path) -> None:
+def _select_all(state_db: Path, *selects: str) -> None:
     with closing(sqlite3.connect(f"file:{state_db}?mode=ro", uri=True)) as connection:
         connection.execute("BEGIN")
-        _exhaust(connection.execute(_SELECT_SESSIONS))
-        _exhaust(connection.execute(_SELECT_ROUTING))
+        for select in selects:
+            _exhaust(connection.execute(select))
 
 
 def _exhaust(rows: Iterable[object]) -> None:

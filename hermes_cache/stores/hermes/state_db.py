@@ -29,19 +29,32 @@ JOIN pragma_index_info(listed.name) AS second ON second.seqno = 1 AND second.nam
 WHERE listed.partial = 0
 """
 
-_LAST_MOVE: Final = "(SELECT max(timestamp) FROM messages WHERE session_id = sessions.id)"
-_LAST_MESSAGE: Final = (
-    "(SELECT timestamp FROM messages WHERE session_id = sessions.id AND role <> 'tool'"
-    " ORDER BY timestamp DESC LIMIT 1)"
-)
+_WITH_LAST_MESSAGE: Final = """
+LEFT JOIN messages AS last
+ON last.rowid = (SELECT rowid FROM messages WHERE session_id = sessions.id ORDER BY timestamp DESC LIMIT 1)
+"""
+"""One step in the index for each session, whatever is asked of its last message."""
+
+_LAST_SAID: Final = """
+CASE WHEN last.role <> 'tool' THEN last.timestamp ELSE (
+    SELECT timestamp FROM messages WHERE session_id = sessions.id AND role <> 'tool'
+    ORDER BY timestamp DESC LIMIT 1
+) END
+"""
 """Goes backwards through the index; the outputs of tools that it passes over are few."""
-_MESSAGE_COUNT: Final = (
-    "CASE WHEN {last_move} IS NULL THEN 0 WHEN coalesce({kept}, 0) = 0"
-    " THEN (SELECT count(*) FROM messages WHERE session_id = sessions.id) ELSE {kept} END"
-)
+
+_MESSAGE_COUNT: Final = """
+CASE WHEN last.rowid IS NULL THEN 0
+WHEN coalesce({kept}, 0) = 0 THEN (SELECT count(*) FROM messages WHERE session_id = sessions.id)
+ELSE {kept} END
+"""
 """The count that the agent keeps, unless there is no message, or it keeps none."""
 
-_USERS_MESSAGES: Final = "SELECT session_id, count(*) FROM messages WHERE role = 'user' GROUP BY session_id"
+_USERS_MESSAGES: Final = (
+    "SELECT session_id, count(*) FROM messages NOT INDEXED WHERE role = 'user' GROUP BY session_id"
+)
+"""In the order of the file: an index would lead through it at random."""
+
 _USERS_MESSAGES_OF: Final = """
 SELECT session_id, count(*) FROM messages
 WHERE role = 'user' AND session_id IN (SELECT value FROM json_each(?)) GROUP BY session_id
@@ -190,7 +203,7 @@ def _count_users_messages(cursor: Cursor, sessions: dict[str, SessionRecord], un
         cursor.execute(_USERS_MESSAGES)
     counts = dict(cursor.fetchall())
     for session_id in uncounted:
-        sessions[session_id] = sessions[session_id]._replace(user_message_count=counts.get(session_id, 0))
+        sessions[session_id] = _record((*sessions[session_id][:-1], counts.get(session_id, 0)))
 
 
 def _marks_delegates(cursor: Cursor) -> bool:
@@ -217,12 +230,12 @@ def _columns_of(cursor: Cursor, name: str) -> frozenset[str]:
 def _sessions_query(present: frozenset[str], *, is_indexed: bool, has_roles: bool) -> str:
     columns = {name: f"sessions.{name}" if name in present else "NULL" for name in _COLUMNS}
     if is_indexed:
-        columns["message_count"] = _MESSAGE_COUNT.format(last_move=_LAST_MOVE, kept=columns["message_count"])
-    marks = " OR ".join([f"instr(model_config, '\"{marker}\"') > 0" for marker in _FORK_MARKERS])
+        columns["message_count"] = _MESSAGE_COUNT.format(kept=columns["message_count"])
+    marks = " OR ".join([f"instr(sessions.model_config, '\"{marker}\"') > 0" for marker in _FORK_MARKERS])
     forked = marks if "model_config" in present else "NULL"
-    moved_at = _LAST_MOVE if is_indexed else "NULL"
-    selected = ", ".join([*columns.values(), forked, moved_at, _LAST_MESSAGE if has_roles else moved_at])
-    return f"SELECT {selected} FROM sessions"  # noqa: S608 - names of our own
+    moved_at, source = ("last.timestamp", _WITH_LAST_MESSAGE) if is_indexed else ("NULL", "")
+    selected = ", ".join([*columns.values(), forked, moved_at, _LAST_SAID if has_roles else moved_at])
+    return f"SELECT {selected} FROM sessions {source}"  # noqa: S608 - names of our own
 
 
 def _is_indexed(cursor: Cursor) -> bool:
