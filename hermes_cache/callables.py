@@ -1,11 +1,13 @@
-"""Callables of others: those that can only be awaited are refused where they are given.
+"""Callables of others: which are refused, and which threads run one for a cache.
 
-Nobody awaits what a receiver or a callable of the cache returns. A coroutine is true, so an `async def` that
-answers yes or no would always say yes. No I/O here. Source: rules E4, B2.
+Those that can only be awaited are refused where they are given. Nobody awaits what a receiver or a callable of the
+cache returns. A coroutine is true, so an `async def` that answers yes or no would always say yes. No I/O here.
+Source: rules E4, B2, L5.
 """
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Iterator
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final, TypeVar
 
@@ -57,6 +59,35 @@ def settle(result: T, what: str) -> T:
         return result
     _close(result)
     raise TypeError(f"{what} returned {result!r}, which nobody awaits; give a plain function")
+
+
+class _Depth(threading.local):
+    depth = 0
+
+
+class Inside:
+    """Knows which threads run foreign code for one cache, so that a read from there waits for nobody (L5).
+
+    A builder, a stamp or another callable that reads its own cache may be what that read would wait for. A child
+    that one of them forks is not inside: the child's cache begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._here = _Depth()
+
+    def is_here(self) -> bool:
+        """Return whether the calling thread does."""
+        return self._here.depth > 0
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call foreign code."""
+        here = self._here
+        # Plain steps, since signal handlers may raise after any call: what was added is taken away.
+        here.depth += 1
+        try:
+            return function()
+        finally:
+            here.depth -= 1
 
 
 def _layers(function: object) -> Iterator[object]:

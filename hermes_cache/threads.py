@@ -116,7 +116,7 @@ class Call(Generic[T_co]):
 
     def run(self) -> None:
         """Call the function on this thread, unless another thread has claimed it."""
-        if not self.claim():
+        if not _took_one(self._claims):
             return
         try:
             if not (self.is_unwanted or self.is_over):
@@ -215,7 +215,8 @@ class KeptThread:
 
         It is tried at most once a second; the machine may refuse a thread. After `end` nothing is started.
         """
-        if self._has_ended or self.is_alive:
+        thread = self._thread
+        if self._has_ended or (thread is not None and thread.is_alive()):
             return not self._has_ended
         self._is_wanted = True
         now_s = monotonic()
@@ -361,21 +362,18 @@ class Threads:
             _took_one(self._free)
             return False
         if call is None:
-            return not self._is_over(round_)
+            return not self._is_stopped and self._round == round_
         self._threads[own] = call
         call.run()
         if own not in self._threads:
             return False
         self._threads[own] = None
-        if self._is_over(round_):
+        if self._is_stopped or self._round != round_:
             return False
-        if not _took_one(self._waiting):
+        if not (self._waiting and _took_one(self._waiting)):
             self._free.append(True)
         # Looked at again: who ends the round after the first look finds the token.
-        return not self._is_over(round_)
-
-    def _is_over(self, round_: int) -> bool:
-        return self._is_stopped or self._round != round_
+        return not self._is_stopped and self._round == round_
 
     def _refuse_all(self) -> None:
         refused: list[Call[Any] | None] = []

@@ -3,6 +3,7 @@
 A fork or a restart begins another. Source: rules L1 to L3, L5.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
@@ -16,11 +17,11 @@ from hermes_cache.actors.mailbox import MailboxRef
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.actors.reply import ExceptionTriple, MailboxFuture
 from hermes_cache.cache.cache_actor import AGAIN, CacheActor
-from hermes_cache.cache.reader import Reader, ReadLostError
 from hermes_cache.cache.stamper import Stamper
 from hermes_cache.cache.targets import Targets
 from hermes_cache.cache.works import Works, told
 from hermes_cache.core.answering import timeout_error
+from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
 from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Stop, Tick
@@ -29,6 +30,7 @@ from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import (
     CacheStoppedError,
     CallLostError,
+    HermesCacheError,
     MailboxReentryError,
 )
 from hermes_cache.interrupts import belongs_to_caller
@@ -36,6 +38,7 @@ from hermes_cache.loops import Away
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.ports import Clock, Executor
+from hermes_cache.threads import Gate
 
 ALIAS_WAIT_S: Final = 1.0
 """How long an event waits for the alias of its profile; past it, it touches all."""
@@ -45,6 +48,54 @@ _GRACE_S: Final = 0.05
 
 _MOST_LOOKS: Final = 10
 """An answer that was due so many looks ago is lost; half a second, for a machine that is busy."""
+
+
+class ReadLostError(HermesCacheError):
+    """A read that was sent must be sent anew: settings changed since its alias was asked for, or it was lost."""
+
+
+class Reader:
+    """How one read gets its answer: a thread that waits, or a callback.
+
+    Args:
+        on_answer: Called on the thread that answers; it must be quick.
+
+    Attributes:
+        answer: What came; None before.
+        read: What was handed in for it; None before, and after it was left.
+    """
+
+    __slots__ = ("_answered", "_on_answer", "answer", "read")
+
+    def __init__(self, on_answer: Callable[[], None] | None = None) -> None:
+        self.answer: Served | HermesCacheError | None = None
+        self.read: Read | None = None
+        self._answered = Gate()
+        self._on_answer = on_answer
+
+    def set(self, answer: Served | HermesCacheError) -> None:
+        """Answer; a second answer changes nothing."""
+        if self.answer is None:
+            self.answer = answer
+        self._answered.open()
+        if self._on_answer:
+            self._on_answer()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the answer; say whether it came."""
+        return self._answered.wait(timeout_s)
+
+    def served(self) -> Served:
+        """Return the answer.
+
+        Raises:
+            HermesCacheError: The answer is an error.
+        """
+        if isinstance(self.answer, Served):
+            return self.answer
+        if self.answer is None:
+            raise RuntimeError("a reader was looked at before it was answered")
+        raise self.answer
 
 
 @dataclass(frozen=True, slots=True)

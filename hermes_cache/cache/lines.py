@@ -237,13 +237,24 @@ class Turns:
 
         Args:
             act: The step.
-            late: Told what it returned or raised, as a part of that step, where it was left.
+            late: Called with what it returned or raised, as a part of that step, if it was left.
 
         Returns:
-            What the step returned; None where it was left. What it raised is raised here.
+            What the step returned; None if it was left. What it raised is raised here.
         """
+        if self._lock.acquire(blocking=False):
+            try:
+                return act()
+            finally:
+                self._lock.release()
+                if self._turns:
+                    self._do_what_was_left()
         turn = _Turn(act, late)
         self._turns.append(turn)
+        self._do_what_was_left()
+        return turn.result()
+
+    def _do_what_was_left(self) -> None:
         # Looked at again after the lock was given back: a step that came meanwhile found it locked.
         while self._turns and self._lock.acquire(blocking=False):
             try:
@@ -251,4 +262,3 @@ class Turns:
                     self._turns.popleft().run()
             finally:
                 self._lock.release()
-        return turn.result()

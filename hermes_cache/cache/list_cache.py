@@ -5,6 +5,7 @@ Only here are the rooms wired. Every public method may be called from any thread
 
 import contextlib
 import threading
+import time
 from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
@@ -22,14 +23,13 @@ from hermes_cache.bus.feed import Feed
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.cache.bus_link import BusLink
-from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.life import ALIAS_WAIT_S, Life, Prior
 from hermes_cache.cache.lookups import Health, Lookup, Rendered, Stats, health_of, lookup_of, stats_of
 from hermes_cache.cache.membership import Membership
 from hermes_cache.cache.reads import ReadOptions, aserve, remembered, request_of, serve
 from hermes_cache.cache.stamper import Stamped, Stamper
-from hermes_cache.cache.system_clock import SystemClock
 from hermes_cache.cache.targets import ListKind, ProfileOf, Targets
+from hermes_cache.callables import Inside
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent, profile_of
@@ -51,6 +51,13 @@ from hermes_cache.threads import aside
 logger = QuietLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
+
+
+class SystemClock:
+    """`ports.Clock` on the operating system's clocks."""
+
+    monotonic_s = staticmethod(time.monotonic)
+    wall_s = staticmethod(time.time)
 
 
 class ListCache(Generic[K]):

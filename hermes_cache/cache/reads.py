@@ -9,8 +9,7 @@ from math import inf
 from typing import Final, Literal, TypedDict
 
 from hermes_cache.arguments import timeout_s
-from hermes_cache.cache.life import Life
-from hermes_cache.cache.reader import Reader, ReadLostError
+from hermes_cache.cache.life import Life, Reader, ReadLostError
 from hermes_cache.callables import refuse_coroutine
 from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
-from hermes_cache.cache.inside import Inside
-from hermes_cache.callables import refuse_coroutine, settle
+from hermes_cache.callables import Inside, refuse_coroutine, settle
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams

@@ -12,9 +12,8 @@ from math import inf
 from typing import Any, Final, TypeAlias, TypeVar
 
 from hermes_cache.arguments import DEFAULT_PROFILE, profile_name
-from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.lines import Lines
-from hermes_cache.callables import refuse_coroutine, settle
+from hermes_cache.callables import Inside, refuse_coroutine, settle
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, CacheStoppedError, NoThreadError

@@ -19,7 +19,7 @@ from hermes_cache import (
 )
 from hermes_cache.cache import cache_actor
 from hermes_cache.cache.ledger import Ledger
-from hermes_cache.cache.reader import Reader
+from hermes_cache.cache.life import Reader
 from hermes_cache.core.effects import Answer
 from hermes_cache.core.messages import Built, Checked, Message, Tick
 from hermes_cache.loops import Away

@@ -8,8 +8,8 @@ import pytest
 
 from hermes_cache import SessionListKey
 from hermes_cache.cache import targets as targets_module
-from hermes_cache.cache.inside import Inside
 from hermes_cache.cache.targets import Targets
+from hermes_cache.callables import Inside
 from hermes_cache.core.state import Target
 from hermes_cache.sessions.session_list_cache import SessionLists
 
