@@ -50,9 +50,9 @@ def standing_of(joined: JoinedSession) -> Standing:
     messages = count(agent.message_count) if agent else 0
     is_of_terminal = source_tags.is_of_terminal(joined.tag)
     if web is None:
-        filed = [record for record in (agent, joined.root) if record]
-        is_archived = any(flag(each.archived) for each in filed)
-        is_hidden = any(flag(each.hidden) for each in filed)
+        root = joined.root
+        is_archived = bool((agent and flag(agent.archived)) or (root and flag(root.archived)))
+        is_hidden = bool((agent and flag(agent.hidden)) or (root and flag(root.hidden)))
         is_visible = messages > 0 and (not is_of_terminal or _is_worth_a_look(joined))
         return _new_standing((_last_s(joined), False, is_visible, is_archived, is_hidden))
     is_under_way = text(web.active_stream_id) or flag(web.has_pending_user_message) or web.pending_user_message
