@@ -61,24 +61,25 @@ class Session:
     def row(self) -> EncodedRow:
         """Return the row, which is made when it is first asked for: most views show a part of the sessions."""
         if self._row is None:
-            row = make_row(self.joined)
-            facts = Facts(self.joined.id, is_restless=row["active_stream_id"] is not None, time_s=self.time_s)
-            self._row = encoded_row(row, facts)
+            self._row = self._encoded(make_row(self.joined))
         return self._row
 
     def row_behind_its_project(self) -> EncodedRow:
-        """Return the row as it is listed where sessions of its kind show only if their project is looked at."""
+        """Return the row for a view that shows sessions of its kind only under their project."""
         if self._row_behind_its_project is None:
-            row = make_row(self.joined) | {"default_hidden": True}
-            self._row_behind_its_project = encoded_row(row, self.row().facts)
+            self._row_behind_its_project = self._encoded(make_row(self.joined) | {"default_hidden": True})
         return self._row_behind_its_project
 
     def shared_with(self, before: "Session") -> "Session":
         """Return the session from before if this one is shown alike; else this one, with an equal row shared."""
         if self.row().encoded != before.row().encoded:
             return self
-        self._row = before.row()
+        self._row, self._row_behind_its_project = before.row(), before._row_behind_its_project
         return before if _filtered_by(before) == _filtered_by(self) else self
+
+    def _encoded(self, row: Mapping[str, object]) -> EncodedRow:
+        is_restless = row["active_stream_id"] is not None
+        return encoded_row(row, Facts(self.joined.id, is_restless=is_restless, time_s=self.time_s))
 
 
 _filtered_by: Final = attrgetter("time_s", "gate", "is_visible", "is_archived", "is_hidden", "peer")
