@@ -74,7 +74,8 @@ class Session:
         """Return the session from before if this one is shown alike; else this one, with an equal row shared."""
         if self.row().encoded != before.row().encoded:
             return self
-        self._row, self._row_behind_its_project = before.row(), before._row_behind_its_project
+        self._row = before.row()
+        self._row_behind_its_project = before._row_behind_its_project  # noqa: SLF001 - of the same class
         return before if _filtered_by(before) == _filtered_by(self) else self
 
     def _encoded(self, row: Mapping[str, object]) -> EncodedRow:
