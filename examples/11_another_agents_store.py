@@ -1,23 +1,22 @@
-"""The sessions of any agent: a store is one module with three methods, which reads the agent's own files.
-
-This agent keeps one JSON file a session. `hermes_cache.testing.SessionStoreContract` proves a real store.
-"""
+"""The sessions of any agent, from a store of three methods; `testing.SessionStoreContract` proves a real one."""
 
 import json
 import os
 from collections.abc import Hashable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
-from hermes_cache.stores import Changes, SessionStore
+from hermes_cache import HermesHome, SessionListCache, SessionListKey
+from hermes_cache.samples.home import make_sample_home
+from hermes_cache.stores import Changes
 from hermes_cache.stores.masking import mask
 
 
-class NotesAgent:
+class NotesAgent(NamedTuple):
     """Reads `<folder>/<id>.json`: {"topic": ..., "at": ..., "turns": 7}."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     def rows(self) -> list[dict[str, object]]:
         """Return all rows, newest first; a title is masked before it is cut."""
@@ -42,17 +41,17 @@ def _row(name: str, session: dict[str, object]) -> dict[str, object]:
 
 
 def main() -> None:
+    key = SessionListKey(show_cli=True, source_filter="notes")
     with TemporaryDirectory() as folder:
-        agent = Path(folder)
-        store: SessionStore = NotesAgent(agent)
+        agent = Path(folder, "notes")
+        agent.mkdir()
         (agent / "a.json").write_text('{"topic": "Plan a trip", "at": 1.0, "turns": 1}')
         (agent / "b.json").write_text('{"topic": "Use password=hunter2 here", "at": 2.0, "turns": 1}')
-        print([(row["title"], row["updated_at"]) for row in store.rows()])
-        stamp = store.stamp()
-        print("A later look finds no change:", store.changes(stamp) == Changes(stamp))
-        (agent / "a.json").write_text('{"topic": "Plan a trip", "at": 3.0, "turns": 2}')
-        print("A turn is written, and the stamp moves:", store.stamp() != stamp)
-        print([(row["title"], row["updated_at"]) for row in store.rows()])
+        home = HermesHome(make_sample_home(Path(folder, "home"), sessions=5).path, stores=[NotesAgent(agent)])
+        with SessionListCache(home.builder, sources=home.sources) as cache:
+            print([row["title"] for row in json.loads(cache.render(key).body)["sessions"]])
+            (agent / "a.json").write_text('{"topic": "Plan a trip", "at": 3.0, "turns": 2}')
+            print([row["title"] for row in json.loads(cache.render(key, freshness="fresh").body)["sessions"]])
 
 
 if __name__ == "__main__":
