@@ -41,13 +41,13 @@ def _row(name: str, session: dict[str, object]) -> dict[str, object]:
 
 
 def main() -> None:
-    key = SessionListKey(show_cli=True, source_filter="notes")
+    key = SessionListKey(show_cli=True, sidebar_source="cli")
     with TemporaryDirectory() as folder:
         agent = Path(folder, "notes")
         agent.mkdir()
         (agent / "a.json").write_text('{"topic": "Plan a trip", "at": 1.0, "turns": 1}')
         (agent / "b.json").write_text('{"topic": "Use password=hunter2 here", "at": 2.0, "turns": 1}')
-        home = HermesHome(make_sample_home(Path(folder, "home"), sessions=5).path, stores=[NotesAgent(agent)])
+        home = HermesHome(make_sample_home(Path(folder, "home"), sessions=0).path, stores=[NotesAgent(agent)])
         with SessionListCache(home.builder, sources=home.sources) as cache:
             print([row["title"] for row in json.loads(cache.render(key).body)["sessions"]])
             (agent / "a.json").write_text('{"topic": "Plan a trip", "at": 3.0, "turns": 2}')

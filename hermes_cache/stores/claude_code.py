@@ -203,7 +203,8 @@ class ClaudeCode:
         session = self._sessions.get(path)
         if session is None or not session.shown.messages:
             return None
-        modified_s = session.read.stamp.mtime_ns / 1e9
+        seconds, nanoseconds = divmod(session.read.stamp.mtime_ns, 10**9)
+        modified_s = seconds + 1e-9 * nanoseconds  # Rounded as `st_mtime` is.
         return session.shown.row(_session_id(path), modified_s, redacts=self._was_redacted)
 
 

@@ -205,6 +205,16 @@ def test_a_transcript_of_wrong_clocks_is_read_like_any_other(root: Path, file: P
         assert store.bytes_read - read <= 3 * _MOST_READ_BYTES
 
 
+def test_the_time_of_a_file_stands_in_exactly_as_the_system_tells_it(root: Path, file: Path) -> None:
+    """X7, X11"""
+    file.write_bytes(b'{"role": "user", "content": "no time"}\n')
+    os.utime(file, ns=(1_795_879_212_587_543_637, 1_795_879_212_587_543_637))
+
+    (row,) = ClaudeCode(root).rows()
+
+    assert row["updated_at"] == file.stat().st_mtime
+
+
 def test_files_and_folders_that_go_while_they_are_read_cost_themselves(root: Path) -> None:
     """X11"""
     files = make_transcripts(root, sessions=60, size_bytes=2**20)

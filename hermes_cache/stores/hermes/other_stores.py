@@ -45,6 +45,7 @@ class StoreSession(Session):
         self.time_s = next((moment for moment in moments if moment), 0.0)
         self.is_visible = count(row.get("message_count")) > 0
         self.is_archived = flag(row.get("archived"))
+        self.is_of_terminal = True  # So the front end files all that other agents keep.
 
     def __reduce__(self) -> tuple[type["StoreSession"], tuple[Row]]:  # type: ignore[override]
         return StoreSession, (self._store_row,)
