@@ -1,6 +1,6 @@
 """Answering: what a read gets when it does not get what it came for.
 
-A stale payload where rule R1 allows it and the read does; else the error. Source: rules R4 to R8, B5.
+A stale payload if rule R1 and the reader's request allow it, else the error. Source: rules R4 to R8, B5.
 """
 
 from collections.abc import Hashable
@@ -20,7 +20,7 @@ from hermes_cache.errors import (
 )
 
 _KEPT_BOUNDS = 2
-"""What is kept for waiting readers may fill `max_bytes` so many times, what is held included (R4)."""
+"""What is kept for waiting readers may fill `max_bytes` this many times, with what is held (R4)."""
 
 _FAILURES_THAT_SLOW = 2
 _LEAST_PAUSE_S = 0.2
@@ -82,7 +82,7 @@ def timeout_error(key: Hashable, request: Request, build_timeout_s: float, waite
 
 
 def too_much_is_kept(turn: Turn) -> bool:
-    """Say whether so much is held that nobody may wait who can fall back to a payload (R4)."""
+    """Say whether so much is held that no reader may wait that can fall back to a payload (R4)."""
     return turn.state.held_bytes > _KEPT_BOUNDS * turn.policy.max_bytes
 
 
@@ -97,7 +97,7 @@ def answer_busy(turn: Turn, waiter: Waiter) -> None:
 
 
 def retry_at_s(state: State, failure: Failure, target: Target) -> float:
-    """Return when a key that failed may be built again; what changed since brings that forward (R7)."""
+    """Return when a key that failed may be built again; a change since then brings that forward (R7)."""
     slowed = failure.count >= _FAILURES_THAT_SLOW
     if state.version_of(target) == failure.version and not _moved(failure.seen, state.check_of(target)):
         return failure.retry_at_s
@@ -105,7 +105,7 @@ def retry_at_s(state: State, failure: Failure, target: Target) -> float:
 
 
 def standing_failure(turn: Turn, target: Target) -> Failure | None:
-    """Return the failure that forbids a build of a key for now."""
+    """Return the failure because of which a key may not be built yet."""
     failure = turn.state.failures.get(target.key)
     if failure is None or turn.now_s >= retry_at_s(turn.state, failure, target):
         return None
@@ -113,13 +113,13 @@ def standing_failure(turn: Turn, target: Target) -> Failure | None:
 
 
 def failure_error(target: Target, failure: Failure, now_s: float) -> BuildError:
-    """Return the error that tells of a failure; a new one for every reader."""
+    """Return the error for a failure; a new one for every reader."""
     retry_in_s = max(0.0, failure.retry_at_s - now_s)
     if isinstance(failure.cause, str):
         kind = BuildTimeoutError if failure.timeout else BuildError
         return kind(target.key, failure.cause, retry_in_s=retry_in_s)
-    told = f"{type(failure.cause).__name__}: {failure.cause}"
-    error = BuildError(target.key, told, retry_in_s=retry_in_s)
+    reason = f"{type(failure.cause).__name__}: {failure.cause}"
+    error = BuildError(target.key, reason, retry_in_s=retry_in_s)
     error.__cause__ = failure.cause
     return error
 

@@ -1,7 +1,7 @@
 """Building: one live build a key, what it answers, and what becomes of its payload.
 
-A build that an event overtook answers those who came before the event, is not stored, and is queued again for
-those who came after: so no reader waits for more than the build that runs when it comes, and one more.
+A build that an event overtook answers the readers that came before the event, is not stored, and is queued again
+for those that came after. So no reader waits for more than the build that runs when it comes, and one more.
 Source: rules R1, R5, R7, R11, B1 to B7, H2.
 """
 
@@ -31,9 +31,9 @@ def request_build(
     """Queue a build of a key that has none, and start what there is room for.
 
     Args:
-        turn: Where.
+        turn: The turn that decides it.
         target: What to build.
-        reason: Why.
+        reason: Why it is built.
         refresh: Why it replaces what may still be served, so that its cost counts (B9); None if it does not.
         builder: A reader's own; None for the cache's.
 
@@ -61,7 +61,7 @@ def start_builds(turn: Turn) -> None:
 
 
 def built(turn: Turn, message: Built) -> None:
-    """Take in a payload: answer whom it may answer, store it unless overtaken, build again for the rest (B4)."""
+    """Take in a payload: store it unless overtaken, answer whom it may answer, build again for the rest (B4)."""
     build = _live(turn, message.build)
     if build is None:
         _discard_late(turn, message)
@@ -81,7 +81,7 @@ def built(turn: Turn, message: Built) -> None:
 
 
 def failed(turn: Turn, message: Failed) -> None:
-    """Take in a failure: answer all who wait for that build (R7)."""
+    """Take in a failure: answer all readers that wait for that build (R7)."""
     build = _live(turn, message.build)
     if build is None:
         turn.record(Returned(message.build.target.key, message.build.id))
@@ -135,7 +135,7 @@ def _start(turn: Turn, queued: Build) -> None:
 
 
 def _live(turn: Turn, begun: Build) -> Build | None:
-    """Return a build with what overtook it since; None where it was abandoned."""
+    """Return a build with what overtook it since; None if it was abandoned."""
     live = turn.state.builds.get(begun.target.key)
     return live if live is not None and live.id == begun.id else None
 
@@ -193,9 +193,9 @@ def _is_behind(turn: Turn, build: Build, entry: Entry) -> bool:
 
 
 def _answer_waiters(turn: Turn, build: Build, entry: Entry, *, is_behind: bool) -> bool:
-    """Answer those whom the payload may answer; say whether one got it as stale, for a stream that moved.
+    """Answer the readers that the payload may answer; say whether one got it as stale, as a stream moved.
 
-    If a commit came that the payload is behind, those who began to wait because of it go on.
+    If the payload is behind a commit, the readers that wait because of that commit go on waiting.
     """
     moves = build.streams.moves.of(build.target.reach)
     waiting = [waiter for waiter in _builds_waiters(turn, build) if _answers(build, waiter)]
@@ -225,9 +225,9 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
     """Queue the next build for the readers that this one could not answer; the queue's bound does not hold here.
 
     Args:
-        turn: Where.
-        build: The one that ended.
-        wanted: Build again even if nobody waits.
+        turn: The turn that decides it.
+        build: The build that ended.
+        wanted: Build again even if no reader waits.
     """
     left = _builds_waiters(turn, build)
     if not left and not wanted:
@@ -263,7 +263,7 @@ def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:
 
 
 def _answer_those_failed(turn: Turn, build: Build, failure: Failure) -> None:
-    """Answer all who waited for it; those whom it could not have answered wait on, where a new one may start."""
+    """Answer the readers that waited for it; those that it could not answer wait on if a new one may start."""
     waiting = _builds_waiters(turn, build)
     forbidden = standing_failure(turn, build.target) is not None
     answered = [waiter for waiter in waiting if forbidden or _answers(build, waiter)]

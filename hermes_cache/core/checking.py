@@ -1,7 +1,7 @@
-"""Checking: when the sources of a scope are looked at, and who waits for that.
+"""Checking: when the sources of a scope are looked at, and which readers wait for that.
 
-A scope is checked while it is read, at most once per `stamp_interval`, and not at all when nobody reads. It has
-one check out at a time. One that fails, or is not back in time, is told by `health()`; the next is asked for after
+A scope is checked while it is read, at most once per `stamp_interval`, and not at all while it is not read. It has
+one check out at a time. `health()` names one that fails or is not back in time; the next is asked for after
 a pause that grows with the failures. Source: rules S4, B3.
 """
 
@@ -37,9 +37,9 @@ def want_check(turn: Turn, target: Target, *, at_once: bool = False) -> None:
     """See that a check of a key's scope comes, unless one is under way.
 
     Args:
-        turn: Where.
+        turn: The turn that decides it.
         target: One of the scope's keys.
-        at_once: Somebody insists on one begun from now on: it does not wait for the interval.
+        at_once: A reader insists on a check that begins now: it does not wait for the interval.
     """
     if not target.watched:
         return
@@ -72,7 +72,7 @@ def give_up_check(turn: Turn, scope: ScopeState) -> None:
 
 
 def checked(turn: Turn, message: Checked, resume: Resume) -> None:
-    """Take in a check, let those go on that waited for one, and see to the next."""
+    """Take in a check, let the readers go on that waited for one, and see to the next."""
     if turn.state.stopped:
         return
     scope = scope_of(turn.state, message.target)
@@ -90,7 +90,7 @@ def checked(turn: Turn, message: Checked, resume: Resume) -> None:
 
 
 def check_failed(turn: Turn, message: CheckFailed, resume: Resume) -> None:
-    """Take in that a check failed: those who waited for it go by the last one, and the next is asked for."""
+    """Take in that a check failed: readers that waited for it go by the last one, and the next is asked for."""
     if turn.state.stopped:
         return
     scope = scope_of(turn.state, message.target)

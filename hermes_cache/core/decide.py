@@ -1,8 +1,8 @@
 """Decide: the law of the cache, as one pure function.
 
-`decide(state, message, now)` gives the state after, the transitions that make it, and the effects to run. Time
-comes first: what is due is done before the message is looked at, so a late timer never lets a message see a world
-that is over. Nothing here knows a clock, a thread or a file.
+`decide(state, message, now)` returns the state after, the transitions that make it, and the effects to run. What
+is due by now is done before the message is looked at, so a message never sees a state that a late timer should
+have ended. Nothing here knows a clock, a thread or a file.
 """
 
 from collections.abc import Hashable
@@ -64,7 +64,7 @@ def decide(state: State, message: Message, now_s: float, policy: Policy) -> Deci
 
 
 def next_wake_s(state: State, policy: Policy) -> float:
-    """Return the moment of the first timer; infinity where none is set."""
+    """Return the moment of the first timer; infinity if none is set."""
     ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]
     news = [due_again_s(news) for news in state.news.values()]
     timers = (state.deadlines.first_s(), state.scope_timers.first_s(), state.streams.next_expiry_s())
@@ -132,7 +132,7 @@ def _see_to_scopes(turn: Turn) -> None:
 
 
 def _release(turn: Turn, name: object) -> None:
-    """Refresh together what was asked for while refreshes were held back, where it still needs it (B9)."""
+    """Refresh together the keys that were asked for while refreshes were held back, if they still need it (B9)."""
     scope = turn.state.scopes[name]
     turn.record(ScopeMoved(replace(scope, held_back={})))
     for held in scope.held_back.values():

@@ -17,11 +17,11 @@ from hermes_cache.payload.content import Content
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The answer to a read: an entry, and what R9 wants to be told of it.
+    """The answer to a read: an entry, and what `lookup` says of it (R9).
 
     Attributes:
         entry: What answers.
-        outcome: How.
+        outcome: How it answers.
         reason: Why it was no hit; None for a hit.
         overtaken_by: The event that overtook a build which the read waited for.
         failure: What stands in the way of a newer one.
@@ -39,9 +39,9 @@ class Answer:
     """Answer a reader; an error is to be raised there.
 
     Attributes:
-        reader: Whom.
+        reader: The reader.
         key: What it read, with its canonical profile.
-        answer: With what.
+        answer: What it gets.
     """
 
     reader: Hashable
@@ -55,7 +55,7 @@ class TakeCheck:
 
     Attributes:
         target: One of its keys.
-        streams: The streams now: where one touches the reach, what it moves is not read.
+        streams: The streams now: if one touches the reach, the parts that it moves are not read.
         settings: The number of `SettingsChanged` so far, part of the stamp (V3).
         asked_s: The moment, by which the core knows the answer.
     """
@@ -71,7 +71,7 @@ class RunBuild:
     """Check and say `Checked` or `CheckFailed`, then call the builder and say `Built` or `Failed`.
 
     Attributes:
-        build: Which.
+        build: The build.
         settings: As in `TakeCheck`.
         previous: What the key holds now, to tell whose rows differ (E9).
     """
@@ -83,7 +83,7 @@ class RunBuild:
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Fill the place of a build that hangs; its late result is discarded (B6)."""
+    """Start another worker for a build that hangs; its late result is discarded (B6)."""
 
     build_id: int
 

@@ -1,4 +1,4 @@
-"""The facts that are told on the bus: immutable values with a time and an id.
+"""The facts that are published on the bus: immutable values with a time and an id.
 
 Source: rule E1.
 """
@@ -9,7 +9,7 @@ from typing import TypeAlias, assert_never
 
 @dataclass(frozen=True, slots=True, order=True)
 class EventId:
-    """Who said an event, and which of theirs it is.
+    """The id of an event: which process published it, and which of its events it is.
 
     Attributes:
         incarnation: One life of one process; a fork starts another.
@@ -44,11 +44,11 @@ class SessionListChanged:
     """The list of a profile changed; without a profile, every list.
 
     Attributes:
-        id: Who said it.
-        at_s: When, in epoch seconds.
+        id: Names it.
+        at_s: When it was published, in epoch seconds.
         reason: A word for why, such as `session_rename`.
-        profile: Whose list; None for all.
-        session_id: Which session moved, where it was one.
+        profile: The profile whose list changed; None for all.
+        session_id: The session that moved, if it was one.
     """
 
     id: EventId
@@ -63,11 +63,11 @@ class StreamStarted:
     """A chat turn began to produce tokens.
 
     Attributes:
-        id: Who said it.
-        at_s: When, in epoch seconds.
+        id: Names it.
+        at_s: When it was published, in epoch seconds.
         stream_id: Names one turn.
-        profile: Whose; None where it is not known.
-        session_id: Of which session, where known.
+        profile: The turn's profile; None if it is not known.
+        session_id: The turn's session, if it is known.
     """
 
     id: EventId
@@ -82,8 +82,8 @@ class StreamStopped:
     """A chat turn ended, for good.
 
     Attributes:
-        id: Who said it.
-        at_s: When, in epoch seconds.
+        id: Names it.
+        at_s: When it was published, in epoch seconds.
         stream_id: Names the turn.
     """
 
@@ -97,8 +97,8 @@ class SettingsChanged:
     """Settings changed that may touch every list.
 
     Attributes:
-        id: Who said it.
-        at_s: When, in epoch seconds.
+        id: Names it.
+        at_s: When it was published, in epoch seconds.
     """
 
     id: EventId
@@ -110,9 +110,9 @@ class SourceChanged:
     """Rows moved at the source; stamps do the invalidating, this only tells.
 
     Attributes:
-        id: Who said it.
-        at_s: When, in epoch seconds.
-        profile: Whose rows; None where that is not known.
+        id: Names it.
+        at_s: When it was published, in epoch seconds.
+        profile: The profile whose rows moved; None if it is not known.
     """
 
     id: EventId

@@ -104,7 +104,7 @@ def refresh_for(state: State, target: Target, reason: Reason) -> Refresh:
         # It was evicted while a reader waited for a check: a miss is never held back.
         return Refresh.URGENT
     if entry.stamp.marker != marker:
-        # Where streams came only, none of them stopped; one that came and went since is no more among them.
+        # If streams were only added, none stopped. A stream that came and went since is not among them.
         has_started = set(marker.stream_ids) > set(entry.stamp.marker.stream_ids)
         return Refresh.URGENT if has_started else Refresh.STOP
     # What a build without a check of its own was built from may have moved or not: that is no known setting.
@@ -144,7 +144,7 @@ def _looked_in_vain(check: Check | None, request: Request) -> bool:
 
 
 def _last_seen_s(check: Check | None, own: Check) -> float:
-    # A build reads the sources itself: where its own check failed, it stands for one until the TTL.
+    # A build reads the sources itself: if its own check failed, the build counts as one until the TTL.
     began_s = own.began_s if own.is_failed else -inf
     return max(began_s, check.began_s) if check else began_s
 

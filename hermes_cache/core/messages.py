@@ -15,8 +15,8 @@ from hermes_cache.payload.content import Content
 Recency: TypeAlias = Reversible[Hashable]
 """The keys of all that is held, the least recently used first; it may name others too.
 
-It is looked at from its cold end, and only while the message is decided: the shell hands in its own order of use,
-which changes later, and not a copy.
+It is looked at from its least recent end, and only while the message is decided: the shell hands in its own order
+of use, which changes later, and not a copy.
 """
 
 
@@ -29,12 +29,12 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """An event is to take its place in the order.
+    """An event is to be applied.
 
     Attributes:
-        event: Which.
+        event: The event.
         profile: Its canonical profile; None for all.
-        age_s: How old it is on arrival, by its own time; 0 where it claims to come from the future.
+        age_s: How old it is on arrival, by its own time; 0 if its time lies in the future.
         settings: As in `Read`.
     """
 
@@ -56,7 +56,7 @@ class Checked:
     Attributes:
         target: One of its keys.
         check: What was found.
-        by_build: A build made it for its stamp (B3), or a reader for itself: it is not the one that is out.
+        by_build: A build took it for its stamp (B3), or a reader for itself: it is not the check that is out.
         read_since: Whether the scope was read since the check before (S4).
         asked_s: As in `TakeCheck`; None for the one that is out, whichever that is.
     """
@@ -97,7 +97,7 @@ class Built:
         check: What it was built from.
         took_s: How long it took.
         held_bytes: The size of all contents, this one included.
-        moved: Whose rows differ from those of the content that it replaces (E9).
+        moved: The profiles whose rows differ from those of the content that it replaces (E9).
         recency: The keys by use.
     """
 

@@ -1,4 +1,4 @@
-"""Notices: what is told of the work of a cache, as immutable values, each made from a transition.
+"""Notices: what monitors and subscribers hear of the work of a cache, as values made from its transitions.
 
 Nothing in the cache depends on them; the notifier sends them, late or not at all under load.
 Source: rules E6, E9.
@@ -84,7 +84,7 @@ class BuildDiscarded:
     Attributes:
         key: What was built.
         build_id: Which build it was.
-        overtaken_by: The event that outdated it meanwhile; None where it came too late or was too large.
+        overtaken_by: The event that outdated it meanwhile; None if it came too late or was too large.
     """
 
     key: Hashable
@@ -97,7 +97,7 @@ class EntryStored:
     """A payload is held from now on.
 
     Attributes:
-        key: Whose payload.
+        key: The key of the payload.
         version: The version that its build noted.
         size_bytes: Its encoded size.
     """
@@ -112,7 +112,7 @@ class EntryInvalidated:
     """An event outdated a payload that is held.
 
     Attributes:
-        key: Whose payload.
+        key: The key of the payload.
         by: The event.
     """
 
@@ -125,7 +125,7 @@ class EntryEvicted:
     """A payload was dropped.
 
     Attributes:
-        key: Whose payload.
+        key: The key of the payload.
         reason: The bound that was reached, the number of entries or of bytes; or "gone", with its profile.
     """
 
@@ -136,7 +136,7 @@ class EntryEvicted:
 Notice: TypeAlias = (
     BuildStarted | BuildFinished | BuildFailed | BuildDiscarded | EntryStored | EntryInvalidated | EntryEvicted
 )
-"""Anything that a monitor is told (E6)."""
+"""Anything that a monitor hears (E6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class RowsMoved:
 
 
 def notices_of(happened: Transition) -> tuple[Notice | RowsMoved, ...]:
-    """Return what is told of a transition; of most of them nothing."""
+    """Return the notices of a transition; most of them have none."""
     match happened:
         case Waited() | WaitedOn() | Left() | ScopeMoved() | Measured() | Rearmed() | Queued() | StreamMoved():
             return ()
@@ -188,7 +188,7 @@ def _notices_of_end(ended: Ended) -> tuple[Notice, ...]:
             discarded = BuildDiscarded(key, build.id, build.overtaken_by)
             return (BuildFinished(key, build.id, ended.build_s), discarded)
         case "failed" | "abandoned":
-            # One that was refused its place never started, as far as monitors know.
+            # A queued build that was refused never started, as far as monitors know.
             return () if build.began_s is None else (BuildFailed(key, build.id, build.why or ""),)
         case _:
             assert_never(build.outcome)

@@ -35,7 +35,7 @@ class Policy:
         ttl: Age at which an idle entry is refreshed (R3, H3).
         streaming_ttl: The same while a stream holds the entry down; None for the greater of 10 s and 1.5 times
             `poll_interval`.
-        poll_interval: The front end's cadence, where it has one.
+        poll_interval: The front end's cadence, if it has one.
         owner_wait: How long the read that finds an entry stale by source waits for its build (R4).
         follower_wait: How long the other readers of that key wait.
         build_timeout: A build past it is abandoned; a reader past it gets `BuildTimeoutError` (R5, B6).
@@ -46,7 +46,7 @@ class Policy:
         max_build_duty: Share of the time that refreshes of one scope may take; 1.0 for no bound (B9).
         duty_window: The longest that B9 holds a refresh back.
         retry_delay: Pause after a second failure in a row; doubles (R7).
-        retry_delay_max: Where the doubling ends.
+        retry_delay_max: The longest such pause.
         max_stale: How long after its build a payload may stand in for builds that fail (R7); None for no bound.
         max_entries: Entries held (P4).
         max_bytes: Bytes held, by encoded size.

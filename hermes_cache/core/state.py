@@ -25,7 +25,7 @@ Outcome: TypeAlias = Literal["hit", "stale", "built", "waited", "outdated"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a read is after.
+    """What a read asks for: a key, and what it shares with others.
 
     Attributes:
         key: The view, with its canonical profile.
@@ -86,7 +86,7 @@ class Waiter:
     """A read that waits.
 
     Attributes:
-        read: Which.
+        read: The read.
         version: The key's version when it began (R1).
         moves: The position of the last stream that moved its reach when it began (H2).
         awaits: What it waits for now.
@@ -170,10 +170,10 @@ class Build:
 
     Attributes:
         id: Grows from 1.
-        target: What for.
-        reason: Why.
+        target: The key that is built.
+        reason: Why it is built.
         refresh: Why it replaces a payload that may still be served; None if it does not.
-        builder: Which builder; None for the cache's.
+        builder: The builder of a reader; None for the cache's.
         began_s: When it left the queue; None before.
         version: The key's version then.
         streams: The streams then.

@@ -1,4 +1,4 @@
-"""Storing: what is held, what has to go, and who hears of it.
+"""Storing: what is held, what has to go, and when subscribers hear that rows moved.
 
 Source: rules P4, B4, E6, E9.
 """
@@ -26,7 +26,7 @@ def why_not_stored(turn: Turn, entry: Entry) -> str | None:
 
 
 def store(turn: Turn, entry: Entry, message: Built) -> None:
-    """Store a payload, let what has to go for it go, and tell whose rows moved."""
+    """Store a payload, evict what has to go for it, and send the news of rows that moved."""
     turn.record(Measured(message.held_bytes))
     replaced = turn.state.entry_of(entry.target)
     turn.record(Stored(entry))
@@ -46,7 +46,7 @@ def weighed(turn: Turn, message: Weighed) -> None:
 
 
 def send_delayed_news(turn: Turn) -> None:
-    """Tell subscribers of the rows that moved while they were not to be told (E9)."""
+    """Send subscribers the news that were delayed, if they are due (E9)."""
     for profile, news in list(turn.state.news.items()):
         if due_again_s(news) <= turn.now_s:
             turn.record(NewsSent(profile, turn.now_s))
@@ -94,7 +94,7 @@ def _drop(turn: Turn, key: Hashable, bound: Literal["entries", "bytes", "gone"])
 
 
 def _answer_those_kept_for(turn: Turn) -> None:
-    """If too much is kept for waiting readers, give them at once what is not held any more (R4)."""
+    """If too much is kept for waiting readers, answer those at once whose payload is not held any more (R4)."""
     if not too_much_is_kept(turn):
         return
     for kept in list(turn.state.kept.values()):

@@ -1,4 +1,4 @@
-"""Streams: which chat turns produce tokens now, and whom they hold down.
+"""Streams: which chat turns produce tokens now, and which keys they hold down.
 
 A stream id names one turn: a stop is final whatever order it comes in, and a stream without a sign of life is
 forgotten when its lease ends. Source: rules H1, H2, H4, H5.
@@ -40,7 +40,7 @@ class Stream:
     """One active stream.
 
     Attributes:
-        profile: Whose; None where it is not known: it then touches all.
+        profile: Its profile; None if it is not known: it then touches all keys.
         until_s: When its lease ends.
     """
 
@@ -108,14 +108,14 @@ class Streams:
         return replace(left, stopped=left.stopped.without(over), stopped_ends=ends)
 
     def next_expiry_s(self) -> float:
-        """Return the moment when the first lease ends; infinity where there is none."""
+        """Return the moment when the first lease ends; infinity if there is none."""
         return min(self.active_ends.first_s(), self.stopped_ends.first_s())
 
     def marker(self, reach: str, listed: Iterable[str] = ()) -> Marker:
         """Return the marker of a reach.
 
         Args:
-            reach: Whose.
+            reach: The reach.
             listed: Ids that the gateway's callable listed; one that the bus knows keeps the bus's profile.
         """
         wanted = reach, frozenset(listed)
@@ -137,7 +137,7 @@ class Streams:
 
 
 def settled(known: str | None, said: str | None) -> str | None:
-    """Return the one name where two were said of one stream: the lesser, whichever came first (rule J1)."""
+    """Return one profile for a stream that was published with two: the lesser name, in any order (rule J1)."""
     return min((name for name in (known, said) if name and name.strip()), default=None)
 
 

@@ -24,7 +24,7 @@ _GONE: Final = object()
 
 
 class Table(Mapping[K, V]):
-    """A mapping in the order of insertion; `with_one` and `without` give the next version.
+    """A mapping in the order of insertion; `with_one` and `without` return the next version.
 
     A key that is taken out and set again may come back to its former position.
     """
@@ -146,7 +146,7 @@ class Timers:
         return self._with_chunk(at, (*chunk[:position], *chunk[position + 1 :]))
 
     def _find(self, at_s: float, order: object) -> tuple[int, int]:
-        """Return the chunk, and the place in it, where a timer is or would be."""
+        """Return the chunk of a timer, and its index there, or those that it would have."""
         if not self._chunks:
             return 0, 0
         wanted: tuple[Any, ...] = (at_s, order)  # a shorter tuple stands before a longer one that begins like it

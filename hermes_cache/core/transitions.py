@@ -1,7 +1,8 @@
 """Transitions: what happened to a cache, each with the state that it makes.
 
-Only these make new state; `fold` of all that a cache went through gives the state that it has. They carry no
-judgement: whether something may happen is decided before, in `decide`.
+Only these make new state: `fold` over all of them returns the state that a cache has. They decide nothing: whether
+something may happen is decided before, in `decide`. What tells of the past is made from them, too
+(`core/record.py`, `core/notices.py`).
 """
 
 from collections import Counter
@@ -256,7 +257,7 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An entry took the place of its key's last."""
+    """An entry replaced the last one of its key, or is the first."""
 
     entry: Entry
 
@@ -326,7 +327,7 @@ class NewsSent:
 
     Attributes:
         profile: The profile; None if it is not known whose rows moved.
-        at_s: When.
+        at_s: The moment.
     """
 
     profile: str | None
@@ -369,7 +370,7 @@ class Rearmed:
 
 @dataclass(frozen=True, slots=True)
 class CacheStopped:
-    """The cache was stopped: nothing is built, checked or told any more, and no timer is set."""
+    """The cache was stopped: nothing is built, checked or announced any more, and no timer is set."""
 
     def apply(self, state: State) -> State:  # noqa: D102
         return replace(

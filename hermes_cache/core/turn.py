@@ -1,7 +1,7 @@
-"""A turn: one message on its way through the core.
+"""A turn: the decisions that one message leads to.
 
-What is decided is folded at once, so that later decisions of the same turn see it; what is asked of the world is
-gathered. Nothing outside changes.
+Each is folded into the state at once, so that later ones of the same turn see it; the effects are gathered.
+Nothing outside changes.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Decision(NamedTuple):
 
     Attributes:
         state: The state after it.
-        transitions: What happened; folded over the state before, they give the state after.
+        transitions: What happened; folded over the state before, they make the state after.
         effects: What is to be done now, in order.
     """
 
@@ -82,12 +82,12 @@ class Turn:
             self._release(entry)
 
     def decision(self) -> Decision:
-        """End the turn: let go of what nobody needs, and tell of what happened."""
+        """End the turn: let go of what is not needed any more, and announce what happened."""
         for entry in self.loose.values():
             if not self.state.is_kept(entry):
                 self._release(entry)
-        told = [Tell(notice) for happened in self.transitions for notice in notices_of(happened)]
-        return Decision(self.state, tuple(self.transitions), (*self.effects, *told))
+        news = [Tell(notice) for happened in self.transitions for notice in notices_of(happened)]
+        return Decision(self.state, tuple(self.transitions), (*self.effects, *news))
 
     def _release(self, entry: Entry) -> None:
         self.record(Measured(max(0, self.state.held_bytes - entry.content.size_bytes)))

@@ -20,9 +20,9 @@ class Versions:
     """Positions, in this process's order of applied events, of the last that touched each reach.
 
     Attributes:
-        everything: Of the last that touched all; where profiles were forgotten since, the newest of theirs.
+        everything: Of the last that touched all; if profiles were forgotten since, the newest of theirs.
         all_profiles: Of the last that touched the keys that show all profiles: the last of any.
-        profiles: Of the last that touched a profile by name, where it came later than `everything`; oldest first.
+        profiles: Of the last that touched a profile by name, if it came later than `everything`; oldest first.
     """
 
     everything: int = 0
@@ -44,5 +44,5 @@ class Versions:
         if len(profiles) <= MOST_PROFILES:
             return Versions(self.everything, position, profiles)
         oldest = next(iter(profiles))
-        # Who is not known may be the one that is forgotten: its version must not go down.
+        # A profile that is not known may be the one that is forgotten: its version must not go down.
         return Versions(profiles.pop(oldest), position, profiles)

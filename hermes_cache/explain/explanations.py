@@ -1,4 +1,4 @@
-"""Explanations: what is told of a key, as values, and in words for a person: `str` tells the story.
+"""Explanations: what is known of a key, as values, and by `str` in words for a person.
 
 Source: rule J7.
 """
@@ -34,10 +34,10 @@ class TouchedBy:
     """An event that touched the key.
 
     Attributes:
-        event: Which: when it was said, by whom, and why.
+        event: The event.
         profile: The canonical profile that it touched; None for all.
         is_foreign: Whether it came from another process, or from before a fork.
-        is_unseen: The payload that is held was built without it; false where none is held.
+        is_unseen: The payload that is held was built without it; false if none is held.
     """
 
     event: AppliedEvent
@@ -53,10 +53,10 @@ class BuiltBy:
     Attributes:
         id: Grows from 1 within a life of the cache.
         reason: Why it was asked for: `age`, `source`, `event` or `miss`.
-        began_at_s: When it left the queue, in epoch seconds; None where it has not, or never did.
+        began_at_s: When it left the queue, in epoch seconds; None if it has not, or never did.
         took_s: How long it ran, or has run by now.
         outcome: What became of it.
-        why: Why it was not stored, in words; None where it was, or may still be.
+        why: Why it was not stored, in words; None if it was, or may still be.
         overtaken_by: The first event that touched the key while it ran.
     """
 
@@ -74,30 +74,30 @@ class Explanation:
     """What is known of a key.
 
     Attributes:
-        key: Which, with its canonical profile.
-        at_s: When this was told, in epoch seconds.
+        key: The key, with its canonical profile.
+        at_s: When this was found out, in epoch seconds.
         condition: What a read would find: nothing (`missing`), a payload that may be served (`fresh`), one over
             its age (`aged`), one whose sources or streams `moved` or were not looked at for too long
             (`unchecked`), or one that an event `outdated`.
-        age_s: Seconds since the payload that is held was built; None where none is.
+        age_s: Seconds since the payload that is held was built; None if none is.
         built_at_s: When its build ended, in epoch seconds.
         build_id: Which build that was.
         build_s: How long that took.
         stamp: What it was built from.
-        moved_parts: The parts that the last check found otherwise; `streams` among them where streams moved.
-        check_age_s: Seconds since the last check of its sources began; None where there was none.
+        moved_parts: The parts that the last check found otherwise; `streams` among them if streams moved.
+        check_age_s: Seconds since the last check of its sources began; None if there was none.
         version: The version that its build noted.
         current_version: The version now: above `version`, an event outdated the payload.
-        building_for_s: Seconds since the build under way began; None where none is.
+        building_for_s: Seconds since the build under way began; None if none is.
         overtaken_by: The event that overtook it.
         waiting: Readers that wait.
         failures: Builds that failed in a row.
         failure: Why the last of them did.
-        retry_in_s: Seconds until a read may try again, if nothing changes before; None where no build failed.
-        held_back_for_s: Seconds until the refresh that was asked for may begin (B9); None where none is held back.
+        retry_in_s: Seconds until a read may try again, if nothing changes before; None if no build failed.
+        held_back_for_s: Seconds until the refresh that was asked for may begin (B9); None if none is held back.
         events: The last events that touched it, newest first: 16 that outdated, 16 that moved streams.
         builds: The builds under way and its last 8, newest first.
-        served: What its reads got since the payload was built, or where none is held, since it went: how many by
+        served: What its reads got since the payload was built, or if none is held, since it went: how many by
             outcome, or by the name of the error.
     """
 
@@ -125,53 +125,53 @@ class Explanation:
     served: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Tell it in plain lines, the newest first where there is an order."""
+        """Return it in plain lines; what has an order has the newest first."""
         return "\n".join(_lines(self))
 
 
-def _lines(told: Explanation) -> Iterator[str]:
-    yield f"{told.key} at {clock_time(told.at_s)}"
-    yield _CONDITIONS[told.condition]
-    yield from _held(told)
-    yield from _in_the_way(told)
-    if told.served:
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(told.served.items()))
-        yield f"Reads {'since it was built' if told.build_id else 'since nothing is held'}: {counts}."
-    yield from _under("Builds", [_build(build, told.at_s) for build in told.builds])
+def _lines(known: Explanation) -> Iterator[str]:
+    yield f"{known.key} at {clock_time(known.at_s)}"
+    yield _CONDITIONS[known.condition]
+    yield from _held(known)
+    yield from _in_the_way(known)
+    if known.served:
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(known.served.items()))
+        yield f"Reads {'since it was built' if known.build_id else 'since nothing is held'}: {counts}."
+    yield from _under("Builds", [_build(build, known.at_s) for build in known.builds])
     yield from _under(
-        "Events (* came after the build of what is held)", [_event(e, told.at_s) for e in told.events]
+        "Events (* came after the build of what is held)", [_event(e, known.at_s) for e in known.events]
     )
-    yield from _under("Built from", [f"{name}: {_part(value)}" for name, value in sorted(told.stamp.items())])
+    yield from _under("Built from", [f"{name}: {_part(value)}" for name, value in sorted(known.stamp.items())])
 
 
-def _held(told: Explanation) -> Iterator[str]:
-    if told.built_at_s is not None and told.age_s is not None:
-        built = f"Built by build {told.build_id} at {clock_time(told.built_at_s)}, {span(told.age_s)} ago"
-        yield f"{built}, in {span(told.build_s or 0.0)}."
-    if told.check_age_s is not None:
-        yield f"Its sources were last looked at {span(told.check_age_s)} ago."
-    if told.moved_parts:
-        yield f"Moved since it was built: {', '.join(told.moved_parts)}."
+def _held(known: Explanation) -> Iterator[str]:
+    if known.built_at_s is not None and known.age_s is not None:
+        built = f"Built by build {known.build_id} at {clock_time(known.built_at_s)}, {span(known.age_s)} ago"
+        yield f"{built}, in {span(known.build_s or 0.0)}."
+    if known.check_age_s is not None:
+        yield f"Its sources were last looked at {span(known.check_age_s)} ago."
+    if known.moved_parts:
+        yield f"Moved since it was built: {', '.join(known.moved_parts)}."
 
 
-def _in_the_way(told: Explanation) -> Iterator[str]:
-    if told.waiting:
-        yield f"Reads that wait: {told.waiting}."
-    if told.failure is not None:
-        yield f"Builds that failed in a row: {told.failures}; the last of them: {one_line(told.failure)}."
-        yield f"Tried again by a read in {span(told.retry_in_s or 0.0)}, or sooner where something changes."
-    if told.held_back_for_s is not None:
-        yield f"A refresh is held back for {span(told.held_back_for_s)}, since the last one was costly."
+def _in_the_way(known: Explanation) -> Iterator[str]:
+    if known.waiting:
+        yield f"Reads that wait: {known.waiting}."
+    if known.failure is not None:
+        yield f"Builds that failed in a row: {known.failures}; the last of them: {one_line(known.failure)}."
+        yield f"Tried again by a read in {span(known.retry_in_s or 0.0)}, or sooner if something changes."
+    if known.held_back_for_s is not None:
+        yield f"A refresh is held back for {span(known.held_back_for_s)}, since the last one was costly."
 
 
 def _build(build: BuiltBy, now_s: float) -> str:
-    told = f"{build.id}: {build.outcome}, asked for by {build.reason}"
+    text = f"{build.id}: {build.outcome}, asked for by {build.reason}"
     if build.began_at_s is not None:
         began = f"began at {clock_time(build.began_at_s)}, {span(now_s - build.began_at_s)} ago"
-        told += f", {began}, {'runs' if build.outcome == 'running' else 'ran'} {span(build.took_s)}"
+        text += f", {began}, {'runs' if build.outcome == 'running' else 'ran'} {span(build.took_s)}"
     if build.overtaken_by is not None:
-        told += f", overtaken by {short_id(build.overtaken_by)}"
-    return told if build.why is None else f"{told}: {one_line(build.why)}"
+        text += f", overtaken by {short_id(build.overtaken_by)}"
+    return text if build.why is None else f"{text}: {one_line(build.why)}"
 
 
 def _event(touched: TouchedBy, now_s: float) -> str:
@@ -181,8 +181,8 @@ def _event(touched: TouchedBy, now_s: float) -> str:
     whose = "all profiles" if touched.profile is None else f"profile {touched.profile}"
     said = f"{'another process' if touched.is_foreign else 'here'}, {short_id(event.id)}"
     when = f"{clock_time(event.at_s)}, {span(now_s - event.at_s)} ago"
-    told = ", ".join(map(one_line, [plain["kind"], whose, *fields]))
-    return f"{'*' if touched.is_unseen else ' '} {when}: {told} ({said})"
+    what = ", ".join(map(one_line, [plain["kind"], whose, *fields]))
+    return f"{'*' if touched.is_unseen else ' '} {when}: {what} ({said})"
 
 
 def _part(value: Hashable) -> str:

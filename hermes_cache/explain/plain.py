@@ -1,6 +1,6 @@
 """Turns an explanation into JSON values, for programs.
 
-Stamps may hold any hashable value: what JSON does not know is told by its `repr`. Source: rule J7.
+Stamps may hold any hashable value: what JSON does not know is written as its `repr`. Source: rule J7.
 """
 
 from collections.abc import Hashable
@@ -19,17 +19,17 @@ _MOST_BITS: Final = 63
 """A longer number is more than JSON readers take."""
 
 
-def plain_explanation(told: Explanation) -> dict[str, object]:
+def plain_explanation(explained: Explanation) -> dict[str, object]:
     """Return an explanation as a mapping of JSON values: its fields, by their names."""
     special: dict[str, object] = {
-        "key": _key(told.key),
-        "stamp": {_text(name): _value(value) for name, value in told.stamp.items()},
-        "overtaken_by": _id(told.overtaken_by),
-        "failure": None if told.failure is None else _text(told.failure),
-        "events": [_event(event) for event in told.events],
-        "builds": [_build(build) for build in told.builds],
+        "key": _key(explained.key),
+        "stamp": {_text(name): _value(value) for name, value in explained.stamp.items()},
+        "overtaken_by": _id(explained.overtaken_by),
+        "failure": None if explained.failure is None else _text(explained.failure),
+        "events": [_event(event) for event in explained.events],
+        "builds": [_build(build) for build in explained.builds],
     }
-    plain = {field.name: getattr(told, field.name) for field in fields(told)}
+    plain = {field.name: getattr(explained, field.name) for field in fields(explained)}
     return plain | special
 
 

@@ -1,6 +1,6 @@
 """Wording: moments, spans, ids and foreign text as a person reads them, on one line.
 
-Moments are told in UTC, as they have no place.
+Moments are written in UTC.
 """
 
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def span(span_s: float) -> str:
 
 
 def clock_time(at_s: float) -> str:
-    """Return the time of day of a moment in epoch seconds; one that no calendar has is told as it is."""
+    """Return the time of day of a moment in epoch seconds; one that no calendar has is written as a number."""
     try:
         return f"{datetime.fromtimestamp(at_s, UTC):%H:%M:%S.%f}"[:-3] + "Z"
     except (OverflowError, ValueError, OSError):
@@ -41,8 +41,8 @@ def short_id(event_id: EventId) -> str:
 
 def one_line(value: object) -> str:
     """Return a value, which may be anything, as one line of bounded length."""
-    told = value if isinstance(value, str) else repr(value)
-    line = "".join([sign if sign.isprintable() else " " for sign in told])
+    text = value if isinstance(value, str) else repr(value)
+    line = "".join([sign if sign.isprintable() else " " for sign in text])
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 
 

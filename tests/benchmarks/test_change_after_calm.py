@@ -71,14 +71,23 @@ def _poll(cache: SessionListCache, span_s: float) -> None:
         time.sleep(_POLL_S)
 
 
-def _seen_after_s(cache: SessionListCache, home: _Home) -> float:
-    """Commit once, and return how long it takes until a poll has it."""
-    home.commits = wanted = home.commits + 1
-    began_s = time.monotonic()
+def _seen_after_s(cache: SessionListCache, home: _Home, in_s: float = 0.0) -> float:
+    """Commit once, a moment from now, and return how long it takes until a poll has it."""
+    committed_s: list[float] = []
+
+    def commit() -> None:
+        home.commits += 1
+        committed_s.append(time.monotonic())
+
+    wanted = home.commits + 1
+    writer = threading.Timer(in_s, commit)
+    writer.start()
     while True:
         commits = cache.get(_KEY)["commits"]
+        seen_s = time.monotonic()
         if isinstance(commits, int) and commits >= wanted:
-            return time.monotonic() - began_s
+            writer.join()
+            return seen_s - committed_s[0]
         time.sleep(_POLL_S)
 
 
@@ -100,8 +109,7 @@ def _title(home: _Home, calm_s: float, bus: Bus) -> float:
         with home.written():
             _poll(cache, home.build_s + calm_s)
         bus.stream_stopped.send(home, stream_id="turn")
-        _poll(cache, 0.2)
-        return _seen_after_s(cache, home)
+        return _seen_after_s(cache, home, in_s=0.2)
 
 
 @pytest.mark.timeout(300)
@@ -124,16 +132,20 @@ def test_a_commit_to_the_first_read_that_has_it(
     for build_s in _BUILDS_S:
         seen_s = [span for home, span in zip(homes, spans, strict=True) if home.build_s == build_s]
         middle_s, p95_s = median(seen_s), percentile(seen_s, 95)
-        met = middle_s <= build_s + _SLACK_S and p95_s <= 2 * build_s + _SLACK_S
-        name = workload.__name__.strip("_")
-        is_bound = workload is not _busy
+        assert len(seen_s) == _HOMES
+        middle_most_s, p95_most_s = build_s + _SLACK_S, 2 * build_s + _SLACK_S
+        if workload is _title:
+            # The refresh for the stop runs when the title is committed.
+            middle_most_s = p95_most_s
+        met = middle_s <= middle_most_s and p95_s <= p95_most_s
+        is_bound, name = workload is not _busy, workload.__name__.strip("_")
         record(
             Figure(
                 f"commit to the first read that has it, {name}, builds of {build_s:g} s",
                 in_units(middle_s),
                 f"the build {in_units(build_s)}",
                 f"p95 {in_units(p95_s)}",
-                f"build + {_SLACK_S} s, p95 2 builds + {_SLACK_S} s" if is_bound else "",
+                f"<= {middle_most_s:g} s, p95 <= {p95_most_s:g} s" if is_bound else "",
                 met if is_bound else None,
             )
         )

@@ -282,7 +282,7 @@ def test_a_story_tells_it_all_in_plain_lines() -> None:
         "Built by build 1 at 22:13:19.000Z, 1 s ago, in 0.5 s.",
         "Its sources were last looked at 1.5 s ago.",
         "Builds that failed in a row: 1; the last of them: locked by another.",
-        "Tried again by a read in 0 s, or sooner where something changes.",
+        "Tried again by a read in 0 s, or sooner if something changes.",
         "Reads since it was built: 1 built, 3 hit.",
         "Builds:",
         (
