@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,42 @@ def test_the_count_that_an_own_file_tells_is_trusted(tmp_path: Path) -> None:
     (home / "webui" / "sessions" / "says_two.json").write_text(json.dumps(content))
 
     assert _rows(home)["says_two"]["message_count"] == 2
+
+
+def test_a_session_without_a_title_is_known_by_what_its_user_wrote_first(tmp_path: Path) -> None:
+    """X13"""
+    home = make_home("many_kinds", tmp_path)
+    reader = HermesHome(home)
+    key = SessionListKey(**_EVERYTHING)
+
+    def shown(session_id: str) -> tuple[str, str]:
+        row = _find(reader.builder(key), session_id)
+        return row["title"], row["display_title"]
+
+    assert shown("cli_untitled") == ("Cli Session", "Question of cli_untitled")
+    assert shown("cli_titled") == ("A talk in the terminal", "A talk in the terminal")
+
+    _execute(home, "UPDATE sessions SET title = 'Named' WHERE id = 'cli_untitled'")
+    _execute(home, "UPDATE sessions SET title = NULL WHERE id = 'cli_titled'")
+    assert shown("cli_untitled") == ("Named", "Named")
+    assert shown("cli_titled") == ("Cli Session", "Question of cli_titled")
+
+    _execute(home, "UPDATE sessions SET title = ' ' WHERE id = 'cli_untitled'")
+    _execute(home, "UPDATE messages SET active = 0 WHERE session_id = 'cli_titled' AND role = 'user'")
+    _execute(home, "INSERT INTO messages (session_id, role, content, timestamp) "
+                   "VALUES ('cli_titled', 'user', 'Password: hunter2secret99', 1790000190)")  # fmt: skip
+    assert shown("cli_untitled") == ("Cli Session", "Question of cli_untitled")
+    assert "hunter2secret99" not in shown("cli_titled")[1]
+
+
+def test_a_chain_without_a_title_is_known_by_its_first_session(tmp_path: Path) -> None:
+    """X13"""
+    home = make_home("chains", tmp_path)
+    _execute(home, "UPDATE sessions SET title = NULL")
+
+    assert _rows(home)["f_tip"]["display_title"] == "Question of f_root"
+
+
+def _execute(home: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(home / "state.db")) as connection, connection:
+        connection.execute(statement)

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from hermes_cache.stores.hermes import source_tags
+from hermes_cache.stores.hermes.first_messages import Opening
 from hermes_cache.stores.hermes.joining import UNTITLED, JoinedSession, front_end_title
 from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.state_db import SessionRecord
@@ -104,7 +105,7 @@ def make_row(joined: JoinedSession) -> dict[str, object]:
     web = joined.web
     title = _given_title(joined) or joined.job_name
     row["title"] = title or (UNTITLED if web else f"{joined.tag.title()} Session")
-    row["display_title"] = title or _peers_name(joined) or row["title"]
+    row["display_title"] = title or _first_message(joined) or _peers_name(joined) or row["title"]
     if web:
         _put_front_ends(row, web)
         if joined.tag == "webui" and not joined.agent:
@@ -210,6 +211,14 @@ def _put_front_ends(row: dict[str, object], web: IndexRecord) -> None:
 def _given_title(joined: JoinedSession) -> str | None:
     agent, web = joined.agent, joined.web
     return (front_end_title(web) if web else None) or (text(agent.title) if agent else None) or joined.chain_title
+
+
+def _first_message(joined: JoinedSession) -> str | None:
+    first = joined.root or joined.agent
+    opening = first.first_message if first else None
+    if not isinstance(opening, Opening):
+        return None
+    return (opening.masked if joined.redacts else opening.text) or None
 
 
 def _peers_name(joined: JoinedSession) -> str | None:

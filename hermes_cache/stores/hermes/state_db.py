@@ -14,8 +14,10 @@ from sqlite3 import Connection, Cursor, OperationalError
 from typing import Final, NamedTuple
 
 from hermes_cache.errors import SourceError
+from hermes_cache.stores.hermes.first_messages import NO_OPENING, opening_of
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.read_only import read_database
+from hermes_cache.stores.hermes.values import text
 
 _FORK_MARKERS: Final = ("_branched_from", "_reset_from", "_delegate_from")
 
@@ -60,6 +62,20 @@ SELECT session_id, count(*) FROM messages
 WHERE role = 'user' AND session_id IN (SELECT value FROM json_each(?)) GROUP BY session_id
 """
 
+_SHOWN: Final = {
+    "active": " AND coalesce(active, 1) <> 0",
+    "display_kind": " AND coalesce(display_kind, '') <> 'hidden'",
+}
+"""By the name of a column of messages, what must hold of one that is shown."""
+
+_FIRST_MESSAGES: Final = """
+SELECT value, (
+    SELECT substr(CAST(content AS BLOB), 1, 4000) FROM messages
+    WHERE session_id = value AND role = 'user' AND content IS NOT NULL{shown} ORDER BY {order} LIMIT 1
+) FROM json_each(?)
+"""
+"""As bytes, since SQLite cuts a text at its first NUL."""
+
 _ROUTING: Final = "SELECT session_key, entry_json FROM gateway_routing ORDER BY updated_at, scope"
 _ROUTING_COLUMNS: Final = frozenset({"scope", "session_key", "entry_json", "updated_at"})
 
@@ -70,6 +86,7 @@ class SessionRecord(NamedTuple):
     Columns that no list shows, such as the heartbeat's, are not read, so that they never make news. `forked` says
     whether the agent marked it as a branch, a reset or a delegate. `moved_at` is the time of its last message,
     `last_message_at` that of the last one that is no tool's output, `user_message_count` how many its user wrote.
+    `first_message` is an `Opening`, the beginning of what its user wrote first, if it was ever without a title.
     """
 
     id: object
@@ -102,9 +119,10 @@ class SessionRecord(NamedTuple):
     moved_at: object = None
     last_message_at: object = None
     user_message_count: object = None
+    first_message: object = None
 
 
-_COLUMNS: Final = SessionRecord._fields[:-4]
+_COLUMNS: Final = SessionRecord._fields[:-5]
 
 _COUNT_AT: Final = SessionRecord._fields.index("message_count")
 _MOVED_AT: Final = SessionRecord._fields.index("moved_at")
@@ -176,19 +194,23 @@ def _sessions(
     has_roles = is_indexed and "role" in _columns_of(cursor, "messages")
     sessions: dict[str, SessionRecord] = {}
     uncounted: list[str] = []
+    changed: list[str] = []
     # One at a time: thousands of rows held at once wake the garbage collector, which takes as long as the reading.
     for row in cursor.execute(_sessions_query(present, is_indexed=is_indexed, has_roles=has_roles)):
         session_id = row[0]
         old = before.get(session_id)
-        if old is not None and old[:-1] == row:
+        if old is not None and old[:-2] == row:
             sessions[session_id] = old
         elif old is not None and (old.message_count, old.moved_at) == (row[_COUNT_AT], row[_MOVED_AT]):
-            sessions[session_id] = _record((*row, old.user_message_count))
+            sessions[session_id] = _record((*row, old.user_message_count, old.first_message))
+            changed.append(session_id)
         elif isinstance(session_id, str) and session_id.strip():
-            sessions[session_id] = _record((*row, None))
+            sessions[session_id] = _record((*row, None, None))
             uncounted.append(session_id)
     if has_roles and uncounted:
         _count_users_messages(cursor, sessions, uncounted)
+    if has_roles and (uncounted or changed):
+        _open_untitled(cursor, sessions, [*uncounted, *changed])
     return sessions
 
 
@@ -203,7 +225,21 @@ def _count_users_messages(cursor: Cursor, sessions: dict[str, SessionRecord], un
         cursor.execute(_USERS_MESSAGES)
     counts = dict(cursor.fetchall())
     for session_id in uncounted:
-        sessions[session_id] = _record((*sessions[session_id][:-1], counts.get(session_id, 0)))
+        sessions[session_id] = _record((*sessions[session_id][:-2], counts.get(session_id, 0), None))
+
+
+def _open_untitled(cursor: Cursor, sessions: dict[str, SessionRecord], changed: Sequence[str]) -> None:
+    """Put the beginning of what their users wrote into those of the changed sessions that have no title."""
+    records = [(session_id, sessions[session_id]) for session_id in changed]
+    untitled = [(sid, each) for sid, each in records if each.first_message is None and not text(each.title)]
+    asked = [session_id for session_id, each in untitled if each.user_message_count]
+    if not asked:
+        return
+    present = _columns_of(cursor, "messages")
+    shown = "".join([condition for name, condition in _SHOWN.items() if name in present])
+    query = _FIRST_MESSAGES.format(shown=shown, order="timestamp, id" if "id" in present else "timestamp")
+    for session_id, head in cursor.execute(query, (json.dumps(asked),)).fetchall():
+        sessions[session_id] = _record((*sessions[session_id][:-1], opening_of(head) or NO_OPENING))
 
 
 def _marks_delegates(cursor: Cursor) -> bool:
