@@ -24,7 +24,10 @@ _WeakMethod: TypeAlias = tuple[weakref.ref[object], Callable[[object], None]]
 def after_fork_in_child(method: _Hook) -> None:
     """Call a bound method in each forked child for as long as its object lives.
 
-    It runs on the child's only thread, before `os.fork` returns there.
+    It runs on the child's only thread, before `os.fork` returns there. By convention it is called `_start_anew`:
+    it makes what each process has of its own, such as locks, threads and connections. An object that
+    is itself made anew in the child needs no hook. An actor does not start anew: in a child it is dead
+    (`_die_in_child`).
     """
     _registry.in_child.add(method)
 

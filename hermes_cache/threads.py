@@ -268,9 +268,9 @@ class Threads:
         self._most = most
         self._idle_s = idle_s
         self._is_stopped = False
-        self.begin_in_child()
+        self.start_anew()
 
-    def begin_in_child(self) -> None:
+    def start_anew(self) -> None:
         """Begin anew in a forked child, where no thread is left."""
         self._calls: SimpleQueue[Call[Any] | None] = SimpleQueue()
         self._threads: dict[threading.Thread, Call[Any] | None] = {}
@@ -396,7 +396,7 @@ class Aside:
     def __init__(self) -> None:
         self._threads = Threads("hermes_cache.aside", _MOST_ASIDE, _IDLE_S)
         self._last: Call[Any] | None = None
-        after_fork_in_child(self._threads.begin_in_child)
+        after_fork_in_child(self._threads.start_anew)
 
     def do(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
         """Do something that no interrupt may divide, and return what it returns, or raise what it raises.

@@ -34,8 +34,8 @@ class Notifier:
         self._stopping = False
         self._cut_short = False
         self._thread = KeptThread(self._run, name)
-        self._begin()
-        after_fork_in_child(self._begin)
+        self._start_anew()
+        after_fork_in_child(self._start_anew)
 
     @property
     def dropped(self) -> int:
@@ -92,6 +92,6 @@ class Notifier:
     def _is_over(self) -> bool:
         return self._cut_short or (self._stopping and self._queue.empty())
 
-    def _begin(self) -> None:
+    def _start_anew(self) -> None:
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._thread.forget()

@@ -56,7 +56,7 @@ class ProcessExecutor:
         self._count = slots
         self._inherited: list[object] = []
         self._begin()
-        after_fork_in_child(self._begin_in_child)
+        after_fork_in_child(self._start_anew)
         before_exit(self.stop)
 
     def start(self) -> None:
@@ -163,7 +163,7 @@ class ProcessExecutor:
         self._homes: dict[Hashable, _Slot] = {}
         self._received = ReceivedRows()
 
-    def _begin_in_child(self) -> None:
+    def _start_anew(self) -> None:
         """Begin anew after a fork: the workers are the parent's."""
         for slot in self._slots:
             slot.forget()

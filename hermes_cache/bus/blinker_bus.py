@@ -99,9 +99,9 @@ class Bus:
         self.entry_stored = Topic("entry_stored")
         self.entry_invalidated = Topic("entry_invalidated")
         self.entry_evicted = Topic("entry_evicted")
-        self._begin_incarnation()
+        self._start_anew()
         self._incarnation = incarnation or self._incarnation
-        after_fork_in_child(self._begin_incarnation)
+        after_fork_in_child(self._start_anew)
 
     @property
     def incarnation(self) -> str:
@@ -267,7 +267,7 @@ class Bus:
             self._last_number = max(self._last_number, event_id.number)
             return event_id
 
-    def _begin_incarnation(self) -> None:
+    def _start_anew(self) -> None:
         self._lock = RLock()
         self._incarnation = uuid4().hex
         self._numbers = count(1)

@@ -104,7 +104,7 @@ class Feed:
         self._subscriptions: tuple[weakref.ref[Subscription], ...] = ()
         self._last_number = 0
         self._begin()
-        after_fork_in_child(self._begin_in_child)
+        after_fork_in_child(self._start_anew)
 
     @property
     def version(self) -> str:
@@ -288,7 +288,7 @@ class Feed:
         self._profiles: OrderedDict[str, str] = OrderedDict()
         self._positions = Positions(self._remembered)
 
-    def _begin_in_child(self) -> None:
+    def _start_anew(self) -> None:
         self._name = uuid4().hex
         self._begin()
         references, self._subscriptions = self._subscriptions, ()

@@ -134,7 +134,7 @@ class ListCache(Generic[K]):
             self._bus, self._feed, self._clock, apply=self._apply, canonical=self._canonical, sender=self
         )
         self._link.connect()
-        after_fork_in_child(self.begin_in_child)
+        after_fork_in_child(self._start_anew)
 
     def start(self) -> None:
         """Start the threads; a running cache stays as it is. A `stop` that interrupts it wins."""
@@ -436,7 +436,7 @@ class ListCache(Generic[K]):
         """Name the callables of this kind of list that failed when they were last called."""
         return frozenset()
 
-    def begin_in_child(self) -> None:
+    def _start_anew(self) -> None:
         """Begin anew in a forked child: with no entry, no thread and no lock that the parent held (L2).
 
         What was inherited is neither used nor freed.

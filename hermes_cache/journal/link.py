@@ -110,7 +110,7 @@ class JournalLink:
         self._users = _Users()
         self._inherited: tuple[object, ...] = ()
         self._begin()
-        after_fork_in_child(self._begin_in_child)
+        after_fork_in_child(self._start_anew)
         before_exit(self._flush_at_exit)
 
     @classmethod
@@ -328,7 +328,7 @@ class JournalLink:
         self._life = None
         self._journal = _opened(self._named)
 
-    def _begin_in_child(self) -> None:
+    def _start_anew(self) -> None:
         """Begin anew after a fork: what was inherited is neither used nor freed (L2)."""
         self._inherited = (*self._inherited, self._life, self._journal)
         self._users.renew_lock()

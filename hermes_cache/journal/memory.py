@@ -31,8 +31,8 @@ class MemoryStore:
         self.events: dict[str, Recorded] = {}
         self.snapshot: Snapshot | None = None
         self.end = Position(self.name)
-        self._renew_lock()
-        after_fork_in_child(self._renew_lock)
+        self._start_anew()
+        after_fork_in_child(self._start_anew)
 
     @property
     def start(self) -> Position:
@@ -60,7 +60,7 @@ class MemoryStore:
             return islice(self.events.values(), seq - self.start.seq, None)
         return (each for each in self.events.values() if each.position.seq > seq)
 
-    def _renew_lock(self) -> None:
+    def _start_anew(self) -> None:
         self.moved = Condition()
 
 

@@ -112,7 +112,7 @@ class SessionListCache(ListCache[SessionListKey]):
     def _failing_callables(self) -> frozenset[str]:
         return frozenset({"live_sessions"} if self._renderer.is_failing else ())
 
-    def begin_in_child(self) -> None:
+    def _start_anew(self) -> None:
         """Begin anew in a forked child (L2)."""
-        super().begin_in_child()
+        super()._start_anew()
         self._renderer = self._new_renderer()
