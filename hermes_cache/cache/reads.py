@@ -64,16 +64,16 @@ def request_of(options: ReadOptions, began_s: float) -> Request:
     if at_least is not None and not isinstance(at_least, str):
         raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
     event_id = None if at_least is None else EventId.parse(at_least)
-    freshness = _freshness_of(options.get("freshness", Freshness.DEFAULT.value))
+    freshness = _freshness_of(options["freshness"]) if "freshness" in options else Freshness.DEFAULT
     return Request(began_s, freshness, timeout_s(options.get("timeout")), builder, event_id)
 
 
 def _freshness_of(word: object) -> Freshness:
-    for freshness in Freshness:
-        if freshness.value == word:
-            return freshness
-    *most, last = [repr(freshness.value) for freshness in Freshness]
-    raise ValueError(f"freshness is {word!r}; it must be {', '.join(most)} or {last}")
+    try:
+        return Freshness(word)
+    except ValueError:
+        *most, last = [repr(freshness.value) for freshness in Freshness]
+        raise ValueError(f"freshness is {word!r}; it must be {', '.join(most)} or {last}") from None
 
 
 def serve(life: Life, key: Hashable, request: Request) -> Served:

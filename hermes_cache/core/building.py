@@ -187,9 +187,9 @@ def _answers(build: Build, waiter: Waiter) -> bool:
 
 def _is_behind(turn: Turn, build: Build, entry: Entry) -> bool:
     """Say whether a commit came during a refresh by age, or for a stop, and is to be built at once (R3, B9)."""
-    gives_way = build.refresh in (Refresh.AGE, Refresh.STOP)
-    is_held_back = duty.is_held_back(turn, build.target, Refresh.SOURCE)
-    return gives_way and not is_held_back and has_moved_since(turn.state, entry)
+    if build.refresh not in (Refresh.AGE, Refresh.STOP) or not has_moved_since(turn.state, entry):
+        return False
+    return not duty.is_held_back(turn, build.target, Refresh.SOURCE)
 
 
 def _answer_waiters(turn: Turn, build: Build, entry: Entry, *, is_behind: bool) -> bool:

@@ -271,14 +271,13 @@ class ScopeState:
 
     def is_refreshed_by_source(self) -> bool:
         """Say whether the refresh that is under way counts as one by source."""
-        return not self.refreshing_by.isdisjoint((Refresh.SOURCE, Refresh.URGENT))
+        return Refresh.SOURCE in self.refreshing_by or Refresh.URGENT in self.refreshing_by
 
     def release_at_s(self) -> float:
         """Return when all that is held back may start; infinity if none is, or while a refresh is under way."""
-        by = {held.refresh for held in self.held_back.values()}
-        if not by or self.is_refreshed_by_source():
+        if not self.held_back or self.is_refreshed_by_source():
             return inf
-        if Refresh.SOURCE in by:
+        if any(held.refresh is Refresh.SOURCE for held in self.held_back.values()):
             return self.pause_until_s
         return inf if self.refreshing else max(self.pause_until_s, self.age_pause_until_s)
 
