@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from hermes_cache.core.events import AppliedEvent, EventId
-from hermes_cache.core.stamps import SETTINGS_PART
+from hermes_cache.core.stamps import SETTINGS_PART, Doubted
 from hermes_cache.core.state import Target
 from hermes_cache.payload.content import Content
 from hermes_cache.sessions.overlay import LiveSession
@@ -20,6 +20,7 @@ __all__ = [
     "ActiveStreamIds",
     "Builder",
     "Clock",
+    "Doubted",
     "EncodingBuilder",
     "Executor",
     "FoldSnapshot",

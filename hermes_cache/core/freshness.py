@@ -9,7 +9,7 @@ from typing import assert_never
 
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
-from hermes_cache.core.stamps import SETTINGS_PART, Check, moved_parts
+from hermes_cache.core.stamps import SETTINGS_PART, Check, may_only_have_moved, moved_parts
 from hermes_cache.core.state import Entry, Reason, Refresh, State, Target
 
 CHECK_WAIT_S = 0.05
@@ -110,6 +110,8 @@ def refresh_for(state: State, target: Target, reason: Reason) -> Refresh:
     # What a build without a check of its own was built from may have moved or not: that is no known setting.
     known = check is not None and not entry.stamp.check.is_failed
     moved = moved_parts(entry.stamp.check.parts, check.parts) if check and known else ()
+    if check and may_only_have_moved(entry.stamp.check.parts, check.parts):
+        return Refresh.AGE
     return Refresh.URGENT if any(name.startswith(SETTINGS_PART) for name in moved) else Refresh.SOURCE
 
 

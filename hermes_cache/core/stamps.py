@@ -5,7 +5,7 @@ Source: rules S1, S4, B3, V3.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from hermes_cache.core.streams import Marker
 
@@ -14,6 +14,23 @@ SETTINGS_PART: Final = "settings"
 
 Parts: TypeAlias = tuple[tuple[str, Hashable], ...]
 """Part names and values, sorted by name."""
+
+
+class Doubted(int):
+    """A number that grows if a source moved, or may have moved without a sign.
+
+    Attributes:
+        seen: A number that grows only if the source was seen to move.
+    """
+
+    seen: int
+
+    def __new__(cls, number: int, seen: int) -> Self:
+        """Make the number."""
+        made = super().__new__(cls, number)
+        made.seen = seen
+        return made
+
 
 _UNKNOWN: Final[Parts] = (("sources", "unknown"),)
 """What a failed check found: no check that succeeds finds the same."""
@@ -74,3 +91,11 @@ def moved_parts(older: Parts, newer: Parts) -> tuple[str, ...]:
     old, new = dict(older), dict(newer)
     missing = object()
     return tuple(sorted(name for name in old | new if old.get(name, missing) != new.get(name, missing)))
+
+
+def may_only_have_moved(older: Parts, newer: Parts) -> bool:
+    """Say whether parts differ, but nothing was seen to move (S2)."""
+    old, new = dict(older), dict(newer)
+    pairs = [(old.get(name), new.get(name)) for name in moved_parts(older, newer)]
+    are_doubts = (isinstance(a, Doubted) and isinstance(b, Doubted) and a.seen == b.seen for a, b in pairs)
+    return bool(pairs) and all(are_doubts)

@@ -126,8 +126,8 @@ NO_WAITERS: Final[Waiters] = Table()
 class Refresh(Enum):
     """What a build is asked for that replaces a payload which may still be served (B9).
 
-    `AGE`: the payload is over its age. `SOURCE`: a commit moved its sources. `URGENT`: settings moved, or a stream
-    started. `STOP`: a stream stopped.
+    `AGE`: the payload is over its age, or its sources may have moved but were not seen to. `SOURCE`: a commit
+    moved its sources. `URGENT`: settings moved, or a stream started. `STOP`: a stream stopped.
     """
 
     AGE = auto()

@@ -9,7 +9,7 @@ import pytest
 from hermes_cache.core.freshness import Verdict, judge, refresh_for, trusted, ttl_s
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness, Request
-from hermes_cache.core.stamps import Check, Stamp
+from hermes_cache.core.stamps import Check, Doubted, Stamp
 from hermes_cache.core.state import Entry, Refresh, ScopeState, State, Target
 from hermes_cache.core.streams import Marker, Streams
 from hermes_cache.core.tables import Table
@@ -224,3 +224,13 @@ def test_a_refresh_is_asked_for_by_what_moved(state: State, refresh: Refresh) ->
     """B9"""
     assert refresh_for(state, _TARGET, "source") is refresh
     assert refresh_for(state, _TARGET, "age") is Refresh.AGE
+
+
+def test_what_only_may_have_moved_is_stale_and_refreshed_as_by_age() -> None:
+    """S2, B9"""
+    own = Check(_BUILT_S - 1, parts=(("content", Doubted(1, 1)), ("settings", 1)))
+    feared = Check(_BUILT_S + 1, parts=(("content", Doubted(2, 1)), ("settings", 1)))
+    state = _state(feared, entry=replace(_ENTRY, stamp=Stamp(Marker(), own)))
+
+    assert _judge(state, _BUILT_S + 1) is Verdict.MOVED
+    assert refresh_for(state, _TARGET, "source") is Refresh.AGE

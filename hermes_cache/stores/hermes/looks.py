@@ -13,6 +13,7 @@ from threading import Lock
 from time import monotonic, sleep, time_ns
 from typing import Final, NamedTuple
 
+from hermes_cache.core.stamps import Doubted
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp, file_stamp, log_stamp
 from hermes_cache.stores.hermes.log_locks import is_being_written
@@ -38,7 +39,7 @@ class DatabaseLook(NamedTuple):
 
 
 class _Counted(NamedTuple):
-    number: int
+    number: Doubted
     look: Hashable
     was_still: bool
 
@@ -62,12 +63,15 @@ class Looks:
         number = self.number(path, look, is_still=is_still)
         return number if isinstance(look.database, FileStamp) else look.database, look
 
-    def number(self, name: Hashable, look: Hashable, *, is_still: bool) -> int:
+    def number(self, name: Hashable, look: Hashable, *, is_still: bool) -> Doubted:
         """Return a number that grows if a look differs from the last of that name, or that one was not still."""
         with self._lock:
             counted = self._counted.get(name)
-            if counted is None or counted.look != look or not counted.was_still:
-                counted = _Counted(next(self._numbers), look, is_still)
+            if counted is None or counted.look != look:
+                number = next(self._numbers)
+                counted = _Counted(Doubted(number, number), look, is_still)
+            elif not counted.was_still:
+                counted = _Counted(Doubted(next(self._numbers), counted.number.seen), look, is_still)
             self._counted[name] = counted
             self._counted.move_to_end(name)
             if len(self._counted) > _MAX_COUNTED:
