@@ -121,6 +121,7 @@ _PROVED_ELSEWHERE = {
     "leaves out what is not known": "test_every_row_has_every_field",
     "`server_time`, `server_tz`": "test_the_servers_time_stands_in_no_body",
     "`attention`, `cron_running`": "test_a_row_of_a_home_says_nothing_that_only_a_process_knows",
+    "titles that hold a secret": "test_a_known_secret_is_masked",
     "`workspace` of Claude Code": "test_a_row_has_the_fields_and_values_of_the_front_end",
     "lists of Claude Code 200 transcripts": "test_messages_are_counted_no_further_than_the_front_end_does",
     "from the cookie": "test_every_field_of_a_view_can_be_asked_for",
