@@ -74,21 +74,21 @@ class DriverConnection:
     def execute(
         self,
         statement: ClauseElement,
-        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] = (),
+        parameters: dict[str, Any] | list[dict[str, Any]] | None = None,
         execution_options: Mapping[str, Any] | None = None,
     ) -> DriverRows:
         """Run a statement, once, or for each of a list of parameters; options have no meaning here."""
         del execution_options
-        many = not isinstance(parameters, Mapping) and len(parameters) > 0
-        names = tuple(cast("Sequence[Mapping[str, Any]]", parameters)[0]) if many else tuple(parameters)
-        compiled = _compiled(statement, names)
+        given = parameters or {}
+        many = isinstance(given, list)
+        compiled = _compiled(statement, tuple(given[0] if isinstance(given, list) else given))
         text, cursor = compiled.text, self._connection.cursor()
-        if compiled.constants:
-            parameters = {**compiled.constants, **cast("Mapping[str, Any]", parameters)}
-        if compiled.listed:
-            text, parameters = _spread(compiled, cast("Mapping[str, Any]", parameters))
+        if isinstance(given, dict):
+            given = {**compiled.constants, **given}
+            if compiled.listed:
+                text, given = _spread(compiled, given)
         execute = cursor.executemany if many else cursor.execute
-        self._run(lambda: execute(text, parameters))
+        self._run(lambda: execute(text, given))
         return DriverRows(cursor, compiled.row)
 
 
@@ -104,7 +104,7 @@ def _compiled(statement: ClauseElement, names: tuple[Any, ...]) -> _Compiled:
     return _Compiled(str(compiled), constants, listed, row)
 
 
-def _spread(compiled: _Compiled, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _spread(compiled: _Compiled, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     values = {f"{compiled.listed}_{number}": value for number, value in enumerate(parameters[compiled.listed])}
     marks = ", ".join(f":{name}" for name in values)
     return compiled.text.replace(f"__[POSTCOMPILE_{compiled.listed}]", marks), values

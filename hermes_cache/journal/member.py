@@ -199,7 +199,8 @@ class MemberState:
 
     def event_applied(self, recorded: Recorded) -> "MemberState":
         """An event from the journal is applied here."""
-        return replace(self._noted(recorded.event), position=recorded.position)
+        folded, unfolded = self._noted(recorded.event)
+        return replace(self, folded=folded, unfolded=unfolded, position=recorded.position)
 
     def part_applied(self, part: Part) -> "MemberState":
         """All events of a part are applied here, and rows behind them are gone or damaged if it says so."""
@@ -258,15 +259,18 @@ class MemberState:
 
     def put(self, event: AppliedEvent, now_s: float) -> "MemberState":
         """This process says an event; it waits in the buffer, or is given up if that is full."""
-        on_the_way = None if self.on_the_way is None else (*self.on_the_way, event)
-        answered_s = self.answered_s if self.buffer else now_s
-        noted = replace(
-            self._noted(event),
-            on_the_way=on_the_way,
-            answered_s=answered_s,
+        is_full = self.is_full_for(event)
+        folded, unfolded = self._noted(event)
+        after = replace(
+            self,
+            folded=folded,
+            unfolded=unfolded,
+            on_the_way=None if self.on_the_way is None else (*self.on_the_way, event),
+            buffer=self.buffer if is_full else (*self.buffer, event),
+            answered_s=self.answered_s if self.buffer else now_s,
             first_put=self.first_put or event.id,
         )
-        return noted.gave_up(event) if self.is_full_for(event) else replace(noted, buffer=(*self.buffer, event))
+        return after.gave_up(event) if is_full else after
 
     def may_write(self, now_s: float) -> bool:
         """Say whether no failure says to pause."""
@@ -302,11 +306,11 @@ class MemberState:
         """One event stands for all that were given up."""
         return replace(self, lost_settings=False, lost_events=False)
 
-    def _noted(self, event: AppliedEvent) -> "MemberState":
+    def _noted(self, event: AppliedEvent) -> tuple[AgreedState, tuple[AppliedEvent, ...]]:
         unfolded = (*self.unfolded, event)
         if len(unfolded) <= _MAX_UNFOLDED:
-            return replace(self, unfolded=unfolded)
-        return replace(self, folded=self.folded.after(unfolded), unfolded=())
+            return self.folded, unfolded
+        return self.folded.after(unfolded), ()
 
 
 def _text(failure: Exception) -> str:

@@ -7,7 +7,7 @@ visible in their order, without holes, in every database. Source: rule J4.
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -27,7 +27,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    union_all,
     update,
 )
 
@@ -84,9 +83,10 @@ _ROWS: Final = (
     .order_by(_EVENTS.c.seq)
 )
 _FIRST_ROWS: Final = _ROWS.limit(bindparam("most"))
-_MARKS: Final = union_all(
-    select(_EVENTS.c.event_id).where(_EVENTS.c.seq == bindparam("at")),
-    select(_SNAPSHOT.c.mark).where(_SNAPSHOT.c.seq == bindparam("at")),
+_END_AND_POSITION: Final = _END.add_columns(
+    select(func.max(_SNAPSHOT.c.seq)).scalar_subquery().label("start"),
+    select(_EVENTS.c.event_id).where(_EVENTS.c.seq == bindparam("at")).scalar_subquery().label("mark"),
+    select(_SNAPSHOT.c.mark).where(_SNAPSHOT.c.seq == bindparam("at")).scalar_subquery().label("snapshot_mark"),
 )
 _ADD: Final = insert(_EVENTS)
 _MOVE: Final = update(_JOURNAL)
@@ -176,11 +176,13 @@ def read_after(connection: Statements, after: Position, limit: int) -> list[Reco
         JournalDamagedError: The first is gone or damaged; it names the whole run of such rows.
     """
     end = _check_position(connection, after)
+    if after.seq == end.seq:
+        return []
     rows = connection.execute(_FIRST_ROWS, {"after": after.seq, "end": end.seq, "most": limit}).all()
     found = [_recorded_or_damaged(after.journal, row) for row in rows]
     recorded = [each for each in found if isinstance(each, Recorded)]
     sound = [each for seq, each in enumerate(recorded, after.seq + 1) if each.position.seq == seq]
-    if sound or not limit or after.seq == end.seq:
+    if sound or not limit:
         return sound
     first, reason = found[0] if found else None, "it is gone"
     if isinstance(first, JournalDamagedError) and first.seq == after.seq + 1:
@@ -269,7 +271,10 @@ def _sum(end: Position) -> int:
 
 
 def _checked_end(connection: Statements, query: Select[tuple[str, int, str, int]]) -> Position:
-    rows = connection.execute(query).all()
+    return _end_of(connection.execute(query).all())
+
+
+def _end_of(rows: Sequence[Any]) -> Position:
     if len(rows) != 1:
         raise JournalDamagedError(None, f"it has {len(rows)} rows that say where it ends, not one")
     row = rows[0]
@@ -287,15 +292,15 @@ def _known(connection: Statements, marks: list[str]) -> dict[str, int]:
 
 def _check_position(connection: Statements, position: Position) -> Position:
     """Return the journal's end, if a position lies before it in the same journal."""
-    end = read_end(connection)
+    rows = connection.execute(_END_AND_POSITION, {"at": position.seq}).all()
+    end = _end_of(rows)
     if position.journal != end.journal:
         raise JournalGapError(position.seq, "another journal is in its place")
-    snapshots = connection.execute(_START).all()
-    start = snapshots[0].seq if snapshots else 0
+    start = rows[0].start or 0
     if not start <= position.seq <= end.seq:
         raise JournalGapError(position.seq, f"the journal holds {start + 1} to {end.seq}")
     # Where that row is gone nothing tells; who has read it misses nothing.
-    marks = [row.event_id for row in connection.execute(_MARKS, {"at": position.seq}).all()]
+    marks = {rows[0].mark, rows[0].snapshot_mark} - {None}
     if position.mark and marks and position.mark not in marks:
         raise JournalGapError(position.seq, "the journal went on differently from there")
     return end
