@@ -91,7 +91,7 @@ class Inside:
 
 
 def _layers(function: object) -> Iterator[object]:
-    """Return a callable, and what it calls as far as that can be told from outside."""
+    """Return a callable, and what it calls as far as that can be seen from outside."""
     layers = [function]
     for _ in range(_MOST_LAYERS):
         if not layers:
@@ -124,6 +124,6 @@ def _attribute(layer: object, name: str) -> object:
 def _close(awaitable: Awaitable[object] | object) -> None:
     close = _attribute(awaitable, "close")
     if callable(close):
-        # A coroutine that was not begun closes in silence; of any other the failure was told already.
+        # A coroutine that was not begun closes in silence; for any other one, the failure was raised already.
         with ForeignCode():
             close()

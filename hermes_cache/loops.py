@@ -16,21 +16,21 @@ from hermes_cache.threads import Call, Threads
 T = TypeVar("T")
 
 _LOOK_S: Final = 0.5
-"""A loop may be out of memory at the moment when it is to be woken: whoever waits looks by himself."""
+"""A loop may have no memory when it is woken; so the coroutine that waits also looks now and then."""
 
 _THREADS: Final = 16
 """So many calls wait at once for a journal that is slow."""
 
 
 class Waker:
-    """Wakes whoever waits on the event loop that runs now."""
+    """Wakes a coroutine that waits on the event loop that runs now."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Let who waits go on; from any thread, as often as you like."""
+        """Let the coroutine that waits go on; from any thread, and more than once."""
         # The loop may be closed by now: nobody waits there any more.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._woken.set)
@@ -96,12 +96,12 @@ class Away:
         return await result_on_loop(await result_on_loop(begun, timeout_s), timeout_s)
 
     def stop(self, timeout_s: float) -> bool:
-        """Let go who waits, and end the threads; return whether all ended in time. It may be called twice."""
+        """Let waiting calls go, and end the threads; return whether all ended in time. It may be called twice."""
         ended = [threads.stop(timeout_s) for threads in (self._starter, self._threads)]
         return all(ended)
 
     def _begin(self, call: Call[T]) -> None:
         try:
             self._threads.run(call)
-        except Exception as refused:  # noqa: BLE001 - whoever awaits it is told, whatever it is
+        except Exception as refused:  # noqa: BLE001 - it is raised where the call is awaited
             call.fail(refused)

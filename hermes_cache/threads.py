@@ -174,7 +174,7 @@ class Call(Generic[T_co]):
 
 
 class KeptThread:
-    """One daemon thread, made anew where it ended before it was told to.
+    """One daemon thread, made anew if it ended although its owner did not end it.
 
     Args:
         run: What it does; returning before `end` counts as ended by mistake.
@@ -229,7 +229,7 @@ class KeptThread:
         return started(thread)
 
     def end(self) -> None:
-        """Know that it is going to end; whoever owns it has told it to."""
+        """Note that its owner ends it; it is not made anew any more."""
         self._has_ended = True
         self._is_wanted = False
 
@@ -242,7 +242,7 @@ class KeptThread:
         return not thread.is_alive()
 
     def forget(self) -> None:
-        """Begin anew in a forked child, where it does not exist."""
+        """Begin anew in a forked child, which has no such thread."""
         self._is_wanted = False
         self._has_ended = False
         self._tried_s = -inf
@@ -271,7 +271,7 @@ class Threads:
         self.start_anew()
 
     def start_anew(self) -> None:
-        """Begin anew in a forked child, where no thread is left."""
+        """Begin anew in a forked child, which has none of the threads."""
         self._calls: SimpleQueue[Call[Any] | None] = SimpleQueue()
         self._threads: dict[threading.Thread, Call[Any] | None] = {}
         self._free: deque[bool] = deque()
@@ -401,7 +401,7 @@ class Aside:
     def do(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
         """Do something that no interrupt may divide, and return what it returns, or raise what it raises.
 
-        On any thread but the main one, and where no thread can be had, it is done in place.
+        On any thread but the main one, and if no thread can be had, it is done in place.
 
         Args:
             act: What to do.

@@ -15,7 +15,7 @@ Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
 - The thread that runs the mailbox of a cache calls no foreign code, logs nothing and waits for nobody.
 - No waiter is left without a thread that runs the mailbox. An asker puts its envelope in before it sees that the
   lock is held; the holder looks again after it gave the lock back, and wakes the own thread for what is left.
-- An exception that is thrown into a thread which runs the mailbox costs the one call in hand: its asker is told.
+- An exception thrown into a thread that runs the mailbox costs the one call in hand: its asker gets an error.
 - A message that fails for lack of stack or memory on another asker's thread goes back to the head of the queue,
   and the actor's own thread handles it.
 - Closing needs no lock of its own. It is a flag, set while the lock is held. What comes before it is handled or
@@ -230,7 +230,7 @@ class Mailbox:
                 return
 
     def _handle_head(self, awaited: MailboxFuture) -> bool:
-        """Handle the first envelope; false where that is left to the own thread."""
+        """Handle the first envelope; false if that is left to the own thread."""
         # In this order, so that an exception thrown in at any moment leaves it in the queue, or in hand.
         envelope = self._in_hand = self._envelopes[0]
         self._envelopes.popleft()
@@ -241,7 +241,7 @@ class Mailbox:
                     self._handle(envelope.message)
             elif not reply_to.is_answered:  # type: ignore[attr-defined] # pykka knows no MailboxFuture
                 reply_to.set(self._handle(envelope.message))
-        except Exception as failure:  # noqa: BLE001 - the asker is told
+        except Exception as failure:  # noqa: BLE001 - the asker gets it
             if self._is_for_own_thread(failure) and reply_to is not awaited:
                 self._envelopes.appendleft(envelope)
                 self._in_hand = None
@@ -297,7 +297,7 @@ class MailboxRef(pykka.ActorRef[A]):
 
 
 class MailboxActor(pykka.Actor):
-    """An actor with the mailbox of this module, one daemon thread for what is told, and a timer.
+    """An actor with the mailbox of this module, one daemon thread for messages without an asker, and a timer.
 
     A handler that fails fails its asker alone; what fails for a `tell` is logged, and the actor lives on. It is
     not in pykka's registry, so that nobody else's `stop_all` stops it. In a forked child it is dead.
@@ -367,7 +367,7 @@ class MailboxActor(pykka.Actor):
         self.actor_inbox.log_failures()
 
     def _turn(self) -> float:
-        """Run the timer where it is due, and say how long the own thread may sleep."""
+        """Run the timer if it is due, and return how long the own thread may sleep."""
         now_s = self._clock()
         if self.wake_at_s <= now_s:
             self.wake_at_s = math.inf

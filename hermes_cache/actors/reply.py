@@ -67,7 +67,7 @@ class MailboxFuture(pykka.Future[Any]):
         return self._value
 
     def set(self, value: Any = None) -> None:
-        """Answer with a value; `queue.Full` where there is an answer already."""
+        """Answer with a value; `queue.Full` if there is an answer already."""
         if self.is_answered or self._is_hooked:
             raise queue.Full
         self._value = value
@@ -81,7 +81,7 @@ class MailboxFuture(pykka.Future[Any]):
         self.set()
 
     def set_get_hook(self, func: Callable[[float | None], Any]) -> None:
-        """Answer with what a function gives at the first `get`; `map` and its like are made of this."""
+        """Answer with what a function returns at the first `get`; `map` and its like are made of this."""
         if self.is_answered:
             raise queue.Full
         super().__init__()

@@ -16,7 +16,7 @@ SentRow: TypeAlias = tuple[bytes, Facts]
 """A row as JSON, and what must be known of it without decoding it."""
 
 Share: TypeAlias = tuple[Hashable, bytes]
-"""What `JoiningBuilder.share` gives of a scope."""
+"""What `JoiningBuilder.share` returns for a scope."""
 
 
 class Parcel(NamedTuple):
@@ -24,7 +24,7 @@ class Parcel(NamedTuple):
 
     Attributes:
         envelope: All but the rows, as a JSON object.
-        digests: Of all rows, one after the other; None where there is no list of rows.
+        digests: Of all rows, one after the other; None if there is no list of rows.
         rows: By digest, those that were not sent before.
         name: The field of the payload that holds the rows; None if there is no list of them.
     """
@@ -77,5 +77,5 @@ class ReceivedRows:
 
 
 def _split(digests: bytes | None) -> list[bytes]:
-    told = digests or b""
-    return [told[at : at + DIGEST_BYTES] for at in range(0, len(told), DIGEST_BYTES)]
+    joined = digests or b""
+    return [joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)]

@@ -2,7 +2,7 @@
 
 Each slot is a pool of one worker: a scope always goes to the same slot, where its projection lives, and a worker
 that hangs is killed with its pool, which harms no other. An all-profiles build joins its profiles' refreshes:
-their slots give what changed, and the joining slot adopts it. Source: rules B6, B8, L2, L3.
+their slots return what changed, and the joining slot adopts it. Source: rules B6, B8, L2, L3.
 """
 
 import multiprocessing
@@ -36,7 +36,7 @@ _MOST_SCOPES: Final = 4_096
 of a scope that it has to read itself would stay as it was, and two joining builds could wait for each other."""
 
 _TRIES: Final = 2
-"""A worker that died costs one full read, no error; a builder that kills its worker twice is told."""
+"""A worker that died costs one full read, no error; a builder that kills its worker twice fails."""
 
 
 class ProcessExecutor:
@@ -128,7 +128,7 @@ class ProcessExecutor:
     def _shares(
         self, slot: "_Slot", worker: "_Worker", build_id: int, spec: bytes, target: Target
     ) -> dict[Hashable, Share]:
-        """Have the scopes that a scope joins refreshed where they live, and give what the worker lacks of them."""
+        """Have the joined scopes refreshed in their slots, and return what the worker lacks of them."""
         if target.reach != ALL_PROFILES:
             return {}
         shares: dict[Hashable, Share] = {}

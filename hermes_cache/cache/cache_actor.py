@@ -2,8 +2,8 @@
 
 All reads, writes and invalidations go through its mailbox. A message is decided by the core, its state is taken
 over in one step, and then its effects are run. An effect that fails, for lack of stack or memory, is run once more
-by the actor's own thread; one that fails again is announced, and its readers are told. A hit is no message: what
-was last judged a hit is remembered and looked up without a lock, on any thread. It stands until an entry, a
+by the actor's own thread; one that fails again is announced, and its readers get an error. A hit is no message:
+what was last judged a hit is remembered and looked up without a lock, on any thread. It stands until an entry, a
 version or a stream changes, until a check finds otherwise, or until the moment when its age or the age of its
 check ends it.
 Source: rules R1, R2, E5, L4, L6.
@@ -19,7 +19,7 @@ from typing import Final, assert_never
 import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
-from hermes_cache.cache.works import Works, told
+from hermes_cache.cache.works import Works, one_line_of
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Abandon, Answer, Effect, Release, RunBuild, Served, TakeCheck, Tell
 from hermes_cache.core.hits import Hit, Hits
@@ -179,7 +179,7 @@ class CacheActor(MailboxActor):
                 assert_never(message)
 
     def _run_effects(self) -> bool:
-        """Run what is asked for, in order; false where one failed and is left to the own thread."""
+        """Run what is asked for, in order; false if one failed and is left to the own thread."""
         effects = self._effects
         if self._failed is not None and self.thread.is_alive and not self.thread.is_current:
             return False
@@ -208,7 +208,7 @@ class CacheActor(MailboxActor):
             case RunBuild():
                 self.actor_ref.tell(Failed(effect.build, failure))
             case TakeCheck():
-                self.actor_ref.tell(CheckFailed(effect.target, told(failure), asked_s=effect.asked_s))
+                self.actor_ref.tell(CheckFailed(effect.target, one_line_of(failure), asked_s=effect.asked_s))
             case Abandon() | Tell() | Release():
                 # Nobody waits for it.
                 pass

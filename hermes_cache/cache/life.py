@@ -19,7 +19,7 @@ from hermes_cache.actors.reply import ExceptionTriple, MailboxFuture
 from hermes_cache.cache.cache_actor import AGAIN, CacheActor
 from hermes_cache.cache.stamper import Stamper
 from hermes_cache.cache.targets import Targets
-from hermes_cache.cache.works import Works, told
+from hermes_cache.cache.works import Works, one_line_of
 from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
@@ -163,7 +163,7 @@ class Life:
         return self.notifier.missing_threads | ({own.name} if own.is_missing else frozenset())
 
     def ask(self, message: Message) -> object:
-        """Have a message handled, and give the reply.
+        """Have a message handled, and return the reply.
 
         Raises:
             CacheStoppedError: This life is over.
@@ -174,7 +174,7 @@ class Life:
             raise CacheStoppedError from None
 
     def decoded(self, content: Content) -> Payload:
-        """Return a content's payload, decoded on this thread where it came as bytes (P4)."""
+        """Return a content's payload, decoded on this thread if it came as bytes (P4)."""
         return content.payload or self.works.decoded(content, self.actor.send)
 
     def begin(self, read: Read) -> bool:
@@ -185,7 +185,7 @@ class Life:
         """Apply an event; the answer of an alias that settings outdated meanwhile is asked for anew.
 
         Args:
-            event: Which.
+            event: The event to apply.
             profile: As published; None or blank for all.
         """
         is_applied, ends_at_s = False, monotonic() + ALIAS_WAIT_S
@@ -215,13 +215,13 @@ class Life:
         except BaseException as failure:
             if belongs_to_caller(failure):
                 raise
-            self.ask(CheckFailed(target, told(failure), by_build=True))
+            self.ask(CheckFailed(target, one_line_of(failure), by_build=True))
             return
         if check is not None:
             self.ask(Checked(target, check, by_build=True))
 
     def send(self, read: Read, reader: Reader) -> None:
-        """Hand in a read without waiting for another thread; whatever comes of that is told to its reader."""
+        """Hand in a read without waiting for another thread; its reader hears what comes of it."""
         self._ref.send(read, _ReadReply(reader))
         if self.actor.actor_inbox.is_closed:
             reader.set(CacheStoppedError())

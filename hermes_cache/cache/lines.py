@@ -1,6 +1,6 @@
 """Lines: calls of foreign code on threads of the cache's own, those of one name one after the other.
 
-A call that hangs keeps the line of its own name and one thread, and nobody waits for it longer than he wants to.
+A call that hangs keeps the line of its own name and one thread; a reader waits for it within its own bound.
 Half of the threads are open to every name. The other half serve the names whose last call came back after the
 oldest one that is out began: so those that answer are served while others hang. Source: rules S4, R6.
 
@@ -111,7 +111,7 @@ class Lines:
         call.is_unwanted = True
 
     def stop(self, timeout_s: float) -> bool:
-        """Let go who waits, and end the threads; return whether all ended in time. It may be called twice."""
+        """Let waiting calls go, and end the threads; return whether all ended in time. It may be called twice."""
         self._is_stopped = True
         self._turns.do(self._fail_all)
         return self._threads.stop(timeout_s)
@@ -158,7 +158,7 @@ class Lines:
         try:
             self._let_run(name)
         except NoThreadError as refused:
-            # It lets go who waits, and what comes after it has its turn.
+            # Those who wait for it go on, and the next call of the line has its turn.
             call.fail(refused)
             self._turns.do(partial(self._after, name), self._run_elsewhere)
 
@@ -204,7 +204,7 @@ class _Turn(Generic[T]):
     def run(self) -> None:
         try:
             self._value = self._act()
-        except Exception as error:  # noqa: BLE001 - whoever asked for it is told
+        except Exception as error:  # noqa: BLE001 - it is raised where it was asked for
             self._error = error
         if not self._leave() and self._late is not None:
             self._late(self._value, self._error)

@@ -227,7 +227,7 @@ class ListCache(Generic[K]):
         return content.payload if content.payload is not None else self._decoded(content)
 
     def lookup(self, key: K, **options: Unpack[ReadOptions]) -> Lookup:
-        """Return what `get` gives, and what it hides (R9). Raises what `get` raises."""
+        """Return the payload that `get` returns, and how the read went (R9). Raises what `get` raises."""
         return self._told(self._serve(key, options))
 
     async def aget(self, key: K, **options: Unpack[ReadOptions]) -> Payload:
@@ -256,7 +256,7 @@ class ListCache(Generic[K]):
     def invalidate(
         self, profile: str | None = None, reason: str = "invalidated", session_id: str | None = None
     ) -> Ticket:
-        """Publish `session_list_changed`, and give the event's ticket.
+        """Publish `session_list_changed`, and return the event's ticket.
 
         Raises:
             EventError: An argument cannot be; nothing was published.
@@ -412,7 +412,7 @@ class ListCache(Generic[K]):
             life = self._life or self._foresee(event)
 
     def _foresee(self, event: AppliedEvent) -> Life | None:
-        """Apply an event to what a start begins with; where one came first, give its life instead."""
+        """Apply an event to what a start begins with; if a start came first, return its life instead."""
         # Without the lock: an alias may take its time.
         profile = self._canonical(profile_of(event))
         with self._lock:

@@ -24,11 +24,11 @@ _RECENT_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What `get` gives, and what it hides.
+    """A payload, and how the read went.
 
     Attributes:
         outcome: `hit`, `stale` (served although a newer one is wanted), `built` (this read started the build),
-            `waited` (another did) or `outdated` (an invalidation came since; `freshness="any"` alone gives it).
+            `waited` (another did) or `outdated` (an invalidation came since; only `freshness="any"` returns it).
         reason: Why it was no hit: `age`, `source`, `event`, `miss`; None for a hit.
         age_s: Seconds since the end of its build.
         version: Of the key, as its build noted it.
@@ -58,7 +58,7 @@ class Lookup:
 
     @property
     def payload(self) -> Payload:
-        """The payload; decoded at the first look where it came as bytes."""
+        """The payload; decoded at its first use if it came as bytes."""
         return self.decode(self.content)
 
 
@@ -92,7 +92,7 @@ class Stats:
         waiting: Readers that wait.
         streams: Streams that are active.
         events: Events applied.
-        slowest_build_s: Of the payloads held, the longest build; 0 where none is held.
+        slowest_build_s: Of the payloads held, the longest build; 0 if none is held.
         dropped_notices: Announcements that monitors were too slow for.
         journal_seq: The journal's last event that is applied here; None without a journal, or before joining it.
         journal_pending: Events of this process that are not committed.
@@ -130,7 +130,7 @@ class Health:
         abandoned: Builds that hang.
         journal_lag_s: Seconds for which nothing was heard of the journal; 0 while it can be reached, None without
             one.
-        journal_failure: Why it cannot be read or written now; None where it can.
+        journal_failure: Why it cannot be read or written now; None if it can.
         missing_threads: The names of the cache's threads that should run and do not: the machine refused one, or
             something from outside ended it. It is made anew by the next call that needs it.
         failing_checks: Why the last check of a scope failed, by one of its keys: of those that hang, or that

@@ -155,7 +155,7 @@ class Stamper:
         listed = settle(list_ids(), "active_stream_ids") if list_ids else ()
         ids = frozenset(listed)
         if isinstance(listed, str) or not all(isinstance(stream_id, str) for stream_id in ids):
-            raise TypeError(f"active_stream_ids gave {listed!r}; it must give ids, each a str")
+            raise TypeError(f"active_stream_ids returned {listed!r}; it must return ids, each a str")
         return ids
 
     def _tell_settings(self) -> Hashable:

@@ -89,8 +89,8 @@ class Targets:
 
     Args:
         kind: Of the keys.
-        sources: Name the scopes; None where there are none.
-        is_root_profile: Says which names are aliases; None where there are none.
+        sources: Name the scopes; None if there are none.
+        is_root_profile: Says which names are aliases; None if there are none.
         inside: Knows that foreign code runs.
         watched: Whether there is anything to check.
     """
@@ -126,7 +126,7 @@ class Targets:
         return self._sources is not None or self._is_root_profile is not None
 
     def known(self, key: Hashable, settings: int) -> Target | None:
-        """Return the target of a key where it is known; a look into memory, no more."""
+        """Return the target of a key if it is known, from memory alone."""
         known = self._known
         return known.targets.get(key) if known.settings == settings else None
 
@@ -186,7 +186,7 @@ class Targets:
             return None
 
     def stop(self, timeout_s: float) -> bool:
-        """Let go who waits, and end the threads; return whether all ended in time. It may be called twice."""
+        """Let waiting calls go, and end the threads; return whether all ended in time. It may be called twice."""
         return self._lines.stop(timeout_s)
 
     def _begin(self, known: _Known, key: Hashable) -> Call[Target]:

@@ -115,7 +115,7 @@ class Works:
         self._builders.run(Call(partial(_log_failure, self._executor.start)))
 
     def check(self, builder: Builder) -> None:
-        """See that a reader's own builder can run here; raise `TypeError` where it cannot."""
+        """See that a reader's own builder can run here; raise `TypeError` if it cannot."""
         self._executor.check(builder)
 
     def decoded(self, content: Content, send: Send) -> Payload:
@@ -153,7 +153,7 @@ class Works:
         """Tell a reader that its answer could not be delivered, however little of that can be done."""
         reader: Answerable = effect.reader  # type: ignore[assignment]  # the core knows it as any value
         with suppress(Exception):
-            reader.set(BuildError(effect.key, f"its answer was lost: {told(failure)}"))
+            reader.set(BuildError(effect.key, f"its answer was lost: {one_line_of(failure)}"))
 
     def report(self, failure: Exception) -> None:
         """Have it logged that an effect failed; the thread that runs a mailbox logs nothing."""
@@ -206,7 +206,7 @@ class Works:
             except BaseException as failure:
                 if belongs_to_caller(failure):
                     raise
-                why = told(failure)
+                why = one_line_of(failure)
         send(CheckFailed(target, why, by_build=True))
         return None
 
@@ -215,7 +215,7 @@ class Works:
 
         def tell_refused() -> None:
             if call.error is not None:
-                send(CheckFailed(effect.target, told(call.error), asked_s=effect.asked_s))
+                send(CheckFailed(effect.target, one_line_of(call.error), asked_s=effect.asked_s))
 
         call.tell(tell_refused)
 
@@ -245,7 +245,7 @@ class Works:
             check = self._taken(target, effect.streams, effect.settings)
             message: Message = Checked(target, check, asked_s=asked_s)
         except BaseException as failure:  # noqa: BLE001 - whatever it is, the check failed
-            message = CheckFailed(target, told(failure), asked_s=asked_s)
+            message = CheckFailed(target, one_line_of(failure), asked_s=asked_s)
         send(message)
 
     def _taken(self, target: Target, streams: Streams, settings: int) -> Check:
@@ -308,8 +308,8 @@ def _log_failure(do: Callable[[], object]) -> None:
         logger.exception("hermes_cache.job_failed")
 
 
-def told(failure: BaseException) -> str:
-    """Say in one line what was raised."""
+def one_line_of(failure: BaseException) -> str:
+    """Return in one line what was raised."""
     return one_line(f"{type(failure).__name__}: {_speakable(failure)}")
 
 

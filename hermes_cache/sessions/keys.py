@@ -1,6 +1,6 @@
 """The key: the name of one view of the session list.
 
-Two requests that mean the same view give equal keys, since every field is normalised at construction.
+Two requests that mean the same view make equal keys, since every field is normalised at construction.
 Source: rules K1 to K4.
 """
 

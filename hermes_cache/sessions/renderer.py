@@ -1,4 +1,4 @@
-"""The renderer: lays what is live over cached rows, and gives response bodies.
+"""The renderer: lays what is live over cached rows, and makes response bodies.
 
 Source: rules O1, O6.
 """
@@ -86,7 +86,7 @@ class Renderer:
             live = dict(settle(self._live_sessions(), "live_sessions"))
             for session in live.values():
                 if not isinstance(session, LiveSession):
-                    raise TypeError(f"live_sessions gave {session!r}; it must give a LiveSession for each id")  # noqa: TRY301
+                    raise TypeError(f"live_sessions returned {session!r}; each must be a LiveSession")  # noqa: TRY301
         except BaseException as error:
             if belongs_to_caller(error):
                 raise

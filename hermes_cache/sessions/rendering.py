@@ -28,7 +28,7 @@ class Order:
     """The rows of a content in order, as if nothing were live. Never changed, but for what is found at need.
 
     Attributes:
-        content: Whose rows.
+        content: The content whose rows these are.
         ranks: Of each row, ascending.
         encoded: Of each row.
         digests: Of each row.
@@ -71,7 +71,7 @@ def order_of(content: Content) -> Order:
     restless = tuple([index for index, piece in enumerate(pieces) if piece.facts.is_restless])
     earlier = [-piece.facts.time_s for piece in pieces]
     ranks = list(zip(earlier, range(len(pieces)), strict=True))
-    # Most builders give their rows in order: that is told in a tenth of the time of sorting them.
+    # Most builders return their rows in order; this check takes a tenth of the time of sorting them.
     if any(map(gt, earlier, earlier[1:])):
         ranks.sort()
         pieces = tuple([pieces[index] for _, index in ranks])
