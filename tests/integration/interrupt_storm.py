@@ -133,7 +133,7 @@ class Storm:
             "two builders of a key at once": truth.two_at_once,
             "builds lost": truth.begun - truth.ended + stats.building + stats.queued + stats.abandoned,
             "left waiting": stats.waiting,
-            "healthy": health.healthy,
+            "unhealthy because of": "" if health.healthy else repr(health),
             "events": len(said),
             **half_published,
             "applied twice": len(self.applied) - len(said),

@@ -15,6 +15,8 @@ from time import sleep
 import pytest
 from sqlalchemy import make_url
 
+from hermes_cache.core.events import AppliedEvent
+from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal
 from hermes_cache.journal.sqlite import SqliteDatabase
 from hermes_cache.ports import Journal, Position
@@ -35,8 +37,17 @@ def _append_for_ever(file: Path, driver: str, life: str, acked: Connection) -> N
     with closing(_at(file, driver)) as journal:
         for first in count(1, _GROUP):
             last = first + _GROUP - 1
-            journal.append(numbered(range(first, last + 1), life=life))
+            while not _is_appended(journal, numbered(range(first, last + 1), life=life)):
+                pass
             acked.send(last)
+
+
+def _is_appended(journal: SqlAlchemyJournal, events: list[AppliedEvent]) -> bool:
+    try:
+        journal.append(events)
+    except JournalUnavailableError:  # as on a busy machine, when others held the lock for too long: again
+        return False
+    return True
 
 
 def _started(file: Path, driver: str, life: str) -> _Writer:
