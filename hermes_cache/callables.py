@@ -82,12 +82,14 @@ class Inside:
     def call(self, function: Callable[[], T]) -> T:
         """Call foreign code."""
         here = self._here
-        # Plain steps, since signal handlers may raise after any call: what was added is taken away.
+        # Plain steps, because a signal handler may raise right after any call: the result is stored within the
+        # block, so that what was added is always taken away.
         here.depth += 1
         try:
-            return function()
+            result = function()
         finally:
             here.depth -= 1
+        return result
 
 
 def _layers(function: object) -> Iterator[object]:
