@@ -144,6 +144,18 @@ def test_background_runs_stay_listed_for_the_sake_of_their_project_but_hidden() 
     assert _ids(snapshot) == ["web"]
 
 
+def test_a_view_that_limits_the_agents_sessions_has_the_newest_200_runs_of_a_kind_at_hand() -> None:
+    """K1"""
+    runs = [_agent(f"{kind}{n}", kind, 9_000.0 - n) for kind in ("cron", "webhook") for n in range(201)]
+    snapshot = _snapshot(*(run._replace(project_id="p") for run in runs))
+
+    limited, whole = (_ids(snapshot, show_cli=True, agent_limit=limit) for limit in (20, None))
+
+    assert len(whole) == 402
+    assert sorted(set(whole) - set(limited)) == ["cron200", "webhook200"]
+    assert len(_ids(snapshot, show_cli=True, show_cron=True, agent_limit=20)) == 401
+
+
 @pytest.mark.parametrize(
     ("tag", "columns", "is_visible"),
     [

@@ -22,6 +22,9 @@ from hermes_cache.stores.hermes.profile_reading import ProfileReader, ProfileRea
 from hermes_cache.stores.hermes.session_rows import make_row, standing_of
 from hermes_cache.stores.hermes.values import text
 
+_LEFT_BEHIND: Final = frozenset({"session_reset", "session_switch"})
+"""How sessions end from which a chat has moved on."""
+
 _MOST_PUT_IN: Final = 64
 """So many sessions are put into a sorted list one by one; if more changed, all are sorted anew."""
 
@@ -37,20 +40,29 @@ class Session:
         is_archived: As in `Standing`.
         is_hidden: As in `Standing`.
         is_of_terminal: Whether the front end files it under `cli`.
+        is_own: Whether the front end keeps it.
+        has_project: Whether it ran in the background, and is listed for the sake of its project.
+        is_routed: Whether a gateway talks to its peer in it.
+        is_left_behind: Whether its chat has moved on from it, if a gateway talks to its source.
         peer: Names the peer of a messaging session, or its source if the peer is not known; None for any other.
     """
 
     __slots__ = (
-        "_row", "_row_behind_its_project", "gate", "is_archived", "is_hidden", "is_of_terminal", "is_visible",
-        "joined", "peer", "time_s",
+        "_row", "_row_behind_its_project", "gate", "has_project", "is_archived", "is_hidden", "is_left_behind",
+        "is_of_terminal", "is_own", "is_routed", "is_visible", "joined", "peer", "time_s",
     )  # fmt: skip
 
     def __init__(self, joined: JoinedSession) -> None:
         self.joined = joined
         self.time_s, is_native, self.is_visible, self.is_archived, self.is_hidden = standing_of(joined)
         self.gate = source_tags.gate(joined.tag, is_native=is_native)
-        self.peer = _peer(joined) if source_tags.session_source(joined.tag) == "messaging" else None
         self.is_of_terminal = source_tags.is_of_terminal(joined.tag)
+        self.is_own = joined.web is not None
+        self.has_project = self.gate in source_tags.BACKGROUND and self.is_visible and _has_project(joined)
+        is_messaging = source_tags.session_source(joined.tag) == "messaging"
+        self.peer = _peer(joined) if is_messaging else None
+        self.is_routed = joined.routing is not None
+        self.is_left_behind = is_messaging and _is_left_behind(joined)
         self._row: EncodedRow | None = None
         self._row_behind_its_project: EncodedRow | None = None
 
@@ -83,7 +95,18 @@ class Session:
         return encoded_row(row, Facts(self.joined.id, is_restless=is_restless, time_s=self.time_s))
 
 
-_filtered_by: Final = attrgetter("time_s", "gate", "is_visible", "is_archived", "is_hidden", "peer")
+_filtered_by: Final = attrgetter(
+    "time_s",
+    "gate",
+    "is_visible",
+    "is_archived",
+    "is_hidden",
+    "is_own",
+    "has_project",
+    "is_routed",
+    "is_left_behind",
+    "peer",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +201,18 @@ def _probe(files: ProfileFiles, looks: Looks) -> Hashable:
     stamps, are_still = looks.files((*files.others.values(), files.settings))
     number = looks.number(("probe", files.profile), stamps, is_still=are_still)
     return (looks.content(files.state_db)[0], number)
+
+
+def _has_project(joined: JoinedSession) -> bool:
+    return bool(joined.project_id or (joined.web and joined.web.project_id))
+
+
+def _is_left_behind(joined: JoinedSession) -> bool:
+    agent = joined.agent
+    if joined.routing is not None:
+        return False
+    is_nobodys = agent is None or not any(map(text, (agent.session_key, agent.chat_id, agent.thread_id)))
+    return is_nobodys or joined.parent_id is not None or (agent is not None and agent.end_reason in _LEFT_BEHIND)
 
 
 def _peer(joined: JoinedSession) -> tuple[object, ...]:

@@ -37,7 +37,10 @@ _LABELS: Final[Mapping[str, str]] = MappingProxyType(
 
 _TERMINAL: Final = frozenset({"cli", "claude_code"})
 
-_GATED: Final = frozenset({"cron", "webhook", "kanban", "claude_code"})
+BACKGROUND: Final = frozenset({"cron", "webhook", "kanban"})
+"""What runs without anybody who looks on."""
+
+_GATED: Final = BACKGROUND | {"claude_code"}
 
 _MAX_TAGS: Final = 256
 """A home has some twenty."""

@@ -15,20 +15,16 @@ from hermes_cache.payload.rows import encoded_json
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.rows import SESSION_LIST
 from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
-from hermes_cache.stores.hermes.values import text
 
-_BACKGROUND: Final = frozenset({"cron", "webhook", "kanban"})
-
-_LEFT_BEHIND: Final = frozenset({"session_reset", "session_switch"})
-"""How sessions end from which a chat has moved on."""
+_MOST_BEHIND_A_PROJECT: Final = 200
+"""As many of each kind as the front end has at hand, in a view that limits the agent's sessions."""
 
 
 def view(snapshot: Snapshot, key: SessionListKey) -> Content:
     """Return the content of a key, newest session first; equal snapshots give equal contents."""
     passed = _passed(snapshot.sessions, key)
     whole = _narrowed(passed, key)
-    has_archived = any(session.is_archived for session in passed)
-    current = _narrowed([each for each in passed if not each.is_archived], key) if has_archived else whole
+    current = _without_archived(passed, whole, key)
     listed = _of_side(whole if key.include_archived else current, key)
     if key.include_archived and key.archived_limit is not None:
         archived = [session for session in _of_side(whole, key) if session.is_archived]
@@ -38,7 +34,7 @@ def view(snapshot: Snapshot, key: SessionListKey) -> Content:
     envelope = {
         "sidebar_reference_sessions": references,
         **_counts(whole, whole if key.include_archived else current),
-        "cli_count": sum(map(_is_the_agents, passed)),
+        "cli_count": len([None for each in passed if each.is_visible and (not each.is_own or each.has_project)]),
         "include_archived": key.include_archived,
         "all_profiles": key.all_profiles,
         "active_profile": key.profile_name,
@@ -51,24 +47,33 @@ def view(snapshot: Snapshot, key: SessionListKey) -> Content:
     return Content(encoded_json(envelope), tuple(rows), name=SESSION_LIST.name)
 
 
-def _passed(sessions: Iterable[Session], key: SessionListKey) -> list[Session]:
+def _passed(sessions: Sequence[Session], key: SessionListKey) -> list[Session]:
     """Return what the flags and the source let through, and what is listed for the sake of its project."""
     gates, source = _open_gates(key), key.source_filter
     if source is None:
-        return [each for each in sessions if each.gate in gates or (key.show_cli and _has_project(each))]
+        behind = _behind_projects(sessions, key) if key.show_cli else frozenset()
+        return [each for each in sessions if each.gate in gates or id(each) in behind]
     # The front end's own sessions are listed whatever source of the agent's is asked for.
-    return [each for each in sessions if each.gate in gates and (each.joined.web or each.joined.tag == source)]
+    return [each for each in sessions if each.gate in gates and (each.is_own or each.joined.tag == source)]
 
 
-def _has_project(session: Session) -> bool:
-    if session.gate not in _BACKGROUND or not session.is_visible:
-        return False
-    return bool(session.joined.project_id or (session.joined.web and session.joined.web.project_id))
+def _behind_projects(sessions: Sequence[Session], key: SessionListKey) -> frozenset[int]:
+    """Return by their identity the sessions that are listed for the sake of their project."""
+    gates = _open_gates(key)
+    behind = [session for session in sessions if session.has_project and session.gate not in gates]
+    if key.agent_limit is not None:
+        kinds = {session.gate for session in behind}
+        newest = [[each for each in behind if each.gate == kind][:_MOST_BEHIND_A_PROJECT] for kind in kinds]
+        behind = [session for each in newest for session in each]
+    return frozenset(map(id, behind))
 
 
-def _is_the_agents(session: Session) -> bool:
-    # Of what runs in the background the front end lists the agent's row, even if it has one of its own.
-    return session.is_visible and (session.joined.web is None or session.gate in _BACKGROUND)
+def _without_archived(passed: list[Session], whole: list[Session], key: SessionListKey) -> list[Session]:
+    """Return what is listed if archived sessions take the place of none."""
+    archived = [session for session in passed if session.is_archived]
+    if any(each.peer is not None or (each.is_of_terminal and key.agent_limit is not None) for each in archived):
+        return _narrowed([session for session in passed if not session.is_archived], key)
+    return [session for session in whole if not session.is_archived] if archived else whole
 
 
 def _narrowed(sessions: Iterable[Session], key: SessionListKey) -> list[Session]:
@@ -107,23 +112,13 @@ def _open_gates(key: SessionListKey) -> frozenset[str]:
 
 def _newest_per_peer(sorted_sessions: Sequence[Session]) -> Iterator[Session]:
     seen: set[tuple[object, ...]] = set()
-    talking = {each.peer[:2] for each in sorted_sessions if each.peer is not None and each.joined.routing}
+    talking = {each.peer[:2] for each in sorted_sessions if each.peer is not None and each.is_routed}
     for session in sorted_sessions:
         if session.peer is None:
             yield session
-        elif session.peer not in seen and not (session.peer[:2] in talking and _is_left_behind(session)):
+        elif session.peer not in seen and not (session.is_left_behind and session.peer[:2] in talking):
             seen.add(session.peer)
             yield session
-
-
-def _is_left_behind(session: Session) -> bool:
-    """Say whether a chat has moved on from a session, if the gateway talks to its source."""
-    joined = session.joined
-    agent = joined.agent
-    if joined.routing is not None:
-        return False
-    is_nobodys = agent is None or not any(map(text, (agent.session_key, agent.chat_id, agent.thread_id)))
-    return is_nobodys or joined.parent_id is not None or (agent is not None and agent.end_reason in _LEFT_BEHIND)
 
 
 def _counts(whole: Sequence[Session], shown: Sequence[Session]) -> dict[str, object]:
