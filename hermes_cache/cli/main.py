@@ -58,6 +58,13 @@ class _LazyGroup(click.Group):
         del ctx
         return next((each.load() for each in _SUBCOMMANDS if each.name == cmd_name), None)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a subcommand; one that imports a package of an extra only when it needs it may find it missing."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as missing:
+            raise _missing_extra(ctx.invoked_subcommand or "", missing) from missing
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview, without an import."""
         del ctx
