@@ -191,7 +191,8 @@ class Targets:
 
     def _begin(self, known: _Known, key: Hashable) -> Call[Target]:
         """Have a target found: what may hang on another thread, code of ours here."""
-        profile = self._inside.call(partial(self._kind.profile_of, key))
+        # Not as foreign code: it depends on the key alone, and a signal handler that strikes here may read.
+        profile = self._kind.profile_of(key)
         find = partial(self._find, known, key, profile)
         if not self.asks_others:
             call = Call(find)
