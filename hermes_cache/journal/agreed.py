@@ -8,6 +8,7 @@ Preguiça, Baquero and Zawirski: Conflict-free Replicated Data Types, SSS 2011.)
 forgotten. Source: rules J1, J2, E1, H4, V1.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -23,7 +24,6 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.core.streams import settled
-from hermes_cache.journal.numbers import Numbers
 
 Outdating: TypeAlias = SessionListChanged | SettingsChanged
 """An event that outdates lists."""
@@ -34,6 +34,41 @@ EVERYTHING: Final = ""
 _MAX_INCARNATIONS: Final = 4_096
 _MAX_STREAMS: Final = 4_096
 _MAX_PROFILES: Final = 1_000
+
+_MAX_RANGES: Final = 64
+"""Ranges kept apart; past them the oldest hole counts as filled: what was missing there will not come any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """A set of whole numbers: which of one incarnation's events were applied.
+
+    Events may come out of order, and some numbers never come, so the highest says nothing (E1).
+
+    Attributes:
+        ranges: First and last of each run, ascending, with a hole between any two.
+    """
+
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_right(self.ranges, (number, number))
+        return any(first <= number <= last for first, last in self.ranges[max(0, at - 1) : at + 1])
+
+    def with_number(self, number: int) -> "Numbers":
+        """Return the set with one more."""
+        if self.ranges and self.ranges[-1][1] == number - 1:
+            return Numbers((*self.ranges[:-1], (self.ranges[-1][0], number)))
+        if number in self:
+            return self
+        at = bisect_right(self.ranges, (number, number))
+        before, after = self.ranges[:at], self.ranges[at:]
+        first = last = number
+        if before and before[-1][1] == number - 1:
+            first, before = before[-1][0], before[:-1]
+        if after and after[0][0] == number + 1:
+            last, after = after[0][1], after[1:]
+        return Numbers(_bounded_ranges((*before, (first, last), *after)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +202,9 @@ def _bounded_profiles(outdated: dict[str, Outdating]) -> dict[str, Outdating]:
     for name in named[: max(0, len(named) - _MAX_PROFILES)]:
         _outdate(outdated, EVERYTHING, outdated.pop(name))
     return outdated
+
+
+def _bounded_ranges(ranges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    if len(ranges) <= _MAX_RANGES:
+        return ranges
+    return ((ranges[0][0], ranges[1][1]), *ranges[2:])

@@ -1,7 +1,9 @@
-"""A journal's SQLite file among others: whether it is there, who may write to it, and where it is refused.
+"""A journal's SQLite file among others: whether it is there, who may write to it, whether somebody did.
 
 SQLite gives the files that it puts beside a database the rights of the database. Nothing here opens the file: to
-close it would drop the locks that this process holds on it. Source: rules J9, W3.
+close it would drop the locks that this process holds on it. Two writes within a tick of the kernel's clock may have
+the same time, so a look says something of later writes only if the file was older than a tick then.
+Source: rules J3, J9, W3.
 """
 
 import os
@@ -19,6 +21,10 @@ _COMPANIONS: Final = ("", "-journal", "-wal", "-shm")
 _HAS_RIGHTS: Final = os.name == "posix"
 _HELD: Final = Path("/proc/self/fd")
 """Linux: what a descriptor holds, by its number."""
+
+_TICK_S: Final = 0.05
+_COARSE_TICK_S: Final = 3.0
+"""The kernel's clock ticks every 10 ms at most, and some disks keep seconds, or every other one."""
 
 
 def missing_journal_file(url: str) -> Path | None:
@@ -119,3 +125,20 @@ def _may_hold_journal(path: Path) -> bool:
             )
     except (sqlite3.Error, OSError):
         return True
+
+
+def found(path: Path) -> tuple[int, ...] | None:
+    """Return what each write or replacement of a file changes; None where that cannot be told."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def is_settled(seen: tuple[int, ...] | None, now_ns: int) -> bool:
+    """Say whether a file that is written from now on is found different from what was seen now."""
+    if seen is None or os.name != "posix":
+        return False
+    tick_s = _TICK_S if seen[-1] % 10**9 else _COARSE_TICK_S
+    return now_ns - max(seen[-2:]) > tick_s * 10**9

@@ -17,8 +17,7 @@ from hermes_cache.core.events import (
     StreamStopped,
 )
 from hermes_cache.errors import JournalDamagedError
-from hermes_cache.journal.agreed import AgreedState, Outdating, StreamFacts
-from hermes_cache.journal.numbers import Numbers
+from hermes_cache.journal.agreed import AgreedState, Numbers, Outdating, StreamFacts
 
 _FORM: Final = 1
 """The form of the bytes; another one is not read."""

@@ -41,8 +41,7 @@ from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupE
 from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.forks import ForkGate, after_fork_in_child
 from hermes_cache.journal.driver_connection import DriverConnection
-from hermes_cache.journal.file_times import found, is_settled
-from hermes_cache.journal.files import make_missing_file, refuse_open_folder, share_with_group
+from hermes_cache.journal.files import found, is_settled, make_missing_file, refuse_open_folder, share_with_group
 from hermes_cache.journal.tables import is_prepared, prepare
 from hermes_cache.ports import Level
 

@@ -17,8 +17,7 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.core.streams import Streams
 from hermes_cache.errors import JournalDamagedError
-from hermes_cache.journal.agreed import EVERYTHING, AgreedState
-from hermes_cache.journal.numbers import Numbers
+from hermes_cache.journal.agreed import EVERYTHING, AgreedState, Numbers
 from hermes_cache.journal.snapshots import fold_snapshot, from_bytes, to_bytes
 
 _LEASE_S = 900.0

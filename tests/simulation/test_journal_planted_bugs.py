@@ -15,11 +15,10 @@ from hermes_cache.core.events import AppliedEvent, EventId, StreamStarted, Strea
 from hermes_cache.journal import agreed as agreed_state
 from hermes_cache.journal import follower as following
 from hermes_cache.journal import replaying, snapshots
-from hermes_cache.journal.agreed import AgreedState, Outdating, StreamFacts
+from hermes_cache.journal.agreed import AgreedState, Numbers, Outdating, StreamFacts
 from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.member import MemberState
-from hermes_cache.journal.numbers import Numbers
 from hermes_cache.journal.replaying import Part, Replay
 from hermes_cache.ports import Journal, Position
 from tests.simulation.journal_simulation import JournalSimulation
