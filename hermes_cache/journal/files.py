@@ -1,8 +1,8 @@
 """A journal's SQLite file among others: whether it is there, who may write to it, whether somebody did.
 
 SQLite gives the files that it puts beside a database the rights of the database. Nothing here opens the file: to
-close it would drop the locks that this process holds on it. Two writes within a tick of the kernel's clock may have
-the same time, so a look says something of later writes only if the file was older than a tick then.
+close it would drop the locks that this process holds on it. Two writes within a tick of the kernel's clock may
+have the same time, so a look says something of later writes only if the file was older than a tick then.
 Source: rules J3, J9, W3.
 """
 
