@@ -69,8 +69,13 @@ def answer_failed(turn: Turn, waiter: Waiter, failure: Failure) -> None:
 
 def answer_expired(turn: Turn, waiter: Waiter) -> None:
     """Answer a read that waited as long as it may (R4 to R6)."""
+    target, build_timeout_s, entry = waiter.read.target, turn.policy.build_timeout, stale_for(turn.state, waiter)
+    if turn.now_s < waiter.request.until_s(build_timeout_s) and entry and may_not_stand_in(turn, entry):
+        # It became too old while the reader waited for a build after one that failed.
+        turn.answer(waiter.read, failure_error(target, turn.state.failures[target.key], turn.now_s))
+        return
     waited_for = "a check of its sources" if waiter.awaits == "check" else "its build"
-    error = timeout_error(waiter.read.target.key, waiter.request, turn.policy.build_timeout, waited_for)
+    error = timeout_error(target.key, waiter.request, build_timeout_s, waited_for)
     answer_instead(turn, waiter, error)
 
 

@@ -130,6 +130,7 @@ def laws_of_answer(reader: Reader, answer: Served | HermesCacheError, made: Made
     if made is None:
         return
     yield from _of_invalidations(reader, answer, made)
+    yield from _of_failing(reader, answer, moment)
     if reader.read.request.freshness.insists:
         yield from _of_insisting(reader, answer, made)
     if answer.outcome == "hit":
@@ -147,7 +148,8 @@ def _of_time(reader: Reader, moment: Moment) -> Laws:
     )
     untouched = moment.world.seen(read.target.reach).invalidations == reader.seen.invalidations
     longest_s = max(policy.owner_wait, policy.follower_wait)
-    if read.request.freshness is Freshness.DEFAULT and reader.is_held_valid and untouched:
+    may_be_too_old = policy.max_stale is not None
+    if read.request.freshness is Freshness.DEFAULT and reader.is_held_valid and untouched and not may_be_too_old:
         # It waits for a check, then for a build: two timers, and each may be late.
         yield (
             waited_s <= _CHECK_WAIT_S + longest_s + moment.late_s,
@@ -162,7 +164,8 @@ def _of_error(reader: Reader, error: HermesCacheError, moment: Moment) -> Laws:
     if isinstance(error, CacheStoppedError):
         return
     read, policy, in_the_way = reader.read, moment.policy, moment.in_the_way
-    yield not reader.is_held_valid, "I17: an error though a payload was held that may stand in"
+    may_be_too_old = policy.max_stale is not None and in_the_way.failed
+    yield not reader.is_held_valid or may_be_too_old, "I17: an error though a payload was held that may stand in"
     waited_s = moment.now_s - read.request.began_s + SLACK_S
     match error:
         case LookupTimeoutError():
@@ -188,6 +191,14 @@ def _of_invalidations(reader: Reader, served: Served, made: Made) -> Laws:
     if not takes_outdated:
         fresh = made.noted.invalidations >= reader.seen.invalidations
         yield fresh, "R1: a payload from before an invalidation was served"
+
+
+def _of_failing(reader: Reader, served: Served, moment: Moment) -> Laws:
+    most_s = moment.policy.max_stale
+    if most_s is None or served.failure is None or reader.read.request.freshness.takes_outdated:
+        return
+    age_s = moment.now_s - served.entry.built_at_s - SLACK_S
+    yield age_s <= most_s, "R7: a payload that is too old stood in for builds that fail"
 
 
 def _of_insisting(reader: Reader, served: Served, made: Made) -> Laws:

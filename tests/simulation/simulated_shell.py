@@ -6,6 +6,7 @@ Checks and builds take their time; builders fail, hang or come back late. A law 
 
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 from math import inf
 from random import Random
 from typing import Final, assert_never
@@ -64,7 +65,9 @@ class Shell:
         self.now_s = 1_000.0
         self.line = TimeLine(Random(f"order of {seed}"))
         self._chance = Random(f"chance of {seed}")
-        self.policy = draw_policy(self._chance)
+        self.policy = replace(
+            draw_policy(self._chance), max_stale=Random(f"max_stale of {seed}").choice((None, None, 0.5, 3.0))
+        )
         self.faults = draw_faults(self._chance)
         self.world = World()
         self.state = self._before = State()

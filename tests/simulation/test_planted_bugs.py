@@ -10,7 +10,18 @@ from typing import TypeAlias
 
 import pytest
 
-from hermes_cache.core import building, checking, decide, duty, freshness, hits, reading, storing, transitions
+from hermes_cache.core import (
+    answering,
+    building,
+    checking,
+    decide,
+    duty,
+    freshness,
+    hits,
+    reading,
+    storing,
+    transitions,
+)
 from hermes_cache.core import versions as core_versions
 from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
 from hermes_cache.core.freshness import Verdict, judge
@@ -273,6 +284,11 @@ def _commit_during_a_refresh_by_age_is_forgotten(patch: pytest.MonkeyPatch) -> N
     patch.setattr(building, "_is_behind", _always(answer=False))
 
 
+def _payload_that_is_too_old_stands_in(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(answering, "may_not_stand_in", _always(answer=False))
+    patch.setattr(reading, "may_not_stand_in", _always(answer=False))
+
+
 def _held_back_is_never_released(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ScopeState, "release_at_s", _always(inf))
 
@@ -456,7 +472,7 @@ _PLANTS: tuple[Plant, ...] = (
     _nothing_ages, _retry_delay_is_ignored, _duty_pause_is_ignored,
     _duty_pause_is_cut_short, _refresh_by_age_counts_as_by_source, _refresh_by_age_begins_no_pause,
     _stop_of_a_stream_begins_a_pause, _stops_never_begin_a_pause, _commit_during_a_refresh_by_age_is_forgotten,
-    _held_back_is_never_released, _scope_is_checked_all_the_time,
+    _held_back_is_never_released, _payload_that_is_too_old_stands_in, _scope_is_checked_all_the_time,
     _most_recently_used_goes_first, _bytes_are_not_bounded, _replaced_content_is_kept, _own_timeout_is_ignored,
     _those_who_leave_are_kept, _stop_lets_nobody_go, _reader_without_room_waits, _refreshes_go_first,
     _hits_outlive_streams, _hits_outlive_events, _hits_outlive_a_check_that_finds_another,

@@ -9,7 +9,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Failure
-from hermes_cache.errors import BuildTimeoutError, LookupTimeoutError
+from hermes_cache.errors import BuildError, BuildTimeoutError, LookupTimeoutError
 from tests.simulation.core_script import CoreScript, target_of
 
 HERE = target_of(watched=True)
@@ -117,3 +117,22 @@ def test_a_read_that_takes_anything_gets_what_is_past_max_stale() -> None:
     script.fail(script.running(here))
 
     assert script.served(script.read(here, Freshness.ANY)).outcome == "stale"
+
+
+def test_a_payload_that_becomes_too_old_while_its_reader_waits_is_not_served() -> None:
+    """R7, R4"""
+    script = CoreScript(Policy(max_stale=2.0, owner_wait=1.0, stamp_interval=0.05))
+    script.hold(HERE, (("content", 1),))
+    script.now_s += 1.0
+    script.check(HERE, (("content", 2),), read_since=True)
+    script.read(HERE)
+    script.fail(script.running(HERE))
+    script.now_s += 0.5
+    script.check(HERE, (("content", 3),), read_since=True)
+    read = script.read(HERE)
+
+    script.wait(1.0)
+
+    error = script.answers[read.reader]
+    assert isinstance(error, BuildError)
+    assert not isinstance(error, BuildTimeoutError)
