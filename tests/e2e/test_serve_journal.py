@@ -53,9 +53,9 @@ def publish(journal: str, *arguments: str) -> None:
 
 
 def outcome(url: str) -> str | None:
-    """Ask for the list, and give how the answer came about."""
+    """Ask for a list that the command does not build by itself at its start; return how the answer was found."""
     with closing(connect(url)) as connection:
-        connection.request("GET", "/api/sessions")
+        connection.request("GET", "/api/sessions?visible_only=0")
         response = connection.getresponse()
         response.read()
         return response.headers["X-Hermes-Cache"]
