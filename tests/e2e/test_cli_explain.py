@@ -67,20 +67,20 @@ def ids(result: "subprocess.CompletedProcess[str]") -> list[str]:
 def test_a_list_of_a_running_gateway_is_explained(home: Path) -> None:
     # Proves J7, W1, W3, W5.
     with served("--home", str(home), "--token", TOKEN) as (_, url):
-        asked = Request(f"{url}api/sessions?show_cli=1", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310
+        asked = Request(f"{url}api/sessions?show_cron=1", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310
         with urlopen(asked, timeout=20) as answer:  # noqa: S310 -- ours
             answer.read()
 
-        story = explained("--url", url, "--query", "show_cli=1", HERMES_CACHE_TOKEN=TOKEN)
+        story = explained("--url", url, "--query", "show_cron=1", HERMES_CACHE_TOKEN=TOKEN)
         plain = explained(
-            "--url", url, "--query", "show_cli=1", "--profile", "default", "--json", "--token", TOKEN
+            "--url", url, "--query", "show_cron=1", "--profile", "default", "--json", "--token", TOKEN
         )
         refused = explained("--url", url)
         wrong = explained("--url", url, "--query", "colour=red", "--token", TOKEN)
 
     assert story.returncode == 0, story.stderr
-    assert story.stdout.startswith("profile default with show_cli")
-    assert "\nReads since it was built: 1 built.\nBuilds:\n  1: stored, asked for by miss" in story.stdout
+    assert story.stdout.startswith("profile default with show_cli, show_cron")
+    assert "\nReads since it was built: 1 built.\nBuilds:\n  2: stored, asked for by miss" in story.stdout
     assert json.loads(plain.stdout)["served"] == {"built": 1}
     assert (refused.returncode, wrong.returncode) == (1, 2)
     assert "--token" in refused.stderr
