@@ -111,7 +111,8 @@ class JournalLink:
         self._inherited: tuple[object, ...] = ()
         self._begin()
         after_fork_in_child(self._start_anew)
-        before_exit(self._flush_at_exit)
+        if threads:
+            before_exit(self._flush_at_exit)
 
     @classmethod
     def of(
