@@ -95,6 +95,7 @@ def test_health_is_bad_where_no_list_can_be_given(
         "journal_lag_s": None,
         "journal_failure": None,
         "missing_threads": [],
+        "notes": [],
     }
 
 
