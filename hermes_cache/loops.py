@@ -47,7 +47,7 @@ class Waker:
 async def over_on_loop(call: Call[object], timeout_s: float) -> bool:
     """Wait on an event loop until a call is over, at most so many seconds; say whether it is."""
     waker, ends_at_s = Waker(), monotonic() + max(0.0, timeout_s)
-    call.tell(waker.wake)
+    call.when_over(waker.wake)
     try:
         while not call.is_over and (left_s := ends_at_s - monotonic()) > 0:
             await waker.wait(min(left_s, _LOOK_S))

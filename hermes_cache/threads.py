@@ -1,9 +1,10 @@
 """The threads of the package, and the calls that they run.
 
-Signal handlers run in the main thread, at any bytecode, and may raise anything there. So the main thread has what
-must not be divided done by another thread (`aside`): it hands the call over in one step and waits. An interrupt
-ends the wait, never the call. A finalizer may strike any thread at any bytecode, too, and publish or read. So
-nothing here waits for a lock: each step is one operation of a deque, a dict or a simple queue.
+Signal handlers run in the main thread, at any bytecode, and may raise anything there. So work that an
+interrupt must not cut in two is done by another thread (`aside`): the main thread hands the call over in one step
+and waits. An interrupt ends the wait, never the call. A finalizer may strike any thread at any bytecode, too, and
+publish or read. So no lock here guards values: each change is one operation of a deque, a dict or a simple queue.
+The locks of `Gate` and `Call.wait` only put a thread to sleep.
 Source: rules L1, L6, L7.
 """
 
@@ -26,10 +27,10 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _RETRY_S: Final = 1.0
-"""How often a thread that ended, or could not be started, is made anew at most (L7)."""
+"""The shortest time between two attempts to start a thread that ended or could not be started (L7)."""
 
 PATIENCE_S: Final = 5.0
-"""How long the main thread waits for a call: past it, the call waits for something that the main thread holds."""
+"""How long the main thread waits for a call. A longer one waits for something that the main thread holds."""
 
 _LOOK_S: Final = 0.5
 _FIRST_LOOK_S: Final = 0.05
@@ -37,16 +38,17 @@ _FIRST_LOOK_S: Final = 0.05
 not count all of that."""
 
 _MOST_ASIDE: Final = 8
+"""The most threads that `aside` has."""
 
 _IDLE_S: Final = 10.0
-"""Nothing closes a process's last bus: a thread that has nothing to do for so long ends."""
+"""A thread of `aside` ends after so long without work, because nothing closes the last bus of a process."""
 
 _REST_S: Final = 0.1
-"""A thread that is free ends in less; one that is not may be waiting for the caller."""
+"""How long to wait for a thread of `aside` to end: a free one needs less, a busy one may wait for the caller."""
 
 
 class Gate:
-    """What threads wait for and one opens, for good; safe in signal handlers.
+    """A gate at which threads wait until somebody opens it; it never closes again. Safe in signal handlers.
 
     A `threading.Event` is not: its inner lock may be held by the very call that a signal handler interrupts, and
     an exception raised in the middle of its `wait` leaves that lock in disorder.
@@ -132,15 +134,15 @@ class Call(Generic[T_co]):
             self._error = error
             self._end()
 
-    def tell(self, wake: Callable[[], object]) -> None:
+    def when_over(self, wake: Callable[[], object]) -> None:
         """Have something called once it is over, at once if it is; maybe twice. It must be quick."""
         self._waiters.append(wake)
-        # A look after that one stands there: whoever ends the call finds it, or this thread finds the end.
+        # Looked at after `wake` was added: the thread that ends the call finds `wake`, or this look finds the end.
         if self.is_over:
             wake()
 
     def leave(self, wake: Callable[[], object]) -> None:
-        """Know that somebody waits no more: what `tell` was given is not called any more."""
+        """Take back what `when_over` was given; it is not called any more, unless it is being called just now."""
         with suppress(ValueError):
             self._waiters.remove(wake)
 
@@ -168,7 +170,8 @@ class Call(Generic[T_co]):
     def _end(self) -> None:
         self.is_over = True
         while self._waiters:
-            # What could not wake somebody, for lack of memory, must not keep the others: they look by themselves.
+            # If one wake-up fails, for lack of memory, the others must still come. The thread that was not woken
+            # goes on at its timeout.
             with suppress(Exception):
                 self._waiters.popleft()()
 

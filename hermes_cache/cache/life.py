@@ -141,7 +141,7 @@ class Life:
         self.away = prior.away
         self.stamper = stamper
         self.notifier = notifier
-        self.works = Works(clock, stamper, executor, notifier, max_bytes=policy.max_bytes, owner=owner)
+        self.works = Works(clock, stamper, executor, notifier, max_bytes=policy.max_bytes, owner_field=owner)
         self.policy = policy
         self.clock = clock
         self.actor = CacheActor(policy, clock, self.works, prior.state)

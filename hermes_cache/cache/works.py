@@ -1,7 +1,7 @@
-"""The works: where the effects of the core become real.
+"""Runs the effects that the core decided.
 
-Builders and checks run on workers, announcements go to the notifier, contents are weighed and freed. What comes of
-it goes back to the cache actor as messages. Source: rules B2, B3, B6, E6, E9, L5, P4.
+Builders and checks run on threads of the cache, announcements go to the notifier, contents are weighed and freed.
+The results go back to the cache actor as messages. Source: rules B2, B3, B6, E6, E9, L5, P4.
 """
 
 import threading
@@ -57,14 +57,14 @@ class Announcer(Protocol):
 
 
 class Answerable(Protocol):
-    """A reader, as the works see it."""
+    """A reader, as those see it that answer it."""
 
     def set(self, answer: Served | HermesCacheError, /) -> None:
         """Answer it."""
 
 
 class Works:
-    """Runs effects; none of it waits, and none of it on the caller but the answers to readers.
+    """Runs effects. `run` never waits: it answers readers at once, and hands everything else to other threads.
 
     Args:
         clock: For how long builds take.
@@ -72,7 +72,7 @@ class Works:
         executor: Runs builders.
         announcer: Takes the notices.
         max_bytes: The size past which a content is not held, and so not counted (P4).
-        owner: The field of a row that names its profile; None if rows have none (E9).
+        owner_field: The field of a row that names its profile; None if rows have none (E9).
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Works:
         announcer: Announcer,
         *,
         max_bytes: int,
-        owner: str | None,
+        owner_field: str | None,
     ) -> None:
-        self._owner = owner
+        self._owner_field = owner_field
         self._clock = clock
         self._stamper = stamper
         self._executor = executor
@@ -96,7 +96,7 @@ class Works:
         self._builders = Threads("hermes_cache.builder")
         self._builds: dict[int, tuple[Build, Call[None]]] = {}
         self._checkers = Lines("hermes_cache.checker", _CHECKERS)
-        # Not left to the checkers: if all of them hang, what is let go would stay.
+        # A thread of its own: if all checkers hang, memory must still be freed.
         self._weigher = Threads("hermes_cache.weigher", 1)
         self._leaving: deque[Content] = deque()
         self._decoding = threading.Lock()
@@ -112,10 +112,10 @@ class Works:
 
     def start(self) -> None:
         """Let what runs builders get ready, without waiting for it."""
-        self._builders.run(Call(partial(_log_failure, self._executor.start)))
+        self._builders.run(Call(partial(_run_logging_failure, self._executor.start)))
 
     def check(self, builder: Builder) -> None:
-        """See that a reader's own builder can run here; raise `TypeError` if it cannot."""
+        """Raise `TypeError` if a reader's own builder cannot run here."""
         self._executor.check(builder)
 
     def decoded(self, content: Content, send: Send) -> Payload:
@@ -145,12 +145,12 @@ class Works:
                 self._announcer.put(effect)
             case Release():
                 self._leaving.append(effect.content)
-                self._weigher.run(Call(partial(_log_failure, partial(self._release, send))))
+                self._weigher.run(Call(partial(_run_logging_failure, partial(self._release, send))))
             case _:
                 assert_never(effect)
 
     def tell_lost(self, effect: Answer, failure: Exception) -> None:
-        """Tell a reader that its answer could not be delivered, however little of that can be done."""
+        """Tell a reader that its answer was lost; if that fails too, do nothing."""
         reader: Answerable = effect.reader  # type: ignore[assignment]  # the core knows it as any value
         with suppress(Exception):
             reader.set(BuildError(effect.key, f"its answer was lost: {one_line_of(failure)}"))
@@ -160,12 +160,12 @@ class Works:
         self._announcer.put(failure)
 
     def stop(self, timeout_s: float) -> bool:
-        """End the workers; say whether all ended in time."""
+        """End the executor and the threads; say whether the threads ended in time."""
         ends_at_s = self._clock.monotonic_s() + timeout_s
         self._executor.stop()
         ended = [
-            workers.stop(max(0.0, ends_at_s - self._clock.monotonic_s()))
-            for workers in (self._weigher, self._checkers, self._builders)
+            threads.stop(max(0.0, ends_at_s - self._clock.monotonic_s()))
+            for threads in (self._weigher, self._checkers, self._builders)
         ]
         return all(ended)
 
@@ -179,7 +179,7 @@ class Works:
             streams: The streams of the bus.
             settings: The number of `SettingsChanged` so far.
             send: Sends what came of it to the cache actor.
-            patience_s: How long to wait at most; a check that is not back then has not failed for that.
+            patience_s: How long to wait at most. A check that takes longer has not failed by that.
 
         Returns:
             The check; None if it failed, or was not back in time. A late one still counts (S4).
@@ -217,7 +217,7 @@ class Works:
             if call.error is not None:
                 send(CheckFailed(effect.target, one_line_of(call.error), asked_s=effect.asked_s))
 
-        call.tell(tell_refused)
+        call.when_over(tell_refused)
 
     def _abandon(self, build_id: int, send: Send) -> None:
         self._executor.give_up(build_id)
@@ -225,13 +225,13 @@ class Works:
         if build is None or call is None:
             return
         if call.claim():
-            # No thread came to it in time: nobody else would say that it is over.
+            # It never began, so no thread will report its end.
             send(Failed(build, BuildError(build.target.key, "it was given up before it began")))
         else:
             self._builders.give_up(call)
 
     def _order_build(self, effect: RunBuild, send: Send) -> None:
-        call = Call(partial(_log_failure, partial(self._build, effect, send)))
+        call = Call(partial(_run_logging_failure, partial(self._build, effect, send)))
         self._builds[effect.build.id] = effect.build, call
         try:
             self._builders.run(call)
@@ -251,11 +251,11 @@ class Works:
     def _taken(self, target: Target, streams: Streams, settings: int) -> Check:
         check = self._stamper.take(target, streams, settings)
         if check is None:
-            raise TimeoutError("a reader checks the scope, and takes long")
+            raise TimeoutError("another check of the scope is still running")
         return check
 
     def _release(self, send: Send) -> None:
-        """Let all go that is there: one may stand there twice, or be left from a time without a thread."""
+        """Free all contents that wait for it. One may be queued twice, or be left from a time without a thread."""
         while self._leaving:
             held_bytes = self._ledger.drop(self._leaving[0])
             self._leaving.popleft()
@@ -287,7 +287,7 @@ class Works:
             return frozenset()
         reach = effect.build.target.reach
         if reach == ALL_PROFILES:
-            return owners_that_differ(effect.previous, content, self._owner)
+            return owners_that_differ(effect.previous, content, self._owner_field)
         return frozenset({reach}) if rows_differ(effect.previous, content) else frozenset()
 
     def _weigh(self, content: Content) -> int:
@@ -300,8 +300,8 @@ class Works:
         return self._stamper.inside.call(lambda: self._executor.build(build.id, build.target, own))
 
 
-def _log_failure(do: Callable[[], object]) -> None:
-    """Do something whose result nobody waits for."""
+def _run_logging_failure(do: Callable[[], object]) -> None:
+    """Run something whose result nobody waits for; log what it raises."""
     try:
         do()
     except BaseException:  # whatever it is, it ends this call alone
@@ -314,7 +314,7 @@ def one_line_of(failure: BaseException) -> str:
 
 
 def _speakable(cause: BaseException) -> BaseException:
-    """Return a cause whose text can be had: errors, health and monitors show it."""
+    """Return the exception, or another one if its `str` raises: errors, health and monitors show the text."""
     try:
         str(cause)
     except Exception:  # noqa: BLE001 - said in its stead

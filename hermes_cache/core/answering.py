@@ -50,13 +50,13 @@ def answer_stale(turn: Turn, waiter: Waiter, entry: Entry, reason: Reason) -> No
 def answer_instead(turn: Turn, waiter: Waiter, error: HermesCacheError) -> None:
     """Answer with the stale payload that the read may get, else with an error."""
     entry = stale_for(turn.state, waiter)
-    if entry is None or may_not_stand_in(turn, entry):
+    if entry is None or is_too_old_to_serve(turn, entry):
         turn.answer(waiter.read, error)
         return
     answer_stale(turn, waiter, entry, waiter.reason or "source")
 
 
-def may_not_stand_in(turn: Turn, entry: Entry) -> bool:
+def is_too_old_to_serve(turn: Turn, entry: Entry) -> bool:
     """Say whether builds of a key fail, and its payload is too old to be served in their stead (R7)."""
     most_s, key = turn.policy.max_stale, entry.target.key
     return most_s is not None and key in turn.state.failures and turn.now_s - entry.built_at_s > most_s
@@ -70,7 +70,7 @@ def answer_failed(turn: Turn, waiter: Waiter, failure: Failure) -> None:
 def answer_expired(turn: Turn, waiter: Waiter) -> None:
     """Answer a read that waited as long as it may (R4 to R6)."""
     target, build_timeout_s, entry = waiter.read.target, turn.policy.build_timeout, stale_for(turn.state, waiter)
-    if turn.now_s < waiter.request.until_s(build_timeout_s) and entry and may_not_stand_in(turn, entry):
+    if turn.now_s < waiter.request.until_s(build_timeout_s) and entry and is_too_old_to_serve(turn, entry):
         # It became too old while the reader waited for a build after one that failed.
         turn.answer(waiter.read, failure_error(target, turn.state.failures[target.key], turn.now_s))
         return
@@ -86,7 +86,7 @@ def timeout_error(key: Hashable, request: Request, build_timeout_s: float, waite
     return BuildTimeoutError(key, f"a reader waited {build_timeout_s:g} s, Policy.build_timeout, for {waited_for}")
 
 
-def too_much_is_kept(turn: Turn) -> bool:
+def is_over_kept_bound(turn: Turn) -> bool:
     """Say whether so much is held that no reader may wait that can fall back to a payload (R4)."""
     return turn.state.held_bytes > _KEPT_BOUNDS * turn.policy.max_bytes
 

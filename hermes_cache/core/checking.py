@@ -53,8 +53,8 @@ def want_check(turn: Turn, target: Target, *, at_once: bool = False) -> None:
         turn.record(ScopeMoved(replace(scope, due_s=due_s)))
 
 
-def is_awaited_in_vain(turn: Turn, target: Target) -> bool:
-    """Say whether no check is out that may still be in time: none waits for one that hangs, or for the next."""
+def no_check_will_come_in_time(turn: Turn, target: Target) -> bool:
+    """Say whether no check can come be back in time: the one that is out hangs, or the last failed."""
     scope = scope_of(turn.state, target)
     return scope.is_late or (scope.failure is not None and scope.asked_s is None)
 

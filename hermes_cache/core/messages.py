@@ -120,10 +120,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A content was let go, and the rest measured.
+    """The size of what is held was measured again: a content was let go, or decoded.
 
     Attributes:
-        held_bytes: The size of what is left.
+        held_bytes: The size of what is held.
         recency: The keys by use.
         leaving: Other contents are still to be let go, and weigh in.
     """

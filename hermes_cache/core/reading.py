@@ -14,13 +14,13 @@ from hermes_cache.core.answering import (
     answer_instead,
     answer_stale,
     has_room,
-    may_not_stand_in,
+    is_over_kept_bound,
+    is_too_old_to_serve,
     stale_for,
     standing_failure,
-    too_much_is_kept,
 )
 from hermes_cache.core.building import request_build
-from hermes_cache.core.checking import is_awaited_in_vain, want_check
+from hermes_cache.core.checking import no_check_will_come_in_time, want_check
 from hermes_cache.core.effects import Served
 from hermes_cache.core.freshness import CHECK_WAIT_S, Verdict, judge, reason_of, refresh_for
 from hermes_cache.core.state import Entry, Read, Reason, Waiter
@@ -54,17 +54,17 @@ def serve(turn: Turn, waiter: Waiter) -> None:
             want_check(turn, target)
         turn.answer(waiter.read, Served(entry, "hit"))
     elif request.freshness.takes_outdated:
-        _serve_any(turn, waiter, entry, reason)
+        _serve_even_outdated(turn, waiter, entry, reason)
     elif verdict is Verdict.UNCHECKED:
         _await_check(turn, waiter)
-    elif reason == "event" or not request.takes_stale or may_not_stand_in(turn, entry):
+    elif reason == "event" or not request.takes_stale or is_too_old_to_serve(turn, entry):
         _await_build(turn, replace(waiter, reason=reason))
     else:
         _serve_stale(turn, replace(waiter, reason=reason), entry)
 
 
 def expire(turn: Turn, waiter: Waiter) -> None:
-    """Answer a read whose wait is over; one that waited for a check judges by the last."""
+    """Answer a read whose wait is over; if it waited for a check, judge it by the last check that came back."""
     bound_s = waiter.request.began_s + waiter.request.timeout_s
     if waiter.awaits == "check" and turn.now_s < bound_s:
         serve(turn, replace(waiter, check_by_s=-inf))
@@ -76,7 +76,8 @@ def _serve_missing(turn: Turn, waiter: Waiter) -> None:
     if waiter.kept is None:
         _await_build(turn, replace(waiter, reason="miss"))
         return
-    # It was evicted while the read waited for a check: what is not known to be current counts as moved.
+    # Its entry was evicted while the read waited for a check. Nothing says that the payload is current, so it
+    # counts as stale by source.
     _serve_stale(turn, replace(waiter, reason="source"), waiter.kept)
 
 
@@ -85,7 +86,7 @@ def _await_check(turn: Turn, waiter: Waiter) -> None:
         answer_busy(turn, waiter)
         return
     want_check(turn, waiter.read.target, at_once=waiter.request.freshness.insists)
-    if is_awaited_in_vain(turn, waiter.read.target):
+    if no_check_will_come_in_time(turn, waiter.read.target):
         serve(turn, replace(waiter, check_by_s=-inf))
         return
     _wait(turn, replace(waiter, awaits="check"), until_s=waiter.check_by_s)
@@ -112,20 +113,20 @@ def _await_build(turn: Turn, waiter: Waiter) -> None:
 
 
 def _serve_stale(turn: Turn, waiter: Waiter, entry: Entry) -> None:
-    """Serve what is stale: by age at once, by source after a short wait for its refresh (R3, R4)."""
-    joins = entry.target.key in turn.state.builds
+    """Serve a stale entry: by age at once, by source after a short wait for its refresh (R3, R4)."""
+    is_building = entry.target.key in turn.state.builds
     reason = waiter.reason or "source"
     refreshing = _refresh(turn, waiter, reason)
-    wait_s = turn.policy.follower_wait if joins else turn.policy.owner_wait
+    wait_s = turn.policy.follower_wait if is_building else turn.policy.owner_wait
     at_once = reason == "age" or not refreshing or entry.build_s > wait_s
-    if at_once or too_much_is_kept(turn) or not has_room(turn):
+    if at_once or is_over_kept_bound(turn) or not has_room(turn):
         answer_stale(turn, waiter, entry, reason)
         return
-    outcome = replace(waiter, awaits="build", outcome="waited" if joins else "built")
-    _wait(turn, outcome, until_s=min(turn.now_s + wait_s, waiter.request.began_s + turn.policy.build_timeout))
+    waiting = replace(waiter, awaits="build", outcome="waited" if is_building else "built")
+    _wait(turn, waiting, until_s=min(turn.now_s + wait_s, waiter.request.began_s + turn.policy.build_timeout))
 
 
-def _serve_any(turn: Turn, waiter: Waiter, entry: Entry, reason: Reason) -> None:
+def _serve_even_outdated(turn: Turn, waiter: Waiter, entry: Entry, reason: Reason) -> None:
     target = waiter.read.target
     want_check(turn, target)
     if reason != "event":

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from math import inf
 from typing import Final, Literal
 
-from hermes_cache.core.answering import answer_stale, too_much_is_kept
+from hermes_cache.core.answering import answer_stale, is_over_kept_bound
 from hermes_cache.core.messages import Built, Recency, Weighed
 from hermes_cache.core.state import Entry, News
 from hermes_cache.core.transitions import Evicted, Measured, NewsDelayed, NewsSent, Stored
@@ -95,7 +95,7 @@ def _drop(turn: Turn, key: Hashable, bound: Literal["entries", "bytes", "gone"])
 
 def _answer_those_kept_for(turn: Turn) -> None:
     """If too much is kept for waiting readers, answer those at once whose payload is not held any more (R4)."""
-    if not too_much_is_kept(turn):
+    if not is_over_kept_bound(turn):
         return
     for kept in list(turn.state.kept.values()):
         target = kept.entry.target

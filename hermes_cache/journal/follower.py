@@ -222,7 +222,7 @@ class Follower:
 
     def serve_without(self) -> None:
         """Have the next join outdate everything here: a read goes on without the journal."""
-        self._change(MemberState.served_without)
+        self._change(MemberState.served_before_joining)
 
     @property
     def is_awaited(self) -> bool:

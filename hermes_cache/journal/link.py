@@ -230,7 +230,7 @@ class JournalLink:
         on_their_way, missed = life.state.buffer, []
         for part in parts_after(life.journal, position, self._bounds.part):
             missed += [recorded.event for recorded in part.recorded]
-            if part.damaged is not None or len(missed) > self._bounds.missed:
+            if part.damaged is not None or len(missed) > self._bounds.missed_by_subscriber:
                 return None
         return [*missed, *on_their_way]
 

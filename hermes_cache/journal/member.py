@@ -1,20 +1,20 @@
-"""What one process knows of the journal that it shares, and what each happening makes of that: pure values.
+"""What one process knows of the journal that it shares, and how each event changes that: pure values.
 
 No I/O, clock, thread or log here; `follower.py` reads and writes, and puts one value in the place of another.
 
-    said here    put ─▶ buffer ─ append ─▶ appended: the publisher goes on
+    from here    put ─▶ buffer ─ append ─▶ appended: the publisher goes on
                           │         ├────▶ append_failed: publishers go on; after a pause, again
                           │         └────▶ refused: one by one, then given up
                           └ full: given up; one event tells of all that were, once the buffer is written
-    said there   check ─▶ stamp as seen: checked
-                   └────▶ moved: applying ─▶ read on, event_applied …, part_applied … ─▶ told, checked
-                             ├ a gap: missed, and as below
-                             └ no position yet: joining ─▶ replay ─▶ joined ─▶ told, checked
+    from others  check ─▶ stamp as seen: checked
+                   └────▶ it differs: applying ─▶ read on, event_applied …, part_applied … ─▶ checked
+                             ├ a gap: gap_found, then as below
+                             └ no position yet: joining ─▶ replay ─▶ told, if any were missed ─▶ joined ─▶ checked
                  check_failed at any step: the next check looks again
 
-The position moves over an event only once that is applied, and no event is passed over without everything being
-outdated, once, however many there were (`missed`, `told`). What this process says while the journal is replayed
-comes on top of that. Source: rules J1 to J5, J8.
+The position moves over an event only after the event is applied. If events are skipped, everything is outdated
+once, however many they were (`missed`, `told`). What this process publishes while the journal is replayed is added
+to the result of the replay (`on_the_way`). Source: rules J1 to J5, J8.
 """
 
 from collections.abc import Hashable
@@ -52,11 +52,12 @@ class Bounds:
 
     Attributes:
         group: Events in one append: past it there is nothing more to gain, and the others wait.
-        buffered: Events that wait for a journal that is away. Later, one unscoped event stands for the lost ones.
-        buffered_streams: As `buffered`, for stream events: nothing can stand for a lost stop.
+        buffered: The length of the buffer from which an event is given up; one event without a profile stands for
+            those that were.
+        buffered_streams: The same for a stream event: more, because nothing can stand for a lost stop.
         given_up: Ids that are remembered as given up; whether an older event was, is not known any more.
         part: Events in one read.
-        missed: What a subscriber missed at most; past it, it refreshes everything.
+        missed_by_subscriber: How many events a subscriber catches up at most; past it, it refreshes everything.
     """
 
     group: int = 500
@@ -64,7 +65,7 @@ class Bounds:
     buffered_streams: int = 20_000
     given_up: int = 10_000
     part: int = PART
-    missed: int = 10_000
+    missed_by_subscriber: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,14 @@ class MemberState:
         seen: The journal's stamp as of the last check.
         is_applying: Whether a check found something, and applies it now.
         read_failure: Why the last check failed; None where it did not.
-        failing_since_s: When the first one that failed since then began; infinity where none did.
+        failing_since_s: When the first check that failed after the last success began; infinity if none failed.
         passed_seq: The last damaged row that was passed; the position may lie before it.
-        missed: What was missed, by all, so that everything is to be outdated; None for nothing.
-        missed_here: What was missed by this process alone.
-        folded: The agreed state, but for `unfolded`: to fold an event costs more than to note it.
-        unfolded: Events that were applied since.
-        on_the_way: What this process said and a replay of the journal may lack; None while there is no replay.
+        missed: Why everything is to be outdated in all processes: they missed events. None if they missed none.
+        missed_here: The same for this process alone.
+        folded: The agreed state without the events of `unfolded`: to fold costs more than to note, so it is rare.
+        unfolded: The events that were applied after the last fold.
+        on_the_way: Events of this process that a replay may lack, as they may not be written yet; None without a
+            replay.
         buffer: This process's events that are not committed, oldest first.
         answered_s: When the journal took or refused an event last, or the oldest one of the buffer came.
         write_failure: Why the last append failed; None where it did not.
@@ -170,7 +172,7 @@ class MemberState:
 
         Args:
             event_id: The event.
-            own: Whether this incarnation said it.
+            own: Whether this incarnation published it.
         """
         if own and any(event.id == event_id for event in self.buffer):
             return None
@@ -181,7 +183,8 @@ class MemberState:
         if self.has(event_id):
             return True
         was_put = self.first_put is not None and self.first_put.number <= event_id.number
-        # Another journal was put in its place, as this one does not know what was written to it.
+        # It left the buffer, so a journal took it; this journal lacks it. So the journal was replaced by another
+        # one, and the event is lost.
         return False if own and was_put and self.position is not None else None
 
     def status(self, now_s: float) -> JournalStatus:
@@ -191,7 +194,7 @@ class MemberState:
         seq = self.position.seq if self.position else None
         return JournalStatus(seq, silent_s if failure else 0.0, failure, len(self.buffer))
 
-    # What others say.
+    # What other processes published.
 
     def applying(self, *, is_applying: bool) -> "MemberState":
         """A check found something, and applies it; or is over with that."""
@@ -203,11 +206,12 @@ class MemberState:
         return replace(self, folded=folded, unfolded=unfolded, position=recorded.position)
 
     def part_applied(self, part: Part) -> "MemberState":
-        """All events of a part are applied here, and rows behind them are gone or damaged if it says so."""
+        """All events of a part are applied here. If it says so, the rows after them are gone or damaged."""
         after = self
         if part.damaged is not None and part.position.seq > self.passed_seq:
             after = replace(after, missed=part.damaged.reason, passed_seq=part.position.seq)
-        # Without a mark, a journal that is restored before the next read could not be told.
+        # Only a mark shows, at the next read, that the journal was restored meanwhile: so a position without
+        # a mark is not taken.
         return replace(after, position=part.position) if part.position.mark else after
 
     def gap_found(self, reason: str) -> "MemberState":
@@ -215,7 +219,7 @@ class MemberState:
         return replace(self, missed=reason)
 
     def joining(self) -> "MemberState":
-        """The journal is going to be replayed: what this process says from now on may not be in it."""
+        """The journal is going to be replayed: what this process publishes from now on may not be in it."""
         return replace(self, on_the_way=self.buffer)
 
     def agreed_after(self, replay: Replay) -> AgreedState:
@@ -227,7 +231,7 @@ class MemberState:
         folded = self.agreed_after(replay)
         return replace(self, folded=folded, unfolded=(), on_the_way=None, position=replay.position, passed_seq=0)
 
-    def served_without(self) -> "MemberState":
+    def served_before_joining(self) -> "MemberState":
         """A read went on before this process had its position."""
         if self.position is not None:
             return self
@@ -246,7 +250,7 @@ class MemberState:
         since_s = min(self.failing_since_s, began_s)
         return replace(self, seen=NEVER_SEEN, read_failure=_text(failure), failing_since_s=since_s)
 
-    # What this process says.
+    # What this process publishes.
 
     def is_late(self, now_s: float, wait_s: float) -> bool:
         """Say whether the journal owes an answer for longer than a publisher waits."""
@@ -258,7 +262,7 @@ class MemberState:
         return len(self.buffer) >= most
 
     def put(self, event: AppliedEvent, now_s: float) -> "MemberState":
-        """This process says an event; it waits in the buffer, or is given up if that is full."""
+        """This process publishes an event; the event waits in the buffer, or is given up if the buffer is full."""
         is_full = self.is_full_for(event)
         folded, unfolded = self._noted(event)
         after = replace(

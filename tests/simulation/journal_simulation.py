@@ -107,7 +107,7 @@ class JournalSimulation:
             buffered_streams=buffered_streams,
             group=group,
             part=pick((1, 3, 1_000)),
-            missed=pick((2, 10_000)),
+            missed_by_subscriber=pick((2, 10_000)),
         )
         self._bounds = MemberBounds(remembered=remembered, waiting=waiting, journal=of_journal)
         self._ways: list[Act] = []

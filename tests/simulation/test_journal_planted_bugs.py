@@ -130,7 +130,7 @@ def _join_reads_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def _lists_served_before_the_join_are_kept(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(MemberState, "served_without", lambda state: state)
+    patch.setattr(MemberState, "served_before_joining", lambda state: state)
 
 
 def _compaction_keeps_no_snapshot(patch: pytest.MonkeyPatch) -> None:

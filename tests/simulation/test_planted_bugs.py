@@ -285,8 +285,8 @@ def _commit_during_a_refresh_by_age_is_forgotten(patch: pytest.MonkeyPatch) -> N
 
 
 def _payload_that_is_too_old_stands_in(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(answering, "may_not_stand_in", _always(answer=False))
-    patch.setattr(reading, "may_not_stand_in", _always(answer=False))
+    patch.setattr(answering, "is_too_old_to_serve", _always(answer=False))
+    patch.setattr(reading, "is_too_old_to_serve", _always(answer=False))
 
 
 def _held_back_is_never_released(patch: pytest.MonkeyPatch) -> None:
