@@ -31,9 +31,18 @@ MODES: Final = ("WAL", "DELETE", "TRUNCATE", "PERSIST")
 NOBODY: Final = 65_534
 AS_NOBODY: Final = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv, to be two users"
-)
+needs_root = pytest.mark.usefixtures("two_users")
+
+
+@pytest.fixture(scope="session")
+def two_users() -> None:
+    """Skip where this process cannot start a Python of another user."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv, to be two users")
+    command = [*AS_NOBODY, sys.executable, "-B", "-c", "import hermes_cache"]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    if tried.returncode:
+        pytest.skip(f"another user cannot run this Python, so put it where all may read: {tried.stderr[-200:]}")
 
 
 def _tree(folder: Path) -> dict[str, tuple[int, ...]]:
