@@ -1,5 +1,10 @@
-"""What many of the integration tests begin with: a bus, a builder, threads that read, the URL of a journal."""
+"""What many of the integration tests begin with: a bus, a builder, readers, the URL of a journal, another user."""
 
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +15,7 @@ from hermes_cache import Bus
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder
+from tests.integration.agent import AS_NOBODY
 
 
 @pytest.fixture
@@ -52,3 +58,23 @@ def truth(tmp_path: Path) -> Path:
     folder = tmp_path / "truth"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def two_users() -> None:
+    """Skip where this process cannot start a Python of another user."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv, to be two users")
+    command = [*AS_NOBODY, sys.executable, "-B", "-c", "import hermes_cache"]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    if tried.returncode:
+        pytest.skip(f"another user cannot run this Python, so put it where all may read: {tried.stderr[-200:]}")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user may enter; pytest's own are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="hermes_", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)

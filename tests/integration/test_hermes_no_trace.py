@@ -10,7 +10,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,25 +23,12 @@ import pytest
 from hermes_cache import SessionListCache, SessionListKey
 from hermes_cache.errors import SourceError
 from hermes_cache.stores.hermes import HermesHome
-from tests.integration.agent import Agent
+from tests.integration.agent import AS_NOBODY, NOBODY, Agent
 
 KEY = SessionListKey(show_cli=True, show_cron=True)
 MODES: Final = ("WAL", "DELETE", "TRUNCATE", "PERSIST")
-NOBODY: Final = 65_534
-AS_NOBODY: Final = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 
 needs_root = pytest.mark.usefixtures("two_users")
-
-
-@pytest.fixture(scope="session")
-def two_users() -> None:
-    """Skip where this process cannot start a Python of another user."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("needs root and setpriv, to be two users")
-    command = [*AS_NOBODY, sys.executable, "-B", "-c", "import hermes_cache"]
-    tried = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    if tried.returncode:
-        pytest.skip(f"another user cannot run this Python, so put it where all may read: {tried.stderr[-200:]}")
 
 
 def _tree(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -319,15 +305,6 @@ for line in sys.stdin:
         found = str(error)
     print(json.dumps(found), flush=True)
 """
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that another user may enter; pytest's own are closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="hermes_", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def _read_as_nobody(folder: Path) -> Any:
