@@ -292,6 +292,38 @@ def test_what_a_crash_or_a_copy_left_is_told_and_not_touched(tmp_path: Path, mod
     assert _tree(tmp_path) == before
 
 
+QUIT_SLOWLY: Final = """
+import fcntl, os, sys, time
+with open(sys.argv[1], "r+b") as database:
+    fcntl.lockf(database, fcntl.LOCK_EX, 512, 0x40000000)
+    print("quitting", flush=True)
+    time.sleep(0.2)
+    os.unlink(sys.argv[1] + "-wal")
+    os.unlink(sys.argv[1] + "-shm")
+    time.sleep(0.05)
+"""
+"""Takes the log away under the lock that SQLite takes when it closes, on a slow disk."""
+
+
+def test_a_read_that_begins_while_hermes_quits_makes_no_log_anew(tmp_path: Path) -> None:
+    """X2"""
+    path = tmp_path / "state.db"
+    with Agent(path) as agent:
+        agent.do("open")
+        agent.do("fill", sessions=10)
+        agent.do("statement", sql="PRAGMA wal_checkpoint(PASSIVE)")
+        agent.die("killed")
+    command = [sys.executable, "-S", "-c", QUIT_SLOWLY, str(path)]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as quitting:  # noqa: S603 - our own
+        assert quitting.stdout is not None
+        assert quitting.stdout.readline() == "quitting\n"
+        found: Any = HermesHome(tmp_path).builder(KEY)
+
+    assert len(found["sessions"]) == 10
+    assert [each.name for each in tmp_path.iterdir()] == ["state.db"]
+
+
 READ: Final = """
 import json, sys
 from hermes_cache.errors import SourceError

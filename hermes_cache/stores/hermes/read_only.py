@@ -4,7 +4,8 @@ No filled log lies beside it: the file alone is the whole database, and `immutab
 without making a file. Such a reading counts only if the files stood still before it and look the same after it.
 
 A filled `-wal` lies there: `mode=ro`. As long as the connection is open, Hermes cannot take its log in when it
-quits. If Hermes quit between our look and our opening, SQLite makes an empty `-wal` and a `-shm`.
+quits. If Hermes quits in the microseconds between our last look and our first statement, SQLite makes an empty `-wal`
+and a `-shm`.
 
 A filled `-journal` lies there, or a database without logs does not stand still: `mode=ro` in exclusive locking
 mode. A database in rollback mode is read so under a lock, for 0.1 s at most, as its writer waits for 0.5 s. In WAL
@@ -152,16 +153,37 @@ def _read_with_log(path: Path, read: Read[T], looks: Looks, look: DatabaseLook) 
     _refuse_other_users(path)
     try:
         with _opened(path, "mode=ro") as connection:
-            # Hermes may have quit, or the file been emptied, since the look: the first statement would make files,
-            # or delete the log.
-            if log_stamp(wal_of(path)) == ABSENT or _reason_against(path, look) is not None:
-                raise _MovedError
-            connection.execute("BEGIN")
+            _begin_beside_log(path, connection, look)
             return read(connection)
     except SourceError:
         if looks.database(path)[0].wal == ABSENT:
             raise _MovedError from None
         raise
+
+
+def _begin_beside_log(path: Path, connection: Connection, look: DatabaseLook) -> None:
+    """Begin to read while the log lies there.
+
+    SQLite must not wait for a lock itself: Hermes may hold it, which quits and takes its log away meanwhile. The
+    statement would then make files, or delete the log.
+
+    Raises:
+        _MovedError: Hermes has quit, or the file has been emptied, since the look.
+    """
+    connection.execute("PRAGMA busy_timeout=0")
+    connection.execute("BEGIN")
+    gives_up_at_s = monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        if log_stamp(wal_of(path)) == ABSENT or _reason_against(path, look) is not None:
+            raise _MovedError
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        except Error as error:
+            is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or not slept(gives_up_at_s):
+                raise
+        else:
+            return
 
 
 def _reason_against(path: Path, look: DatabaseLook) -> str | None:
