@@ -25,14 +25,15 @@ USED: Final = ("unshare", "nsenter", "mount")
 
 READ: Final = """
 import json, sys
-from hermes_cache import SessionListCache, SessionListKey
+from hermes_cache import Policy, SessionListCache, SessionListKey
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.stores.hermes import HermesHome
 key = SessionListKey(show_cli=True, show_cron=True)
 def titles(payload):
     return sorted(row["title"] for row in payload["sessions"])
 home = HermesHome(sys.argv[1])
-with SessionListCache(home.builder, sources=home.sources) as cache:
+policy = Policy(stamp_interval=0, max_build_duty=1.0)
+with SessionListCache(home.builder, sources=home.sources, policy=policy) as cache:
     for line in sys.stdin:
         found = {}
         try:

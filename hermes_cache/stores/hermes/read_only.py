@@ -4,8 +4,8 @@ No filled log lies beside it: the file alone is the whole database, and `immutab
 without making a file. Such a reading counts only if the files stood still before it and look the same after it.
 
 A filled `-wal` lies there: `mode=ro`. As long as the connection is open, Hermes cannot take its log in when it
-quits. If Hermes quits in the microseconds between our last look and our first statement, SQLite makes an empty `-wal`
-and a `-shm`.
+quits. If Hermes quits in the microseconds between our last look and our first statement, SQLite makes an empty
+`-wal` and a `-shm`.
 
 A filled `-journal` lies there, or a database without logs does not stand still: `mode=ro` in exclusive locking
 mode. A database in rollback mode is read so under a lock, for 0.1 s at most, as its writer waits for 0.5 s. In WAL
