@@ -56,3 +56,11 @@ def _unescaped(place: str) -> str:
     for escaped, plain in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
         place = place.replace(escaped, plain)
     return place
+
+
+def is_of_a_network(path: Path, mounts: Path = MOUNTS) -> bool:
+    """Say whether a file is on a network file system, also behind links; False if that cannot be known."""
+    try:
+        return network_file_system(path.resolve(), mounts.read_text(errors="replace")) is not None
+    except (OSError, RuntimeError):
+        return False

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp
 from hermes_cache.stores.hermes.log_locks import is_held
-from hermes_cache.stores.hermes.looks import DatabaseLook, shm_of, wal_of
+from hermes_cache.stores.hermes.looks import DatabaseLook, database_file, shm_of, wal_of
 
 _QUIET_S: Final = 2.0
 """A log that was written a moment ago is held, or is taken in right now."""
@@ -67,6 +67,7 @@ class LeftLogs:
 
 
 def _note(path: Path) -> str | None:
+    path = database_file(path)
     held = is_held(shm_of(path))
     if held:
         return None

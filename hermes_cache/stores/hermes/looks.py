@@ -5,6 +5,7 @@ SQLite from taking its log in, and the log that stays corrupts a backup that is 
 Source: rules S2, X2.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from itertools import count
@@ -84,6 +85,7 @@ class Looks:
         It does if every commit from now on is sure to change that look, and none is known to be under way.
         """
         before = self._stillness.now()
+        path = database_file(path)
         files = (path, wal_of(path), journal_of(path))
         look = DatabaseLook(file_stamp(files[0]), log_stamp(files[1]), log_stamp(files[2]))
         return look, self._are_still(files, look, before) and not _is_being_written(path, look)
@@ -112,8 +114,13 @@ def slept(gives_up_at_s: float) -> bool:
     return left_s > 0
 
 
+def database_file(path: Path) -> Path:
+    """Return the file that a path leads to: SQLite keeps the logs beside that file, not beside a link to it."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 - half the cost
+
+
 def wal_of(path: Path) -> Path:
-    """Return the path of a database's write-ahead log."""
+    """Return the path of the write-ahead log of a database, which is no link."""
     return path.with_name(path.name + "-wal")
 
 
@@ -123,7 +130,7 @@ def shm_of(path: Path) -> Path:
 
 
 def journal_of(path: Path) -> Path:
-    """Return the path of a database's rollback journal."""
+    """Return the path of the rollback journal of a database."""
     return path.with_name(path.name + "-journal")
 
 

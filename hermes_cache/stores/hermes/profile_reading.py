@@ -19,7 +19,7 @@ from hermes_cache.stores.hermes.front_end_records import without_dead_turns, wit
 from hermes_cache.stores.hermes.joining import ProfileRecords, records_of
 from hermes_cache.stores.hermes.json_files import JsonFiles
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
-from hermes_cache.stores.hermes.looks import Looks, journal_of, shm_of, wal_of
+from hermes_cache.stores.hermes.looks import Looks, database_file, journal_of, shm_of, wal_of
 from hermes_cache.stores.hermes.session_folder import IndexRecord, SessionFolders
 from hermes_cache.stores.hermes.side_files import job_names, projects_by_tag, redacts_secrets, routing_by_session
 from hermes_cache.stores.hermes.state_db import SessionRecord, StateReading, read_state_db
@@ -130,6 +130,7 @@ class ProfileReader:
 
 
 def _has_companion(path: Path) -> bool:
+    path = database_file(path)
     return any(file_stamp(each) != ABSENT for each in (wal_of(path), shm_of(path), journal_of(path)))
 
 

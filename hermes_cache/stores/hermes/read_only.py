@@ -31,6 +31,7 @@ from hermes_cache.stores.hermes.looks import (
     STILL_WAIT_S,
     DatabaseLook,
     Looks,
+    database_file,
     shm_of,
     slept,
     wal_of,
@@ -78,7 +79,6 @@ def read_database(path: Path, read: Read[T], looks: Looks) -> T:
         SourceError: It is missing, locked, being written, truncated, corrupt, none, or cannot be opened without
             leaving something behind; and whatever `read` raises.
     """
-    must_be_a_file(path)
     gives_up_at_s = monotonic() + _PATIENCE_S
     for _ in range(_TRIES):
         with suppress(_MovedError):
@@ -89,6 +89,8 @@ def read_database(path: Path, read: Read[T], looks: Looks) -> T:
 
 
 def _read_once(path: Path, read: Read[T], looks: Looks, gives_up_at_s: float) -> T:
+    must_be_a_file(path)
+    path = database_file(path)
     look, _ = looks.database(path)
     if look.wal != ABSENT:
         return _read_with_log(path, read, looks, look)

@@ -13,7 +13,7 @@ from threading import Lock
 from time import monotonic, monotonic_ns, time_ns
 from typing import Final, NamedTuple
 
-from hermes_cache.file_systems import MOUNTS, network_file_system
+from hermes_cache.file_systems import MOUNTS, is_of_a_network
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp
 
@@ -29,7 +29,7 @@ _MAX_SEEN: Final = 4_096
 """Ten files each of as many profiles as one machine is likely to have."""
 
 _MOUNTS_STAND_S: Final = 60.0
-"""For how long the file system of a folder is not asked for again."""
+"""How long an answer about a device counts."""
 
 
 class Moment(NamedTuple):
@@ -40,9 +40,14 @@ class Moment(NamedTuple):
 
 
 class Stillness:
-    """Knows which files stand still. Any thread may call."""
+    """Knows which files stand still. Any thread may call.
 
-    def __init__(self) -> None:
+    Args:
+        mounts: The table of what is mounted where; without one, no file system counts as one of a network.
+    """
+
+    def __init__(self, mounts: Path = MOUNTS) -> None:
+        self._mounts = mounts
         after_fork_in_child(self._start_anew)
         self._start_anew()
 
@@ -65,7 +70,7 @@ class Stillness:
         tick_ns = _COARSE_TICK_NS if is_coarse else _TICK_NS
         if before.monotonic_ns - since_ns > tick_ns:
             return True
-        return before.wall_ns - newest_ns > tick_ns and not self._is_of_a_network(path.parent)
+        return before.wall_ns - newest_ns > tick_ns and not self._is_of_a_network(path, stamp.device)
 
     def _seen_since_ns(self, path: Path, stamp: Hashable) -> int:
         with self._lock:
@@ -78,23 +83,16 @@ class Stillness:
                 self._seen.popitem(last=False)
         return known[1]
 
-    def _is_of_a_network(self, folder: Path) -> bool:
+    def _is_of_a_network(self, path: Path, device: int) -> bool:
         now_s = monotonic()
-        known = self._networks.get(folder)
+        known = self._networks.get(device)
         if known is None or now_s > known[1]:
             if len(self._networks) >= _MAX_SEEN:
                 self._networks.clear()
-            known = self._networks[folder] = (_is_of_a_network(folder), now_s + _MOUNTS_STAND_S)
+            known = self._networks[device] = (is_of_a_network(path, self._mounts), now_s + _MOUNTS_STAND_S)
         return known[0]
 
     def _start_anew(self) -> None:
         self._lock = Lock()
         self._seen: OrderedDict[Path, tuple[Hashable, int]] = OrderedDict()
-        self._networks: dict[Path, tuple[bool, float]] = {}
-
-
-def _is_of_a_network(folder: Path) -> bool:
-    try:
-        return network_file_system(folder.resolve(), MOUNTS.read_text(errors="replace")) is not None
-    except (OSError, RuntimeError):
-        return False
+        self._networks: dict[int, tuple[bool, float]] = {}
