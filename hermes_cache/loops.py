@@ -5,13 +5,15 @@ default executor is never used: a gateway may keep that busy. Source: rules R6, 
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import Final, TypeVar
 
-from hermes_cache.threads import Call, Threads
+from hermes_cache.interrupts import on_main_thread
+from hermes_cache.threads import Call, Threads, aside
 
 T = TypeVar("T")
 
@@ -65,6 +67,19 @@ async def result_on_loop(call: Call[T], timeout_s: float) -> T:
     if not await over_on_loop(call, timeout_s):
         call.is_unwanted = True
         raise TimeoutError
+    return call.result()
+
+
+async def aside_on_loop(act: Callable[[], T]) -> T:
+    """Do on an event loop what `aside.do` does elsewhere, without a wait that blocks the loop.
+
+    A coroutine that is cancelled waits no more; what it asked for is done all the same.
+    """
+    if not on_main_thread() or sys.is_finalizing():
+        return act()
+    call = aside.begin(act)
+    while not await over_on_loop(call, _LOOK_S):
+        aside.see_to(call)
     return call.result()
 
 

@@ -433,13 +433,27 @@ class Aside:
         self._wait(call, patience_s)
         return call.result()
 
+    def begin(self, act: Callable[[], T]) -> Call[T]:
+        """Have something done on another thread, and return at once.
+
+        Whoever waits for it looks now and then, and calls `see_to`. If no thread can be had, it is done in place.
+        """
+        call = Call(act)
+        try:
+            self._threads.run(call)
+        except NoThreadError:
+            call.run()
+        return call
+
     def rest(self) -> None:
         """End all threads that are free, and the others once they are; the next call starts another."""
         for thread in self._threads.rest():
             thread.join(_REST_S)
 
-    def _see_to(self, call: Call[T]) -> None:
-        """Start another thread for a call: the others are busy, or ended."""
+    def see_to(self, call: Call[T]) -> None:
+        """Start another thread for a call that is not begun: the others are busy, or ended."""
+        if call.is_begun:
+            return
         try:
             self._threads.start_one()
         except NoThreadError:
@@ -451,8 +465,7 @@ class Aside:
         while not call.wait(look_s):
             if left_s <= 0:
                 raise CallBlockedError(patience_s)
-            if not call.is_begun:
-                self._see_to(call)
+            self.see_to(call)
             look_s = min(_LOOK_S, left_s)
             left_s -= look_s
 

@@ -1,11 +1,11 @@
 """The subscription: a bounded queue of changes for one outside component.
 
 Who never reads it delays nobody and lets nothing grow: past its size, changes merge. The main thread, where signal
-handlers strike, holds no lock: it has each step done aside, and an interrupted `get` puts back what it took.
-Source: rules E7, E8, L6.
+handlers strike, holds no lock: it has each step done aside, and an interrupted `get` puts back what it took. On an
+event loop, `aget` waits for no thread. Source: rules E7, E8, L6, W4.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import TIMEOUT_MAX, Lock, RLock
@@ -16,6 +16,8 @@ from typing import Self
 from hermes_cache.arguments import timeout_s
 from hermes_cache.bus.changes import Change, add, resume_number
 from hermes_cache.bus.feed_versions import FeedVersion
+from hermes_cache.interrupts import on_main_thread
+from hermes_cache.loops import Waker, aside_on_loop
 from hermes_cache.threads import aside
 
 
@@ -27,16 +29,18 @@ def _shut() -> Lock:
 
 @dataclass(slots=True, eq=False)
 class _Turn:
-    """One call of `get`; guarded by the lock but for its gate.
+    """One call of `get` or `aget`; guarded by the lock but for its gate and its waker.
 
     Attributes:
-        gate: Opened once there is something to look at.
+        waker: Wakes the coroutine that waits; None if a thread waits.
+        gate: Opened once there is something to look at, for a thread.
         queued: The change that it took, as it was queued.
         taken: The same, as it is given.
         version: The subscription's before that.
         is_over: It was interrupted, and takes nothing any more.
     """
 
+    waker: Waker | None = None
     gate: Lock = field(default_factory=_shut)
     queued: Change | None = None
     taken: Change | None = None
@@ -47,7 +51,8 @@ class _Turn:
 class Subscription:
     """Changes of one profile, or of all, oldest first; may be read and closed by any thread.
 
-    Iterating it waits for changes and ends when it is closed. Let it go or close it: its feed does not hold it.
+    Iterating it, with `for` or `async for`, waits for changes and ends when it is closed. Let it go or close it:
+    its feed does not hold it.
 
     Args:
         lock: The feed's; it is held for microseconds, and by no one who waits.
@@ -111,6 +116,21 @@ class Subscription:
             raise
         return turn.taken
 
+    async def aget(self, timeout: float | None = None) -> Change | None:  # noqa: ASYNC109 - as `get` has it
+        """Do what `get` does without blocking the event loop; a call that is cancelled takes nothing."""
+        ends_at_s = monotonic() + timeout_s(timeout)
+        waker = Waker()
+        turn = _Turn(waker)
+        try:
+            left_s = ends_at_s - monotonic()
+            while not await aside_on_loop(partial(self._serve, turn, stays=left_s > 0)):
+                await waker.wait(min(left_s, TIMEOUT_MAX))
+                left_s = max(0.0, ends_at_s - monotonic())
+        except BaseException:
+            self._leave_on_loop(turn)
+            raise
+        return turn.taken
+
     def close(self) -> None:
         """End it and wake who waits for it; what was not taken is dropped. Closing twice is no error."""
         aside.do(self._close)
@@ -168,10 +188,20 @@ class Subscription:
                 self._version = turn.version
                 self._wake()
 
+    def _leave_on_loop(self, turn: _Turn) -> None:
+        take_back = partial(self._take_back, turn)
+        if on_main_thread():
+            # Begun behind the step that may still take something, and not waited for: the loop goes on.
+            aside.begin(take_back)
+        else:
+            take_back()
+
     def _wake(self) -> None:
         turns, self._turns = self._turns, {}
         for turn in turns:
             turn.gate.release()
+            if turn.waker is not None:
+                turn.waker.wake()
 
     def __iter__(self) -> Iterator[Change]:
         return self
@@ -180,6 +210,15 @@ class Subscription:
         change = self.get()
         if change is None:
             raise StopIteration
+        return change
+
+    def __aiter__(self) -> AsyncIterator[Change]:
+        return self
+
+    async def __anext__(self) -> Change:
+        change = await self.aget()
+        if change is None:
+            raise StopAsyncIteration
         return change
 
     def __enter__(self) -> Self:
