@@ -1,0 +1,67 @@
+"""What a client has and can read: the headers `If-None-Match` and `Accept-Encoding`. No I/O.
+
+Source: RFC 9110, sections 8.8.3, 12.5.3 and 13.1.2.
+"""
+
+from functools import lru_cache
+from re import compile as pattern
+from typing import Final, Literal
+
+Encoding = Literal["gzip", "identity"]
+
+_TAG: Final = pattern(r'(?:W/)?("[^"]*")')
+_QUALITY: Final = pattern(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+_GZIP: Final = frozenset({"gzip", "x-gzip"})
+
+
+def has_tag(if_none_match: str | None, tag: str) -> bool:
+    """Return whether a client has what a tag names.
+
+    Args:
+        if_none_match: The header: a list of tags, weak or strong, or `*`.
+        tag: The tag of the answer, in quotes; `W/` before it does not count, as this comparison is weak.
+    """
+    if not if_none_match:
+        return False
+    return if_none_match.strip() == "*" or tag.removeprefix("W/") in _TAG.findall(if_none_match)
+
+
+def tag_of(digest: str, encoding: Encoding) -> str:
+    """Return the tag of a body in one encoding.
+
+    Each encoding has a tag of its own: a cache between must not hand a compressed body to a client that cannot
+    read it. The tag of a compressed body is weak, because another compressor makes other bytes of the same body.
+
+    Args:
+        digest: What names the body before it is compressed.
+    """
+    return f'"{digest}"' if encoding == "identity" else f'W/"{digest}-{encoding}"'
+
+
+@lru_cache(maxsize=64)
+def chosen_encoding(accept_encoding: str | None) -> Encoding | None:
+    """Return the encoding that a client likes most, gzip if it likes both; None if it can read neither.
+
+    Args:
+        accept_encoding: The header; None if there is none, which asks for a body that is not compressed.
+    """
+    if accept_encoding is None:
+        return "identity"
+    wanted = _qualities(accept_encoding)
+    others = wanted.get("*")
+    gzip = max((wanted[name] for name in _GZIP & wanted.keys()), default=others or 0.0)
+    # A body that is not compressed can be refused, but need not be named.
+    identity = wanted.get("identity", others)
+    if gzip > 0 and gzip >= (identity or 0.0):
+        return "gzip"
+    return None if identity == 0 else "identity"
+
+
+def _qualities(accept_encoding: str) -> dict[str, float]:
+    wanted: dict[str, float] = {}
+    for each in accept_encoding.lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        quality = _QUALITY.fullmatch("".join(parameters)) if parameters else None
+        if name and (quality or not parameters):
+            wanted[name] = float(quality[1]) if quality else 1.0
+    return wanted
