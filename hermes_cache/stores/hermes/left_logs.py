@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp
-from hermes_cache.stores.hermes.log_locks import is_held
+from hermes_cache.stores.hermes.log_locks import log_locks
 from hermes_cache.stores.hermes.looks import DatabaseLook, database_file, shm_of, wal_of
 
 _QUIET_S: Final = 2.0
@@ -68,7 +68,7 @@ class LeftLogs:
 
 def _note(path: Path) -> str | None:
     path = database_file(path)
-    held = is_held(shm_of(path))
+    held = log_locks(shm_of(path)).is_held
     if held:
         return None
     todo = _TODO.format(database=path.name)

@@ -1,50 +1,66 @@
-"""Who holds the log of a database, as the system tells it without opening anything: `/proc/locks`, on Linux alone.
+"""Who has the log of a database open: `/proc/locks` tells it on Linux, and nothing is opened for that.
 
 In WAL mode each connection of a writer holds a lock on a byte of `-shm` for as long as it is open, and another one
-from before its first frame until its commit can be seen. Source: rules S2, X2; https://sqlite.org/walformat.html.
+from before its first frame until its commit can be seen. A process in a namespace of its own does not see the
+locks of those outside, and no machine sees those of another one. Source: rules S2, X2; https://sqlite.org/walformat.html.
 """
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+from hermes_cache.file_systems import is_of_a_network
 
 _LOCKS: Final = Path("/proc/locks")
 _OWN_NAMESPACE: Final = Path("/proc/self/ns/pid")
 _FIRST_NAMESPACE: Final = 0xEFFFFFFC
-"""The inode of the first namespace of process ids; a process in another one sees no locks of those outside."""
+"""The inode of the first namespace of process ids."""
 
 _WRITE_BYTE: Final = "120"
 """The byte of `-shm` that the connection locks which writes to the log."""
 
 
-def is_being_written(shm: Path) -> bool:
-    """Say whether somebody is known to write to the log now; his commit may not be visible yet."""
-    return any(kind == "WRITE" and first == _WRITE_BYTE for kind, first in _locks_on(shm) or ())
+class LogLocks(NamedTuple):
+    """Who uses a log; None means that it cannot be known.
+
+    Attributes:
+        is_held: Whether any connection has it open.
+        is_being_written: Whether one writes to it, whose commit may not be visible yet.
+    """
+
+    is_held: bool | None
+    is_being_written: bool | None
 
 
-def is_held(shm: Path) -> bool | None:
-    """Say whether any connection has the log open; None if the system does not tell."""
-    locks = _locks_on(shm)
-    if locks:
-        return True
-    return False if locks is not None and _sees_all_processes() else None
+def log_locks(shm: Path, table: Path = _LOCKS) -> LogLocks:
+    """Return what the locks on the index of a log tell.
 
-
-def _locks_on(path: Path) -> list[tuple[str, str]] | None:
-    """Return kind and first byte of each lock on a file; None if they cannot be known."""
+    Args:
+        shm: The index. Without it nobody has the log open, since every connection makes it.
+        table: The system's table of locks.
+    """
     try:
-        inode = os.stat(path).st_ino  # noqa: PTH116 - as everywhere here
-        lines = _LOCKS.read_text().splitlines()
+        inode = os.stat(shm).st_ino  # noqa: PTH116 - as everywhere here
+    except FileNotFoundError:
+        return LogLocks(is_held=False, is_being_written=False)
     except OSError:
-        return None
-    # The device is not compared: some file systems give it another number there. One of the same inode elsewhere
-    # only makes us wait.
-    found = (line.split() for line in lines if f":{inode} " in line)
-    return [(fields[-5], fields[-2]) for fields in found if len(fields) >= 8]  # noqa: PLR2004 - as proc(5) has it
-
-
-def _sees_all_processes() -> bool:
+        return LogLocks(None, None)
     try:
-        return _OWN_NAMESPACE.stat().st_ino == _FIRST_NAMESPACE
+        lines = table.read_text().splitlines()
+    except OSError:
+        return LogLocks(None, None)
+    # The device is not compared: some file systems give it another number there. A lock on the same inode
+    # elsewhere only makes us wait.
+    fields = [line.split() for line in lines if f":{inode} " in line]
+    locks = [(each[-5], each[-2]) for each in fields if len(each) >= 8]  # noqa: PLR2004 - as proc(5) has it
+    if ("WRITE", _WRITE_BYTE) in locks:
+        return LogLocks(is_held=True, is_being_written=True)
+    unseen = False if _sees_all_locks(shm) else None
+    return LogLocks(bool(locks) or unseen, unseen)
+
+
+def _sees_all_locks(shm: Path) -> bool:
+    try:
+        return _OWN_NAMESPACE.stat().st_ino == _FIRST_NAMESPACE and not is_of_a_network(shm)
     except OSError:
         return False

@@ -11,13 +11,13 @@ from collections.abc import Hashable, Sequence
 from itertools import count
 from pathlib import Path
 from threading import Lock
-from time import monotonic, sleep, time_ns
+from time import monotonic, sleep
 from typing import Final, NamedTuple
 
 from hermes_cache.core.stamps import Doubted
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp, file_stamp, log_stamp
-from hermes_cache.stores.hermes.log_locks import is_being_written
+from hermes_cache.stores.hermes.log_locks import log_locks
 from hermes_cache.stores.hermes.stillness import Moment, Stillness
 
 STILL_WAIT_S: Final = 0.06
@@ -27,6 +27,9 @@ _LOOK_S: Final = 0.004
 
 _LONGEST_COMMIT_NS: Final = 10_000_000_000
 """A commit can be seen once the disk has it, which may be long after its last write to the log."""
+
+_UNSEEN_COMMIT_NS: Final = 2_000_000_000
+"""The same if the system does not tell who writes: each build within this time is followed by another one."""
 
 _MAX_COUNTED: Final = 1_024
 
@@ -88,7 +91,7 @@ class Looks:
         path = database_file(path)
         files = (path, wal_of(path), journal_of(path))
         look = DatabaseLook(file_stamp(files[0]), log_stamp(files[1]), log_stamp(files[2]))
-        return look, self._are_still(files, look, before) and not _is_being_written(path, look)
+        return look, self._are_still(files, look, before) and not self._may_hide_a_commit(path, look, before)
 
     def files(self, paths: Sequence[Path]) -> tuple[tuple[Hashable, ...], bool]:
         """Look at other files and folders, and say whether all stand still."""
@@ -100,6 +103,16 @@ class Looks:
         # All are asked, not only up to the first that moves: each is remembered since when it looks as it does.
         are_still = [self._stillness.is_still(*each, before) for each in zip(paths, stamps, strict=True)]
         return all(are_still)
+
+    def _may_hide_a_commit(self, path: Path, look: DatabaseLook, before: Moment) -> bool:
+        """Say whether a commit whose last write this look may have seen is perhaps not visible yet."""
+        wal = wal_of(path)
+        if self._stillness.is_still(wal, look.wal, before, tick_ns=_LONGEST_COMMIT_NS):
+            return False  # Also of a quiet home, of which no table of locks is read.
+        is_being_written = log_locks(shm_of(path)).is_being_written
+        if is_being_written is None:
+            return not self._stillness.is_still(wal, look.wal, before, tick_ns=_UNSEEN_COMMIT_NS)
+        return is_being_written
 
     def _start_anew(self) -> None:
         self._lock = Lock()
@@ -132,10 +145,3 @@ def shm_of(path: Path) -> Path:
 def journal_of(path: Path) -> Path:
     """Return the path of the rollback journal of a database."""
     return path.with_name(path.name + "-journal")
-
-
-def _is_being_written(path: Path, look: DatabaseLook) -> bool:
-    # Only behind a fresh log: who asks about a quiet home reads no table of locks.
-    wal = look.wal
-    is_recent = isinstance(wal, FileStamp) and time_ns() - wal.mtime_ns < _LONGEST_COMMIT_NS
-    return is_recent and is_being_written(shm_of(path))

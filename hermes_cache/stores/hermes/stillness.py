@@ -56,18 +56,19 @@ class Stillness:
         """Return this moment."""
         return Moment(time_ns(), monotonic_ns())
 
-    def is_still(self, path: Path, stamp: Hashable, before: Moment) -> bool:
+    def is_still(self, path: Path, stamp: Hashable, before: Moment, *, tick_ns: int = _TICK_NS) -> bool:
         """Say whether a write to a file from now on is sure to change a stamp that was just taken of it.
 
         Args:
             before: A moment before the stamp was taken: this thread may have been held up since.
+            tick_ns: For how long the file must have been still, at least.
         """
         since_ns = self._seen_since_ns(path, stamp)
         if not isinstance(stamp, FileStamp):
             return True
         newest_ns = max(stamp.mtime_ns, stamp.ctime_ns)
         is_coarse = not (stamp.mtime_ns % _SECOND_NS or stamp.ctime_ns % _SECOND_NS)
-        tick_ns = _COARSE_TICK_NS if is_coarse else _TICK_NS
+        tick_ns = max(tick_ns, _COARSE_TICK_NS) if is_coarse else tick_ns
         if before.monotonic_ns - since_ns > tick_ns:
             return True
         return before.wall_ns - newest_ns > tick_ns and not self._is_of_a_network(path, stamp.device)
