@@ -49,11 +49,13 @@ _CRON_ID: Final = re.compile(r"cron_(.+)_\d{8}_\d{6}")
 """Job ids may hold underscores, so the time is matched from the right."""
 
 
+@lru_cache(_MAX_TAGS)
 def session_source(tag: str) -> str:
     """Return the kind that a tag is shown as."""
     return _MEANINGS.get(tag, "other")
 
 
+@lru_cache(_MAX_TAGS)
 def is_of_terminal(tag: str) -> bool:
     """Say whether the front end files sessions of a tag under `cli`: terminals, editors and other agents."""
     return session_source(tag) in _TERMINAL

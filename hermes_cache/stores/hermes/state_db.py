@@ -126,6 +126,7 @@ _COLUMNS: Final = SessionRecord._fields[:-5]
 
 _COUNT_AT: Final = SessionRecord._fields.index("message_count")
 _MOVED_AT: Final = SessionRecord._fields.index("moved_at")
+_TITLE_AT: Final = SessionRecord._fields.index("title")
 
 _record: Final = partial(tuple.__new__, SessionRecord)
 """Takes half the time of `_make`, which only adds a look at the length."""
@@ -193,53 +194,52 @@ def _sessions(
 ) -> dict[str, SessionRecord]:
     has_roles = is_indexed and "role" in _columns_of(cursor, "messages")
     sessions: dict[str, SessionRecord] = {}
-    uncounted: list[str] = []
-    changed: list[str] = []
-    # One at a time: thousands of rows held at once wake the garbage collector, which takes as long as the reading.
+    # A record is made once, when all of it is known: each one more is one more for the garbage collector to visit.
+    changed: dict[str, tuple[object, ...]] = {}
     for row in cursor.execute(_sessions_query(present, is_indexed=is_indexed, has_roles=has_roles)):
         session_id = row[0]
         old = before.get(session_id)
         if old is not None and old[:-2] == row:
             sessions[session_id] = old
-        elif old is not None and (old.message_count, old.moved_at) == (row[_COUNT_AT], row[_MOVED_AT]):
-            sessions[session_id] = _record((*row, old.user_message_count, old.first_message))
-            changed.append(session_id)
         elif isinstance(session_id, str) and session_id.strip():
-            sessions[session_id] = _record((*row, None, None))
-            uncounted.append(session_id)
-    if has_roles and uncounted:
-        _count_users_messages(cursor, sessions, uncounted)
-    if has_roles and (uncounted or changed):
-        _open_untitled(cursor, sessions, [*uncounted, *changed])
+            changed[session_id] = row
+    if not changed or not has_roles:
+        return sessions | {session_id: _record((*row, None, None)) for session_id, row in changed.items()}
+    kept = {sid: old for sid, row in changed.items() if (old := before.get(sid)) and _says_the_same(old, row)}
+    uncounted = [session_id for session_id in changed if session_id not in kept]
+    counts = _counts_of_users_messages(cursor, uncounted, is_whole=not sessions and not kept)
+    counts |= {session_id: old.user_message_count for session_id, old in kept.items()}
+    openings = {session_id: old.first_message for session_id, old in kept.items() if old.first_message}
+    untitled = [sid for sid, row in changed.items() if counts.get(sid) and not text(row[_TITLE_AT])]
+    openings |= _openings(cursor, [session_id for session_id in untitled if session_id not in openings])
+    for session_id, row in changed.items():
+        sessions[session_id] = _record((*row, counts.get(session_id, 0), openings.get(session_id)))
     return sessions
 
 
-def _count_users_messages(cursor: Cursor, sessions: dict[str, SessionRecord], uncounted: Sequence[str]) -> None:
-    """Put the counts of what users wrote into the sessions of which they may have changed.
+def _says_the_same(old: SessionRecord, row: tuple[object, ...]) -> bool:
+    return old.message_count == row[_COUNT_AT] and old.moved_at == row[_MOVED_AT]
+
+
+def _counts_of_users_messages(cursor: Cursor, session_ids: Sequence[str], *, is_whole: bool) -> dict[str, object]:
+    """Count what users wrote in sessions; all of the table's are counted at once if `is_whole`.
 
     Roles stand in no index, so a message is looked at once for each change of its session, and not at each read.
     """
-    if len(uncounted) < len(sessions):
-        cursor.execute(_USERS_MESSAGES_OF, (json.dumps(uncounted),))
-    else:
-        cursor.execute(_USERS_MESSAGES)
-    counts = dict(cursor.fetchall())
-    for session_id in uncounted:
-        sessions[session_id] = _record((*sessions[session_id][:-2], counts.get(session_id, 0), None))
+    if is_whole:
+        return dict(cursor.execute(_USERS_MESSAGES))
+    return dict(cursor.execute(_USERS_MESSAGES_OF, (json.dumps(session_ids),)))
 
 
-def _open_untitled(cursor: Cursor, sessions: dict[str, SessionRecord], changed: Sequence[str]) -> None:
-    """Put the beginning of what their users wrote into those of the changed sessions that have no title."""
-    records = [(session_id, sessions[session_id]) for session_id in changed]
-    untitled = [(sid, each) for sid, each in records if each.first_message is None and not text(each.title)]
-    asked = [session_id for session_id, each in untitled if each.user_message_count]
-    if not asked:
-        return
+def _openings(cursor: Cursor, session_ids: Sequence[str]) -> dict[str, object]:
+    """Return the beginning of what their users wrote in sessions."""
+    if not session_ids:
+        return {}
     present = _columns_of(cursor, "messages")
     shown = "".join([condition for name, condition in _SHOWN.items() if name in present])
     query = _FIRST_MESSAGES.format(shown=shown, order="timestamp, id" if "id" in present else "timestamp")
-    for session_id, head in cursor.execute(query, (json.dumps(asked),)).fetchall():
-        sessions[session_id] = _record((*sessions[session_id][:-1], opening_of(head) or NO_OPENING))
+    heads = cursor.execute(query, (json.dumps(session_ids),))
+    return {session_id: opening_of(head) or NO_OPENING for session_id, head in heads}
 
 
 def _marks_delegates(cursor: Cursor) -> bool:
