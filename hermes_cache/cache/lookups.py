@@ -6,8 +6,9 @@ Source: rules R9, O6, L4.
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from hermes_cache.bodies import Body, Coding
 from hermes_cache.core.answering import failure_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
@@ -70,11 +71,26 @@ class Rendered:
         body: The payload as JSON.
         etag: Changes exactly when the body does; without quotes.
         lookup: The read behind it; its payload is as cached, without the overlay.
+        source: The body with its compressed form, shared by all who are given the same body.
     """
 
     body: bytes
     etag: str
     lookup: Lookup
+    source: Body = field(kw_only=True, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, body: Body, lookup: Lookup) -> Self:
+        """Return a body with the read behind it."""
+        return cls(body.body, body.etag, lookup, source=body)
+
+    def encoded(self, coding: Coding) -> bytes:
+        """Return the body in compressed form, which is made once for all who are given the same body.
+
+        Raises:
+            ValueError: There is no such coding.
+        """
+        return self.source.encoded(coding)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hermes_cache.bodies import Body
 from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.content import Content
 from hermes_cache.ports import LiveSessions
 from hermes_cache.sessions.overlay import LiveSession, overlay
-from hermes_cache.sessions.rendering import Body, Order, order_of, render
+from hermes_cache.sessions.rendering import Order, order_of, render
 
 logger = QuietLogger(__name__)
 
@@ -58,13 +59,26 @@ class Renderer:
     def render(self, key: Hashable, content: Content, active: frozenset[str]) -> Body:
         """Return the body of a key's content (O6)."""
         live = self._live()
+        if (made := self._made(key, content, active, live)) is not None:
+            return made
         last = self._renderings.get(key)
-        if last is not None and last.is_of(content, active, live):
-            return last.body
         order = last.order if last is not None and last.order.content is content else order_of(content)
         body = render(order, active, live)
         self._remember(key, _Rendering(order, active, live, body))
         return body
+
+    def made(self, key: Hashable, content: Content, active: frozenset[str]) -> Body | None:
+        """Return the body of a key's content if it is remembered, from memory alone.
+
+        None also if a callable must be asked which sessions are live: that may take its time.
+        """
+        return None if self._live_sessions is not None else self._made(key, content, active, {})
+
+    def _made(
+        self, key: Hashable, content: Content, active: frozenset[str], live: Mapping[str, LiveSession]
+    ) -> Body | None:
+        last = self._renderings.get(key)
+        return last.body if last is not None and last.is_of(content, active, live) else None
 
     def _remember(self, key: Hashable, rendering: _Rendering) -> None:
         # No lock, which a signal handler that renders might wait for: each step is one operation of a dict, and a
@@ -72,11 +86,11 @@ class Renderer:
         self._renderings.pop(key, None)
         self._renderings[key] = rendering
         held = self._renderings.copy()
-        held_bytes = sum(len(each.body.body) for each in held.values())
+        held_bytes = sum(each.body.size_bytes for each in held.values())
         for oldest in list(held)[:-1]:
             if len(held) <= self._most and held_bytes <= _MAX_BODY_BYTES:
                 return
-            held_bytes -= len(held.pop(oldest).body.body)
+            held_bytes -= held.pop(oldest).body.size_bytes
             self._renderings.pop(oldest, None)
 
     def _live(self) -> dict[str, LiveSession]:

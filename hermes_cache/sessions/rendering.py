@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
+from hermes_cache.bodies import Body
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import digest_of
 from hermes_cache.sessions.overlay import LiveSession, is_running, lay_over
@@ -47,13 +48,6 @@ class Order:
         if self._places is None:
             self._places = _places(self.content)
         return chain.from_iterable([self._places.get(session_id, ()) for session_id in session_ids])
-
-
-class Body(NamedTuple):
-    """A response body and its tag."""
-
-    body: bytes
-    etag: str
 
 
 class _Laid(NamedTuple):
