@@ -110,7 +110,7 @@ class Stats:
         events: Events applied.
         slowest_build_s: Of the payloads held, the longest build; 0 if none is held.
         dropped_notices: Announcements that monitors were too slow for.
-        journal_seq: The journal's last event that is applied here; None without a journal, or before joining it.
+        journal_seq: The journal's last event that is applied here; None without one, or while it is not joined.
         journal_pending: Events of this process that are not committed.
         journal_lag_s: As in `Health`.
     """

@@ -21,6 +21,7 @@ from hermes_cache.errors import (
     JournalSetupError,
     JournalUnavailableError,
 )
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.member import Bounds, MemberState
 from hermes_cache.journal.replaying import parts_after, replay
@@ -63,22 +64,24 @@ class Commit:
 
     Attributes:
         outcome: True, false, or None while that is not known.
+        gate: Opens once the outcome is known, or the journal fails.
     """
 
-    __slots__ = ("_settled", "outcome")
+    __slots__ = ("gate", "outcome")
 
     def __init__(self) -> None:
         self.outcome: bool | None = None
-        self._settled = Gate()
+        self.gate = Gate()
 
-    def settle(self, *, outcome: bool | None) -> None:
-        """Let the publisher go on, with what is known now."""
+    def settle(self, *, outcome: bool) -> None:
+        """Let all go on who wait, with what is known for good."""
         self.outcome = outcome
-        self._settled.open()
+        self.gate.open()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until the publisher may go on; say whether it may."""
-        return self._settled.wait(timeout_s)
+    def let_go(self) -> None:
+        """Let those go on who wait now, though nothing is known; who comes later waits again."""
+        gate, self.gate = self.gate, Gate()
+        gate.open()
 
 
 class Follower:
@@ -107,21 +110,20 @@ class Follower:
         self._wait_s = wait_s
         self._lock = RLock()
         self._commits: dict[EventId, Commit] = {}
-        self._wakers: tuple[Callable[[], None], ...] = ()
+        self._wakers: dict[object, Callable[[], None]] = {}
 
     # What this process says.
 
     def put(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Take an event of this process; what this returns waits for its commit and says whether it came."""
         now_s = self._clock.monotonic_s()
-        is_late, is_full = self.state.is_late(now_s, self._wait_s), self.state.is_full_for(event)
         commit = self._commits[event.id] = Commit()
-        self._change(MemberState.put, event, now_s)
-        if is_full:
+        after = self._change(MemberState.put, event, now_s)
+        if event.id in after.given_up[-1:]:
             self._settle([event], outcome=False)
         self._bus_side.wake_writer()
         # Once an answer is overdue, a journal that hangs is known to be away before it says so.
-        if is_late or not self._wait_s or is_of_stream(event):
+        if after.is_late(now_s, self._wait_s) or not self._wait_s or is_of_stream(event):
             return lambda: commit.outcome
         return partial(self._await_commit, commit)
 
@@ -139,8 +141,10 @@ class Follower:
             self._bus_side.tell_loss(settings=settings)
 
     def _await_commit(self, commit: Commit) -> bool | None:
+        # Taken first: a failure opens the gate that was there before it was known.
+        gate = commit.gate
         if self.state.write_failure is None:
-            commit.wait(self._wait_s)
+            gate.wait(self._wait_s)
         return commit.outcome
 
     def _write_buffer(self) -> bool:
@@ -161,8 +165,11 @@ class Follower:
             if len(group) > 1:
                 return all(self._append((event,)) for event in group)
             self._give_up(group[0], refusal)
-        except Exception as failure:  # noqa: BLE001 - a user's own journal; logged below
+        except BaseException as failure:
+            # A user's own journal may raise anything; whatever it is, the events wait for the next attempt.
             self._note_append_failed(failure)
+            if belongs_to_caller(failure):
+                raise
             return False
         else:
             self._note_answered(len(group))
@@ -184,21 +191,22 @@ class Follower:
         now_s = self._clock.monotonic_s()
         self._change(MemberState.answered, count, now_s)
 
-    def _note_append_failed(self, failure: Exception) -> None:
+    def _note_append_failed(self, failure: BaseException) -> None:
         if self.state.write_failure is None:
             logger.warning("hermes_cache.journal_not_written", exc_info=failure)
         now_s = self._clock.monotonic_s()
         self._change(MemberState.append_failed, failure, now_s)
-        self._settle(self.state.buffer, outcome=None)
-
-    def _settle(self, events: Sequence[AppliedEvent], *, outcome: bool | None) -> None:
-        """Let publishers go on: their events are in the journal, given up, or nobody knows."""
-        for event in events:
+        for event in self.state.buffer:
             commit = self._commits.get(event.id)
             if commit is not None:
+                commit.let_go()
+
+    def _settle(self, events: Sequence[AppliedEvent], *, outcome: bool) -> None:
+        """Let publishers go on: their events are in the journal, or given up."""
+        for event in events:
+            commit = self._commits.pop(event.id, None)
+            if commit is not None:
                 commit.settle(outcome=outcome)
-            if outcome is not None:
-                self._commits.pop(event.id, None)
 
     # What others say.
 
@@ -232,18 +240,17 @@ class Follower:
     @contextmanager
     def awaited(self, wake: Callable[[], None]) -> Iterator[None]:
         """Have whoever waits for an event woken to look again; `wake` is called from any thread."""
-        waker = partial(wake)
-        with self._lock:
-            self._wakers = (*self._wakers, waker)
+        # One operation of the dict each, and no lock: signal handlers may strike the main thread here.
+        waiting = object()
+        self._wakers[waiting] = wake
         try:
             yield
         finally:
-            with self._lock:
-                self._wakers = tuple([each for each in self._wakers if each is not waker])
+            self._wakers.pop(waiting, None)
 
     def wake(self) -> None:
         """Wake all who wait for an event, to look again."""
-        for wake in self._wakers:
+        for wake in list(self._wakers.values()):
             wake()
 
     def _check(self, began_s: float, until_s: float) -> None:
@@ -263,8 +270,10 @@ class Follower:
                 return self._read_on(position, until_s)
             self._join()
         finally:
-            if self.state.position is not None:
+            if self.state.missed is not None:
                 self._outdate_missed()
+                # After a gap, what is built until the join misses what others publish meanwhile.
+                self._change(MemberState.served_before_joining)
             self._change(MemberState.applying, is_applying=False)
         return True
 
@@ -306,7 +315,7 @@ class Follower:
 
     def _change(
         self, change: Callable[Concatenate[MemberState, P], MemberState], *args: P.args, **options: P.kwargs
-    ) -> None:
+    ) -> MemberState:
         with self._lock:
             while True:
                 before = self.state
@@ -314,4 +323,4 @@ class Follower:
                 # A finalizer may publish in the middle. Nothing is called between this look and the store.
                 if self.state is before:
                     self.state = after
-                    return
+                    return after

@@ -241,7 +241,7 @@ class JournalLife:
         ends_at_s = monotonic() + timeout_s
         commit = self.follower.commit_of(event_id) if own else None
         if commit is not None:
-            commit.wait(timeout_s)
+            commit.gate.wait(timeout_s)
         known = self.state.committed(event_id, own=own)
         if known is not None or own:
             return known

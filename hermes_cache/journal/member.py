@@ -8,8 +8,8 @@ No I/O, clock, thread or log here; `follower.py` reads and writes, and puts one 
                           └ full: given up; one event tells of all that were, once the buffer is written
     from others  check ─▶ stamp as seen: checked
                    └────▶ it differs: applying ─▶ read on, event_applied …, part_applied … ─▶ checked
-                             ├ a gap: gap_found, then as below
-                             └ no position yet: joining ─▶ replay ─▶ told, if any were missed ─▶ joined ─▶ checked
+                             ├ a gap: gap_found; there is no position any more, so as below
+                             └ no position: joining ─▶ replay ─▶ told, if any were missed ─▶ joined ─▶ checked
                  check_failed at any step: the next check looks again
 
 The position moves over an event only after the event is applied. If events are skipped, everything is outdated
@@ -73,7 +73,7 @@ class JournalStatus:
     """How far a process has come, and what is in its way (J5, L4).
 
     Attributes:
-        seq: The last sequence number that is applied here; None before the process joined.
+        seq: The last sequence number that is applied here; None before the process joined, or joined again.
         lag_s: Seconds for which nothing was heard of the journal; 0 while it can be reached.
         failure: Why it can not be read or written now; None where it can.
         pending: This process's events that are not committed.
@@ -93,7 +93,8 @@ class MemberState:
 
     Attributes:
         checked_s: When the last check that succeeded began; before it, when this life began.
-        position: Everything up to it is applied here; None before the process joined.
+        position: Everything up to it is applied here; None before the process joined, and after a gap until it
+            joins again.
         seen: The journal's stamp as of the last check.
         is_applying: Whether a check found something, and applies it now.
         read_failure: Why the last check failed; None where it did not.
@@ -215,8 +216,8 @@ class MemberState:
         return replace(after, position=part.position) if part.position.mark else after
 
     def gap_found(self, reason: str) -> "MemberState":
-        """What comes after the position cannot be had."""
-        return replace(self, missed=reason)
+        """What comes after the position cannot be had, so the process has to join again."""
+        return replace(self, position=None, missed=reason)
 
     def joining(self) -> "MemberState":
         """The journal is going to be replayed: what this process publishes from now on may not be in it."""
@@ -247,8 +248,13 @@ class MemberState:
 
     def check_failed(self, failure: Exception, began_s: float) -> "MemberState":
         """The journal could not be read. Whatever was seen, the next check looks again."""
-        since_s = min(self.failing_since_s, began_s)
-        return replace(self, seen=NEVER_SEEN, read_failure=_text(failure), failing_since_s=since_s)
+        return replace(
+            self,
+            seen=NEVER_SEEN,
+            read_failure=_text(failure),
+            failing_since_s=min(self.failing_since_s, began_s),
+            on_the_way=None,
+        )
 
     # What this process publishes.
 
@@ -256,14 +262,11 @@ class MemberState:
         """Say whether the journal owes an answer for longer than a publisher waits."""
         return bool(self.buffer) and now_s - self.answered_s > wait_s
 
-    def is_full_for(self, event: AppliedEvent) -> bool:
-        """Say whether an event has no room in the buffer."""
-        most = self.bounds.buffered_streams if is_of_stream(event) else self.bounds.buffered
-        return len(self.buffer) >= most
-
     def put(self, event: AppliedEvent, now_s: float) -> "MemberState":
         """This process publishes an event; the event waits in the buffer, or is given up if the buffer is full."""
-        is_full = self.is_full_for(event)
+        is_full = len(self.buffer) >= (
+            self.bounds.buffered_streams if is_of_stream(event) else self.bounds.buffered
+        )
         folded, unfolded = self._noted(event)
         after = replace(
             self,
@@ -291,7 +294,7 @@ class MemberState:
             write_at_s=inf,
         )
 
-    def append_failed(self, failure: Exception, now_s: float) -> "MemberState":
+    def append_failed(self, failure: BaseException, now_s: float) -> "MemberState":
         """Nobody knows whether the journal has what was appended; it is appended again after a pause."""
         pause_s = min(max(_FIRST_PAUSE_S, 2 * self.write_pause_s), _MAX_PAUSE_S)
         return replace(self, write_failure=_text(failure), write_pause_s=pause_s, write_at_s=now_s + pause_s)
@@ -317,5 +320,5 @@ class MemberState:
         return self.folded.after(unfolded), ()
 
 
-def _text(failure: Exception) -> str:
+def _text(failure: BaseException) -> str:
     return str(failure) or type(failure).__name__

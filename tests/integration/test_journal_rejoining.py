@@ -1,7 +1,10 @@
 """What a process remembers of its journal when that was away, damaged or replaced."""
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
+from time import monotonic
 
 import pytest
 
@@ -16,6 +19,7 @@ from hermes_cache.journal.replaying import parts_after, replay
 from hermes_cache.ports import Position, Recorded, Snapshot
 from hermes_cache.testing import ManualClock
 from hermes_cache.threads import Gate
+from tests.waiting import WAIT_S
 
 
 class _BusSide:
@@ -91,12 +95,25 @@ class _Choosy(MemoryJournal):
 
     def __init__(self) -> None:
         super().__init__()
-        self.failure: JournalError | None = None
+        self.failure: BaseException | None = None
 
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
         if self.failure is not None:
             raise self.failure
         return super().append(events)
+
+
+class _NoReplay(MemoryJournal):
+    """A journal that can be looked at, but not replayed for now."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.is_broken = False
+
+    def snapshot(self) -> Snapshot | None:
+        if self.is_broken:
+            raise JournalUnavailableError("the connection broke")
+        return super().snapshot()
 
 
 class _Damaged(MemoryJournal):
@@ -128,9 +145,15 @@ def _started(number: int) -> StreamStarted:
 
 
 def _follower(
-    journal: MemoryJournal, bus_side: _BusSide | None = None, clock: ManualClock | None = None
+    journal: MemoryJournal,
+    bus_side: _BusSide | None = None,
+    clock: ManualClock | None = None,
+    *,
+    wait_s: float = 0.0,
+    buffered: int = 100,
 ) -> Follower:
-    return Follower(journal, clock or ManualClock(), bus_side or _BusSide(), wait_s=0.0, bounds=Bounds())
+    bounds = Bounds(buffered=buffered)
+    return Follower(journal, clock or ManualClock(), bus_side or _BusSide(), wait_s=wait_s, bounds=bounds)
 
 
 def test_a_process_that_joins_remembers_what_it_said_and_the_journal_has_not() -> None:
@@ -261,6 +284,165 @@ def test_an_event_that_is_refused_after_an_outage_holds_no_later_one_up() -> Non
     follower.write()
 
     assert (refused(), committed(), follower.state.write_failure) == (False, True, None)
+
+
+def test_an_append_that_ends_its_thread_has_failed_and_is_tried_again() -> None:
+    """J5, L7: whatever a journal of a user's own raises."""
+    journal = _Choosy()
+    follower = _follower(journal)
+    journal.failure = SystemExit(3)
+    committed = follower.put(_changed(1))
+
+    follower.write()
+    failed = follower.state.status(0.0).failure, follower.state.write_at_s < inf
+    journal.failure = None
+    follower.write(now=True)
+
+    assert failed == ("3", True)
+    assert (committed(), follower.state.buffer) == (True, ())
+
+
+def test_an_interrupt_of_an_append_counts_as_a_failure_and_goes_on() -> None:
+    """J5, L6"""
+    journal = _Choosy()
+    follower = _follower(journal)
+    journal.failure = KeyboardInterrupt()
+    follower.put(_changed(1))
+
+    with pytest.raises(KeyboardInterrupt):
+        follower.write()
+
+    assert follower.state.write_failure == "KeyboardInterrupt"
+
+
+def test_nothing_is_kept_for_a_replay_that_failed() -> None:
+    """J5: what is published until the next replay waits in the buffer alone, which has a bound."""
+    journal = _NoReplay(MemoryStore())
+    follower = _follower(journal, buffered=5)
+    journal.is_broken = True
+    follower.check(since_s=2_000.0)
+
+    for number in range(1, 100):
+        follower.put(_changed(number))
+    kept = follower.state.on_the_way, len(follower.state.buffer)
+    journal.is_broken = False
+    follower.check(since_s=2_000.0)
+
+    assert kept == (None, 5)
+    assert all(follower.state.has(event.id) for event in follower.state.buffer)
+
+
+def test_an_event_that_has_room_when_it_is_put_is_not_given_up() -> None:
+    """J8: the writer may empty the buffer while an event is on its way there."""
+    journal = MemoryJournal()
+    follower = _follower(journal, buffered=1)
+    change, first = follower._change, follower.put(_changed(1))
+
+    def after_the_writer(*given: object, **options: object) -> MemberState:
+        follower._change = change  # type: ignore[method-assign]
+        follower.write()
+        return change(*given, **options)  # type: ignore[arg-type]
+
+    follower._change = after_the_writer  # type: ignore[method-assign]
+    second = follower.put(_changed(2))
+    follower.write()
+
+    assert (first(), second()) == (True, True)
+    assert journal.end().seq == 2
+
+
+def test_who_publishes_does_not_wait_for_an_event_that_is_given_up() -> None:
+    """J5: though the buffer had room when it looked."""
+    follower = _follower(MemoryJournal(), buffered=1, wait_s=WAIT_S)
+    change = follower._change
+
+    def after_another(*given: object, **options: object) -> MemberState:
+        follower._change = change  # type: ignore[method-assign]
+        follower.put(_changed(1))
+        return change(*given, **options)  # type: ignore[arg-type]
+
+    follower._change = after_another  # type: ignore[method-assign]
+    began_s = monotonic()
+    committed = follower.put(_changed(2))()
+
+    assert committed is False
+    assert monotonic() - began_s < WAIT_S / 2
+
+
+def test_who_looks_after_a_failed_append_waits_for_the_next_one() -> None:
+    """J8"""
+    journal = _Choosy()
+    follower = _follower(journal)
+    journal.failure = JournalUnavailableError("it is away")
+    follower.put(_changed(1))
+    follower.write()
+    journal.failure = None
+    commit = follower.commit_of(EventId("life", 1))
+    assert commit is not None
+
+    left_alone = commit.gate.wait(0.0)
+    writer = threading.Timer(0.05, follower.write, kwargs={"now": True})
+    writer.start()
+
+    assert not left_alone
+    assert commit.gate.wait(WAIT_S)
+    assert commit.outcome is True
+
+
+@pytest.mark.parametrize("checks", [1, 3])
+def test_a_gap_that_cannot_be_passed_yet_outdates_everything_once_for_all_and_once_here(checks: int) -> None:
+    """J5, R1: once for what was missed, and at the join for what was served until then."""
+    store, bus_side = MemoryStore(), _BusSide()
+    journal = _NoReplay(store)
+    follower = _follower(journal, bus_side)
+    journal.append([_changed(1)])
+    follower.check(since_s=2_000.0)
+    store.name, store.end = "another", Position("another")
+    store.events.clear()
+
+    journal.is_broken = True
+    for _ in range(checks):
+        follower.check(since_s=2_000.0)
+    once = len(bus_side.gaps)
+    journal.is_broken = False
+    follower.check(since_s=2_000.0)
+    follower.check(since_s=2_000.0)
+
+    assert once == 1
+    assert [gap.startswith("alone") for gap in bus_side.gaps] == [False, True]
+    assert follower.state.position == Position("another")
+
+
+def test_who_waits_for_an_event_takes_no_lock() -> None:
+    """L6: a signal handler may strike the main thread there."""
+    follower = _follower(MemoryJournal())
+    woken: list[bool] = []
+    held, may_go = Gate(), Gate()
+
+    def hold() -> None:
+        with follower._lock:
+            held.open()
+            may_go.wait(WAIT_S)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(WAIT_S)
+    waiter = threading.Thread(target=lambda: _wait_for_news(follower, woken))
+    waiter.start()
+    waiter.join(WAIT_S / 4)
+    is_over = not waiter.is_alive()
+    may_go.open()
+    holder.join(WAIT_S)
+    waiter.join(WAIT_S)
+
+    assert is_over
+    assert (woken, follower.is_awaited) == ([True], False)
+
+
+def _wait_for_news(follower: Follower, woken: list[bool]) -> None:
+    with follower.awaited(lambda: woken.append(True)):
+        assert follower.is_awaited
+        follower.wake()
 
 
 def test_an_event_that_a_finalizer_says_in_the_middle_of_another_is_kept_too() -> None:

@@ -79,6 +79,8 @@ class MemberLaws:
         """Check what must hold whenever the member is not in the middle of a check."""
         self._of_commits()
         if "check" not in self._member.busy:
+            told = f"I9: {self._member.name} keeps what it publishes for a replay that is over"
+            self._world.demand(self._member.state.on_the_way is None, told)
             self._of_position()
             self._of_agreed()
 
@@ -98,8 +100,11 @@ class MemberLaws:
 
     def _of_position(self) -> None:
         world, member, position = self._world, self._member, self._member.position
+        if position is None:
+            # Before a join, or after a gap until the next one: what it had reached still counts.
+            return
         before, self._position = self._position, position
-        if position is before or before is None or position is None:
+        if position is before or before is None:
             self._outdated = member.outdated
             return
         back = position.journal != before.journal or position.seq < before.seq

@@ -156,6 +156,22 @@ def _failed_check_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemberState, "check_failed", lambda state, _failure, began_s: state.checked(began_s, state.seen))
 
 
+def _replay_that_failed_goes_on(patch: pytest.MonkeyPatch) -> None:
+    failed = MemberState.check_failed
+    patch.setattr(
+        MemberState,
+        "check_failed",
+        lambda state, *given: replace(failed(state, *given), on_the_way=state.on_the_way),
+    )
+
+
+def _lists_served_after_a_gap_are_kept(patch: pytest.MonkeyPatch) -> None:
+    served = MemberState.served_before_joining
+    patch.setattr(
+        MemberState, "served_before_joining", lambda state: state if state.agreed.applied else served(state)
+    )
+
+
 def _check_ends_after_the_first_part(patch: pytest.MonkeyPatch) -> None:
     def planted(journal: Journal, position: Position, part: int) -> Iterator[Part]:
         yield next(replaying.parts_after(journal, position, part), Part((), position))
@@ -256,7 +272,8 @@ _PLANTS: tuple[Plant, ...] = (
     _join_forgets_what_is_on_its_way, _join_tells_of_no_stream, _join_reads_nothing,
     _lists_served_before_the_join_are_kept, _compaction_keeps_no_snapshot,
     _compaction_forgets_the_earlier_snapshot, _stamp_is_taken_after_the_read, _failed_check_counts,
-    _check_ends_after_the_first_part, _reads_check_nothing, _who_resumes_misses_what_is_on_its_way,
+    _replay_that_failed_goes_on, _lists_served_after_a_gap_are_kept, _check_ends_after_the_first_part,
+    _reads_check_nothing, _who_resumes_misses_what_is_on_its_way,
     _who_resumes_is_told_of_the_journal_alone, _highest_number_stands_for_all, _start_undoes_a_stop,
     _last_to_arrive_stands, _lease_never_ends,
 )  # fmt: skip
