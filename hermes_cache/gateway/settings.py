@@ -1,17 +1,13 @@
 """The settings of a gateway: where it listens, which requests it lets in, its bounds."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
+from re import compile as pattern
+from typing import Final
 
+from hermes_cache.gateway.origins import Origin, host_name, is_loopback
+from hermes_cache.gateway.tokens import checked_token
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a host name or address."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+_PREFIX: Final = pattern(r"(?:/[A-Za-z0-9._~-]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,27 +16,52 @@ class GatewaySettings:
 
     Attributes:
         host: The address that it is bound to.
-        allowed_hosts: Further `Host` names that it answers to, besides the loopback names and `host`.
-        token: The token that requests must show; None if they need none.
+        allowed_hosts: Further `Host` names that it answers to, besides the loopback names, `host` and the address
+            at which a connection arrives.
+        origins: Where browsers see it if that is elsewhere, such as `https://box.example` of a proxy.
+        root_path: The prefix of its paths at a proxy, such as `/hermes`; empty if there is none.
+        token: The token that requests must show, of at least 16 visible ASCII characters; None if they need none.
         max_streams: The most event streams open at once; each occupies a thread.
         heartbeat_s: After so long without an event a stream sends a sign of life.
         read_timeout_s: How long a request waits for its list.
 
     Raises:
-        ValueError: Other machines can reach `host`, and there is no token.
+        ValueError: A setting is malformed, or other machines can reach the gateway and there is no token.
 
     Source: rule W5.
     """
 
     host: str = "127.0.0.1"
     allowed_hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    root_path: str = ""
     token: str | None = None
     max_streams: int = 64
     heartbeat_s: float = 5.0
     read_timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
-        if not self.token and not is_loopback(self.host):
+        for name in self.allowed_hosts:
+            if host_name(name) is None or (":" in name and not name.endswith("]")):
+                raise ValueError(f"{name} is not a host name; give a name alone, such as box.example")
+        for origin in self.origins:
+            if Origin.parse(origin) is None:
+                raise ValueError(
+                    f"{origin} is not an origin; give scheme, name and port, as in https://box.example"
+                )
+        if not _PREFIX.fullmatch(self.root_path):
+            raise ValueError(f"{self.root_path} is not a prefix of paths; give one such as /hermes")
+        if self.token:
+            checked_token(self.token)
+        elif reached := self.reached_by_others:
             raise ValueError(
-                f"other machines can reach {self.host}; give a token that requests must show, or bind to 127.0.0.1"
+                f"other machines can reach {reached}; give a token that requests must show, or bind to 127.0.0.1"
             )
+
+    @property
+    def reached_by_others(self) -> str | None:
+        """What other machines can reach: the address it is bound to, or an origin at a proxy; else None."""
+        if not is_loopback(self.host):
+            return self.host or "every address of this machine"
+        origins = filter(None, map(Origin.parse, self.origins))
+        return next((str(origin) for origin in origins if not is_loopback(origin.host)), None)

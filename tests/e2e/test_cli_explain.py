@@ -25,7 +25,7 @@ from hermes_cache.journal.sqlalchemy_journal import journal_at
 from tests.e2e.gateway_process import served
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli"]
-TOKEN = "correct horse"  # noqa: S105 -- a token of the tests
+TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 EVENTS: list[AppliedEvent] = [
     SessionListChanged(id=EventId("a", 1), at_s=1000.0, reason="session_rename", profile="work", session_id="s1"),
     StreamStarted(id=EventId("a", 2), at_s=1001.0, stream_id="turn of work", profile="work"),

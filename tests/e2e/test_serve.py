@@ -14,7 +14,7 @@ from hermes_cache.gateway.settings import GatewaySettings
 from tests.e2e.gateway_site import Answer, Site
 
 LIST = "/api/sessions?visible_only=0&show_cli=1"
-TOKEN = "correct horse"  # noqa: S105 -- a token of the tests
+TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_browser_shows_the_token_once_and_its_cookie_from_then_on(serve: Calla
     site = serve(GatewaySettings(token=TOKEN))
 
     refused = site.get("/?token=wrong")
-    page = site.get("/?token=correct%20horse")
+    page = site.get("/?token=correct-horse-battery")
     answer = site.get(LIST, Cookie=page.headers["Set-Cookie"].partition("; ")[0])
 
     assert (refused.status, page.status, answer.status) == (401, 200, 200)

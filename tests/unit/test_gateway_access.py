@@ -6,9 +6,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
 from hermes_cache.gateway.access import Access, parameters_of
-from hermes_cache.gateway.settings import GatewaySettings, is_loopback
+from hermes_cache.gateway.settings import GatewaySettings
 
-TOKEN = "correct horse"  # noqa: S105 -- a token of the tests
+TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 
 
 def request_with(*, path: str = "/", method: str = "GET", host: str = "localhost", **headers: str) -> Request:
@@ -55,17 +55,13 @@ def test_beyond_loopback_a_token_is_demanded() -> None:
     with pytest.raises(ValueError, match=r"0\.0\.0\.0"):
         GatewaySettings(host="0.0.0.0")  # noqa: S104 -- the address that must be refused
 
-    assert is_loopback("127.0.0.53")
-    assert is_loopback("::1")
-    assert not is_loopback("box.lan")
-
 
 def test_the_token_can_be_shown_in_three_ways() -> None:
     # Proves W5.
     access = Access(GatewaySettings(token=TOKEN))
     shown = [
         request_with(Authorization=f"Bearer {TOKEN}"),
-        request_with(path="/?token=correct+horse"),
+        request_with(path="/?token=correct-horse-battery"),
         request_with(Cookie=f'hermes_cache_token="{TOKEN}"'),
     ]
 
@@ -84,7 +80,7 @@ def test_a_browser_that_brought_the_token_keeps_it_as_a_cookie_that_no_script_re
     # Proves W5.
     access, response = Access(GatewaySettings(token=TOKEN)), Response()
 
-    access.remember(request_with(path="/?token=correct+horse"), response)
+    access.remember(request_with(path="/?token=correct-horse-battery"), response)
 
     cookie = response.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
