@@ -252,3 +252,52 @@ def test_a_chain_without_a_title_is_known_by_its_first_session(tmp_path: Path) -
 def _execute(home: Path, statement: str) -> None:
     with contextlib.closing(sqlite3.connect(home / "state.db")) as connection, connection:
         connection.execute(statement)
+
+
+def test_the_messages_of_an_own_file_that_tells_no_count_are_counted(tmp_path: Path) -> None:
+    """X7: front ends before it was kept wrote such files."""
+    home = make_home("many_kinds", tmp_path)
+    messages = [{"role": role, "content": "Text"} for role in ("user", "assistant", "user")]
+    for name, kept in (("no_count", {}), ("odd_count", {"message_count": -1}), ("zero", {"message_count": 0})):
+        content = {"session_id": name, "title": name, **kept, "messages": messages}
+        (home / "webui" / "sessions" / f"{name}.json").write_text(json.dumps(content))
+
+    rows = _rows(home, visible_only=False)
+
+    for name in ("no_count", "odd_count"):
+        assert (rows[name]["message_count"], rows[name]["user_message_count"]) == (3, 2)
+    assert rows["zero"]["message_count"] == 0
+
+
+@pytest.mark.parametrize("kept", ["-3", "'many'", "NULL", "9223372036854775807", "9e999"])
+def test_a_count_that_is_none_hides_no_session(tmp_path: Path, kept: str) -> None:
+    """X3"""
+    home = make_home("many_kinds", tmp_path)
+    _execute(home, f"UPDATE sessions SET message_count = {kept} WHERE id = 'cli_titled'")  # noqa: S608 - ours
+
+    assert _rows(home)["cli_titled"]["message_count"] == 2
+
+
+def test_a_source_is_known_however_it_is_written(tmp_path: Path) -> None:
+    """X7"""
+    home = make_home("many_kinds", tmp_path)
+    _execute(home, "UPDATE sessions SET source = ' Telegram ' WHERE id = 'tg_other'")
+
+    row = _rows(home)["tg_other"]
+
+    assert (row["raw_source"], row["session_source"], row["is_cli_session"]) == ("telegram", "messaging", False)
+
+
+def test_one_absurd_time_among_good_ones_costs_that_value_alone(tmp_path: Path) -> None:
+    """X3"""
+    home = make_home("many_kinds", tmp_path)
+    _execute(home, "UPDATE messages SET timestamp = 5e246 "
+                   "WHERE session_id = 'cli_untitled' AND role = 'assistant'")  # fmt: skip
+    _execute(home, "UPDATE messages SET timestamp = '2026-09-21T13:35:00' WHERE session_id = 'tui_untitled'")
+    _execute(home, "UPDATE sessions SET started_at = 'yesterday' WHERE id = 'cli_titled'")
+
+    rows = _rows(home)
+
+    times = [rows[sid]["last_message_at"] for sid in ("cli_untitled", "tui_untitled", "cli_titled")]
+    assert times == [1_790_000_113.0, 1_789_997_700.0, 1_790_000_102.0]
+    assert rows["cli_titled"]["created_at"] is None

@@ -166,15 +166,20 @@ def join(session_id: str, profile: str, records: ProfileRecords) -> JoinedSessio
 
 
 def source_tag(session_id: str, agent: SessionRecord | None, web: IndexRecord | None) -> str:
-    """Return the raw source: the agent's, else the front end's, else what the id says."""
-    tag = text(agent.source) if agent else None
+    """Return the raw source in lower case: the agent's, else the front end's, else what the id says."""
+    tag = _tag(agent.source) if agent else None
     if tag and tag != source_tags.UNKNOWN:
         return tag
     unnamed = "cli" if web and flag(web.is_cli_session) else "webui"  # Older imports name no source.
-    tag = (text(web.raw_source) or text(web.source_tag) or unnamed) if web else None
+    tag = (_tag(web.raw_source) or _tag(web.source_tag) or unnamed) if web else None
     if tag and tag != source_tags.UNKNOWN:
         return tag
     return "cron" if source_tags.cron_job_id(session_id) else source_tags.UNKNOWN
+
+
+def _tag(value: object) -> str | None:
+    found = text(value)
+    return found.strip().lower() if found else None
 
 
 def front_end_title(web: IndexRecord | None) -> str | None:

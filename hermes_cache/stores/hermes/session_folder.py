@@ -1,8 +1,9 @@
 """Reads the web front end's session folder: the index, the sidecars that are newer than it, and tombstones.
 
 A sidecar is the file of one session. If it was written after the index, its fields replace those of the index.
-It can hold megabytes of messages, but all that a list needs stands before them, so only its head is read. The
-index is one large file for all profiles; it is parsed only if it moved. Nothing is repaired here.
+It can hold megabytes of messages, but all that a list needs stands before them, so only its head is read, unless
+that does not say how many messages there are. The index is one large file for all profiles; it is parsed only if
+it moved. Nothing is repaired here.
 Source: rules X2, X7, X8.
 """
 
@@ -208,12 +209,24 @@ def _fields_or_none(path: Path) -> Mapping[str, object]:
         must_be_a_file(path)
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-        return leading_fields(head.decode("utf-8-sig", "replace"))
+        fields = leading_fields(head.decode("utf-8-sig", "replace"))
+        kept = fields.get("message_count")
+        is_counted = not fields or (isinstance(kept, int) and kept >= 0)
+        return fields if is_counted else {**fields, **_counted(read_json(path))}
     except (OSError, SourceError) as error:
         _logger.warning(
             "hermes_cache.file_ignored", extra={"hermes_cache.path": str(path), "hermes_cache.reason": str(error)}
         )
         return {}
+
+
+def _counted(content: object) -> Mapping[str, object]:
+    """Count the messages of a sidecar that does not say how many it has, as those of older front ends."""
+    messages = content.get("messages") if isinstance(content, dict) else None
+    if not isinstance(messages, list):
+        return {}
+    users = [each for each in messages if isinstance(each, dict) and each.get("role") == "user"]
+    return {"message_count": len(messages), "user_message_count": len(users)}
 
 
 def _over(record: IndexRecord | None, session_id: str, fields: Mapping[str, object]) -> IndexRecord:

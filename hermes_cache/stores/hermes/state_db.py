@@ -32,14 +32,21 @@ WHERE listed.partial = 0
 """
 
 _WITH_LAST_MESSAGE: Final = """
-LEFT JOIN messages AS last
-ON last.rowid = (SELECT rowid FROM messages WHERE session_id = sessions.id ORDER BY timestamp DESC LIMIT 1)
+LEFT JOIN messages AS last ON last.rowid = coalesce(
+    (SELECT rowid FROM messages WHERE session_id = sessions.id AND timestamp < 253402300800.0
+    ORDER BY timestamp DESC LIMIT 1),
+    (SELECT rowid FROM messages WHERE session_id = sessions.id ORDER BY timestamp DESC LIMIT 1)
+)
 """
-"""One step in the index for each session, whatever is asked of its last message."""
+"""One step in the index for each session, whatever is asked of its last message.
+
+A message from after the year 9999 is the last one only if all are, as all may have texts in place of times.
+"""
 
 _LAST_SAID: Final = """
 CASE WHEN last.role <> 'tool' THEN last.timestamp ELSE (
-    SELECT timestamp FROM messages WHERE session_id = sessions.id AND role <> 'tool'
+    SELECT timestamp FROM messages
+    WHERE session_id = sessions.id AND role <> 'tool' AND timestamp <= last.timestamp
     ORDER BY timestamp DESC LIMIT 1
 ) END
 """
@@ -47,10 +54,11 @@ CASE WHEN last.role <> 'tool' THEN last.timestamp ELSE (
 
 _MESSAGE_COUNT: Final = """
 CASE WHEN last.rowid IS NULL THEN 0
-WHEN coalesce({kept}, 0) = 0 THEN (SELECT count(*) FROM messages WHERE session_id = sessions.id)
+WHEN coalesce({kept}, 0) NOT BETWEEN 1 AND 9007199254740992
+THEN (SELECT count(*) FROM messages WHERE session_id = sessions.id)
 ELSE {kept} END
 """
-"""The count that the agent keeps, unless there is no message, or it keeps none."""
+"""The count that the agent keeps, unless there is no message, or what it keeps is no count."""
 
 _USERS_MESSAGES: Final = (
     "SELECT session_id, count(*) FROM messages NOT INDEXED WHERE role = 'user' GROUP BY session_id"
