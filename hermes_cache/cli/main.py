@@ -1,10 +1,14 @@
 """The command `hermes-cache`. A subcommand is imported when it runs, so that help comes at once."""
 
+import errno
+import sys
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
+
+from hermes_cache.cli.standard_streams import forget_output, open_closed_streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ _SUBCOMMANDS: Final = (
     _Subcommand("tail", "Print the last events of a journal, and new ones as they come."),
 )
 _EXTRA_PACKAGES: Final = frozenset({"flask", "werkzeug", "cheroot"})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def _missing_extra(name: str, missing: ModuleNotFoundError) -> Exception:
@@ -64,6 +69,17 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except ModuleNotFoundError as missing:
             raise _missing_extra(ctx.invoked_subcommand or "", missing) from missing
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; a disk that is full ends it with one line."""
+        open_closed_streams()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            forget_output()
+            sys.exit(f"Error: cannot write {error.filename or 'the output'}: {error.strerror}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview, without an import."""

@@ -5,6 +5,7 @@ A demo's home lies in a temporary folder while it is shown. Another process writ
 """
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from hermes_cache.samples.home import make_sample_home
 from hermes_cache.samples.writer import write_turns
 
 _COMMITS_PER_S: Final = 5
+_DEMO_PREFIX: Final = "hermes-cache-demo-"
 _WRITER_WAIT_S: Final = 1.0
 
 
@@ -56,7 +58,7 @@ def sample_home(path: Path, *, sessions: int, seed: int, as_json: bool) -> None:
 @contextmanager
 def demo_home(sessions: int) -> Iterator[Path]:
     """Make a home that another process writes to; home and process are gone at the end."""
-    with TemporaryDirectory(prefix="hermes-cache-demo-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix=_DEMO_PREFIX, ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "home"
         make_sample_home(path, sessions=sessions)
         with _writer(path):
@@ -89,6 +91,9 @@ def _write_until_parent_ends(home_path: Path, commits_per_s: float) -> None:
 
     threading.Thread(target=watch_parent, daemon=True).start()
     write_turns(home_path, commits_per_s=commits_per_s, stop=stop)
+    if home_path.parent.name.startswith(_DEMO_PREFIX):
+        # The parent removes the folder, unless it was killed.
+        shutil.rmtree(home_path.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":

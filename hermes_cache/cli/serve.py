@@ -1,7 +1,6 @@
 """`hermes-cache serve`: a gateway over a Hermes home."""
 
 import os
-import signal
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -11,13 +10,18 @@ import click
 
 from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.cli.sample_home import demo_home
+from hermes_cache.cli.standard_streams import forget_output
+from hermes_cache.cli.stop_signals import StopSignals
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.logs import QuietLogger
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.claude_code import ClaudeCode
 from hermes_cache.stores.hermes import HermesHome
+
+_logger: Final = QuietLogger(__name__)
 
 _POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
 """The page polls every 5 s, and the command must end within that time."""
@@ -64,9 +68,8 @@ def serve(**options: Unpack[_Options]) -> None:
     settings = _settings(options)
     if options["demo"] and options["home"]:
         raise click.UsageError("--demo makes a home of its own; leave out --home")
-    for each in (signal.SIGINT, signal.SIGTERM):
-        # A shell that starts the command in the background has SIGINT ignored.
-        signal.signal(each, signal.default_int_handler)
+    stop = StopSignals()
+    stop.begin()
     with suppress(KeyboardInterrupt), ExitStack() as life:
         if options["demo"]:
             # The demo is not to show the sessions of the user's own front end.
@@ -75,7 +78,7 @@ def serve(**options: Unpack[_Options]) -> None:
         else:
             home = options["home"] or _default_home()
         _serve_home(home, settings, options, life)
-        threading.Event().wait()
+        stop.wait()
 
 
 def _try_journal(url: str) -> None:
@@ -113,7 +116,16 @@ def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: 
             f"cannot listen on {settings.host} port {port}: {error}; end what listens there, or give another port"
         ) from error
     is_warm.wait(_WARMS_FOR_S)
-    click.echo(f"Serving {click.format_filename(path)} at {server.url} (Ctrl-C ends it)")
+    _say(f"Serving {click.format_filename(path)} at {server.url} (Ctrl-C ends it)")
+
+
+def _say(line: str) -> None:
+    """Print a line; a pipe that was closed or a disk that is full does not end a gateway."""
+    try:
+        click.echo(line)
+    except OSError as error:
+        forget_output()
+        _logger.warning("hermes_cache.output_failed", extra={"hermes_cache.reason": error.strerror})
 
 
 def _begin_to_warm(cache: SessionListCache, home: HermesHome) -> threading.Event:

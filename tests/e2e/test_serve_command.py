@@ -2,11 +2,8 @@
 
 import json
 import os
-import select
-import signal
 import socket
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -30,27 +27,6 @@ def titles(url: str) -> list[str]:
     with closing(connect(url)) as connection:
         connection.request("GET", "/api/sessions?show_cli=1&show_cron=1&all_profiles=1")
         return [row["title"] for row in json.loads(connection.getresponse().read())["sessions"]]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_it_within_5_s_with_a_stream_connected(home: Path, number: signal.Signals) -> None:
-    # Proves L1, L3, W1.
-    with served("--home", str(home)) as (process, url), closing(connect(url)) as stream:
-        listed = titles(url)
-        stream.request("GET", "/api/sessions/events")
-        response = stream.getresponse()
-        response.readline()
-
-        began_s = time.monotonic()
-        process.send_signal(number)
-        code = process.wait(10)
-        took_s = time.monotonic() - began_s
-        assert process.stderr
-        complaints = process.stderr.read()
-
-    assert listed
-    assert (code, complaints) == (0, "")
-    assert took_s < 5
 
 
 def test_the_first_list_is_there_when_it_says_that_it_serves(home: Path) -> None:
@@ -80,34 +56,6 @@ def test_a_home_that_cannot_be_read_keeps_it_from_being_ready_but_not_from_servi
     assert first.status == 503
 
 
-def test_it_starts_where_ctrl_c_is_ignored_and_still_obeys_it(home: Path) -> None:
-    # Proves L3: a shell starts background jobs so.
-    ignoring = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with served("--home", str(home)) as (process, _):
-            process.send_signal(signal.SIGINT)
-
-            assert process.wait(10) == 0
-    finally:
-        signal.signal(signal.SIGINT, ignoring)
-
-
-def test_a_demo_is_written_to_and_leaves_nothing_behind() -> None:
-    # Proves W1, X9.
-    with served("--demo", "--sessions", "20") as (process, url):
-        folder = demo_folder(process)
-        children = children_of(process.pid)
-        listed = titles(url)
-
-        process.send_signal(signal.SIGINT)
-        code = process.wait(10)
-
-    assert listed
-    assert code == 0
-    assert not folder.exists()
-    assert not [child for child in children if _outlives(child)]
-
-
 def test_a_demo_shows_nothing_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Proves W1, X9.
     (tmp_path / "sessions").mkdir()
@@ -122,18 +70,6 @@ def test_a_demo_shows_nothing_of_the_users_own(tmp_path: Path, monkeypatch: pyte
 
     assert listed
     assert "My own" not in listed
-
-
-def test_the_writer_and_the_workers_of_a_demo_end_when_its_server_is_killed() -> None:
-    # Proves L1.
-    with served("--demo", "--sessions", "5") as (process, _):
-        folder = demo_folder(process)
-        children = children_of(process.pid)
-
-        process.kill()
-
-    assert not [child for child in children if _outlives(child)]
-    subprocess.run(["rm", "-r", str(folder)], check=True)  # noqa: S603, S607 -- what a killed server cannot remove
 
 
 def test_a_home_that_was_named_and_is_missing_is_a_usage_error(tmp_path: Path) -> None:
@@ -177,34 +113,3 @@ def test_a_demo_takes_no_home(home: Path) -> None:
     result = refused("--demo", "--home", str(home))
 
     assert result.returncode == 2
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the child processes, whichever thread started them."""
-    found = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    return [int(child) for child in found.split()]
-
-
-def demo_writer(process: "subprocess.Popen[str]") -> int:
-    """Return the process id of the demo's writer; the server's other children build lists."""
-    return next(child for child in children_of(process.pid) if "sample_home" in command_of(child))
-
-
-def demo_folder(process: "subprocess.Popen[str]") -> Path:
-    arguments = command_of(demo_writer(process)).split("\0")
-    return next(Path(each).parent for each in arguments if "hermes-cache-demo-" in each)
-
-
-def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text()
-
-
-def _outlives(pid: int) -> bool:
-    """Say whether a process is still there after a while; one that has ended unseen counts as gone."""
-    try:
-        ended = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
-    ready, _, _ = select.select([ended], [], [], 10)
-    os.close(ended)
-    return not ready

@@ -1,0 +1,46 @@
+"""The signals that stop a command: the first one ends it in order, and later ones change nothing.
+
+Source: rules L1, W6.
+"""
+
+import signal
+from queue import SimpleQueue
+from types import FrameType
+from typing import Final
+
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopSignals:
+    """Turns SIGINT, SIGTERM and SIGHUP into the end of a command.
+
+    While the command starts, the first of them raises `KeyboardInterrupt` in the main thread. While the command is
+    in `wait`, the first signal ends the wait. From then on all are ignored, so that nothing interrupts the end.
+    """
+
+    def __init__(self) -> None:
+        # Not an Event, because a handler that strikes amid `Event.wait` would wait for that event's own lock.
+        self._received: SimpleQueue[signal.Signals] = SimpleQueue()
+        self._is_starting = True
+
+    def begin(self) -> None:
+        """Take over the signals; a SIGHUP that is ignored stays so, because `nohup` means that.
+
+        An ignored SIGINT does not: a shell that starts a command in the background has it ignored.
+        """
+        for each in _STOPPING:
+            if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, self._receive)
+
+    def wait(self) -> signal.Signals:
+        """Wait for a signal, and return it; one that came before ends the wait at once."""
+        self._is_starting = False
+        return self._received.get()
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        for each in _STOPPING:
+            # Ignored, not handled: the interpreter puts handlers back to 'kill the process' while it ends.
+            signal.signal(each, signal.SIG_IGN)
+        self._received.put(signal.Signals(number))
+        if self._is_starting:
+            raise KeyboardInterrupt

@@ -1,0 +1,63 @@
+"""Rules W3 and W6: what commands do if their standard streams are closed, or cannot be written."""
+
+import json
+import socket
+import subprocess
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.gateway_process import COMMAND
+from tests.waiting import until
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def listed(port: int) -> list[object]:
+    """Return the rows that a gateway lists; none while it does not answer."""
+    try:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.request("GET", "/api/sessions")
+            answer = connection.getresponse()
+            rows: list[object] = json.loads(answer.read())["sessions"] if answer.status == 200 else []
+    except ConnectionError:
+        return []
+    return rows
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "012"])
+def test_a_gateway_whose_standard_streams_are_closed_works(home: Path, closed: str) -> None:
+    """W6"""
+    port = free_port()
+    redirections = " ".join(f"{number}>&-" for number in closed)
+    script = f'exec "$@" {redirections}'
+    command = ["sh", "-c", script, "sh", *COMMAND, "--home", str(home), "--port", str(port)]
+
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603 -- ours
+        try:
+            until(lambda: listed(port) or process.poll() is not None)
+            rows = listed(port)
+            process.terminate()
+            code = process.wait(10)
+        finally:
+            process.kill()
+
+    assert rows
+    assert code == 0
+
+
+def test_a_disk_that_is_full_gives_one_line(tmp_path: Path) -> None:
+    """W3"""
+    command = [*COMMAND[:-1], "sample-home", str(tmp_path / "home"), "--sessions", "1", "--json"]
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603 -- ours
+
+    complaints = result.stderr.splitlines()[2:]
+    assert result.returncode == 1
+    assert complaints == ["Error: cannot write the output: No space left on device"]
