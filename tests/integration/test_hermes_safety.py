@@ -58,34 +58,63 @@ def test_no_database_is_ever_opened_but_read_only_by_sqlite(tmp_path: Path) -> N
     assert outcome.returncode == 0, outcome.stderr
 
 
-OTHER_LIBRARY = """
+WITH_HOME = """
 import subprocess, sys
-from pysqlite3 import dbapi2
+{first}
+from hermes_cache import SessionListCache, SessionListKey
 from hermes_cache.errors import SourceError
-from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes import HermesHome
 
 home = HermesHome(sys.argv[1])
+
+def refused(library):
+    try:
+        HermesHome(sys.argv[1]).builder(SessionListKey())
+    except SourceError as error:
+        return library in str(error) and 'executor="processes"' in str(error)
+
+{then}
+"""
+
+IN_THREADS = """
 assert home.builder(SessionListKey()) is not None
+from pysqlite3 import dbapi2
+assert refused("pysqlite3")
+"""
+
+IN_PROCESSES = """
 host = dbapi2.connect(sys.argv[1] + "/state.db", isolation_level=None)
 host.execute("BEGIN IMMEDIATE")
-try:
-    HermesHome(sys.argv[1]).builder(SessionListKey())
-    raise SystemExit("it was read")
-except SourceError as error:
-    assert "pysqlite3" in str(error) and 'executor="processes"' in str(error), error
+assert refused("pysqlite3")
+with SessionListCache(home.builder, sources=home.sources, executor="processes") as cache:
+    assert len(cache.get(SessionListKey(show_cron=True))["sessions"]) > 5
 other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
 command = [sys.executable, "-c", other, sys.argv[1] + "/state.db"]
 assert b"database is locked" in subprocess.run(command, capture_output=True).stderr
 """
 
+IS_READ = "assert home.builder(SessionListKey()) is not None"
+ALIAS = 'import pysqlite3; sys.modules["sqlite3"] = sys.modules.pop("pysqlite3")'
 
-def test_a_database_that_another_sqlite_library_has_open_in_this_process_is_not_read(tmp_path: Path) -> None:
-    """X2: closing it would drop the locks of that library."""
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param("", IN_THREADS, id="in threads"),
+        pytest.param("from pysqlite3 import dbapi2", IN_PROCESSES, id="in worker processes"),
+        pytest.param(ALIAS, IS_READ, id="as the only one"),
+        pytest.param(f"import sqlite3; {ALIAS}", 'assert refused("_sqlite3")', id="as sqlite3, beside sqlite3"),
+        pytest.param("", f'{ALIAS}; assert refused("pysqlite3")', id="as sqlite3, later"),
+    ],
+)
+def test_a_home_is_read_only_where_no_other_sqlite_library_may_have_it_open(
+    tmp_path: Path, first: str, then: str
+) -> None:
+    """X2: to close it would drop the locks of that library; a host may open it there at any moment."""
     pytest.importorskip("pysqlite3.dbapi2", reason="not here: pip install pysqlite3")
     sample = make_sample_home(tmp_path / "home", sessions=20)
 
-    command = [sys.executable, "-c", OTHER_LIBRARY, str(sample.path)]
+    command = [sys.executable, "-c", WITH_HOME.format(first=first, then=then), str(sample.path)]
     outcome = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own
 
     assert outcome.returncode == 0, outcome.stderr

@@ -1,79 +1,39 @@
-"""Whether another SQLite library of this process may have a database open.
+"""Whether another SQLite library is loaded in this process.
 
-Each library knows only its own connections: when one of them closes a file, the system drops the locks that the
-other one has on it, and the host's data is lost. Source: rule X2; https://sqlite.org/howtocorrupt.html.
+Each library knows only its own connections. If one of them closes a file, the system drops the locks that the
+other one has on it, and the host's data is lost. The host may open its database at any moment, also during a read,
+so it does not matter whether the database is open now. Source: rule X2; https://sqlite.org/howtocorrupt.html.
 """
 
-import os
+import sqlite3
 import sys
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 from hermes_cache.errors import SourceError
-from hermes_cache.forks import after_fork_in_child
 
-_LIBRARIES: Final = ("pysqlite3", "apsw", "sqlcipher3", "pysqlcipher3", "sqlean", "pysqlite2", "libsql")
-"""The packages that bring an SQLite of their own."""
-
-_OPEN_FILES: Final = Path("/dev/fd")
-
-_File = tuple[int, int]
+_LIBRARIES: Final = (
+    "_sqlite3", "pysqlite3", "apsw", "sqlcipher3", "pysqlcipher3", "pysqlcipher", "sqlean", "pysqlite2",
+    "cysqlite", "libsql", "libsql_experimental", "turso", "limbo", "adbc_driver_sqlite",
+)  # fmt: skip
+"""The packages that bring an SQLite of their own, or a library that locks the same files in the same way."""
 
 
-class OwnFiles:
-    """Counts the databases that this module's callers have open, as those are no other's. Any thread may call."""
+def refuse_other_library(path: Path) -> None:
+    """See that the library that opens databases here is the only one in this process.
 
-    def __init__(self) -> None:
-        after_fork_in_child(self._start_anew)
-        self._start_anew()
-
-    @contextmanager
-    def opening(self, path: Path) -> Iterator[None]:
-        """Count a database as open.
-
-        Raises:
-            SourceError: Another SQLite library is loaded in this process, which has the database open.
-        """
-        found = path.stat()
-        file = (found.st_dev, found.st_ino)
-        with self._lock:
-            own = self._open[file]
-            library = _loaded_library()
-            if library is not None and _open_count(file) > own:
-                reason = (
-                    f"may be open in this process by {library}, whose locks a second SQLite library would drop"
-                )
-                raise SourceError(path, f'{reason}; read it in worker processes: executor="processes"')
-            self._open[file] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open[file] -= 1
-                if not self._open[file]:
-                    del self._open[file]
-
-    def _start_anew(self) -> None:
-        self._lock = Lock()
-        self._open: Counter[_File] = Counter()
+    Raises:
+        SourceError: There is another one, which might have the database open.
+    """
+    library = _other_library()
+    if library is not None:
+        reason = f"is not read in this process, which has loaded {library}: of two SQLite libraries each drops the"
+        raise SourceError(path, f'{reason} locks of the other; read it in worker processes: executor="processes"')
 
 
-def _loaded_library() -> str | None:
-    return next((name for name in _LIBRARIES if name in sys.modules), None)
-
-
-def _open_count(file: _File) -> int:
-    count = 0
-    try:
-        numbers = [int(name) for name in os.listdir(_OPEN_FILES)]  # noqa: PTH208 - numbers are wanted, not paths
-    except (OSError, ValueError):
-        return sys.maxsize
-    for number in numbers:
-        with suppress(OSError):
-            found = os.fstat(number)
-            count += (found.st_dev, found.st_ino) == file
-    return count
+def _other_library() -> str | None:
+    # Programs put one library under the name of another: `sqlite3` may be one of the others, which is then ours.
+    name = sqlite3.__name__.partition(".")[0]
+    own = "_sqlite3" if name == "sqlite3" else name
+    loaded = (each for each in _LIBRARIES if each in sys.modules or f"{each}.dbapi2" in sys.modules)
+    return next((each for each in loaded if each != own), None)

@@ -36,7 +36,7 @@ from hermes_cache.stores.hermes.looks import (
     slept,
     wal_of,
 )
-from hermes_cache.stores.hermes.other_sqlite import OwnFiles
+from hermes_cache.stores.hermes.other_sqlite import refuse_other_library
 
 T = TypeVar("T")
 
@@ -253,18 +253,12 @@ def _read_locked(path: Path, read: Read[T]) -> T:
 @contextmanager
 def _opened(path: Path, mode: str) -> Iterator[Connection]:
     uri = f"file://{quote(os.fsencode(path))}?{mode}"
+    refuse_other_library(path)
     try:
-        with _own_files.opening(path):
-            connection = sqlite3.connect(
-                uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            with closing(connection):
-                yield connection
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        with closing(connection):
+            yield connection
     except Error as error:
         raise SourceError(path, str(error)) from error
-    except FileNotFoundError as error:
-        raise SourceError(path, "is missing") from error
-
-
-_own_files: Final = OwnFiles()
-"""Of the whole process: the reader of one home must not be taken for a stranger by that of another."""
