@@ -17,6 +17,8 @@ from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.rows import freeze
 from hermes_cache.stores.hermes import HermesHome
+from hermes_cache.stores.hermes.looks import Looks
+from hermes_cache.stores.hermes.read_only import read_database
 
 EVERYTHING = SessionListKey(
     show_cli=True,
@@ -162,6 +164,42 @@ def test_what_is_no_file_fails_at_once(sample: SampleHome, make: Callable[[Path]
     with pytest.raises(SourceError, match="no regular file"):
         _rows(home)
     assert home.sources.stamp(EVERYTHING, held=False)
+
+
+def _away(path: Path) -> None:
+    path.unlink()
+
+
+def _away_beside_a_log(path: Path) -> None:
+    path.unlink()
+    for name in ("state.db-wal", "state.db-shm"):
+        path.with_name(name).write_bytes(b"frames")
+
+
+def _a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [(_away, "is missing"), (_away_beside_a_log, "is missing"), (_a_pipe, "is no regular file")],
+)
+def test_a_database_that_goes_while_it_is_read_fails_by_name(
+    sample: SampleHome, turns: Callable[[Path], None], reason: str
+) -> None:
+    """X8: it is decided anew by what lies there then."""
+    readings = []
+
+    def read(_connection: sqlite3.Connection) -> None:
+        readings.append(1)
+        turns(sample.state_db)
+
+    with pytest.raises(SourceError, match=reason) as failed:
+        read_database(sample.state_db, read, Looks())
+
+    assert str(sample.state_db) in str(failed.value)
+    assert readings == [1]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

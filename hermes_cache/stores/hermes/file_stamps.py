@@ -45,11 +45,11 @@ def log_stamp(path: Path) -> Hashable:
     return ABSENT if isinstance(stamp, FileStamp) and stamp.size == 0 else stamp
 
 
-def must_be_a_file(path: Path) -> None:
-    """Check that a path is a regular file; opening a pipe would block for ever.
+def must_be_a_file(path: Path) -> os.stat_result:
+    """Look at a path that must be a regular file; to open a pipe would block for ever.
 
     Raises:
-        SourceError: It is not.
+        SourceError: It is none, or cannot be looked at.
     """
     try:
         found = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat
@@ -57,7 +57,10 @@ def must_be_a_file(path: Path) -> None:
         raise SourceError(path, _reason(error)) from error
     if not stat.S_ISREG(found.st_mode):
         raise SourceError(path, "is no regular file")
+    return found
 
 
 def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is missing"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

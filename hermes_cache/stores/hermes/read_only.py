@@ -202,7 +202,7 @@ def _reason_against(path: Path, look: DatabaseLook) -> str | None:
 
 def _refuse_other_users(path: Path) -> None:
     """See that SQLite makes no files here that the user of Hermes can never write again."""
-    user, owner = os.geteuid(), path.stat().st_uid
+    user, owner = os.geteuid(), must_be_a_file(path).st_uid
     can_make_files = os.access(
         path.parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
     )
