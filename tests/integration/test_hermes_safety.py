@@ -1,5 +1,6 @@
 """No harm to the host: rule X2 with live writers, an audit of every open, and readers side by side."""
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from hermes_cache.samples import writer
 from hermes_cache.samples.home import make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes import HermesHome
+from hermes_cache.stores.hermes.looks import Looks
+from hermes_cache.stores.hermes.read_only import read_database
 
 EVERYTHING = SessionListKey(
     show_cli=True, show_cron=True, show_webhook=True, show_kanban=True, show_previous_messaging=True
@@ -146,6 +150,34 @@ def test_a_live_writer_loses_nothing_beside_readers(tmp_path: Path) -> None:
         assert lengths == sorted(lengths)
         (fit,) = holder.execute("PRAGMA integrity_check").fetchone()
         assert fit == "ok"
+
+
+class _AlarmError(Exception):
+    """What a signal handler raises."""
+
+
+def _raises(_signal: int, _frame: FrameType | None) -> None:
+    raise _AlarmError
+
+
+SLOW = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100000000) SELECT max(x) FROM n"
+
+
+def test_what_a_signal_handler_raises_ends_a_read_under_a_lock(tmp_path: Path) -> None:
+    """L6: SQLite asks how long the lock was held; what is raised while it does goes to the caller."""
+    path = tmp_path / "state.db"
+    with closing(sqlite3.connect(path)) as host:
+        host.execute("PRAGMA journal_mode=PERSIST")
+        host.execute("CREATE TABLE sessions (id)")
+    before = signal.signal(signal.SIGALRM, _raises)
+    try:
+        for _ in range(5):
+            signal.setitimer(signal.ITIMER_REAL, 0.03)
+            with pytest.raises(_AlarmError):
+                read_database(path, lambda connection: connection.execute(SLOW).fetchall(), Looks())
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_view_shares_no_refresh_that_began_before_it(tmp_path: Path) -> None:

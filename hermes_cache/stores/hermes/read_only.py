@@ -19,6 +19,8 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import repeat
+from operator import gt
 from pathlib import Path
 from sqlite3 import Connection, Error
 from time import monotonic
@@ -237,7 +239,9 @@ def _read_locked(path: Path, read: Read[T]) -> T:
             connection.execute("BEGIN")
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
             ends_at_s = monotonic() + _LONGEST_LOCK_S
-            connection.set_progress_handler(lambda: monotonic() > ends_at_s, _STEPS)
+            # All of it in C: in Python code a signal handler might run, and SQLite drops what is raised there.
+            is_over = map(gt, iter(monotonic, None), repeat(ends_at_s))
+            connection.set_progress_handler(is_over.__next__, _STEPS)
             return read(connection)
         except Error as error:
             match getattr(error, "sqlite_errorcode", None):
