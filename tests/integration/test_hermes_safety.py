@@ -1,12 +1,15 @@
 """No harm to the host: rule X2 with live writers, an audit of every open, and readers side by side."""
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -178,6 +181,57 @@ def test_what_a_signal_handler_raises_ends_a_read_under_a_lock(tmp_path: Path) -
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_waits_for_the_reads_under_way(tmp_path: Path) -> None:
+    """X2, L2: SQLite in the child would count on locks that the child does not have."""
+    sample = make_sample_home(tmp_path / "home", sessions=20, profiles=())
+    stopping, reading, read = threading.Event(), threading.Event(), []
+
+    def read_without_a_pause() -> None:
+        while not stopping.is_set():
+            read.append(read_database(sample.state_db, _count_slowly, Looks()))
+            reading.set()
+
+    threads = [threading.Thread(target=read_without_a_pause) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert reading.wait(20)
+        open_in_children = [_forked(partial(_open_count, sample.path)) for _ in range(20)]
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+
+    assert open_in_children == [0] * 20
+    assert set(read) == {20_000}
+
+
+def _count_slowly(connection: sqlite3.Connection) -> int:
+    connection.execute("SELECT count(*) FROM sessions").fetchall()
+    (found,) = connection.execute(SLOW.replace("100000000", "20000")).fetchone()
+    assert isinstance(found, int)
+    return found
+
+
+def _open_count(folder: Path) -> int:
+    """Count the files in a folder that this process has open."""
+    found = []
+    for each in Path("/dev/fd").iterdir():
+        with suppress(OSError):
+            found.append(each.readlink())
+    return sum(path.is_relative_to(folder) for path in found)
+
+
+def _forked(call: Callable[[], int]) -> int:
+    """Return what a call returns in a forked child."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(call())
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_a_view_shares_no_refresh_that_began_before_it(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 
 from hermes_cache.errors import SourceError
+from hermes_cache.forks import ForkGate
 from hermes_cache.stores.hermes.file_stamps import ABSENT, FileStamp, file_stamp, log_stamp, must_be_a_file
 from hermes_cache.stores.hermes.looks import (
     STILL_WAIT_S,
@@ -259,10 +260,15 @@ def _opened(path: Path, mode: str) -> Iterator[Connection]:
     uri = f"file://{quote(os.fsencode(path))}?{mode}"
     refuse_other_library(path)
     try:
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        with closing(connection):
-            yield connection
+        with _unforked:
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            with closing(connection):
+                yield connection
     except Error as error:
         raise SourceError(path, str(error)) from error
+
+
+_unforked: Final = ForkGate()
+"""A fork waits for the connections that are open: in a child SQLite would count on locks that the child lacks."""
