@@ -294,6 +294,7 @@ def test_root_and_a_stranger_read_at_once_and_leave_only_files_of_the_owner(nobo
                 for reader in (root, stranger):
                     for _ in range(10):
                         reader.answer()
-                    assert reader.read()["read"] == _titles(answers[-1])
+                    # The agent that has quit tells no titles if its log stayed, as it may beside a read.
+                    assert reader.read()["read"] == _titles(answers[1])
             assert not [answer["error"] for answer in answers if "error" in answer]
             assert {path.stat().st_uid for path in nobodys_folder.iterdir()} == {NOBODY}
