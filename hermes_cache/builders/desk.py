@@ -8,6 +8,7 @@ import os
 import pickle
 import select
 import time
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from pkgutil import resolve_name
@@ -17,14 +18,18 @@ from typing import Final
 from loky import process_executor
 
 from hermes_cache.builders.executors import build_here
-from hermes_cache.builders.parcels import Parcel, SentRow, Share
-from hermes_cache.payload.rows import ListShape, Piece
+from hermes_cache.builders.parcels import Changes, Parcel, SentRow, Share, differing_indexes
+from hermes_cache.payload.content import Content
+from hermes_cache.payload.rows import ListShape, Piece, digest_of
 from hermes_cache.ports import Builder, JoiningBuilder
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 _LOOKS_EVERY_S: Final = 5.0
 _MOST_DESKS: Final = 8
 """Builders kept by one worker; requests that bring their own come and go."""
+
+_MOST_LISTS: Final = 64
+"""Lists that are remembered as sent: as many as a cache holds entries, unless it is told otherwise."""
 
 _SENT_FOR_EACH: Final = 4
 """Rows remembered as sent, by the rows of the largest payload; past it all count as unsent."""
@@ -38,15 +43,19 @@ class Desk:
         self._shape = shape
         self._sent: set[bytes] = set()
         self._last: tuple[Piece, ...] = ()
+        self._lists: OrderedDict[Hashable, tuple[bytes, list[bytes]]] = OrderedDict()
         self._most = 0
         self._adopted: dict[Hashable, Hashable] = {}
 
-    def build(self, key: Hashable, shares: Mapping[Hashable, Share]) -> Parcel:
+    def build(
+        self, key: Hashable, shares: Mapping[Hashable, Share], held: bytes | None = None
+    ) -> Parcel | Changes:
         """Build a key.
 
         Args:
             key: The key to build.
             shares: Of scopes that live in other workers and that this one joins.
+            held: The digest of the list that the caller holds of the key; None if it holds none.
         """
         if isinstance(self._builder, JoiningBuilder):
             for scope, (token, share) in shares.items():
@@ -56,8 +65,17 @@ class Desk:
                 self._adopted[scope] = token
         content = build_here(self._builder, key, self._shape)
         self._last = content.pieces or ()
-        digests = None if content.pieces is None else b"".join([piece.digest for piece in self._last])
-        return Parcel(content.envelope, digests, self._unsent(), content.name)
+        if content.pieces is None:
+            return Parcel(content.envelope, None, {}, content.name, b"")
+        digests = [piece.digest for piece in content.pieces]
+        joined = b"".join(digests)
+        list_id = digest_of(joined)
+        known_id, known = self._lists.pop(key, (None, []))
+        self._remember(key, list_id, digests)
+        differing = differing_indexes(known, digests) if held is not None and held == known_id else None
+        if differing is not None:
+            return self._changes(content, differing, list_id)
+        return Parcel(content.envelope, joined, self._unsent(), content.name, list_id)
 
     def rows(self, digests: list[bytes]) -> dict[bytes, SentRow]:
         """Return rows of the last payload once more."""
@@ -74,6 +92,18 @@ class Desk:
         if not isinstance(self._builder, JoiningBuilder):
             raise TypeError(f"{self._builder!r} shares no scopes")
         return self._builder.share(scope, seen)
+
+    def _remember(self, key: Hashable, list_id: bytes, digests: list[bytes]) -> None:
+        self._lists[key] = list_id, digests
+        if len(self._lists) > _MOST_LISTS:
+            self._lists.popitem(last=False)
+
+    def _changes(self, content: Content, differing: tuple[list[int], list[int]], list_id: bytes) -> Changes:
+        gone, come = differing
+        rows = [(index, self._last[index]) for index in come]
+        # Sent whole, even if they were sent before: who holds this list may have let go of them.
+        sent = [(index, piece.digest, (piece.encoded, piece.facts)) for index, piece in rows]
+        return Changes(content.envelope, gone, sent, list_id)
 
     def _unsent(self) -> dict[bytes, SentRow]:
         self._most = max(self._most, len(self._last))

@@ -21,7 +21,7 @@ from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, Shutdo
 
 from hermes_cache.builders import desk
 from hermes_cache.builders.executors import no_builder
-from hermes_cache.builders.parcels import Parcel, ReceivedRows, SentRow, Share
+from hermes_cache.builders.parcels import Changes, Parcel, ReceivedRows, SentRow, Share
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import WorkerError
@@ -114,16 +114,21 @@ class ProcessExecutor:
 
     def _try(self, slot: "_Slot", build_id: int, spec: bytes, target: Target) -> Content | None:
         """Build once; None where a worker died over it."""
+        key = target.key
         try:
             with slot.turn(build_id, self._given_up) as worker:
                 shares = self._shares(slot, worker, build_id, spec, target)
-                parcel = cast("Parcel", worker.call(spec, "build", target.key, shares))
-                held = self._received.held(target.key, parcel)
+                last = self._received.last(key)
+                sent = worker.call(spec, "build", key, shares, last.list_id if last else None)
+                if last is not None and isinstance(sent, Changes):
+                    return self._received.changed(key, last.content, sent)
+                parcel = cast("Parcel", sent)
+                held = self._received.held(key, parcel)
                 missing = parcel.missing(held)
                 rows = cast("dict[bytes, SentRow]", worker.call(spec, "rows", missing)) if missing else {}
         except _WorkerGoneError:
             return None
-        return self._received.content(target.key, parcel._replace(rows={**parcel.rows, **rows}), held)
+        return self._received.content(key, parcel._replace(rows={**parcel.rows, **rows}), held)
 
     def _shares(
         self, slot: "_Slot", worker: "_Worker", build_id: int, spec: bytes, target: Target

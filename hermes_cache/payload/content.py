@@ -4,8 +4,8 @@ A builder in this process hands over frozen rows; a builder in another process h
 cases a body is joined from pieces. Source: rules P4, O6, B8, E9.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import orjson
@@ -24,17 +24,35 @@ class Content:
             share its piece, the same object.
         payload: The frozen payload; None if only pieces came and nobody has asked for it yet.
         name: The field of the payload that holds the rows; None if the payload has no list of rows.
-        size_bytes: The encoded size, shared rows included.
+        size_bytes: The encoded size, shared rows included; counted if it is not given.
     """
 
     envelope: bytes
     pieces: tuple[Piece, ...] | None
     payload: Payload | None = None
     name: str | None = None
-    size_bytes: int = field(init=False)
+    size_bytes: int = -1
 
     def __post_init__(self) -> None:
-        self.size_bytes = len(self.envelope) + sum([len(piece.encoded) for piece in self.pieces or ()])
+        if self.size_bytes < 0:
+            self.size_bytes = len(self.envelope) + sum([len(piece.encoded) for piece in self.pieces or ()])
+
+    def changed(self, envelope: bytes, gone: Sequence[int], come: Iterable[tuple[int, Piece]]) -> "Content":
+        """Return the content that this one becomes by a few changes; what stays is not looked at.
+
+        Args:
+            envelope: The new one.
+            gone: Where the rows stand here that go, ascending.
+            come: The new rows, each with the index at which it stands in the new content, ascending.
+        """
+        pieces = list(self.pieces or ())
+        size_bytes = self.size_bytes - len(self.envelope) + len(envelope)
+        for index in reversed(gone):
+            size_bytes -= len(pieces.pop(index).encoded)
+        for index, piece in come:
+            pieces.insert(index, piece)
+            size_bytes += len(piece.encoded)
+        return Content(envelope, tuple(pieces), name=self.name, size_bytes=size_bytes)
 
     def decoded(self) -> Payload:
         """Return the payload; if only pieces came, decode all of it first."""
