@@ -38,7 +38,7 @@ _SUBCOMMANDS: Final = (
     _Subcommand("serve", "Serve the session list of a Hermes home over HTTP."),
     _Subcommand("tail", "Print the last events of a journal, and new ones as they come."),
 )
-_EXTRA_PACKAGES: Final = frozenset({"flask", "werkzeug", "cheroot"})
+_EXTRA_PACKAGES: Final = frozenset({"anyio", "h11", "starlette", "uvicorn"})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 

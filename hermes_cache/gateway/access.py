@@ -5,22 +5,18 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from flask import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from hermes_cache.gateway.answers import error_answer
 from hermes_cache.gateway.settings import GatewaySettings
 
-_PARAMETER: Final = "token"
+PARAMETER: Final = "token"
+"""The query parameter that may show the token."""
+
 _COOKIE: Final = "hermes_cache_token"
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _READING_METHODS: Final = frozenset({"GET", "HEAD"})
-
-
-def parameters_of(request: Request) -> dict[str, list[str]]:
-    """Return the query parameters of a request, all values by name, without its token."""
-    parameters = request.args.to_dict(flat=False)
-    parameters.pop(_PARAMETER, None)
-    return parameters
 
 
 class Access:
@@ -53,11 +49,14 @@ class Access:
             return refused
         return None
 
-    def remember(self, request: Request, response: Response) -> None:
-        """Set a cookie with the token for a browser whose address had it, so that later requests have it."""
+    def cookie(self, request: Request) -> str | None:
+        """Return a cookie with the token for a browser whose address had it, so that later requests have it."""
         # Refusals pass here too. The cookie contains the token, so a wrong token must not get it.
-        if self._token and self._is_token(request.args.get(_PARAMETER)):
-            response.set_cookie(_COOKIE, self._token, httponly=True, samesite="Strict")
+        if not self._token or not self._is_token(request.query_params.get(PARAMETER)):
+            return None
+        carrier = Response()
+        carrier.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
+        return carrier.headers["Set-Cookie"]
 
     def _has_token(self, request: Request) -> bool:
         if not self._token:
@@ -65,7 +64,7 @@ class Access:
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         shown = (
             bearer.strip() if scheme.lower() == "bearer" else None,
-            request.args.get(_PARAMETER),
+            request.query_params.get(PARAMETER),
             request.cookies.get(_COOKIE),
         )
         return any(map(self._is_token, shown))

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from math import ceil
 
 import orjson
-from flask import Response
+from starlette.responses import Response
 
 from hermes_cache.cache.lookups import Health
 from hermes_cache.errors import (
@@ -27,6 +27,12 @@ def error_answer(status: HTTPStatus, reason: str, *, field: str | None = None) -
     """Return a refusal with its reason, and with the name of the parameter if one was wrong."""
     body = {"error": _clean(reason)}
     return _json_answer(body if field is None else {**body, "field": _clean(field)}, status)
+
+
+def http_error_answer(status_code: int, path: str) -> Response:
+    """Return what the framework refused: an unknown path, or a method that it does not have."""
+    status = HTTPStatus(status_code)
+    return error_answer(status, f"{status.phrase}: {path[:100]}")
 
 
 def health_answer(health: Health, *, holds_lists: bool) -> Response:
@@ -93,9 +99,8 @@ def one_line(text: str) -> str:
 
 
 def _json_answer(body: Mapping[str, object], status: HTTPStatus) -> Response:
-    response = Response(orjson.dumps(body), status=status, content_type="application/json")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    headers = {"Cache-Control": "no-store"}
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
 
 def _clean(text: str) -> str:

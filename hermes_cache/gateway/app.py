@@ -1,96 +1,118 @@
-"""The web application: its routes, its error handlers, and the headers of every answer."""
+"""The web application: its routes, what becomes of errors, and which layers a request passes.
 
-from http import HTTPStatus
+An endpoint that only looks into memory is a coroutine and runs on the event loop. One that may wait for a file or
+a lock is a function, and runs on one of a bounded number of threads. Source: rules W1, W6.
+"""
+
+from pathlib import Path
 from typing import Final
 
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.gateway.access import Access, parameters_of
+from hermes_cache.gateway.access import Access
 from hermes_cache.gateway.answers import (
-    error_answer,
     explanation_answer,
     failure_answer,
     health_answer,
+    http_error_answer,
     readiness_answer,
 )
 from hermes_cache.gateway.event_streams import EventStreams
+from hermes_cache.gateway.guard import Guard, parameters_of
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults, key_of
+from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
-STREAMS_EXTENSION: Final = "hermes_cache.streams"
-"""The name of an application's `EventStreams` among its extensions; the server that runs it looks there."""
-
-_CONTENT_POLICY: Final = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_PAGE: Final = Path(__file__).with_name("page")
 
 
-def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySettings | None = None) -> Flask:
+def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySettings | None = None) -> Starlette:
     """Make the application that serves the lists of a home from a cache.
 
-    It neither starts nor stops the cache; the caller does.
+    It neither starts nor stops the cache; the caller does. Its event streams are `app.state.streams`.
 
     Source: rules W1, W5.
     """
     settings = settings or GatewaySettings()
-    app = Flask(__name__, static_folder="page", static_url_path="/page")
     streams = EventStreams(cache, limit=settings.max_streams, heartbeat_s=settings.heartbeat_s)
-    app.extensions[STREAMS_EXTENSION] = streams
-    _guard(app, Access(settings))
-    _answer_failures(app)
-    lists = SessionLists(cache, read_timeout_s=settings.read_timeout_s)
-    _route(app, cache, ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT), lists, streams)
+    endpoints = _Endpoints(
+        cache,
+        ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT),
+        SessionLists(cache, read_timeout_s=settings.read_timeout_s),
+        streams,
+    )
+    app = Starlette(
+        routes=[
+            Route("/api/sessions", endpoints.sessions),
+            Route("/api/sessions/events", endpoints.events),
+            Route("/api/explain", endpoints.explain),
+            Route("/api/health", endpoints.health),
+            Route("/api/ready", endpoints.ready),
+            Route("/", endpoints.page),
+            Mount("/page", StaticFiles(directory=_PAGE)),
+        ],
+        middleware=[Middleware(Guard, access=Access(settings))],
+        exception_handlers={HermesCacheError: _failure, HTTPException: _http_error},
+    )
+    app.state.streams = streams
     return app
 
 
-def _guard(app: Flask, access: Access) -> None:
-    def refuse() -> Response | None:
-        return access.refusal(request)
+class _Endpoints:
+    def __init__(
+        self, cache: SessionListCache, defaults: ViewDefaults, lists: SessionLists, streams: EventStreams
+    ) -> None:
+        self._cache = cache
+        self._defaults = defaults
+        self._lists = lists
+        self._streams = streams
 
-    def secure(response: Response) -> Response:
-        access.remember(request, response)
-        response.headers["Content-Security-Policy"] = _CONTENT_POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
+    async def page(self, _request: Request) -> Response:
+        return FileResponse(_PAGE / "index.html")
 
-    app.before_request(refuse)
-    app.after_request(secure)
+    async def sessions(self, request: Request) -> Response:
+        view = self._defaults.kept()
+        if view is None:
+            view = await run_in_threadpool(self._defaults.view)
+        return await self._lists.answer(key_of(parameters_of(request), view), request)
+
+    async def events(self, request: Request) -> Response:
+        return await self._streams.answer(parameters_of(request), request.headers.get("Last-Event-ID"))
+
+    def explain(self, request: Request) -> Response:
+        return explanation_answer(self._cache.explain(self._key(request)))
+
+    async def health(self, _request: Request) -> Response:
+        return health_answer(self._cache.health(), holds_lists=self._holds_lists())
+
+    async def ready(self, _request: Request) -> Response:
+        return readiness_answer(holds_lists=self._holds_lists())
+
+    def _key(self, request: Request) -> SessionListKey:
+        return key_of(parameters_of(request), self._defaults.view())
+
+    def _holds_lists(self) -> bool:
+        return self._cache.stats().entries > 0
 
 
-def _answer_failures(app: Flask) -> None:
-    def answer_http(error: HTTPException) -> Response:
-        status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-        return error_answer(status, f"{status.phrase}: {request.path}")
-
-    app.register_error_handler(HermesCacheError, failure_answer)
-    app.register_error_handler(HTTPException, answer_http)
+async def _failure(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HermesCacheError):
+        raise error
+    return failure_answer(error)
 
 
-def _route(
-    app: Flask, cache: SessionListCache, defaults: ViewDefaults, lists: SessionLists, streams: EventStreams
-) -> None:
-    def sessions() -> Response:
-        return lists.answer(key_of(parameters_of(request), defaults.view()), request)
-
-    def explain() -> Response:
-        return explanation_answer(cache.explain(key_of(parameters_of(request), defaults.view())))
-
-    def events() -> Response:
-        return streams.answer(parameters_of(request), request.headers.get("Last-Event-ID"))
-
-    def health() -> Response:
-        return health_answer(cache.health(), holds_lists=cache.stats().entries > 0)
-
-    def ready() -> Response:
-        return readiness_answer(holds_lists=cache.stats().entries > 0)
-
-    app.add_url_rule("/", "page", lambda: app.send_static_file("index.html"))
-    app.add_url_rule("/api/sessions", "sessions", sessions)
-    app.add_url_rule("/api/sessions/events", "events", events)
-    app.add_url_rule("/api/explain", "explain", explain)
-    app.add_url_rule("/api/health", "health", health)
-    app.add_url_rule("/api/ready", "ready", ready)
+async def _http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    return http_error_answer(error.status_code, request.url.path)

@@ -1,16 +1,19 @@
 """Server-sent events: each open stream is a subscription of the cache, sent as text.
 
 The ids of its events are the versions of the subscription, so that a client that comes back gets what it missed.
-Each stream occupies the thread that serves it, so their number is bounded. Source: rules E7 to E9, W1, W5.
+Streams live on the event loop and take no thread, but their number is bounded. Source: rules E7 to E9, W1, W5, W6.
 """
 
+import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
 import orjson
-from flask import Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from hermes_cache.bus.changes import Change
 from hermes_cache.bus.subscription import Subscription
@@ -30,8 +33,7 @@ class EventStreams:
 
     Args:
         limit: The most streams at once; further requests are refused.
-        heartbeat_s: After so long without an event a stream sends a comment, which also finds clients that are
-            gone.
+        heartbeat_s: After so long without an event a stream sends a comment, so that proxies keep it open.
     """
 
     def __init__(self, cache: SessionListCache, *, limit: int, heartbeat_s: float) -> None:
@@ -43,7 +45,7 @@ class EventStreams:
         self._open_count = 0
         self._closed = False
 
-    def answer(self, parameters: Mapping[str, Sequence[str]], last_seen: str | None) -> Response:
+    async def answer(self, parameters: Mapping[str, Sequence[str]], last_seen: str | None) -> Response:
         """Open a stream.
 
         Args:
@@ -57,32 +59,11 @@ class EventStreams:
         since = last_seen or query.text("since")
         if since and len(since) > _MAX_VERSION_LENGTH:
             raise ParameterError("since", since[:20], f"a version, at most {_MAX_VERSION_LENGTH} characters")
-        subscription = self._subscribe(query.profile(), since)
-        if subscription is None:
+        if not self._count_up():
             return _refusal(self.limit)
-        response = Response(self._events(subscription), content_type="text/event-stream; charset=utf-8")
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["X-Accel-Buffering"] = "no"
-        # Not in the generator, because the `finally` of a generator that never started does not run.
-        response.call_on_close(lambda: self._drop(subscription))
-        return response
-
-    def close(self) -> None:
-        """End all streams, and let no new one in."""
-        with self._lock:
-            self._closed = True
-            ending = list(self._open)
-        for subscription in ending:
-            subscription.close()
-
-    def _subscribe(self, profile: str | None, since: str | None) -> Subscription | None:
-        with self._lock:
-            if self._closed or self._open_count >= self.limit:
-                return None
-            self._open_count += 1
         try:
-            # Without the lock, because missed events may have to be read from a slow journal.
-            subscription = self._cache.subscribe(profile, since=since)
+            # On a thread, because missed events may have to be read from a slow journal.
+            subscription = await run_in_threadpool(self._cache.subscribe, query.profile(), since=since)
         except BaseException:
             self._count_down()
             raise
@@ -91,24 +72,74 @@ class EventStreams:
             is_late = self._closed
         if is_late:
             subscription.close()
-        return subscription
+        return _Stream(self, subscription, self._heartbeat_s)
 
-    def _drop(self, subscription: Subscription) -> None:
+    def close(self) -> None:
+        """End all streams, and let no new one in. Any thread may call it."""
+        with self._lock:
+            self._closed = True
+            ending = list(self._open)
+        for subscription in ending:
+            subscription.close()
+
+    def drop(self, subscription: Subscription) -> None:
+        """Forget a stream that ended; its seat is free."""
         subscription.close()
         with self._lock:
             self._open.discard(subscription)
         self._count_down()
 
+    def _count_up(self) -> bool:
+        with self._lock:
+            if self._closed or self._open_count >= self.limit:
+                return False
+            self._open_count += 1
+            return True
+
     def _count_down(self) -> None:
         with self._lock:
             self._open_count -= 1
 
-    def _events(self, subscription: Subscription) -> Iterator[bytes]:
-        hello = orjson.dumps({"version": subscription.version})
-        yield b"retry: %d\nid: %b\nevent: hello\ndata: %b\n\n" % (_RETRY_MS, _id(subscription.version), hello)
+
+class _Stream(Response):
+    """The answer that sends the changes of a subscription until either side ends it."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, streams: EventStreams, subscription: Subscription, heartbeat_s: float) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["Content-Length"]
+        self._streams = streams
+        self._subscription = subscription
+        self._heartbeat_s = heartbeat_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream."""
+        watching = asyncio.ensure_future(self._close_when_gone(receive))
+        try:
+            await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
+            if scope["method"] != "HEAD":
+                await self._send_events(send)
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            watching.cancel()
+            self._streams.drop(self._subscription)
+
+    async def _send_events(self, send: Send) -> None:
+        subscription = self._subscription
+        version = subscription.version
+        hello = b"retry: %d\nid: %b\nevent: hello\ndata: %b\n\n"
+        text = hello % (_RETRY_MS, _id(version), orjson.dumps({"version": version}))
+        await send({"type": "http.response.body", "body": text, "more_body": True})
         while not subscription.closed:
-            change = subscription.get(self._heartbeat_s)
-            yield _HEARTBEAT if change is None else _message(change)
+            change = await subscription.aget(self._heartbeat_s)
+            text = _HEARTBEAT if change is None else _message(change)
+            await send({"type": "http.response.body", "body": text, "more_body": True})
+
+    async def _close_when_gone(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._subscription.close()
 
 
 def _message(change: Change) -> bytes:

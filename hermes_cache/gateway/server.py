@@ -1,36 +1,45 @@
-"""The HTTP server: threads that answer requests, and a stop that is quick whoever is still connected."""
+"""The HTTP server: uvicorn on an event loop of its own thread.
 
-import logging
+The main thread is free for signals. What a connection may take of time and memory is decided in `connections.py`.
+Source: rules L1, W6.
+"""
+
+import asyncio
+import errno
+import resource
 import socket
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
-from typing import Final, Self
-from weakref import WeakSet
+from pathlib import Path
+from typing import Any, Final, Self
 
-from cheroot.makefile import StreamReader, StreamWriter
-from cheroot.server import HTTPConnection
-from cheroot.wsgi import Server
-from flask import Flask
+import uvicorn
+from anyio.to_thread import current_default_thread_limiter
+from starlette.applications import Starlette
 
-from hermes_cache.gateway.app import STREAMS_EXTENSION
+from hermes_cache.gateway.connections import IDLE_S, Connection, ServerState
 from hermes_cache.gateway.event_streams import EventStreams
-from hermes_cache.logs import QuietLogger
+from hermes_cache.gateway.guard import MAX_HEAD_BYTES
+from hermes_cache.logs import SparseLogger
 
-_logger: Final = QuietLogger(__name__)
+_logger: Final = SparseLogger(__name__)
 
-_WORKERS: Final = 16
-"""The threads for lists; each event stream has one more. Builds run elsewhere, so these mostly wait."""
+_THREADS: Final = 20
+"""For the few requests that may wait for a file or a lock. Those that wait for a build take none."""
 
 _BACKLOG: Final = 128
-_KEPT_ALIVE: Final = 256
-_IDLE_TIMEOUT_S: Final = 30.0
-"""Longer than the front end's poll, so that its connections last."""
+_MOST_CONNECTIONS: Final = 4_096
+_RESERVED_DESCRIPTORS: Final = 24
+"""What a build, a journal and a worker process may open while all connections are taken."""
 
-_FLAG_WAIT_S: Final = 0.02
-_GRACE_S: Final = 1.0
-_LAST_WAIT_S: Final = 1.0
+_GRACE_S: Final = 1
+_STOP_WAIT_S: Final = 3.0
+
+_KEEP_ALIVE: Final = (("SO_KEEPALIVE", 1), ("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+_UNREAD_MS: Final = 45_000
+"""With these the system finds within 60 s that a peer is gone without a word, whether or not something is sent."""
+
+_NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class GatewayServer:
@@ -41,16 +50,17 @@ class GatewayServer:
         port: 0 takes a free one.
     """
 
-    def __init__(self, app: Flask, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._streams: EventStreams = app.extensions[STREAMS_EXTENSION]
-        self._connections: WeakSet[HTTPConnection] = WeakSet()
-        self._listener = self._listen_on(app, host, port)
-        self._ready: Future[None] = Future()
+    def __init__(self, app: Starlette, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._streams: EventStreams = app.state.streams
+        self._address = (host, port)
+        self._server = _Server(app)
+        self._thread: threading.Thread | None = None
+        self._bound: tuple[str, int] = self._address
 
     @property
     def url(self) -> str:
         """The address for a browser; known after `start`."""
-        host, port = self._listener.bind_addr[:2]
+        host, port = self._bound
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     def start(self) -> None:
@@ -59,21 +69,21 @@ class GatewayServer:
         Raises:
             OSError: The address cannot be bound.
         """
-        # Threads started by a daemon thread are daemons too, so that no exit of the process waits for them.
-        threading.Thread(target=self._run, name="hermes_cache.gateway", daemon=True).start()
-        self._ready.result()
+        listener = _listener(*self._address)
+        self._bound = listener.getsockname()[:2]
+        # A daemon, and so are the threads that it starts: no exit of the process waits for them.
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="hermes_cache.gateway", daemon=True
+        )
+        self._thread.start()
+        self._server.is_ready.result()
 
     def stop(self) -> None:
         """End within 3 s: streams at once, requests after a second, then all connections that are left."""
         self._streams.close()
-        ending = threading.Thread(target=self._listener.stop, name="hermes_cache.gateway_stop", daemon=True)
-        ending.start()
-        ending.join(_FLAG_WAIT_S)
-        self._knock()
-        ending.join(_GRACE_S)
-        if ending.is_alive():
-            self._cut_connections()
-            ending.join(_LAST_WAIT_S)
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(_STOP_WAIT_S)
 
     def __enter__(self) -> Self:
         self.start()
@@ -82,55 +92,95 @@ class GatewayServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _run(self) -> None:
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with a look at every connection once a second.
+
+    Attributes:
+        is_ready: Has a result once requests are answered, or the error that stands in the way.
+    """
+
+    def __init__(self, app: Starlette) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                # Our own log says what happens, at a bounded rate; uvicorn's has a line for each bad request.
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                timeout_keep_alive=int(IDLE_S),
+                timeout_graceful_shutdown=_GRACE_S,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            )
+        )
+        self.server_state: ServerState = ServerState()
+        self.is_ready: Future[None] = Future()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until `should_exit` is set."""
         try:
-            self._listener.prepare()
-        except OSError as error:
-            self._ready.set_exception(error)
-            return
-        self._ready.set_result(None)
-        self._listener.serve()
+            super().run(sockets)
+        except BaseException as error:
+            if self.is_ready.done():
+                raise
+            self.is_ready.set_exception(error)
 
-    def _listen_on(self, app: Flask, host: str, port: int) -> "_Listener":
-        threads = _WORKERS + self._streams.limit
-        listener = _Listener((host, port), app, numthreads=threads, max=threads, request_queue_size=_BACKLOG)
-        listener.timeout = _IDLE_TIMEOUT_S
-        listener.keep_alive_conn_limit = _KEPT_ALIVE
-        listener.ConnectionClass = self._connect
-        return listener
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        asyncio.get_running_loop().set_exception_handler(_log_loop_error)
+        current_default_thread_limiter().total_tokens = _THREADS
+        self.server_state.most_connections = _most_connections()
+        await super().startup(sockets)
+        self.is_ready.set_result(None)
 
-    def _connect(self, server: Server, sock: socket.socket, _makefile: Callable[..., object]) -> HTTPConnection:
-        connection = HTTPConnection(server, sock, _makefile_of_ours)
-        self._connections.add(connection)
-        return connection
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is due ten times a second."""
+        if counter % 10 == 0:
+            self.server_state.look(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
-    def _knock(self) -> None:
-        # The listener looks at its flag twice a second, or when a connection comes.
-        with suppress(OSError):
-            socket.create_connection(self._listener.bind_addr[:2], timeout=1.0).close()
-
-    def _cut_connections(self) -> None:
-        # A client that reads nothing blocks its thread in a write; only the end of the socket frees it.
-        for connection in list(self._connections):
-            with suppress(OSError):
-                connection.socket.shutdown(socket.SHUT_RDWR)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End all connections: those that are busy within the grace time, the others at once."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
-class _Listener(Server):
-    """cheroot's server, with its log sent to `logging`."""
-
-    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:  # noqa: FBT001, FBT002 -- cheroot's signature
-        _logger.log(level, "hermes_cache.server_said", extra={"hermes_cache.said": msg}, exc_info=traceback)
-
-
-class _Output(StreamWriter):
-    """What a connection sends. If the connection is cut, the rest is dropped without an error."""
-
-    def __del__(self) -> None:
-        # From Python 3.13 on, the destructor of the parent class raises the error of the last write.
-        with suppress(OSError, ValueError):
-            self.close()
+def _listener(host: str, port: int) -> socket.socket:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    # The system hands these on to every connection that it accepts.
+    for name, value in _KEEP_ALIVE:
+        level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP
+        if hasattr(socket, name):
+            listener.setsockopt(level, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
+    return listener
 
 
-def _makefile_of_ours(sock: socket.socket, mode: str, size: int) -> StreamReader | StreamWriter:
-    return StreamReader(sock, mode, size) if "r" in mode else _Output(sock, mode, size)
+def _most_connections() -> int:
+    """Return how many connections there may be, so that the process keeps some descriptors for itself."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST_CONNECTIONS
+    folder = Path("/dev/fd")
+    used = sum(1 for _ in folder.iterdir()) if folder.is_dir() else _RESERVED_DESCRIPTORS
+    return max(4, min(_MOST_CONNECTIONS, soft - used - _RESERVED_DESCRIPTORS))
+
+
+def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in _NO_RESOURCES:
+        # asyncio tries again after a second, and goes on once there are some.
+        _logger.warning("hermes_cache.no_connection_accepted", extra={"hermes_cache.error": str(error)})
+    else:
+        extra = {"hermes_cache.message": context.get("message")}
+        _logger.warning("hermes_cache.server_failed", extra=extra, exc_info=error or False)

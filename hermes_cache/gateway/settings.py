@@ -21,7 +21,7 @@ class GatewaySettings:
         origins: Where browsers see it if that is elsewhere, such as `https://box.example` of a proxy.
         root_path: The prefix of its paths at a proxy, such as `/hermes`; empty if there is none.
         token: The token that requests must show, of at least 16 visible ASCII characters; None if they need none.
-        max_streams: The most event streams open at once; each occupies a thread.
+        max_streams: The most event streams open at once.
         heartbeat_s: After so long without an event a stream sends a sign of life.
         read_timeout_s: How long a request waits for its list.
 
@@ -36,8 +36,8 @@ class GatewaySettings:
     origins: tuple[str, ...] = ()
     root_path: str = ""
     token: str | None = None
-    max_streams: int = 64
-    heartbeat_s: float = 5.0
+    max_streams: int = 1_000
+    heartbeat_s: float = 15.0
     read_timeout_s: float = 30.0
 
     def __post_init__(self) -> None:

@@ -121,10 +121,15 @@ class ViewDefaults:
 
         Source: rule W1.
         """
-        read_at_s, view = self._kept
-        if self._clock() - read_at_s >= _SETTINGS_INTERVAL_S:
-            self._kept = read_at_s, view = self._now()
+        view = self.kept()
+        if view is None:
+            self._kept = _, view = self._now()
         return view
+
+    def kept(self) -> SessionListKey | None:
+        """Return the view as it was read less than a second ago, from memory alone; None if it must be read."""
+        read_at_s, view = self._kept
+        return view if self._clock() - read_at_s < _SETTINGS_INTERVAL_S else None
 
     def _now(self) -> tuple[float, SessionListKey]:
         return self._clock(), SessionListKey(

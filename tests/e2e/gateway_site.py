@@ -6,6 +6,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
+
 from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
@@ -15,7 +17,7 @@ class Answer:
     """What a gateway answered."""
 
     status: int
-    headers: dict[str, str]
+    headers: Headers
     body: bytes
 
     @property
@@ -49,7 +51,7 @@ class Site:
                 method, path, headers={name.replace("_", "-"): each for name, each in headers.items()}
             )
             response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
+            return Answer(response.status, Headers(dict(response.getheaders())), response.read())
         finally:
             connection.close()
 

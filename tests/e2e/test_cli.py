@@ -20,7 +20,7 @@ def test_the_overview_names_each_command_without_importing_it() -> None:
     # Proves W3.
     code = (
         "import sys; from hermes_cache.cli.main import main; main(['--help'], standalone_mode=False); "
-        "sys.exit('flask' in sys.modules or 'cheroot' in sys.modules)"
+        "sys.exit('starlette' in sys.modules or 'uvicorn' in sys.modules)"
     )
 
     result = run_python("-c", code)
@@ -49,7 +49,9 @@ def test_wrong_usage_has_exit_code_2(arguments: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(("package", "extra"), [("flask", "serve"), ("cheroot", "serve"), ("loky", "processes")])
+@pytest.mark.parametrize(
+    ("package", "extra"), [("starlette", "serve"), ("uvicorn", "serve"), ("loky", "processes")]
+)
 def test_serve_without_its_extras_says_what_to_install(package: str, extra: str, tmp_path: Path) -> None:
     # Proves W3.
     run = f"from hermes_cache.cli.main import main; main(['serve', '--home', {str(tmp_path)!r}])"

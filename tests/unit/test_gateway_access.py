@@ -1,20 +1,21 @@
 """Who is let in."""
 
 import pytest
-from flask import Request, Response
-from werkzeug.datastructures import Headers
-from werkzeug.test import EnvironBuilder
+from starlette.requests import Request
 
-from hermes_cache.gateway.access import Access, parameters_of
+from hermes_cache.gateway.access import Access
+from hermes_cache.gateway.guard import parameters_of
 from hermes_cache.gateway.settings import GatewaySettings
 
 TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 
 
 def request_with(*, path: str = "/", method: str = "GET", host: str = "localhost", **headers: str) -> Request:
-    return Request(
-        EnvironBuilder(path=path, method=method, headers=Headers({"Host": host, **headers})).get_environ()
-    )
+    path, _, query = path.partition("?")
+    given = {"Host": host, **headers}
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()]
+    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": raw}
+    return Request(scope)
 
 
 def status_of(access: Access, request: Request) -> int | None:
@@ -78,23 +79,21 @@ def test_without_the_token_nobody_is_let_in(authorization: str) -> None:
 
 def test_a_browser_that_brought_the_token_keeps_it_as_a_cookie_that_no_script_reads() -> None:
     # Proves W5.
-    access, response = Access(GatewaySettings(token=TOKEN)), Response()
+    access = Access(GatewaySettings(token=TOKEN))
 
-    access.remember(request_with(path="/?token=correct-horse-battery"), response)
+    cookie = access.cookie(request_with(path="/?token=correct-horse-battery"))
 
-    cookie = response.headers["Set-Cookie"]
+    assert cookie is not None
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
+    assert "SameSite=strict" in cookie
 
 
 @pytest.mark.parametrize("path", ["/?token=wrong", "/?token=", "/"])
 def test_who_does_not_show_the_token_is_never_given_it(path: str) -> None:
     # Proves W5.
-    access, response = Access(GatewaySettings(token=TOKEN)), Response()
+    access = Access(GatewaySettings(token=TOKEN))
 
-    access.remember(request_with(path=path), response)
-
-    assert "Set-Cookie" not in response.headers
+    assert access.cookie(request_with(path=path)) is None
 
 
 def test_the_token_is_no_parameter_of_the_view() -> None:

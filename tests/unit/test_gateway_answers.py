@@ -42,7 +42,7 @@ def test_an_error_has_its_status_and_says_when_to_come_again(
 
     assert answer.status_code == status
     assert answer.headers.get("Retry-After") == retry_after
-    assert orjson.loads(answer.data) == {"error": str(error)}
+    assert orjson.loads(answer.body) == {"error": str(error)}
 
 
 def test_a_profile_that_is_not_there_is_not_found_by_its_name_alone() -> None:
@@ -53,14 +53,14 @@ def test_a_profile_that_is_not_there_is_not_found_by_its_name_alone() -> None:
     answer = failure_answer(error)
 
     assert answer.status_code == 404
-    assert orjson.loads(answer.data) == {"error": "there is no profile 'work' here", "field": "profile"}
+    assert orjson.loads(answer.body) == {"error": "there is no profile 'work' here", "field": "profile"}
 
 
 def test_a_reason_that_is_no_text_still_makes_an_answer() -> None:
     # Proves W1: a file's name may hold any byte.
     answer = failure_answer(SourceError("caf\udce9.db", "is missing"))
 
-    assert b"caf?.db" in answer.data
+    assert b"caf?.db" in answer.body
 
 
 def test_a_header_is_one_line_of_latin_1() -> None:
@@ -85,7 +85,7 @@ def test_health_is_bad_where_no_list_can_be_given(
     answer = health_answer(health, holds_lists=holds_lists)
 
     assert answer.status_code == status
-    assert orjson.loads(answer.data) == {
+    assert orjson.loads(answer.body) == {
         "running": running,
         "healthy": running and not failing,
         "failing": {str(KEY): reason for reason in failures.values()},
@@ -113,6 +113,6 @@ def test_health_tells_of_a_journal_that_is_away_while_lists_are_served() -> None
 
     answer = health_answer(health, holds_lists=False)
 
-    body = orjson.loads(answer.data)
+    body = orjson.loads(answer.body)
     assert answer.status_code == 200
     assert (body["journal_lag_s"], body["journal_failure"]) == (2.5, "caf?.db: disk I/O error")

@@ -11,7 +11,7 @@ import pytest
 
 import hermes_cache
 
-_HEAVY = ("sqlalchemy", "psycopg", "loky", "cloudpickle", "flask", "cheroot", "click")
+_HEAVY = ("sqlalchemy", "psycopg", "loky", "cloudpickle", "starlette", "uvicorn", "click")
 _CACHE_ALONE = """
 import json, sys
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey

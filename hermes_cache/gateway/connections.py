@@ -1,0 +1,211 @@
+"""Connections: how long and how much each may take of the server.
+
+uvicorn and h11 read requests and send answers; the bounds that they lack are here. A connection that waits for its
+client is closed at a deadline; the server looks at all of them once a second. Source: rule W6.
+"""
+
+import asyncio
+import sys
+from http import HTTPStatus
+from typing import Any, Final
+
+import h11
+import orjson
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState as UvicornState
+
+from hermes_cache.gateway.guard import MAX_HEAD_BYTES
+from hermes_cache.logs import SparseLogger
+
+_logger: Final = SparseLogger(__name__)
+
+REQUEST_S: Final = 10.0
+"""From the first byte of a request to its last."""
+
+IDLE_S: Final = 60.0
+"""Without a request. Longer than the front end's poll, so that its connections last."""
+
+UNREAD_S: Final = 30.0
+"""Without the client's taking anything of an answer that is ready."""
+
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Of a request. The gateway's own need less than one KiB."""
+
+_FAREWELL_S: Final = 2.0
+_FAREWELL_BYTES: Final = 2**20
+"""How long, and how much, is read of a client that was refused: if the connection ended at once, the system would
+drop the refusal before the client has read it."""
+
+_REASONS: Final = {
+    HTTPStatus.REQUEST_TIMEOUT: f"the request was not whole within {REQUEST_S:.0f} s of its first byte",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"the body of a request may have {MAX_BODY_BYTES} bytes",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"the head of a request may have {MAX_HEAD_BYTES} bytes",
+    HTTPStatus.SERVICE_UNAVAILABLE: "there are too many connections; come again",
+}
+
+
+class ServerState(UvicornState):
+    """The connections of a server.
+
+    Attributes:
+        most_connections: Past so many, the one that has waited for a request longest is closed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most_connections = sys.maxsize
+
+    def look(self, now_s: float) -> None:
+        """Close the connections whose time is over."""
+        for connection in list(self.connections):
+            if isinstance(connection, Connection):
+                connection.look(now_s)
+
+    def make_room(self, newest: "Connection") -> None:
+        """Close a connection if there are too many: one that waits for a request, or else the newest."""
+        if len(self.connections) <= self.most_connections:
+            return
+        waiting = [each for each in self.connections if isinstance(each, Connection) and each.is_waiting]
+        oldest = min((each for each in waiting if each is not newest), key=_waits_since_s, default=None)
+        _logger.warning("hermes_cache.too_many_connections", extra={"hermes_cache.most": self.most_connections})
+        if oldest is None:
+            newest.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+        else:
+            oldest.transport.abort()
+
+
+class Connection(H11Protocol):
+    """One connection."""
+
+    server_state: ServerState
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.waits_since_s = self.loop.time()
+        self._request_since_s: float | None = None
+        self._request_bytes = 0
+        self._ends_at_s: float | None = None
+        self._late_bytes = 0
+        self._unread_bytes = 0
+        self._unread_since_s = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has no whole request, and its client has taken all answers."""
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        return not is_answering and not self.transport.get_write_buffer_size()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, and make room if there are too many."""
+        super().connection_made(transport)
+        self.server_state.make_room(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if self._ends_at_s is not None:
+            self._late_bytes += len(data)
+            if self._late_bytes > _FAREWELL_BYTES:
+                self.transport.abort()
+            return
+        self._request_bytes += len(data)
+        super().data_received(data)
+        self._bound_request()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request, which may lie here already."""
+        self.waits_since_s = self.loop.time()
+        super().on_response_complete()
+        self._bound_request()
+
+    def resume_writing(self) -> None:
+        """Go on with an answer: its client took most of what was ready."""
+        self._unread_bytes = 0
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature; h11 knows better what is wrong
+        """Refuse a request that h11 could not read."""
+        error = sys.exception()
+        self.refuse(
+            error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else HTTPStatus.BAD_REQUEST
+        )
+
+    def refuse(self, status_code: int) -> None:
+        """Answer with an error, if no answer has begun, and end the connection."""
+        if self._ends_at_s is not None or self.transport.is_closing():
+            return
+        self._ends_at_s = self.loop.time() + _FAREWELL_S
+        self._request_since_s = None
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._send_refusal(HTTPStatus(status_code))
+        if self.cycle is not None:
+            # Its endpoint learns that nobody waits for its answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.transport.resume_reading()
+
+    def look(self, now_s: float) -> None:
+        """Close it if its time is over."""
+        if self._ends_at_s is not None:
+            if now_s >= self._ends_at_s:
+                self.transport.abort()
+        elif self._request_since_s is not None and now_s - self._request_since_s >= REQUEST_S:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT)
+        elif self.is_waiting and self._request_since_s is None and now_s - self.waits_since_s >= IDLE_S:
+            self.transport.close()
+        self._look_at_answer(now_s)
+
+    def _look_at_answer(self, now_s: float) -> None:
+        unread_bytes = self.transport.get_write_buffer_size()
+        if not unread_bytes or not self._unread_bytes or unread_bytes < self._unread_bytes:
+            self._unread_since_s = now_s
+        elif now_s - self._unread_since_s >= UNREAD_S:
+            self.transport.abort()
+        self._unread_bytes = unread_bytes
+
+    def _bound_request(self) -> None:
+        """Note whether a request has begun that is not whole, and refuse it if it is too large."""
+        if self._ends_at_s is not None:
+            return
+        if self.cycle is not None and len(self.cycle.body) > MAX_BODY_BYTES:
+            self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        elif self.conn.their_state is h11.SEND_BODY:
+            self._request_since_s = self._request_since_s or self.loop.time()
+            if max(self._request_bytes - MAX_HEAD_BYTES, self._declared_bytes()) > MAX_BODY_BYTES:
+                self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        elif self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+            self._request_since_s = self._request_since_s or self.loop.time()
+        else:
+            self._request_since_s = None
+            self._request_bytes = 0
+
+    def _declared_bytes(self) -> int:
+        return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+
+    def _send_refusal(self, status: HTTPStatus) -> None:
+        body = orjson.dumps({"error": _REASONS.get(status, "the server cannot read this as an HTTP request")})
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        events = (
+            h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        )
+        for event in events:
+            self.transport.write(self.conn.send(event) or b"")
+
+
+def _waits_since_s(connection: Connection) -> float:
+    return connection.waits_since_s
