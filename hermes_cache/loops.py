@@ -1,13 +1,15 @@
 """Event loops: what they must not do is done on threads of the cache's own, and awaited.
 
-A loop hands a call over in one step and waits for no thread; the result comes by `call_soon_threadsafe`. Its
-default executor is never used: a gateway may keep that busy. Source: rules R6, L6, W4.
+A loop hands a call over in one step and waits for no thread, but once for the start of the first one; the result
+comes by `call_soon_threadsafe`. Its default executor is never used: a gateway may keep that busy.
+Source: rules R6, L6, W4.
 """
 
 import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Final, TypeVar
@@ -101,7 +103,9 @@ class Away:
             TimeoutError: It took longer.
         """
         call = Call(act)
-        self._starter.run(Call(lambda: self._begin(call)))
+        begun = Call(partial(self._threads.run, call))
+        begun.when_over(lambda: call.fail(begun.error) if begun.error else None)
+        self._starter.run(begun)
         return await result_on_loop(call, timeout_s)
 
     async def ask(self, act: Callable[[], Call[T]], timeout_s: float) -> T:
@@ -114,9 +118,3 @@ class Away:
         """Let waiting calls go, and end the threads; return whether all ended in time. It may be called twice."""
         ended = [threads.stop(timeout_s) for threads in (self._starter, self._threads)]
         return all(ended)
-
-    def _begin(self, call: Call[T]) -> None:
-        try:
-            self._threads.run(call)
-        except Exception as refused:  # noqa: BLE001 - it is raised where the call is awaited
-            call.fail(refused)

@@ -14,12 +14,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
-from hermes_cache.errors import CacheStoppedError, CallBlockedError, NoThreadError
+from hermes_cache.errors import CacheStoppedError, CallBlockedError, CallLostError, NoThreadError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import is_interrupt, on_main_thread
 
@@ -95,7 +96,7 @@ class Call(Generic[T_co]):
 
     def __init__(self, do: Callable[[], T_co]) -> None:
         self._do = do
-        self._claims = deque([True])
+        self._owner: dict[None, object] = {}
         self._waiters: deque[Callable[[], object]] = deque()
         self._value: T_co | None = None
         self._error: BaseException | None = None
@@ -105,28 +106,30 @@ class Call(Generic[T_co]):
     @property
     def is_begun(self) -> bool:
         """Whether a thread has claimed it."""
-        return not self._claims
+        return bool(self._owner)
 
     @property
     def error(self) -> BaseException | None:
         """What the function raised, or why it was not called; None before, and if it returned."""
         return self._error
 
-    def claim(self) -> bool:
-        """Say whether nobody else has the right to call the function, and take that right."""
-        return _took_one(self._claims)
+    def claim(self, owner: object) -> bool:
+        """Take the right to call the function for an owner, unless another has it; say whether this one has it."""
+        return self._owner.setdefault(None, owner) is owner
 
-    def run(self) -> None:
-        """Call the function on this thread, unless another thread has claimed it."""
-        if not _took_one(self._claims):
-            return
+    def run(self, owner: object = None) -> None:
+        """Call the function on this thread, unless another owner has claimed it; by default the run is its own."""
+        owner = owner or object()
         try:
-            if not (self.is_unwanted or self.is_over):
+            if self.claim(owner) and not (self.is_unwanted or self.is_over):
                 self._value = self._do()
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is wanted
-            self._error = self._error or error
+            # Something thrown into the thread may have come before the claim.
+            if self.claim(owner):
+                self._error = self._error or error
         finally:
-            self._end()
+            if self.claim(owner):
+                self._end()
 
     def fail(self, error: BaseException) -> None:
         """Let those who wait go with an error; a call that runs goes on, and its result is dropped."""
@@ -350,7 +353,7 @@ class Threads:
         self._threads[own] = None
         is_wanted = True
         while is_wanted:
-            # What somebody throws into the thread costs the call in hand at most.
+            # What somebody throws into the thread costs the call in hand at most; who waits for it gets an error.
             with suppress(BaseException):
                 is_wanted = self._goes_on(own, round_)
         if self._threads.pop(own, self) is None and self._slots is not None:
@@ -358,24 +361,36 @@ class Threads:
 
     def _goes_on(self, own: threading.Thread, round_: int) -> bool:
         """Wait for a call and run it; say whether to wait for another."""
+        call: Call[Any] | None = None
         try:
-            call = self._calls.get(timeout=self._idle_s)
+            # What is thrown into a thread that waits strikes it when it got a call. A loop takes the call in hand
+            # before that; after a plain `get` the call would be lost, and those who wait for it hear nothing.
+            for call in iter(partial(self._calls.get, timeout=self._idle_s), self):  # noqa: B007 - taken in hand
+                break
+            return self._is_on(round_) if call is None else self._ran(call, own, round_)
         except Empty:
             # A call that is on its way to this thread meanwhile has somebody who waits for it, and sees to it.
             _took_one(self._free)
             return False
-        if call is None:
-            return not self._is_stopped and self._round == round_
+        finally:
+            if call is not None and not call.is_over and call.claim(own):
+                call.fail(CallLostError())
+
+    def _ran(self, call: Call[Any], own: threading.Thread, round_: int) -> bool:
+        """Run a call; say whether the thread waits for another, and leave a token if it does."""
         self._threads[own] = call
-        call.run()
+        call.run(own)
         if own not in self._threads:
             return False
         self._threads[own] = None
-        if self._is_stopped or self._round != round_:
+        if not self._is_on(round_):
             return False
         if not (self._waiting and _took_one(self._waiting)):
             self._free.append(True)
         # Looked at again: who ends the round after the first look finds the token.
+        return self._is_on(round_)
+
+    def _is_on(self, round_: int) -> bool:
         return not self._is_stopped and self._round == round_
 
     def _refuse_all(self) -> None:

@@ -136,7 +136,15 @@ class Lines:
 
     def _let_run(self, name: Hashable) -> None:
         call = self._calls[name][0]
-        self._threads.run(Call(partial(self._run, name, call)))
+        running = Call(partial(self._run, name, call))
+        running.when_over(lambda: self._go_on_without(name, call, running.error))
+        self._threads.run(running)
+
+    def _go_on_without(self, name: Hashable, call: Call[Any], error: BaseException | None) -> None:
+        """Let the line go on if its thread lost a call before it began it."""
+        if error is not None and call.claim(error):
+            call.fail(error)
+            self._turns.do(lambda: self._run_elsewhere(self._after(name), None))
 
     def _run(self, name: Hashable, call: Call[Any]) -> None:
         todo: tuple[Hashable, Call[Any]] | None = (name, call)

@@ -224,7 +224,7 @@ class Works:
         build, call = self._builds.pop(build_id, (None, None))
         if build is None or call is None:
             return
-        if call.claim():
+        if call.claim(build):
             # It never began, so no thread will report its end.
             send(Failed(build, BuildError(build.target.key, "it was given up before it began")))
         else:
@@ -232,11 +232,18 @@ class Works:
 
     def _order_build(self, effect: RunBuild, send: Send) -> None:
         call = Call(partial(_run_logging_failure, partial(self._build, effect, send)))
-        self._builds[effect.build.id] = effect.build, call
+        build = effect.build
+
+        def tell_lost() -> None:
+            if call.error is not None and self._builds.pop(build.id, None) is not None:
+                send(Failed(build, BuildError(build.target.key, one_line_of(call.error))))
+
+        self._builds[build.id] = build, call
+        call.when_over(tell_lost)
         try:
             self._builders.run(call)
         except NoThreadError:
-            del self._builds[effect.build.id]
+            del self._builds[build.id]
             raise
 
     def _check(self, effect: TakeCheck, send: Send) -> None:

@@ -141,23 +141,16 @@ class _Inquiries:
 
     def about(self, name: Hashable, ask: Callable[[], T]) -> Call[T]:
         """Begin an inquiry, or join the one of that name that is out; it has no result if there are too many."""
-
-        def ask_once() -> T:
-            try:
-                return ask()
-            finally:
-                self._out.pop(name, None)
-
-        call = Call(ask_once)
+        call = Call(ask)
         if len(self._out) >= _MOST_INQUIRIES and name not in self._out:
             call.fail(JournalUnavailableError("too many questions wait for the journal; try again"))
             return call
         out = self._out.setdefault(name, call)
         if out is call:
+            call.when_over(lambda: self._out.pop(name, None))
             try:
                 self._threads.run(call)
             except NoThreadError as refused:
-                self._out.pop(name, None)
                 call.fail(refused)
         return out
 

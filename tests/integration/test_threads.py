@@ -1,13 +1,15 @@
 """Threads that run calls: what hangs costs itself, none is lost, and all end (B6, L1, L6, L7, S4)."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from hermes_cache.errors import CacheStoppedError, NoThreadError
+from hermes_cache.errors import CacheStoppedError, CallLostError, NoThreadError
+from hermes_cache.loops import Away
 from hermes_cache.threads import Call, Gate, Threads
-from tests.integration.thrown import throw_into
+from tests.integration.thrown import AlarmError, throw_into
 from tests.waiting import WAIT_S
 
 
@@ -120,7 +122,58 @@ def test_a_thread_that_something_was_thrown_into_goes_on(one: Threads, error: ty
     throw_into(own.result(), error)  # type: ignore[arg-type]
     calls = [_ran(one, threading.get_ident) for _ in range(3)]
 
-    assert calls[-1].wait(WAIT_S)
+    assert all(call.wait(WAIT_S) for call in calls)
+    assert [call.error is not None for call in calls] in ([True, False, False], [False, False, False])
+
+
+def test_who_waits_for_a_call_that_its_thread_lost_gets_an_error(one: Threads) -> None:
+    """L6, L7: a thread that waits for work drops the call that it got when the error strikes."""
+    own = _ran(one, threading.get_ident)
+    assert own.wait(WAIT_S)
+
+    outcomes: list[BaseException | None] = []
+    for _ in range(50):
+        throw_into(own.result(), AlarmError)  # type: ignore[arg-type]
+        call = _ran(one, int)
+        assert call.wait(WAIT_S)
+        outcomes.append(call.error)
+
+    assert {type(outcome) for outcome in outcomes} <= {CallLostError, AlarmError, type(None)}
+    assert CallLostError in set(map(type, outcomes))
+
+
+def test_a_call_that_is_struck_at_its_claim_is_over() -> None:
+    """L6"""
+
+    class _Struck(dict[None, object]):
+        strikes = 1
+
+        def setdefault(self, key: None, default: object = None, /) -> object:
+            owner = super().setdefault(key, default)
+            self.strikes -= 1
+            if self.strikes == 0:
+                raise AlarmError
+            return owner
+
+    call = Call(int)
+    call._owner = _Struck()
+
+    call.run()
+
+    assert call.is_over
+    assert isinstance(call.error, AlarmError)
+
+
+def test_a_call_that_another_has_claimed_is_not_ended_by_the_thread_that_leaves_it(one: Threads) -> None:
+    """L6"""
+    call, after = Call(int), Call(int)
+    assert call.claim("another")
+
+    one.run(call)
+    one.run(after)
+
+    assert after.wait(WAIT_S)
+    assert not call.is_over
 
 
 def test_waiting_calls_are_let_go_at_a_stop_and_later_ones_refused() -> None:
@@ -167,3 +220,31 @@ def test_a_call_is_made_once_whoever_claims_it() -> None:
 
     assert made == [1]
     assert call.wait(0.0)
+
+
+def _here(call: Call[int]) -> Call[int]:
+    call.run()
+    return call
+
+
+def test_an_event_loop_gets_an_error_for_a_call_that_was_lost_on_its_way() -> None:
+    """L6"""
+    away = Away()
+
+    async def run() -> list[type[object]]:
+        starter: Call[int] = Call(threading.get_ident)
+        await away.ask(lambda: _here(starter), WAIT_S)
+        outcomes: list[type[object]] = []
+        for _ in range(20):
+            throw_into(starter.result(), AlarmError)
+            try:
+                outcomes.append(type(await away.run(int, WAIT_S)))
+            except (CallLostError, AlarmError) as error:
+                outcomes.append(type(error))
+        return outcomes
+
+    outcomes = asyncio.run(run())
+
+    assert set(outcomes) <= {int, CallLostError, AlarmError}
+    assert CallLostError in outcomes
+    assert away.stop(WAIT_S)

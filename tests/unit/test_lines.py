@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from hermes_cache.cache.lines import Lines
+from tests.integration.thrown import AlarmError, throw_into
 
 _PATIENCE_S = 5.0
 
@@ -131,3 +132,16 @@ def test_nobody_waits_in_line_behind_a_call_that_hangs(lines: Lines) -> None:
     assert not lines.wait("one", behind, 2 * _PATIENCE_S)
     assert lines.hangs("one")
     goes_on.set()
+
+
+def test_a_line_goes_on_after_its_thread_lost_a_call(lines: Lines) -> None:
+    """L6, S4: an exception that is thrown into a thread costs one call, and who waits for that hears of it."""
+    own = lines.call("one", threading.get_ident)
+    assert own.wait(_PATIENCE_S)
+
+    throw_into(own.result(), AlarmError)
+    calls = [lines.call("one", threading.get_ident) for _ in range(3)]
+
+    assert all(call.wait(_PATIENCE_S) for call in calls)
+    assert [call.error for call in calls[1:]] == [None, None]
+    assert not lines.hangs("one")
