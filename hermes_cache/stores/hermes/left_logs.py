@@ -4,6 +4,7 @@ A reader that has a database open while Hermes quits keeps SQLite from taking th
 Source: rule X2.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from time import monotonic, time
@@ -20,6 +21,9 @@ _QUIET_S: Final = 2.0
 _EVERY_S: Final = 5.0
 """The table of locks is long on a busy machine."""
 
+_COUNTS_S: Final = 60.0
+"""A home that nobody asks for any more, or that is gone, is no longer looked at (X8)."""
+
 _MAX_LOGS: Final = 256
 
 _TODO: Final = (
@@ -30,36 +34,47 @@ _TODO: Final = (
 
 class _Noted(NamedTuple):
     wal: FileStamp
-    until_s: float
+    asked_s: float
+    looked_s: float
     text: str | None
 
 
 class LeftLogs:
-    """Notes filled logs that nobody holds. Any thread may call."""
+    """Notes filled logs that nobody holds. Any thread may call.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Returns the time in seconds, which only grows.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
         after_fork_in_child(self._start_anew)
         self._start_anew()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to tell of each, in words."""
-        return tuple(each.text for each in self._noted.copy().values() if each.text)
+        """What there is to say, in words, of each log that was looked at within the last 60 s."""
+        since_s = self._clock() - _COUNTS_S
+        return tuple(each.text for each in self._noted.copy().values() if each.text and each.looked_s >= since_s)
 
     def note(self, path: Path, look: DatabaseLook) -> None:
         """Take in a look at a database; the locks on a log that did not change are asked for every 5 s at most."""
-        wal = look.wal
-        if not isinstance(wal, FileStamp):
+        wal, now_s = look.wal, self._clock()
+        if not isinstance(wal, FileStamp) or time() - wal.mtime_ns / 1e9 < _QUIET_S:
             self._noted.pop(path, None)
             return
-        now_s = monotonic()
         known = self._noted.get(path)
-        is_known = known is not None and known.wal == wal and now_s < known.until_s
-        if is_known or time() - wal.mtime_ns / 1e9 < _QUIET_S:
-            return
+        if known is not None and known.wal == wal and now_s - known.asked_s < _EVERY_S:
+            noted = known._replace(looked_s=now_s)
+        else:
+            noted = _Noted(wal, now_s, now_s, _note(path))
         with self._lock:
-            if len(self._noted) < _MAX_LOGS or known is not None:
-                self._noted[path] = _Noted(wal, now_s + _EVERY_S, _note(path))
+            if len(self._noted) >= _MAX_LOGS:
+                for name, each in self._noted.copy().items():
+                    if now_s - each.looked_s > _COUNTS_S:
+                        self._noted.pop(name, None)
+            if len(self._noted) < _MAX_LOGS or path in self._noted:
+                self._noted[path] = noted
 
     def _start_anew(self) -> None:
         self._lock = Lock()
