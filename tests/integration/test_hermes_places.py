@@ -15,6 +15,7 @@ from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes import HermesHome
 from hermes_cache.testing import ManualClock
 
+KEY = SessionListKey()
 EVERYTHING: dict[str, Any] = {
     "show_cli": True, "show_cron": True, "show_webhook": True, "show_kanban": True, "include_archived": True,
     "show_previous_messaging": True,
@@ -230,6 +231,23 @@ def test_a_user_without_a_home_folder_is_told_at_once(monkeypatch: pytest.Monkey
     with pytest.raises(SourceError, match="set HERMES_HOME"):
         HermesHome()
     HermesHome("/some/where")
+
+
+@pytest.mark.parametrize("told", ["path", "state_db", "session_dir", "settings_file", "gateway_metadata"])
+def test_a_location_in_the_home_of_a_user_that_there_is_not_fails_the_build_by_name(
+    sample: SampleHome, told: str
+) -> None:
+    """S5, X8"""
+    locations: dict[str, Any] = {"path": sample.path, told: lambda _key: "~no-such-user/x"}
+    home = HermesHome(**locations)
+
+    with pytest.raises(SourceError, match=r"~no-such-user/x.*full path"):
+        home.builder(KEY)
+    if told in {"path", "settings_file"}:
+        with pytest.raises(SourceError, match="no-such-user"):
+            home.sources.stamp(KEY, held=False)
+    else:
+        assert "cannot be told from here" in str(home.sources.stamp(KEY, held=False)["content"])
 
 
 def test_what_users_read_is_in_words(tmp_path: Path) -> None:

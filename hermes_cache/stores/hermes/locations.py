@@ -168,7 +168,9 @@ class Locations:
         return self._resolved(location, key) if location is not None and is_for_all else default
 
     def _resolved(self, location: Location, key: SessionListKey) -> Path:
-        return self.folder / Path(location(key) if callable(location) else location).expanduser()
+        if callable(location):
+            return self.folder / _expanded(location(key))
+        return self.folder / location
 
 
 def made_absolute(location: Location) -> Location:
@@ -180,10 +182,21 @@ def made_absolute(location: Location) -> Location:
     if callable(location):
         return location
     try:
-        return Path(location).expanduser().absolute()
-    except (RuntimeError, OSError) as error:
-        reason = f"cannot be told from here ({error}); set HERMES_HOME to a full path, or pass one"
-        raise SourceError(location, reason) from error
+        return _expanded(location).absolute()
+    except OSError as error:
+        raise _not_found_from_here(location, error) from error
+
+
+def _expanded(location: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(location).expanduser()
+    except RuntimeError as error:
+        raise _not_found_from_here(location, error) from error
+
+
+def _not_found_from_here(location: str | os.PathLike[str], error: Exception) -> SourceError:
+    reason = f"cannot be told from here ({error}); set HERMES_HOME to a full path, or pass one"
+    return SourceError(location, reason)
 
 
 def root_and_own_profile(path: Location) -> tuple[Location, str | None]:
