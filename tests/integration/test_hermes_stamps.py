@@ -37,7 +37,7 @@ def test_a_stamp_tells_part_by_part_what_a_list_is_built_from(sample: SampleHome
 
     found = sample.session_index.stat()
     assert sorted(stamp) == [
-        "content", "cron_jobs", "deleted_sessions", "gateway_metadata", "projects", "pruned_sessions",
+        "content", "cron_jobs", "cron_runs", "deleted_sessions", "gateway_metadata", "projects", "pruned_sessions",
         "session_folder", "session_index", "settings", "state_db", "state_db_wal", "unsettled",
     ]  # fmt: skip
     times = (found.st_mtime_ns, found.st_ctime_ns)

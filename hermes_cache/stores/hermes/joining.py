@@ -36,6 +36,7 @@ class ProfileRecords:
         jobs: The names of scheduled jobs by id.
         projects: By tag, the project of all sessions of a kind.
         redacts: Whether rows are shown with their secrets masked.
+        running: The sessions in which a scheduled run goes on.
     """
 
     agent: Mapping[str, SessionRecord]
@@ -46,6 +47,7 @@ class ProfileRecords:
     jobs: Mapping[str, str]
     projects: Mapping[str, str]
     redacts: bool = True
+    running: frozenset[str] = frozenset()
 
 
 class Parent(NamedTuple):
@@ -84,6 +86,7 @@ class JoinedSession(NamedTuple):
         parent_id: Its parent as the record says, whether that exists or not.
         parent: Its parent, if that exists and this session does not continue it.
         redacts: Whether its row is shown with its secrets masked.
+        is_running: Whether a scheduled run goes on in it.
     """
 
     id: str
@@ -100,6 +103,7 @@ class JoinedSession(NamedTuple):
     parent_id: str | None = None
     parent: Parent | None = None
     redacts: bool = True
+    is_running: bool = False
 
 
 _NO_RELATIVES: Final = (None, 1, None, None, None)
@@ -137,6 +141,7 @@ def to_join(before: ProfileRecords, after: ProfileRecords) -> set[str]:
         return {*before.agent, *before.index, *after.agent, *after.index}
     rerouted = {session_id for session_id, _ in before.routing.items() ^ after.routing.items()}
     changed = moved(before.agent, after.agent) | moved(before.index, after.index) | rerouted
+    changed |= before.running ^ after.running
     if before.lineage != after.lineage or before.parents != after.parents:
         return changed | _all_relatives(before) | _all_relatives(after)
     tips = {after.lineage.tip(session_id) for session_id in changed}
@@ -162,7 +167,7 @@ def join(session_id: str, profile: str, records: ProfileRecords) -> JoinedSessio
     relatives = _relatives_of(session_id, records) if has_relatives else _NO_RELATIVES
     routing, project_id = records.routing.get(session_id), records.projects.get(tag)
     known = (session_id, profile, tag, agent, web, routing, job_name, project_id)
-    return _new_joined((*known, *relatives, records.redacts))
+    return _new_joined((*known, *relatives, records.redacts, session_id in records.running))
 
 
 def source_tag(session_id: str, agent: SessionRecord | None, web: IndexRecord | None) -> str:

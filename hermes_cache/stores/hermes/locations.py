@@ -44,6 +44,7 @@ class ProfileFiles:
         state_db: The agent's database.
         gateway_metadata: The gateway's `sessions.json`.
         cron_jobs: The scheduler's `jobs.json`.
+        cron_runs: The scheduler's database of runs.
         session_dir: The sidecars of all profiles.
         settings: The settings of all profiles.
         projects: The projects of all profiles.
@@ -54,6 +55,7 @@ class ProfileFiles:
     state_db: Path
     gateway_metadata: Path
     cron_jobs: Path
+    cron_runs: Path
     session_dir: Path
     settings: Path
     projects: Path
@@ -119,6 +121,7 @@ class Locations:
             state_db=self._of_profile(self.state_db, own, home / "state.db"),
             gateway_metadata=self._of_profile(self.gateway_metadata, own, home / "sessions" / "sessions.json"),
             cron_jobs=home / "cron" / "jobs.json",
+            cron_runs=home / "cron" / "executions.db",
             session_dir=self._resolved(self.session_dir or state_dir / "sessions", key),
             settings=self.settings(profile),
             projects=state_dir / "projects.json",

@@ -14,6 +14,7 @@ from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import DEFAULT_PROFILE
+from hermes_cache.stores.hermes.cron_runs import CronRuns, running
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
 from hermes_cache.stores.hermes.front_end_records import without_dead_turns, without_deleted
 from hermes_cache.stores.hermes.joining import ProfileRecords, records_of
@@ -37,13 +38,13 @@ class ProfileReading:
         foreign_count: How many sessions the front end keeps for other profiles.
         in_database: All sessions of the `state.db` by id; `records` lacks those that belong to other profiles or
             were deleted in the front end.
-        turns_until_s: Until when the turns that it shows are believed, in epoch seconds.
+        holds_until_s: Until when the turns and runs that it shows are believed, in epoch seconds.
     """
 
     records: ProfileRecords
     foreign_count: int
     in_database: Mapping[str, SessionRecord]
-    turns_until_s: float
+    holds_until_s: float
 
 
 class ProfileReader:
@@ -54,6 +55,7 @@ class ProfileReader:
         self._looks = looks or Looks()
         self._json_files = JsonFiles(self._looks)
         self._folders = SessionFolders(self._json_files, self._looks)
+        self._cron_runs = CronRuns(self._looks)
         self._seen: set[Path] = set()
 
     def read(self, files: ProfileFiles, before: ProfileReading | None = None) -> ProfileReading:
@@ -71,7 +73,9 @@ class ProfileReader:
         own = self._of_profile(files.profile, index)
         state = self._state(files, before, own)
         left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
-        shown, turns_until_s = without_dead_turns(without_deleted(own, state.sessions), time.time())
+        now_s = time.time()
+        shown, turns_until_s = without_dead_turns(without_deleted(own, state.sessions), now_s)
+        runs, runs_until_s = running(self._cron_runs.open_runs(files.cron_runs), state.sessions, now_s)
         records = records_of(
             {sid: record for sid, record in state.sessions.items() if sid not in left_out},
             shown,
@@ -80,8 +84,10 @@ class ProfileReader:
             projects=projects_by_tag(self._json_files.content(files.projects), files.profile),
             marks_delegates=state.marks_delegates,
         )
-        records = replace(records, redacts=redacts_secrets(self._json_files.content(files.settings)))
-        return ProfileReading(records, len(index) - len(own), state.sessions, turns_until_s)
+        redacts = redacts_secrets(self._json_files.content(files.settings))
+        records = replace(records, redacts=redacts, running=runs)
+        holds_until_s = min(turns_until_s, runs_until_s)
+        return ProfileReading(records, len(index) - len(own), state.sessions, holds_until_s)
 
     def indexed_profiles(self, files: ProfileFiles) -> frozenset[str]:
         """Name the profiles for which the front end keeps sessions.

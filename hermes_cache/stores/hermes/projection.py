@@ -148,7 +148,7 @@ def refreshed(before: Projection | None, files: ProfileFiles, reader: ProfileRea
         SourceError: A file that brings rows cannot be read.
     """
     probe = _probe(files, looks)
-    if before is not None and before.probe == probe and time.time() < before.reading.turns_until_s:
+    if before is not None and before.probe == probe and time.time() < before.reading.holds_until_s:
         return before
     reading = reader.read(files, before.reading if before is not None else None)
     sessions = _sessions(files.profile, reading.records, before)
@@ -200,7 +200,7 @@ def _probe(files: ProfileFiles, looks: Looks) -> Hashable:
     # The reading's own look at other files: a checker's look must not make this one seem settled.
     stamps, are_still = looks.files((*files.others.values(), files.settings))
     number = looks.number(("probe", files.profile), stamps, is_still=are_still)
-    return (looks.content(files.state_db)[0], number)
+    return (looks.content(files.state_db)[0], looks.content(files.cron_runs)[0], number)
 
 
 def _has_project(joined: JoinedSession) -> bool:

@@ -99,7 +99,7 @@ _new_standing: Final = partial(tuple.__new__, Standing)
 def make_row(joined: JoinedSession) -> dict[str, object]:
     """Make the row; `is_streaming` is false, since only the reading side knows what is live."""
     row = _blank_row(joined.tag, joined.profile, joined.project_id).copy()
-    row["session_id"] = joined.id
+    row["session_id"], row["cron_running"] = joined.id, joined.is_running
     if joined.agent:
         _put_agents(row, joined.agent)
     web = joined.web
@@ -158,6 +158,7 @@ def _blank_row(tag: str, profile: str, project_id: str | None) -> dict[str, obje
         "is_read_only": tag == "subagent",
         "pre_compression_snapshot": False,
         "is_streaming": False,
+        "cron_running": False,
         "active_stream_id": None,
         "has_pending_user_message": False,
         "is_cli_session": source_tags.is_of_terminal(tag),

@@ -87,6 +87,7 @@ class HomeSources:
             "state_db": look.database,
             "state_db_wal": look.wal,
             "content": content,
+            "cron_runs": self._looks.content(files.cron_runs)[0],
             "unsettled": self._looks.number(("others", profile), None, is_still=are_still),
             **dict(zip(files.others, stamps, strict=True)),
         }
@@ -95,4 +96,5 @@ class HomeSources:
         return {name + suffix: part for name, part in parts.items()}
 
     def _are_still(self, files: ProfileFiles) -> bool:
-        return self._looks.database(files.state_db)[1] and self._looks.files(tuple(files.others.values()))[1]
+        are_still = [self._looks.database(path)[1] for path in (files.state_db, files.cron_runs)]
+        return all(are_still) and self._looks.files(tuple(files.others.values()))[1]
