@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cache.stores.hermes.front_end_records import without_dead_turns, without_deleted
+from hermes_cache.stores.hermes.front_end_records import foreign_counts, without_dead_turns, without_deleted
 from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.state_db import SessionRecord
 
@@ -52,3 +52,17 @@ def test_a_turn_without_any_time_is_over() -> None:
     damaged = _TURN._replace(updated_at="yesterday")
 
     assert without_dead_turns({"s": damaged}, now_s=5_000.0)[0]["s"].active_stream_id is None
+
+
+def test_what_other_profiles_have_is_counted_as_the_front_end_lists_it() -> None:
+    """X7: a window that was opened and closed again is none; terminals' sessions count only with the others."""
+    own = IndexRecord("s", title="Untitled", message_count=0)
+    terminals = own._replace(is_cli_session=True, raw_source="cli")
+    records = [
+        own, own._replace(title="Named"), own._replace(message_count=1), own._replace(worktree_path="/tree"),
+        own._replace(active_stream_id="stream"), own._replace(has_pending_user_message=True),
+        own._replace(message_count="many"), own._replace(source_tag="telegram", message_count=2),
+        terminals, terminals._replace(title="Named"), terminals._replace(message_count=1),
+    ]  # fmt: skip
+
+    assert foreign_counts(records) == (6, 1)

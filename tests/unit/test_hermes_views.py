@@ -8,6 +8,7 @@ import pytest
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.rows import freeze
+from hermes_cache.stores.hermes.front_end_records import NO_FOREIGN, ForeignCounts
 from hermes_cache.stores.hermes.joining import JoinedSession
 from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
 from hermes_cache.stores.hermes.session_folder import IndexRecord
@@ -31,8 +32,8 @@ def _web(session_id: str, at_s: float, **fields: object) -> JoinedSession:
     return JoinedSession(session_id, "default", "webui", None, record._replace(**fields))
 
 
-def _snapshot(*joined: JoinedSession, foreign_count: int = 0) -> Snapshot:
-    return Snapshot(tuple(newest_first([Session(each) for each in joined])), foreign_count)
+def _snapshot(*joined: JoinedSession, foreign: ForeignCounts = NO_FOREIGN) -> Snapshot:
+    return Snapshot(tuple(newest_first([Session(each) for each in joined])), foreign)
 
 
 def view(snapshot: Snapshot, key: SessionListKey) -> Payload:
@@ -220,7 +221,7 @@ def test_the_counts_tell_both_sides_whatever_side_is_shown() -> None:
         _agent("c", "cli", 7.0),
         _agent("c2", "cli", 6.0),
         _agent("ca", "cli", 5.0, archived=1),
-        foreign_count=4,
+        foreign=ForeignCounts(4, 3),
     )
     key = SessionListKey(show_cli=True, sidebar_source="webui", archived_limit=10)
 
@@ -228,8 +229,9 @@ def test_the_counts_tell_both_sides_whatever_side_is_shown() -> None:
 
     assert {name: value for name, value in payload.items() if "count" in name} == {
         "cli_count": 3, "archived_count": 2, "archived_webui_count": 1, "archived_cli_count": 1,
-        "webui_session_count": 1, "cli_session_count": 2, "other_profile_count": 4,
+        "webui_session_count": 1, "cli_session_count": 2, "other_profile_count": 7,
     }  # fmt: skip
+    assert view(snapshot, SessionListKey(show_cli=False))["other_profile_count"] == 4
     assert (payload["archived_limit"], payload["archived_offset"]) == (10, 0)
     assert (payload["active_profile"], payload["all_profiles"]) == ("default", False)
 

@@ -6,10 +6,12 @@ stays there for ever. A turn writes to its file again and again, so after an hou
 believed. What really runs is laid over rows later, whatever is believed here. No I/O here. Source: rules X7, O3.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
+from hermes_cache.stores.hermes import source_tags
+from hermes_cache.stores.hermes.joining import front_end_title, source_tag
 from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.values import count, flag, greatest, moment_s, text
@@ -19,6 +21,32 @@ _LONGEST_SILENCE_S: Final = 3_600.0
 
 _KEPT_ELSEWHERE: Final = frozenset({"webui", "fork", "claude_code", "external_agent", "unknown"})
 """Sources whose sessions do not stand in the agent's database, or need not."""
+
+
+class ForeignCounts(NamedTuple):
+    """How many sessions the front end keeps for other profiles and would list there.
+
+    Attributes:
+        own: Those that it does not file under `cli`.
+        of_terminals: The others, which are listed only with terminals' sessions.
+    """
+
+    own: int = 0
+    of_terminals: int = 0
+
+
+NO_FOREIGN: Final = ForeignCounts()
+
+
+def foreign_counts(records: Iterable[IndexRecord]) -> ForeignCounts:
+    """Count records of other profiles; windows that were opened and closed again are none."""
+    counted = {True: 0, False: 0}
+    for record in records:
+        has_messages = count(record.message_count) > 0
+        is_of_terminal = source_tags.is_of_terminal(source_tag(str(record.session_id), None, record))
+        if has_messages or (not is_of_terminal and _is_more_than_a_window(record)):
+            counted[is_of_terminal] += 1
+    return ForeignCounts(counted[False], counted[True])
 
 
 def without_deleted(
@@ -48,6 +76,11 @@ def without_dead_turns(records: Mapping[str, IndexRecord], now_s: float) -> tupl
         else:
             settled[session_id] = _without_turn(record)
     return settled, until_s
+
+
+def _is_more_than_a_window(record: IndexRecord) -> bool:
+    signs = (record.active_stream_id, record.pending_user_message, record.worktree_path, front_end_title(record))
+    return any(signs) or flag(record.has_pending_user_message)
 
 
 def _is_of_an_agent(record: IndexRecord) -> bool:

@@ -164,7 +164,7 @@ class OtherStores:
         parts = (snapshot, is_loading, *(store.sessions for store in self._stores))
         if self._listed is None or not all(map(is_, self._listed[0], parts)):
             sessions = [*snapshot.sessions, *(each for store in self._stores for each in store.sessions.values())]
-            made = Snapshot(tuple(newest_first(sessions)), snapshot.foreign_count, stores_loading=is_loading)
+            made = Snapshot(tuple(newest_first(sessions)), snapshot.foreign, stores_loading=is_loading)
             self._listed = (parts, made)
         return self._listed[1]
 

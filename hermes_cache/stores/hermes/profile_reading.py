@@ -16,7 +16,12 @@ from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import DEFAULT_PROFILE
 from hermes_cache.stores.hermes.cron_runs import CronRuns, running
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
-from hermes_cache.stores.hermes.front_end_records import without_dead_turns, without_deleted
+from hermes_cache.stores.hermes.front_end_records import (
+    ForeignCounts,
+    foreign_counts,
+    without_dead_turns,
+    without_deleted,
+)
 from hermes_cache.stores.hermes.joining import ProfileRecords, records_of
 from hermes_cache.stores.hermes.json_files import JsonFiles
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
@@ -35,14 +40,14 @@ class ProfileReading:
 
     Attributes:
         records: What the sources hold of its sessions.
-        foreign_count: How many sessions the front end keeps for other profiles.
+        foreign: How many sessions the front end keeps for other profiles.
         in_database: All sessions of the `state.db` by id; `records` lacks those that belong to other profiles or
             were deleted in the front end.
         holds_until_s: Until when the turns and runs that it shows are believed, in epoch seconds.
     """
 
     records: ProfileRecords
-    foreign_count: int
+    foreign: ForeignCounts
     in_database: Mapping[str, SessionRecord]
     holds_until_s: float
 
@@ -87,7 +92,8 @@ class ProfileReader:
         redacts = redacts_secrets(self._json_files.content(files.settings))
         records = replace(records, redacts=redacts, running=runs)
         holds_until_s = min(turns_until_s, runs_until_s)
-        return ProfileReading(records, len(index) - len(own), state.sessions, holds_until_s)
+        foreign = foreign_counts([record for sid, record in index.items() if sid not in own])
+        return ProfileReading(records, foreign, state.sessions, holds_until_s)
 
     def indexed_profiles(self, files: ProfileFiles) -> frozenset[str]:
         """Name the profiles for which the front end keeps sessions.

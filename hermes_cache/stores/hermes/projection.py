@@ -15,6 +15,7 @@ from typing import Final
 from hermes_cache.payload.rows import EncodedRow, encoded_row
 from hermes_cache.sessions.rows import Facts
 from hermes_cache.stores.hermes import source_tags
+from hermes_cache.stores.hermes.front_end_records import NO_FOREIGN, ForeignCounts
 from hermes_cache.stores.hermes.joining import JoinedSession, ProfileRecords, join, moved, to_join
 from hermes_cache.stores.hermes.locations import ProfileFiles
 from hermes_cache.stores.hermes.looks import Looks
@@ -115,12 +116,12 @@ class Snapshot:
 
     Attributes:
         sessions: Newest first, those of one time by id.
-        foreign_count: How many sessions the front end keeps for other profiles.
+        foreign: How many sessions the front end keeps for other profiles.
         stores_loading: Whether a store of another agent was not read yet.
     """
 
     sessions: tuple[Session, ...]
-    foreign_count: int = 0
+    foreign: ForeignCounts = NO_FOREIGN
     stores_loading: bool = False
 
 
@@ -152,7 +153,7 @@ def refreshed(before: Projection | None, files: ProfileFiles, reader: ProfileRea
         return before
     reading = reader.read(files, before.reading if before is not None else None)
     sessions = _sessions(files.profile, reading.records, before)
-    return Projection(probe, reading, sessions, _snapshot(sessions, reading.foreign_count, before))
+    return Projection(probe, reading, sessions, _snapshot(sessions, reading.foreign, before))
 
 
 def newest_first(sessions: Iterable[Session]) -> list[Session]:
@@ -181,19 +182,19 @@ def _sessions(profile: str, records: ProfileRecords, before: Projection | None) 
     return sessions
 
 
-def _snapshot(sessions: Mapping[str, Session], foreign_count: int, before: Projection | None) -> Snapshot:
+def _snapshot(sessions: Mapping[str, Session], foreign: ForeignCounts, before: Projection | None) -> Snapshot:
     if before is None:
-        return Snapshot(tuple(newest_first(sessions.values())), foreign_count)
+        return Snapshot(tuple(newest_first(sessions.values())), foreign)
     changed = moved(before.sessions, sessions)
-    if not changed and foreign_count == before.snapshot.foreign_count:
+    if not changed and foreign == before.snapshot.foreign:
         return before.snapshot
     listed = [each for each in before.snapshot.sessions if each.joined.id not in changed]
     come = [sessions[session_id] for session_id in changed if session_id in sessions]
     if len(come) > _MOST_PUT_IN:
-        return Snapshot(tuple(newest_first([*listed, *come])), foreign_count)
+        return Snapshot(tuple(newest_first([*listed, *come])), foreign)
     for session in come:
         insort(listed, session, key=_rank)
-    return Snapshot(tuple(listed), foreign_count)
+    return Snapshot(tuple(listed), foreign)
 
 
 def _probe(files: ProfileFiles, looks: Looks) -> Hashable:

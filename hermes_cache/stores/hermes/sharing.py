@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
+from hermes_cache.stores.hermes.front_end_records import ForeignCounts
 from hermes_cache.stores.hermes.projection import Session, Snapshot
 
 
@@ -20,14 +21,14 @@ class _Difference(NamedTuple):
         is_whole: There is no snapshot before.
         order: The ids of all sessions, with their profiles.
         changed: Those that are not as before.
-        foreign_count: As in `Snapshot`.
+        foreign: As in `Snapshot`.
         stores_loading: As in `Snapshot`.
     """
 
     is_whole: bool
     order: tuple[Hashable, ...]
     changed: tuple[Session, ...]
-    foreign_count: int
+    foreign: ForeignCounts
     stores_loading: bool
 
 
@@ -65,7 +66,7 @@ class Sharing:
         sessions = {_name(session): session for session in before.sessions} if before else {}
         sessions |= {_name(session): session for session in difference.changed}
         ordered = tuple([sessions[name] for name in difference.order])
-        self._adopted[scope] = Snapshot(ordered, difference.foreign_count, difference.stores_loading)
+        self._adopted[scope] = Snapshot(ordered, difference.foreign, difference.stores_loading)
 
     def adopted(self, scope: Hashable) -> Snapshot | None:
         """Return the snapshot that was adopted of a scope; None where it is read here."""
@@ -81,7 +82,7 @@ def _difference(before: Snapshot | None, after: Snapshot) -> _Difference:
     old = {_name(session): session for session in before.sessions} if before else {}
     changed = tuple([session for session in after.sessions if old.get(_name(session)) is not session])
     order = tuple(map(_name, after.sessions))
-    return _Difference(before is None, order, changed, after.foreign_count, after.stores_loading)
+    return _Difference(before is None, order, changed, after.foreign, after.stores_loading)
 
 
 def _name(session: Session) -> Hashable:

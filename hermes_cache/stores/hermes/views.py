@@ -38,7 +38,7 @@ def view(snapshot: Snapshot, key: SessionListKey) -> Content:
         "include_archived": key.include_archived,
         "all_profiles": key.all_profiles,
         "active_profile": key.profile_name,
-        "other_profile_count": snapshot.foreign_count,
+        "other_profile_count": snapshot.foreign.own + (snapshot.foreign.of_terminals if key.show_cli else 0),
         **_page_fields(key),
         **({"stores_loading": True} if snapshot.stores_loading and key.show_claude_code else {}),
     }
