@@ -14,7 +14,9 @@ from hermes_cache.cli.standard_streams import forget_output
 from hermes_cache.cli.stop_signals import StopSignals
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError
-from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.gateway.origins import addresses_for_browsers
+from hermes_cache.gateway.settings import GatewaySettings, reached_by_others
+from hermes_cache.gateway.tokens import TokenFileError, address_with, kept_token, state_folder
 from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults
 from hermes_cache.logs import QuietLogger
 from hermes_cache.sessions.session_list_cache import SessionListCache
@@ -37,6 +39,8 @@ class _Options(TypedDict):
     host: str
     port: int
     allowed_hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+    root_path: str
     token: str | None
     journal: str | None
 
@@ -51,8 +55,14 @@ class _Options(TypedDict):
 @click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free one.")
 @click.option("--allow-host", "allowed_hosts", multiple=True, metavar="NAME",
               help="Another host name that requests may use; can be given again.")  # fmt: skip
+@click.option("--origin", "origins", multiple=True, metavar="URL",
+              help="Where browsers see this gateway behind a proxy or a tunnel, as https://box.example; can be "
+                   "given again.")  # fmt: skip
+@click.option("--root-path", default="", metavar="PATH",
+              help="The prefix of all paths at the proxy, as /hermes.  [default: none]")  # fmt: skip
 @click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True,
-              help="The token that requests must show; needed if other machines can reach --host.")  # fmt: skip
+              help="The token that requests must show, of at least 16 characters. If there is none and other "
+                   "machines can reach --host or --origin, one is made, kept, and printed.")  # fmt: skip
 @click.option("--journal", envvar="HERMES_CACHE_JOURNAL", show_envvar=True, metavar="URL",
               help="Share events with other gateways and commands: sqlite:////path/to/journal.db, or "
                    "postgresql://...")  # fmt: skip
@@ -64,6 +74,7 @@ def serve(**options: Unpack[_Options]) -> None:
       hermes-cache serve --demo
       hermes-cache serve --home ~/.hermes --port 8787
       hermes-cache serve --journal sqlite:///journal.db
+      hermes-cache serve --host 0.0.0.0 --allow-host box.example
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     settings = _settings(options)
     if options["demo"] and options["home"]:
@@ -116,7 +127,11 @@ def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: 
             f"cannot listen on {settings.host} port {port}: {error}; end what listens there, or give another port"
         ) from error
     is_warm.wait(_WARMS_FOR_S)
-    _say(f"Serving {click.format_filename(path)} at {server.url} (Ctrl-C ends it)")
+    # A token that a person gave is known to that person, and not shown to others.
+    token = None if options["token"] else settings.token
+    seen = addresses_for_browsers(server.url, settings.origins, settings.root_path)
+    addresses = " and ".join(address_with(each, token) for each in seen)
+    _say(f"Serving {click.format_filename(path)} at {addresses} (Ctrl-C ends it)")
 
 
 def _say(line: str) -> None:
@@ -160,12 +175,22 @@ def _cache(home: HermesHome, journal: str | None) -> SessionListCache:
 
 
 def _settings(options: _Options) -> GatewaySettings:
+    host, origins = options["host"], options["origins"]
+    token = options["token"] or None
     try:
+        if token is None and reached_by_others(host, origins):
+            token = kept_token(state_folder(os.environ))
         return GatewaySettings(
-            host=options["host"], allowed_hosts=options["allowed_hosts"], token=options["token"] or None
+            host=host,
+            allowed_hosts=options["allowed_hosts"],
+            origins=origins,
+            root_path=options["root_path"].rstrip("/"),
+            token=token,
         )
+    except TokenFileError as error:
+        raise click.ClickException(str(error)) from error
     except ValueError as error:
-        raise click.UsageError(f"{error}; see --token") from error
+        raise click.UsageError(f"{error}; see --token, --allow-host, --origin and --root-path") from error
 
 
 def _default_home() -> Path:

@@ -1,80 +1,251 @@
-"""Which requests are let in: by the host name that a request uses, and by its token."""
+"""Which requests are let in: a decision about the facts of one request. No I/O.
 
-from hmac import compare_digest
+Three kinds of strangers are kept out:
+
+- A page of another site makes the browser send requests here. The headers `Sec-Fetch-Site` and `Origin` say so.
+- A page of another site has its own name point at this machine (DNS rebinding). The `Host` header has that name.
+- A person or a program reaches this machine over the network. It does not have the token.
+
+Source: rule W5; the Fetch Metadata draft of the W3C; RFC 6454 and RFC 9110.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
-from starlette.requests import Request
-from starlette.responses import Response
-
-from hermes_cache.gateway.answers import error_answer
+from hermes_cache.gateway.origins import Origin, host_name, plain_name
 from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.gateway.texts import quoted
+from hermes_cache.gateway.tokens import COOKIE_LIFE_S, cookie_for, is_cookie_for, is_same_token
 
-PARAMETER: Final = "token"
-"""The query parameter that may show the token."""
+SIGN_IN_PATH: Final = "/sign-in"
+"""Where a page trades the token for a cookie."""
 
-_COOKIE: Final = "hermes_cache_token"
+ASSETS_PATH: Final = "/page/"
+"""The parts of the page and of the form for the token. They are the same for everybody, so they need no token."""
+
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_READING_METHODS: Final = frozenset({"GET", "HEAD"})
+READING_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+"""The methods that change nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a request before it is let in.
+
+    Attributes:
+        path: The path below the prefix of a proxy.
+        scheme: `http` or `https`, as the connection is.
+        address: The address of this machine at which the connection arrived.
+        port: The port at which it arrived.
+        peer_is_local: Whether the other end is on this machine, and no proxy says that it speaks for another.
+        hosts: All `Host` headers.
+        origin: The `Origin` headers, joined by commas; None if there is none. Likewise the next five.
+        cookies: The values of all cookies with the name that `cookie_name` returns.
+    """
+
+    method: str
+    path: str
+    scheme: str
+    address: str
+    port: int
+    peer_is_local: bool
+    hosts: tuple[str, ...]
+    origin: str | None = None
+    fetch_site: str | None = None
+    fetch_mode: str | None = None
+    fetch_dest: str | None = None
+    accept: str | None = None
+    authorization: str | None = None
+    cookies: tuple[str, ...] = ()
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the method changes nothing."""
+        return self.method in READING_METHODS
+
+    @property
+    def wants_page(self) -> bool:
+        """Whether a person will see the answer: a browser goes to an address."""
+        if not self.is_reading:
+            return False
+        if self.fetch_mode is not None:
+            return self.fetch_mode == "navigate" and self.fetch_dest == "document"
+        return "text/html" in (self.accept or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer to a request that is not let in.
+
+    Attributes:
+        reason: A sentence that says what to do.
+        offers_sign_in: Whether the answer is the form for the token. At `/` the form is no error, since Chromium
+            writes each error into its console.
+    """
+
+    status: HTTPStatus
+    reason: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    offers_sign_in: bool = False
+
+
+def cookie_name(port: int) -> str:
+    """Return the name of a gateway's cookie. All ports of a host share their cookies, so the name has the port."""
+    return f"hermes_cache_{port}"
 
 
 class Access:
     """Decides on each request before anything else sees it.
 
-    A foreign page can make a browser send requests here under a foreign host name that points at this host (DNS
-    rebinding). The list of allowed names stops that. Source: rule W5.
+    Args:
+        settings: The names and the token of the gateway.
+        clock: Returns seconds since 1970.
+        writes: The paths that take requests which write.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._names = _LOOPBACK_NAMES | {name.lower() for name in (settings.host, *settings.allowed_hosts)}
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        clock: Callable[[], float] = time.time,
+        *,
+        writes: Collection[str] = (SIGN_IN_PATH,),
+    ) -> None:
         self._token = settings.token
+        self._root_path = settings.root_path
+        self._clock = clock
+        self._origins = frozenset(filter(None, map(Origin.parse, settings.origins)))
+        given = map(plain_name, (settings.host, *settings.allowed_hosts))
+        self._names = _LOOPBACK_NAMES | {*given, *(origin.host for origin in self._origins)}
+        self._writes = writes
 
-    def refusal(self, request: Request) -> Response | None:
-        """Return the answer to a request that is refused; None if it is let in."""
-        name = _host_name(request.headers.get("Host", ""))
-        if name not in self._names:
-            reason = f"this gateway does not answer to the host name {name!r}; start it with --allow-host {name}"
-            return error_answer(HTTPStatus.MISDIRECTED_REQUEST, reason)
-        if request.method not in _READING_METHODS:
-            reason = f"{request.method} is not allowed; this gateway only reads: use GET"
-            refused = error_answer(HTTPStatus.METHOD_NOT_ALLOWED, reason)
-            refused.headers["Allow"] = "GET, HEAD"
-            return refused
-        if not self._has_token(request):
-            refused = error_answer(
-                HTTPStatus.UNAUTHORIZED, "the token is missing or wrong; send 'Authorization: Bearer <token>'"
-            )
-            refused.headers["WWW-Authenticate"] = "Bearer"
-            return refused
-        return None
-
-    def cookie(self, request: Request) -> str | None:
-        """Return a cookie with the token for a browser whose address had it, so that later requests have it."""
-        # Refusals pass here too. The cookie contains the token, so a wrong token must not get it.
-        if not self._token or not self._is_token(request.query_params.get(PARAMETER)):
-            return None
-        carrier = Response()
-        carrier.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict")
-        return carrier.headers["Set-Cookie"]
-
-    def _has_token(self, request: Request) -> bool:
-        if not self._token:
-            return True
-        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        shown = (
-            bearer.strip() if scheme.lower() == "bearer" else None,
-            request.query_params.get(PARAMETER),
-            request.cookies.get(_COOKIE),
+    def refusal(self, facts: Facts) -> Refusal | None:
+        """Return why a request is refused; None if it is let in."""
+        return (
+            self._strange_host(facts)
+            or _foreign_page(facts)
+            or self._foreign_origin(facts)
+            or self._unproved_write(facts)
+            or self._missing_token(facts)
         )
-        return any(map(self._is_token, shown))
 
-    def _is_token(self, shown: str | None) -> bool:
-        return compare_digest((shown or "").encode(), self._token.encode()) if self._token else False
+    def knows(self, origin: Origin, facts: Facts) -> bool:
+        """Return whether an origin is that of this gateway: scheme, host and port."""
+        if origin in self._origins:
+            return True
+        here = (facts.scheme, facts.port)
+        return (origin.scheme, origin.port) == here and self._is_name(origin.host, facts)
+
+    def is_signed_in(self, facts: Facts) -> bool:
+        """Return whether a request has the token or its cookie, or needs none."""
+        if self._token is None:
+            return True
+        cookies = (is_cookie_for(self._token, each, self._clock()) for each in facts.cookies)
+        return self._shows_token(facts) or any(cookies)
+
+    def cookie(self, shown: str, facts: Facts) -> str | None:
+        """Return the `Set-Cookie` header for a browser that showed the token; None if it showed another text."""
+        if self._token is None or not is_same_token(self._token, shown):
+            return None
+        value = cookie_for(self._token, self._clock())
+        return (
+            f"{cookie_name(facts.port)}={value}; Max-Age={COOKIE_LIFE_S}; Path={self._root_path}/; HttpOnly; "
+            "SameSite=Strict" + ("; Secure" if self.is_secure(facts) else "")
+        )
+
+    def is_secure(self, facts: Facts) -> bool:
+        """Return whether the browser reaches this gateway by TLS, here or at a proxy."""
+        origin = Origin.parse(facts.origin or "")
+        if origin is not None:
+            return origin.scheme == "https"
+        name = host_name(facts.hosts[0])
+        return facts.scheme == "https" or any(
+            each.host == name and each.scheme == "https" for each in self._origins
+        )
+
+    def _is_name(self, name: str, facts: Facts) -> bool:
+        # No foreign page can have a name that is the address of this machine.
+        return name in self._names or name == plain_name(facts.address)
+
+    def _strange_host(self, facts: Facts) -> Refusal | None:
+        hosts = [host for host in facts.hosts if host]
+        if len(hosts) != 1:
+            return Refusal(HTTPStatus.BAD_REQUEST, f"a request has one Host header; this one has {len(hosts)}")
+        name = host_name(hosts[0])
+        if name is None:
+            return Refusal(HTTPStatus.BAD_REQUEST, f"the Host header {quoted(hosts[0])} is not a name and a port")
+        if self._is_name(name, facts):
+            return None
+        return Refusal(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "this gateway does not answer to the host name of this request; if it is yours, start the gateway "
+            f"with --allow-host {quoted(name, marks='')}",
+        )
+
+    def _foreign_origin(self, facts: Facts) -> Refusal | None:
+        if facts.origin is None:
+            return None
+        origin = Origin.parse(facts.origin)
+        if origin is None:
+            return Refusal(HTTPStatus.FORBIDDEN, f"no page of the origin {quoted(facts.origin)} is let in")
+        if self.knows(origin, facts):
+            return None
+        return Refusal(
+            HTTPStatus.FORBIDDEN,
+            "this gateway is not known by the origin of this request; if a proxy or a tunnel of yours serves it "
+            f"there, start it with --origin {quoted(str(origin), marks='')}",
+        )
+
+    def _unproved_write(self, facts: Facts) -> Refusal | None:
+        if facts.is_reading:
+            return None
+        if facts.path not in self._writes:
+            reason = f"{quoted(facts.method, marks='')} is not allowed here; use GET"
+            return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, reason, {"Allow": ", ".join(READING_METHODS)})
+        # A request that trades the token shows the token itself.
+        if facts.origin is not None or facts.path == SIGN_IN_PATH or self._shows_token(facts):
+            return None
+        return Refusal(
+            HTTPStatus.FORBIDDEN,
+            "a request that writes needs the Origin header of this gateway, or 'Authorization: Bearer <token>'",
+        )
+
+    def _missing_token(self, facts: Facts) -> Refusal | None:
+        if _is_open(facts):
+            return None
+        if self._token is None:
+            if facts.peer_is_local:
+                return None
+            return Refusal(
+                HTTPStatus.FORBIDDEN,
+                "this gateway has no token, so it answers this machine alone; behind a proxy, start it with "
+                "--origin and the address that browsers use",
+            )
+        if self.is_signed_in(facts):
+            return None
+        return Refusal(
+            HTTPStatus.OK if facts.path == "/" and facts.wants_page else HTTPStatus.UNAUTHORIZED,
+            "the token is missing or wrong; send 'Authorization: Bearer <token>'",
+            {"WWW-Authenticate": "Bearer"},
+            offers_sign_in=facts.wants_page,
+        )
+
+    def _shows_token(self, facts: Facts) -> bool:
+        scheme, _, shown = (facts.authorization or "").partition(" ")
+        return self._token is not None and scheme.lower() == "bearer" and is_same_token(self._token, shown.strip())
 
 
-def _host_name(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+def _foreign_page(facts: Facts) -> Refusal | None:
+    if facts.fetch_site in {None, "same-origin", "none"}:
+        return None
+    if facts.path == "/" and facts.method in {"GET", "HEAD"} and facts.wants_page:
+        return None
+    return Refusal(HTTPStatus.FORBIDDEN, "a page of another site sent this request; open this gateway's own page")
+
+
+def _is_open(facts: Facts) -> bool:
+    if facts.path == SIGN_IN_PATH:
+        return True
+    return facts.is_reading and facts.path.startswith(ASSETS_PATH)

@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.gateway.access import Access
+from hermes_cache.gateway.access import SIGN_IN_PATH, Access
 from hermes_cache.gateway.answers import (
     explanation_answer,
     failure_answer,
@@ -29,6 +29,7 @@ from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.guard import Guard, parameters_of
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.gateway.sign_in import SignIn
 from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults, key_of
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
@@ -52,6 +53,8 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
         SessionLists(cache, read_timeout_s=settings.read_timeout_s),
         streams,
     )
+    access = Access(settings)
+    sign_in = SignIn(access)
     app = Starlette(
         routes=[
             Route("/api/sessions", endpoints.sessions),
@@ -60,9 +63,10 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
             Route("/api/health", endpoints.health),
             Route("/api/ready", endpoints.ready),
             Route("/", endpoints.page),
+            Route(SIGN_IN_PATH, sign_in.answer, methods=["GET", "POST"]),
             Mount("/page", StaticFiles(directory=_PAGE)),
         ],
-        middleware=[Middleware(Guard, access=Access(settings))],
+        middleware=[Middleware(Guard, access=access, sign_in=sign_in, root_path=settings.root_path)],
         exception_handlers={HermesCacheError: _failure, HTTPException: _http_error},
     )
     app.state.streams = streams

@@ -9,10 +9,13 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hermes_cache.gateway.access import PARAMETER, Access
+from hermes_cache.gateway.access import Access
 from hermes_cache.gateway.answers import error_answer
+from hermes_cache.gateway.request_facts import as_routed, facts_of
+from hermes_cache.gateway.sign_in import SignIn
 from hermes_cache.gateway.view_query import ParameterError
 from hermes_cache.logs import SparseLogger
 
@@ -27,15 +30,17 @@ _MAX_PARAMETERS: Final = 64
 _SECURITY: Final = (
     (
         b"content-security-policy",
-        b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     ),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # With `no-referrer` a browser would send `Origin: null` with the form for the token.
+    (b"referrer-policy", b"same-origin"),
 )
 
 
 def parameters_of(request: Request) -> dict[str, list[str]]:
-    """Return the query parameters of a request, all values by name, without its token.
+    """Return the query parameters of a request, all values by name.
 
     Raises:
         ParameterError: There are too many.
@@ -48,7 +53,6 @@ def parameters_of(request: Request) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
     for name, value in pairs:
         values.setdefault(name, []).append(value)
-    values.pop(PARAMETER, None)
     return values
 
 
@@ -64,45 +68,58 @@ class Guard:
     Args:
         app: The application behind it.
         access: Decides who is let in.
+        sign_in: Offers the form for the token.
+        root_path: The prefix of paths at a proxy.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, sign_in: SignIn, root_path: str) -> None:
         self._app = app
         self._access = access
+        self._sign_in = sign_in
+        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        cookie = self._access.cookie(request)
-        added = _SECURITY if cookie is None else (*_SECURITY, (b"set-cookie", cookie.encode("latin-1")))
+        scope = as_routed(scope, self._root_path)
         has_begun = False
 
         async def send_secured(message: Message) -> None:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                message["headers"] = [(_spelled(name), value) for name, value in (*message["headers"], *added)]
+                message["headers"] = [(_spelled(name), value) for name, value in (*message["headers"], *_SECURITY)]
             await send(message)
 
         try:
-            await (self._refusal(request) or self._app)(scope, receive, send_secured)
+            await (self._refusal(scope) or self._app)(scope, receive, send_secured)
         except Exception as error:
             # Also an error that the framework has no handler for. The connection ends if half an answer is out.
-            extra = {"hermes_cache.path": request.url.path[:100]}
+            extra = {"hermes_cache.path": scope["path"][:100]}
             _logger.failure("hermes_cache.request_failed", error, extra=extra)
             if has_begun:
                 raise
             failed = error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the gateway failed; its log says why")
             await failed(scope, receive, send_secured)
 
-    def _refusal(self, request: Request) -> ASGIApp | None:
-        scope = request.scope
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
         head_bytes = len(scope["raw_path"]) + len(scope["query_string"])
         head_bytes += sum([len(name) + len(value) for name, value in scope["headers"]])
         if head_bytes > MAX_HEAD_BYTES:
             reason = f"the head of a request may have {MAX_HEAD_BYTES} bytes"
             return error_answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
-        return self._access.refusal(request)
+        if self._root_path and scope["path"] == self._root_path:
+            # The addresses in the page are relative to a path that ends in a slash.
+            return RedirectResponse(f"{self._root_path}/", HTTPStatus.PERMANENT_REDIRECT)
+        facts = facts_of(scope)
+        refused = self._access.refusal(facts)
+        if refused is None:
+            return None
+        if refused.offers_sign_in:
+            answer = self._sign_in.form(facts.path, refused.status)
+        else:
+            answer = error_answer(refused.status, refused.reason)
+        answer.headers.update(refused.headers)
+        return answer

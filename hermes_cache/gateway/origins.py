@@ -1,6 +1,8 @@
 """The names that a gateway is known by: what `Host` and `Origin` headers say. No I/O."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from re import IGNORECASE
 from re import compile as pattern
@@ -51,12 +53,14 @@ def plain_name(host: str) -> str:
         return name
 
 
+@lru_cache(maxsize=64)
 def host_name(text: str) -> str | None:
     """Return the name or address in a `Host` header, in the form of `Origin.host`; None if there is none."""
     found = _HOST_HEADER.fullmatch(text)
     return plain_name(found["host"]) if found else None
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach a host name or address."""
     name = host.lower()
@@ -66,3 +70,16 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def addresses_for_browsers(url: str, origins: Sequence[str], root_path: str) -> tuple[str, ...]:
+    """Return the addresses at which a person finds a gateway.
+
+    Args:
+        url: Where it listens.
+        origins: Where browsers see it, at a proxy or a tunnel.
+        root_path: The prefix of its paths there.
+    """
+    # No browser opens the address that stands for all addresses, but the gateway answers at loopback too.
+    here = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    return (here, *(f"{origin.rstrip('/')}{root_path}/" for origin in origins))

@@ -1,5 +1,6 @@
 """The settings of a gateway: where it listens, which requests it lets in, its bounds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from re import compile as pattern
 from typing import Final
@@ -8,6 +9,19 @@ from hermes_cache.gateway.origins import Origin, host_name, is_loopback
 from hermes_cache.gateway.tokens import checked_token
 
 _PREFIX: Final = pattern(r"(?:/[A-Za-z0-9._~-]+)*")
+
+
+def reached_by_others(host: str, origins: Sequence[str]) -> str | None:
+    """Return by what other machines can reach a gateway; None if only this machine can.
+
+    Args:
+        host: The address that it is bound to.
+        origins: Where browsers see it, at a proxy or a tunnel.
+    """
+    if not is_loopback(host):
+        return host or "every address of this machine"
+    seen = filter(None, map(Origin.parse, origins))
+    return next((str(origin) for origin in seen if not is_loopback(origin.host)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +67,7 @@ class GatewaySettings:
             raise ValueError(f"{self.root_path} is not a prefix of paths; give one such as /hermes")
         if self.token:
             checked_token(self.token)
-        elif reached := self.reached_by_others:
+        elif reached := reached_by_others(self.host, self.origins):
             raise ValueError(
                 f"other machines can reach {reached}; give a token that requests must show, or bind to 127.0.0.1"
             )
-
-    @property
-    def reached_by_others(self) -> str | None:
-        """What other machines can reach: the address it is bound to, or an origin at a proxy; else None."""
-        if not is_loopback(self.host):
-            return self.host or "every address of this machine"
-        origins = filter(None, map(Origin.parse, self.origins))
-        return next((str(origin) for origin in origins if not is_loopback(origin.host)), None)

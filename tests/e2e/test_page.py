@@ -46,9 +46,10 @@ def page() -> Iterator[Page]:
 def test_the_page_lists_sessions_and_shows_a_rename_by_another_writer(
     server: "subprocess.Popen[str]", sample: SampleHome, page: Page
 ) -> None:
-    # Proves W1, E9.
+    # Proves W1, W5, E9.
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.goto(_address(server))
     expect(page.locator("li").first).to_be_visible(timeout=30_000)
     # Not one of the front end's own: there its index has the last word on titles.

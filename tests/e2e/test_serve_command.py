@@ -11,6 +11,8 @@ import pytest
 
 from tests.e2e.gateway_process import COMMAND, connect, served
 
+TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
+
 
 def refused(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 -- ours
@@ -21,6 +23,12 @@ def refused(*arguments: str, **environment: str) -> "subprocess.CompletedProcess
         check=False,
         env=os.environ | environment,
     )
+
+
+def status_at(url: str, **headers: str) -> int:
+    with closing(connect(url)) as connection:
+        connection.request("GET", "/api/sessions", headers=headers)
+        return connection.getresponse().status
 
 
 def titles(url: str) -> list[str]:
@@ -100,12 +108,60 @@ def test_a_port_that_is_taken_is_named(home: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_beyond_loopback_it_does_not_start_without_a_token(home: Path) -> None:
+def test_beyond_loopback_it_makes_a_token_and_keeps_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Proves W5.
-    result = refused("--home", str(home), "--host", "0.0.0.0", HERMES_CACHE_TOKEN="")  # noqa: S104 -- refused
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HERMES_CACHE_TOKEN", "")
+
+    with served("--home", str(home), "--host", "0.0.0.0") as (_, address):  # noqa: S104 -- a token guards it
+        url, _, token = address.partition("#")
+        statuses = [status_at(url, Authorization=f"Bearer {shown}") for shown in (token, token[:-1])]
+
+    kept = tmp_path / "state" / "hermes_cache" / "token"
+    assert kept.read_text().strip() == token
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert url.startswith("http://127.0.0.1:")
+    assert statuses == [200, 401]
+
+
+def test_a_token_that_a_person_gave_is_not_printed(home: Path) -> None:
+    # Proves W5.
+    with served("--home", str(home), "--host", "0.0.0.0", "--token", TOKEN) as (_, address):  # noqa: S104 -- guarded
+        assert "#" not in address
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["--token", "short"], "--token"),
+        (["--allow-host", "http://box.example"], "--allow-host"),
+        (["--origin", "box.example"], "--origin"),
+        (["--root-path", "hermes"], "--root-path"),
+    ],
+)
+def test_a_name_or_a_token_that_is_malformed_is_refused(home: Path, arguments: list[str], option: str) -> None:
+    # Proves W5.
+    result = refused("--home", str(home), *arguments)
 
     assert result.returncode == 2
-    assert "--token" in result.stderr
+    assert option in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_token_that_others_can_read_ends_the_command(home: Path, tmp_path: Path) -> None:
+    # Proves W5.
+    folder = tmp_path / "hermes_cache"
+    folder.mkdir()
+    (folder / "token").write_text("correct-horse-battery")
+    (folder / "token").chmod(0o644)
+
+    result = refused("--home", str(home), "--host", "0.0.0.0", XDG_STATE_HOME=str(tmp_path))  # noqa: S104 -- refused
+
+    assert result.returncode == 1
+    assert "chmod 600" in result.stderr
+    assert "correct-horse" not in result.stderr
 
 
 def test_a_demo_takes_no_home(home: Path) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hermes_cache.gateway.origins import is_loopback
-from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.gateway.origins import addresses_for_browsers, is_loopback
+from hermes_cache.gateway.settings import GatewaySettings, reached_by_others
 
 TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 
@@ -11,7 +11,8 @@ TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 @pytest.mark.parametrize("host", ["127.0.0.53", "::1", "localhost", "LOCALHOST", "box.localhost"])
 def test_loopback_is_what_only_this_machine_can_reach(host: str) -> None:
     assert is_loopback(host)
-    assert GatewaySettings(host=host).reached_by_others is None
+    assert reached_by_others(host, ()) is None
+    assert GatewaySettings(host=host).token is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "box.lan", "localhost.example", ""])  # noqa: S104 -- what must be refused
@@ -20,7 +21,8 @@ def test_beyond_loopback_a_token_is_demanded(host: str) -> None:
     with pytest.raises(ValueError, match="other machines can reach"):
         GatewaySettings(host=host)
 
-    assert GatewaySettings(host=host, token=TOKEN).reached_by_others
+    assert reached_by_others(host, ())
+    assert GatewaySettings(host=host, token=TOKEN).token
 
 
 def test_behind_a_proxy_a_token_is_demanded() -> None:
@@ -28,7 +30,7 @@ def test_behind_a_proxy_a_token_is_demanded() -> None:
     with pytest.raises(ValueError, match="other machines can reach"):
         GatewaySettings(origins=("https://box.example",))
 
-    assert GatewaySettings(origins=("http://localhost:9000",)).reached_by_others is None
+    assert GatewaySettings(origins=("http://localhost:9000",)).token is None
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,12 @@ def test_a_name_that_is_malformed_is_refused_with_an_example(settings: dict[str,
     # Proves W5.
     with pytest.raises(ValueError, match=r"box\.example|/hermes"):
         GatewaySettings(token=TOKEN, **settings)  # type: ignore[arg-type]
+
+
+def test_a_person_is_told_addresses_that_a_browser_opens() -> None:
+    # Proves W5.
+    assert addresses_for_browsers("http://0.0.0.0:8787/", (), "") == ("http://127.0.0.1:8787/",)
+    assert addresses_for_browsers("http://[::]:8787/", ("https://box.example/",), "/hermes") == (
+        "http://[::1]:8787/",
+        "https://box.example/hermes/",
+    )

@@ -50,6 +50,7 @@ async function ask(asked) {
     askAgain = true;
     return;
   }
+  if (answer.status === 401) return location.reload(); /* the gateway has another token now: its form comes */
   if (answer.status === 304) return sayOutcome(answer, "unchanged");
   const body = await answer.json();
   if (!answer.ok) return refused(body.error);
@@ -141,6 +142,8 @@ function changeView() {
   follow();
 }
 
+/* An address with the token behind `#` need not stay in the history. */
+if (location.hash) history.replaceState(null, "", location.pathname + location.search);
 profile.addEventListener("change", changeView);
 all.addEventListener("change", changeView);
 document.addEventListener("visibilitychange", follow);

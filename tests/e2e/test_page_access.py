@@ -1,0 +1,198 @@
+"""Who is let in, in a real browser: the form for the token, its cookie, and pages of other sites. Rule W5."""
+
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from hermes_cache.gateway.settings import GatewaySettings
+from tests.e2e.gateway_process import served
+from tests.e2e.gateway_site import Site
+
+CHROMIUM = shutil.which("chromium")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no browser here: apt-get install chromium")
+
+ATTACK = """async (target) => {
+  const tried = {};
+  const note = async (name, act) => { try { tried[name] = await act(); } catch { tried[name] = "failed"; } };
+  const element = (name, fields) => new Promise((done) => {
+    const made = Object.assign(document.createElement(name), fields);
+    made.onload = () => done("loaded");
+    made.onerror = () => done("failed");
+    document.body.append(made);
+  });
+  const list = target + "api/sessions?source_filter=";
+  await note("read", async () => (await fetch(list + "a")).status);
+  await note("credentials", async () => (await fetch(list + "b", { credentials: "include" })).status);
+  await note("blind", async () => (await fetch(list + "c", { mode: "no-cors", credentials: "include" })).type);
+  await note("script", () => element("script", { src: list + "d" }));
+  await note("image", () => element("img", { src: list + "e" }));
+  await note("style", () => element("link", { rel: "stylesheet", href: target + "page/style.css" }));
+  await note("write", async () => (await fetch(target + "sign-in", { method: "POST", mode: "no-cors" })).type);
+  await note("events", () => new Promise((done) => {
+    const stream = new EventSource(target + "api/sessions/events");
+    stream.onopen = () => done("opened");
+    stream.onerror = () => { stream.close(); done("failed"); };
+  }));
+  return tried;
+}"""
+
+FRAME = """(target) => new Promise((done) => {
+  document.body.append(Object.assign(document.createElement("iframe"), { src: target, onload: done }));
+})"""
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET) as browser,
+    ):
+        yield browser.new_page()
+
+
+@pytest.fixture
+def foreign() -> Iterator[str]:
+    """The address of a page of another site, with a link to what stands behind `?`."""
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            target = urlsplit(self.path).query
+            body = f'<!doctype html><title>x</title><link rel="icon" href="data:,"><a href="{target}">link</a>'
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
+        serving.start()
+        yield f"http://localhost:{server.server_port}/"
+        server.shutdown()
+        serving.join(5.0)
+
+
+def errors_of(page: Page) -> list[str]:
+    """Collects what a page complains of, from now on."""
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    return errors
+
+
+def test_the_printed_address_signs_in_without_an_error_and_for_longer_than_the_server_runs(
+    home: Path, page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Proves W5.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    arguments = ("--home", str(home), "--host", "0.0.0.0")  # noqa: S104 -- a token guards it
+    errors = errors_of(page)
+
+    with served(*arguments) as (process, address):
+        page.goto(address)
+        expect(page.locator("li").first).to_be_visible(timeout=30_000)
+        shown = page.url
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    first_errors = list(errors)
+    url, _, token = address.partition("#")
+    page.goto("about:blank")
+    with served(*arguments, "--port", str(urlsplit(url).port)) as (_, again):
+        page.goto(url)
+        expect(page.locator("li").first).to_be_visible(timeout=30_000)
+
+    assert len(token) >= 16
+    assert (shown, again) == (url, address)
+    assert first_errors == []
+    assert (tmp_path / "state" / "hermes_cache" / "token").read_text().strip() == token
+    assert token not in log
+    assert "cookie" not in page.evaluate("document.cookie")
+
+
+def test_the_form_is_filled_in_with_the_keyboard_and_says_what_is_wrong(
+    serve: Callable[..., Site], page: Page
+) -> None:
+    # Proves W5.
+    site = serve(GatewaySettings(token=TOKEN))
+    errors = errors_of(page)
+    page.goto(f"{site.server.url}?all_profiles=1")
+    field = page.get_by_label("Token of this gateway")
+    expect(field).to_be_focused()
+    assert errors == []
+
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("not the token")
+    expect(field).to_be_focused()
+    page.keyboard.type(TOKEN)
+    page.keyboard.press("Enter")
+
+    expect(page.locator("li").first).to_be_visible(timeout=30_000)
+    assert page.url == f"{site.server.url}?all_profiles=1"
+
+
+def test_the_form_works_without_a_script(serve: Callable[..., Site], page: Page) -> None:
+    # Proves W5.
+    site = serve(GatewaySettings(token=TOKEN))
+    assert page.context.browser
+    plain = page.context.browser.new_context(java_script_enabled=False).new_page()
+    plain.goto(f"{site.server.url}api/sessions")
+
+    plain.get_by_label("Token of this gateway").fill("wrong")
+    plain.get_by_role("button", name="Sign in").click()
+    expect(plain.get_by_role("alert")).to_contain_text("not the token")
+    plain.get_by_label("Token of this gateway").fill(TOKEN)
+    plain.get_by_role("button", name="Sign in").click()
+
+    expect(plain.get_by_role("heading", name="Sessions")).to_be_visible()
+    assert plain.url == site.server.url
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_a_foreign_page_neither_reads_nor_writes_nor_evicts(
+    serve: Callable[..., Site], page: Page, foreign: str, token: str | None
+) -> None:
+    # Proves W5: also if the browser has a cookie, and if the page differs by its port alone.
+    site = serve(GatewaySettings(token=token))
+    page.goto(f"{site.server.url}#{token or ''}")
+    expect(page.locator("li").first).to_be_visible(timeout=30_000)
+    page.goto("about:blank")
+    before = site.cache.stats()
+
+    for stranger in (foreign, foreign.replace("localhost", "127.0.0.1")):
+        page.goto(stranger)
+        tried = page.evaluate(ATTACK, site.server.url)
+        assert tried == dict.fromkeys(tried, "failed")
+        assert len(tried) == 8
+        page.evaluate(FRAME, site.server.url)
+        assert all("Sessions" not in frame.title() for frame in page.frames)
+
+    after = site.cache.stats()
+    assert (after.builds, after.entries, after.outcomes) == (before.builds, before.entries, before.outcomes)
+
+
+def test_a_link_of_a_foreign_page_opens_the_page_of_one_who_is_signed_in(
+    serve: Callable[..., Site], page: Page, foreign: str
+) -> None:
+    # Proves W5: the browser sends no cookie after such a link, so the form looks whether there is one.
+    site = serve(GatewaySettings(token=TOKEN))
+    page.goto(f"{site.server.url}#{TOKEN}")
+    expect(page.locator("li").first).to_be_visible(timeout=30_000)
+
+    page.goto(f"{foreign}?{site.server.url}")
+    page.get_by_text("link").click()
+
+    expect(page.locator("li").first).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(re.compile("^" + re.escape(site.server.url) + "$"))
