@@ -1,6 +1,8 @@
 """The ledger: what the held contents weigh together, rows that they share counted once.
 
-Kept away from the mailbox, since counting takes as long as there are rows. Source: rule P4.
+Kept away from the mailbox, since counting takes as long as there are rows. The lock is re-entrant: a finalizer
+that reads may strike a thread that counts here, and have rows counted as objects in between. So each sum is made
+before the total changes. Source: rules L6, P4.
 """
 
 import threading
@@ -14,7 +16,7 @@ class Ledger:
     """Counts the pieces of contents."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._held: dict[int, tuple[Content, dict[int, Piece]]] = {}
         self._holders: dict[int, int] = {}
         self._objects: dict[int, int] = {}
@@ -31,8 +33,8 @@ class Ledger:
             if id(content) not in self._held:
                 pieces = dict(zip(map(id, content.pieces or ()), content.pieces or (), strict=True))
                 come = set(pieces).difference(self._holders)
-                self._held_bytes += len(content.envelope)
-                self._held_bytes += sum([len(pieces[each].encoded) for each in come])
+                came_bytes = len(content.envelope) + sum([len(pieces[each].encoded) for each in come])
+                self._held_bytes += came_bytes
                 holders = self._holders
                 for each in pieces:
                     holders[each] = holders.get(each, 0) + 1
@@ -47,9 +49,12 @@ class Ledger:
         with self._lock:
             if id(content) in self._held:
                 for key, piece in self._held[id(content)][1].items():
+                    if key in self._objects:
+                        continue
+                    size_bytes = object_bytes(piece.decoded())
                     if key not in self._objects:
-                        self._objects[key] = object_bytes(piece.decoded())
-                        self._held_bytes += self._objects[key]
+                        self._objects[key] = size_bytes
+                        self._held_bytes += size_bytes
             return self._held_bytes
 
     def drop(self, content: Content) -> int:
@@ -58,9 +63,9 @@ class Ledger:
             _, pieces = self._held.pop(id(content), (None, None))
             if pieces is not None:
                 gone = self._let_go(pieces)
-                self._held_bytes -= len(content.envelope)
-                self._held_bytes -= sum([len(pieces[each].encoded) for each in gone])
-                self._held_bytes -= sum([self._objects.pop(each, 0) for each in gone])
+                gone_bytes = len(content.envelope) + sum([len(pieces[each].encoded) for each in gone])
+                gone_bytes += sum([self._objects.pop(each, 0) for each in gone])
+                self._held_bytes -= gone_bytes
             return self._held_bytes
 
     def _let_go(self, pieces: dict[int, Piece]) -> list[int]:

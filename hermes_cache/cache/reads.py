@@ -33,7 +33,7 @@ class ReadOptions(TypedDict, total=False):
         freshness: "default"; "fresh" for a check or a build begun after the read began; "any" for what is held,
             even outdated (R8).
         builder: Its own builder, used if it starts the build (R11).
-        at_least: A ticket: the payload reflects that event (J8).
+        at_least: A ticket: the payload reflects that event, so "any" is the same as "default" (J8).
     """
 
     timeout: float | None
@@ -65,6 +65,9 @@ def request_of(options: ReadOptions, began_s: float) -> Request:
         raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
     event_id = None if at_least is None else EventId.parse(at_least)
     freshness = _freshness_of(options["freshness"]) if "freshness" in options else Freshness.DEFAULT
+    if event_id is not None and freshness is Freshness.ANY:
+        # What is outdated or stale may lack the event of the ticket.
+        freshness = Freshness.DEFAULT
     return Request(began_s, freshness, timeout_s(options.get("timeout")), builder, event_id)
 
 

@@ -99,7 +99,8 @@ class Works:
         # A thread of its own: if all checkers hang, memory must still be freed.
         self._weigher = Threads("hermes_cache.weigher", 1)
         self._leaving: deque[Content] = deque()
-        self._decoding = threading.Lock()
+        # Re-entrant: a finalizer that reads may strike the thread that decodes.
+        self._decoding = threading.RLock()
 
     @property
     def held_bytes(self) -> int:
@@ -124,9 +125,8 @@ class Works:
             with self._decoding:
                 is_first = content.payload is None
                 payload = content.decoded()
-                held_bytes = self._ledger.note_decoded(content) if is_first else 0
             if is_first:
-                send(Weighed(held_bytes))
+                send(Weighed(self._ledger.note_decoded(content)))
             return payload
         return content.payload
 

@@ -57,7 +57,10 @@ class Content:
     def decoded(self) -> Payload:
         """Return the payload; if only pieces came, decode all of it first."""
         if self.payload is None:
-            self.payload = self._decode()
+            payload = self._decode()
+            # A finalizer may have asked for it meanwhile: all readers get the same object.
+            if self.payload is None:
+                self.payload = payload
         return self.payload
 
     def _decode(self) -> Payload:

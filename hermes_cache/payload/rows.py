@@ -87,7 +87,10 @@ class EncodedRow:
     def decoded(self) -> Json:
         """Return the row."""
         if self.row is None:
-            self.row = _from_json(self, orjson.loads(self.encoded))
+            row = _from_json(self, orjson.loads(self.encoded))
+            # A finalizer may have asked for it meanwhile: all contents share the same object.
+            if self.row is None:
+                self.row = row
         return self.row
 
 

@@ -568,6 +568,17 @@ def test_a_read_that_insists_gets_the_error_and_never_the_stale_payload(bus: Bus
         builder.open()
 
 
+def test_any_with_a_ticket_takes_nothing_that_may_lack_its_event(bus: Bus, builder: GatedBuilder) -> None:
+    """R8, J8"""
+    with SessionListCache(builder, bus=bus) as cache:
+        cache.get(_KEY)
+        ticket = cache.invalidate("work")
+
+        found = cache.lookup(_KEY, freshness="any", at_least=str(ticket))
+
+    assert found.outcome == "built"
+
+
 def test_any_takes_even_what_is_outdated_and_builds_behind_it(bus: Bus, builder: GatedBuilder) -> None:
     """R8"""
     stored = Listener(bus.entry_stored)

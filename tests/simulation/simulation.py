@@ -89,7 +89,7 @@ class Simulation:
         request = Request(
             shell.now_s,
             freshness,
-            at_least=EventId("another", 1) if not freshness.insists and users.random() < 0.1 else None,
+            at_least=EventId("another", 1) if freshness is Freshness.DEFAULT and users.random() < 0.1 else None,
             timeout_s=users.choices((0.0, 0.3, inf), (1, 2, 9))[0],
             builder=f"a builder for {target.key}" if users.random() < 0.2 else None,
         )

@@ -1,11 +1,36 @@
 """Rule P4: what the held contents weigh together, shared rows once."""
 
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from hermes_cache.cache.ledger import Ledger
+from hermes_cache.cache.works import Works
 from hermes_cache.payload.content import Content
+from hermes_cache.payload.frozen import Json
+from hermes_cache.payload.rows import EncodedRow
 from hermes_cache.sessions.rows import freeze_row
+from hermes_cache.threads import Call
 from tests.simulation.core_script import content
 
+T = TypeVar("T")
+
 _ROWS = [freeze_row({"session_id": str(number), "title": "x" * number}) for number in range(4)]
+
+
+class _ReadMeanwhile(EncodedRow):
+    """A row that a finalizer has decoded, in the middle of being decoded."""
+
+    __slots__ = ("read",)
+
+    def __init__(self, encoded: bytes, read: Callable[[], object]) -> None:
+        super().__init__(encoded, b"", None)
+        self.read = read
+
+    def decoded(self) -> Json:
+        read, self.read = self.read, lambda: None
+        read()
+        return super().decoded()
 
 
 def _own_bytes(made: Content) -> int:
@@ -43,3 +68,40 @@ def test_a_row_that_comes_twice_in_one_content_counts_once() -> None:
     weights = [ledger.add(twice), ledger.drop(twice)]
 
     assert weights == [content([_ROWS[1]]).size_bytes, 0]
+
+
+def test_a_read_in_the_middle_of_counting_counts_nothing_twice() -> None:
+    """P4, L6: a finalizer that reads may strike any thread at any moment."""
+    ledger = Ledger()
+    encoded = b'{"title":"some title","counts":[1000,2000]}'
+    rows = [_ReadMeanwhile(encoded, lambda: ledger.note_decoded(held)), EncodedRow(encoded, b"", None)]
+    held = Content(b"{}", tuple(rows), name="sessions")
+    plain = Content(b"{}", tuple([EncodedRow(encoded, b"", None) for _ in rows]), name="sessions")
+    other = Ledger()
+
+    weights = [ledger.add(held), _within(lambda: ledger.note_decoded(held))]
+
+    assert weights == [other.add(plain), other.note_decoded(plain)]
+    assert ledger.drop(held) == 0
+
+
+def test_a_read_in_the_middle_of_another_gets_the_same_payload() -> None:
+    """P1, L6"""
+    nobody: Any = None
+    works = Works(nobody, nobody, nobody, nobody, max_bytes=1000, owner_field=None)
+    payloads: list[object] = []
+    row = _ReadMeanwhile(b'{"title":"x"}', lambda: payloads.append(works.decoded(held, lambda _: None)))
+    held = Content(b"{}", (row,), name="sessions")
+
+    payloads.append(_within(lambda: works.decoded(held, lambda _: None)))
+
+    assert payloads[0] is payloads[1]
+    assert payloads[0] == {"sessions": [{"title": "x"}]}
+
+
+def _within(act: Callable[[], T]) -> T:
+    """Do something on another thread, which may block itself."""
+    call = Call(act)
+    threading.Thread(target=call.run, daemon=True).start()
+    assert call.wait(5.0), "it waits for itself"
+    return call.result()
