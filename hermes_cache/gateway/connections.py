@@ -6,6 +6,7 @@ client is closed at a deadline; the server looks at all of them once a second. S
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,15 +21,6 @@ from hermes_cache.logs import SparseLogger
 
 _logger: Final = SparseLogger(__name__)
 
-REQUEST_S: Final = 10.0
-"""From the first byte of a request to its last."""
-
-IDLE_S: Final = 60.0
-"""Without a request. Longer than the front end's poll, so that its connections last."""
-
-UNREAD_S: Final = 30.0
-"""Without the client's taking anything of an answer that is ready."""
-
 MAX_BODY_BYTES: Final = 64 * 1024
 """Of a request. The gateway's own need less than one KiB."""
 
@@ -38,22 +30,39 @@ _FAREWELL_BYTES: Final = 2**20
 drop the refusal before the client has read it."""
 
 _REASONS: Final = {
-    HTTPStatus.REQUEST_TIMEOUT: f"the request was not whole within {REQUEST_S:.0f} s of its first byte",
+    HTTPStatus.REQUEST_TIMEOUT: "the request took too long from its first byte to its last",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: f"the body of a request may have {MAX_BODY_BYTES} bytes",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"the head of a request may have {MAX_HEAD_BYTES} bytes",
     HTTPStatus.SERVICE_UNAVAILABLE: "there are too many connections; come again",
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """How long a server waits for a client.
+
+    Attributes:
+        request_s: From the first byte of a request to its last.
+        idle_s: Without a request. Longer than the front end's poll, so that its connections last.
+        unread_s: Without the client's taking anything of an answer that is ready.
+    """
+
+    request_s: float = 10.0
+    idle_s: float = 60.0
+    unread_s: float = 30.0
+
+
 class ServerState(UvicornState):
     """The connections of a server.
 
     Attributes:
-        most_connections: Past so many, the one that has waited for a request longest is closed.
+        deadlines: Theirs.
+        most_connections: Past so many, those that have waited longest for a request are closed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadlines: Deadlines) -> None:
         super().__init__()
+        self.deadlines = deadlines
         self.most_connections = sys.maxsize
 
     def look(self, now_s: float) -> None:
@@ -63,16 +72,22 @@ class ServerState(UvicornState):
                 connection.look(now_s)
 
     def make_room(self, newest: "Connection") -> None:
-        """Close a connection if there are too many: one that waits for a request, or else the newest."""
+        """Close connections if there are too many: those without a request so far first, or else the newest."""
         if len(self.connections) <= self.most_connections:
             return
-        waiting = [each for each in self.connections if isinstance(each, Connection) and each.is_waiting]
-        oldest = min((each for each in waiting if each is not newest), key=_waits_since_s, default=None)
+        alive = [each for each in self.connections if not each.transport.is_closing()]
+        excess = len(alive) - self.most_connections
+        if excess <= 0:
+            return
         _logger.warning("hermes_cache.too_many_connections", extra={"hermes_cache.most": self.most_connections})
-        if oldest is None:
+        others = [
+            each for each in alive if isinstance(each, Connection) and each.is_waiting and each is not newest
+        ]
+        others.sort(key=lambda each: (each.cycle is not None, each.waits_since_s))
+        for each in others[:excess]:
+            each.transport.abort()
+        if len(others) < excess:
             newest.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
-        else:
-            oldest.transport.abort()
 
 
 class Connection(H11Protocol):
@@ -154,12 +169,14 @@ class Connection(H11Protocol):
 
     def look(self, now_s: float) -> None:
         """Close it if its time is over."""
+        deadlines = self.server_state.deadlines
         if self._ends_at_s is not None:
             if now_s >= self._ends_at_s:
                 self.transport.abort()
-        elif self._request_since_s is not None and now_s - self._request_since_s >= REQUEST_S:
-            self.refuse(HTTPStatus.REQUEST_TIMEOUT)
-        elif self.is_waiting and self._request_since_s is None and now_s - self.waits_since_s >= IDLE_S:
+        elif self._request_since_s is not None:
+            if now_s - self._request_since_s >= deadlines.request_s:
+                self.refuse(HTTPStatus.REQUEST_TIMEOUT)
+        elif self.is_waiting and now_s - self.waits_since_s >= deadlines.idle_s:
             self.transport.close()
         self._look_at_answer(now_s)
 
@@ -167,7 +184,7 @@ class Connection(H11Protocol):
         unread_bytes = self.transport.get_write_buffer_size()
         if not unread_bytes or not self._unread_bytes or unread_bytes < self._unread_bytes:
             self._unread_since_s = now_s
-        elif now_s - self._unread_since_s >= UNREAD_S:
+        elif now_s - self._unread_since_s >= self.server_state.deadlines.unread_s:
             self.transport.abort()
         self._unread_bytes = unread_bytes
 
@@ -205,7 +222,3 @@ class Connection(H11Protocol):
         )
         for event in events:
             self.transport.write(self.conn.send(event) or b"")
-
-
-def _waits_since_s(connection: Connection) -> float:
-    return connection.waits_since_s

@@ -10,6 +10,7 @@ import resource
 import socket
 import threading
 from concurrent.futures import Future
+from math import ceil
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -17,7 +18,7 @@ import uvicorn
 from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
 
-from hermes_cache.gateway.connections import IDLE_S, Connection, ServerState
+from hermes_cache.gateway.connections import Connection, Deadlines, ServerState
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.guard import MAX_HEAD_BYTES
 from hermes_cache.logs import SparseLogger
@@ -28,6 +29,9 @@ _THREADS: Final = 20
 """For the few requests that may wait for a file or a lock. Those that wait for a build take none."""
 
 _BACKLOG: Final = 128
+_ACCEPTED_AT_ONCE: Final = 8
+"""More at once could take all file descriptors before the first of them is counted."""
+
 _MOST_CONNECTIONS: Final = 4_096
 _RESERVED_DESCRIPTORS: Final = 24
 """What a build, a journal and a worker process may open while all connections are taken."""
@@ -35,9 +39,16 @@ _RESERVED_DESCRIPTORS: Final = 24
 _GRACE_S: Final = 1
 _STOP_WAIT_S: Final = 3.0
 
-_KEEP_ALIVE: Final = (("SO_KEEPALIVE", 1), ("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-_UNREAD_MS: Final = 45_000
-"""With these the system finds within 60 s that a peer is gone without a word, whether or not something is sent."""
+_SOCKET_OPTIONS: Final = (
+    ("SO_KEEPALIVE", 1),
+    ("TCP_KEEPIDLE", 20),
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", 30_000),
+    ("TCP_NOTSENT_LOWAT", 128 * 1024),
+)
+"""With these the system finds within 60 s that a peer is gone without a word, whether or not something is sent,
+and keeps little of an answer that nobody reads."""
 
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -48,12 +59,15 @@ class GatewayServer:
     Args:
         app: An application of `create_app`.
         port: 0 takes a free one.
+        deadlines: How long it waits for clients.
     """
 
-    def __init__(self, app: Starlette, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, app: Starlette, host: str = "127.0.0.1", port: int = 0, *, deadlines: Deadlines | None = None
+    ) -> None:
         self._streams: EventStreams = app.state.streams
         self._address = (host, port)
-        self._server = _Server(app)
+        self._server = _Server(app, deadlines or Deadlines())
         self._thread: threading.Thread | None = None
         self._bound: tuple[str, int] = self._address
 
@@ -100,7 +114,7 @@ class _Server(uvicorn.Server):
         is_ready: Has a result once requests are answered, or the error that stands in the way.
     """
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, deadlines: Deadlines) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -114,13 +128,13 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                backlog=_BACKLOG,
-                timeout_keep_alive=int(IDLE_S),
+                backlog=_ACCEPTED_AT_ONCE,
+                timeout_keep_alive=ceil(deadlines.idle_s),
                 timeout_graceful_shutdown=_GRACE_S,
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             )
         )
-        self.server_state: ServerState = ServerState()
+        self.server_state: ServerState = ServerState(deadlines)
         self.is_ready: Future[None] = Future()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -138,6 +152,9 @@ class _Server(uvicorn.Server):
         current_default_thread_limiter().total_tokens = _THREADS
         self.server_state.most_connections = _most_connections()
         await super().startup(sockets)
+        for each in sockets or ():
+            # asyncio takes one number for how many may wait in the system and for how many it accepts at once.
+            each.listen(_BACKLOG)
         self.is_ready.set_result(None)
 
     async def on_tick(self, counter: int) -> bool:
@@ -157,12 +174,10 @@ def _listener(host: str, port: int) -> socket.socket:
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     # The system hands these on to every connection that it accepts.
-    for name, value in _KEEP_ALIVE:
+    for name, value in _SOCKET_OPTIONS:
         level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP
         if hasattr(socket, name):
             listener.setsockopt(level, getattr(socket, name), value)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MS)
     return listener
 
 
