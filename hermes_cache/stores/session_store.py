@@ -2,8 +2,8 @@
 
 A store is one module: it reads an agent's own files, never writes to them, and gives rows. What it must promise:
 
-- `rows` are those of the last look at the files. A look at everything happens at most every `LOOK_EVERY_S`, unless
-  a notification asks for one. A look that finds nothing new costs no reading.
+- `rows` are those of the last look at the files. A look at everything happens at most every `LOOK_EVERY_S`, less
+  often if it takes long, unless a notification asks for one. A look that finds nothing new costs no reading.
 - `stamp` moves after rows moved, at most every `MOVES_EVERY_S`. It reads no content, so that a process can ask for
   it and never for rows.
 - What is broken costs the session that it breaks, or a value of it, never the others.

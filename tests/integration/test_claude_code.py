@@ -96,6 +96,23 @@ def test_without_a_notification_all_is_looked_at_once_in_five_seconds(
     assert (early, _titles(store)) == (["First"], ["Other", "First"])
 
 
+def test_looks_at_everything_take_little_of_a_processor(
+    file: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X11: a look that takes long is followed by a longer pause."""
+    spent_s = iter(range(1_000))
+    monkeypatch.setattr("hermes_cache.stores.claude_code.thread_time", lambda: 0.1 * next(spent_s))
+    store = ClaudeCode(file.parent.parent, clock=clock)
+    store.rows()
+    append_message(file.with_name("b.jsonl"), "Other", at_s=2e9)
+
+    clock.advance(24.9)
+    early = _titles(store)
+    clock.advance(0.2)
+
+    assert (early, _titles(store)) == (["First"], ["Other", "First"])
+
+
 def test_a_notification_is_told_by_the_stamp_once_it_may_move(root: Path, file: Path, clock: ManualClock) -> None:
     """X11"""
     store = ClaudeCode(root, clock=clock)

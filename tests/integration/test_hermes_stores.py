@@ -27,14 +27,17 @@ class SlowStore:
 
     def __init__(self) -> None:
         self.may_read, self.fails = Event(), False
+        self.calls = 0
 
     def rows(self) -> list[Row]:
+        self.calls += 1
         assert self.may_read.wait(20.0)
         if self.fails:
             raise RuntimeError("no rows today")
         return [{"session_id": "slow_1", "title": "Slow", "source_tag": "claude_code", "message_count": 1}]
 
     def stamp(self) -> Hashable:
+        self.calls += 1
         return 0
 
     def changes(self, _since: Hashable, /) -> Changes | None:
@@ -136,6 +139,26 @@ def test_until_a_store_is_read_lists_come_without_it_and_say_so(root: Path, slow
     assert _ids(with_it) - _ids(without) == {"slow_1"}
 
 
+def test_a_store_that_no_view_asks_for_is_not_touched(root: Path, slow: SlowStore) -> None:
+    """X11"""
+    home = HermesHome(root, stores=[slow])
+    plain = SessionListKey(show_cli=True, show_cron=True)
+    views = [plain, SessionListKey(all_profiles=True), SessionListKey(profile="work", show_claude_code=True)]
+
+    for key in views:
+        home.builder(key)
+        home.sources.stamp(key, held=False)
+        home.sources.settle(key)
+    untouched = slow.calls
+    slow.may_read.set()
+    scopes = {home.sources.scope(key) for key in (*views, SessionListKey(source_filter="claude_code"), _KEY)}
+
+    assert untouched == 0
+    with_it = SessionListKey(show_cli=True, show_cron=True, show_claude_code=True)
+    assert _ids(home.builder(with_it)) == _ids(home.builder(plain)) | {"slow_1"}
+    assert len(scopes) == 4
+
+
 def _ids(payload: Any) -> set[str]:
     return {row["session_id"] for row in payload["sessions"]}
 
@@ -162,7 +185,7 @@ def test_a_store_that_fails_keeps_its_last_rows_and_costs_no_others(
 
 def test_rows_that_stay_are_not_made_again(home: HermesHome) -> None:
     """X5, X6"""
-    snapshots = [home.builder.refresh("default") for _ in range(2)]
+    snapshots = [home.builder.refresh(home.sources.scope(_KEY)) for _ in range(2)]
 
     assert snapshots[0] is snapshots[1]
 

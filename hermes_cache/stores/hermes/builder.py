@@ -14,9 +14,9 @@ from hermes_cache.forks import after_fork_in_child
 from hermes_cache.payload.content import Content
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
-from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, scope_of
+from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations
 from hermes_cache.stores.hermes.looks import Looks
-from hermes_cache.stores.hermes.other_stores import OtherStores
+from hermes_cache.stores.hermes.other_stores import OtherStores, WithStores
 from hermes_cache.stores.hermes.profile_reading import ProfileReader
 from hermes_cache.stores.hermes.projection import Projection, Snapshot, newest_first, refreshed
 from hermes_cache.stores.hermes.sharing import Sharing
@@ -72,7 +72,7 @@ class HomeBuilder:
             ProfileNotFoundError: The home has no such profile.
             SourceError: A file that brings rows cannot be read; it names the file and the reason.
         """
-        return view(self.refresh(scope_of(key)), key)
+        return view(self.refresh(self._other_stores.scope_of(key, self._locations)), key)
 
     def refresh(self, scope: Hashable, /) -> Snapshot:
         """Probe a scope's sources, read them if they moved, and return its snapshot.
@@ -98,7 +98,7 @@ class HomeBuilder:
                 return slot.snapshot
             slot.begun += 1
             try:
-                slot.snapshot = self._joined(slot) if scope == ALL_PROFILES else self._of_profile(slot, str(scope))
+                slot.snapshot = self._read(slot, scope)
             except SourceError:
                 self._forget_if_never_read(scope, slot)
                 raise
@@ -143,6 +143,7 @@ class HomeBuilder:
 
     def _must_be_there(self, scope: Hashable) -> None:
         """See that the folder of a profile is there; what is held of one that was renamed or deleted goes."""
+        scope = scope.scope if isinstance(scope, WithStores) else scope
         profile = self._locations.root_profile if scope == ALL_PROFILES else str(scope)
         files, root = self._locations.files(profile), self._locations.home(profile)
         if not _is_absent(files.home) or files.state_db.parent != files.home:
@@ -155,19 +156,19 @@ class HomeBuilder:
         self._reader.forget(files)
         raise ProfileNotFoundError(files.home, profile)
 
-    def _of_profile(self, slot: _Slot, profile: str) -> Snapshot:
-        files = self._locations.files(profile)
-        slot.projection = refreshed(slot.projection, files, self._reader, self._looks)
-        snapshot = slot.projection.snapshot
-        is_root = profile == self._locations.root_profile
-        return self._other_stores.listed_beside(snapshot) if is_root else snapshot
+    def _read(self, slot: _Slot, scope: Hashable) -> Snapshot:
+        if isinstance(scope, WithStores):
+            return self._other_stores.listed_beside(self._refreshed(scope.scope), scope)
+        if scope == ALL_PROFILES:
+            return self._joined(slot)
+        slot.projection = refreshed(slot.projection, self._locations.files(str(scope)), self._reader, self._looks)
+        return slot.projection.snapshot
 
     def _joined(self, slot: _Slot) -> Snapshot:
         snapshots = tuple([self._part(profile) for profile in self._listed_profiles()])
         if slot.joined is None or not _are_same(slot.joined[0], snapshots):
             sessions = newest_first([each for one in snapshots for each in one.sessions])
-            are_loading = any(one.stores_loading for one in snapshots)
-            slot.joined = (snapshots, Snapshot(tuple(sessions), stores_loading=are_loading))
+            slot.joined = (snapshots, Snapshot(tuple(sessions)))
         return slot.joined[1]
 
     def _part(self, profile: str) -> Snapshot:

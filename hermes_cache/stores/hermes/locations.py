@@ -220,7 +220,7 @@ def folder_files(session_dir: Path) -> tuple[Path, ...]:
 
 
 def scope_of(key: SessionListKey) -> Hashable:
-    """Return the scope of a key: its profile, or `ALL_PROFILES`."""
+    """Return the scope of a key as to the home alone: its profile, or `ALL_PROFILES`."""
     return ALL_PROFILES if key.all_profiles else key.profile_name
 
 

@@ -1,23 +1,24 @@
 """Lists the sessions of other agents' stores beside those of a home: in the root profile alone.
 
 A store that was never read is read by a thread of its own; until it is done, lists come without its rows and say
-so. A store is foreign code: if it raises, it is logged, and its last rows stand. Source: rules X11, X12.
+so. A store that no view asks for is not touched. A store is foreign code: if it raises, it is logged, and its last
+rows stand. Source: rules X11, X12.
 """
 
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from operator import is_
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.rows import EncodedRow, encoded_row
-from hermes_cache.sessions.keys import DEFAULT_PROFILE
+from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.sessions.rows import Facts
 from hermes_cache.stores.hermes import source_tags
 from hermes_cache.stores.hermes.joining import JoinedSession
 from hermes_cache.stores.hermes.json_files import JsonFiles
-from hermes_cache.stores.hermes.locations import Locations
+from hermes_cache.stores.hermes.locations import Locations, scope_of
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
 from hermes_cache.stores.hermes.session_rows import make_row
@@ -30,6 +31,16 @@ _logger = QuietLogger(__name__)
 
 _WAIT_S: Final = 0.25
 """A small store is read within it, so that no list comes without its rows."""
+
+
+class WithStores(NamedTuple):
+    """The scope of the views that show the sessions of stores beside those of another scope.
+
+    Attributes:
+        scope: The other scope: the root profile, or all profiles.
+    """
+
+    scope: Hashable
 
 
 class StoreSession(Session):
@@ -46,6 +57,7 @@ class StoreSession(Session):
         self.is_visible = count(row.get("message_count")) > 0
         self.is_archived = flag(row.get("archived"))
         self.is_of_terminal = True  # So the front end files all that other agents keep.
+        self.gate = "claude_code"
 
     def __reduce__(self) -> tuple[type["StoreSession"], tuple[Row]]:  # type: ignore[override]
         return StoreSession, (self._store_row,)
@@ -137,7 +149,8 @@ class OtherStores:
     def _start_anew(self) -> None:
         # No thread that reads a store, and no lock that another thread held, comes along into a forked child.
         self._stores = tuple(map(_ListedStore, self._given))
-        self._listed: tuple[tuple[object, ...], Snapshot] | None = None
+        self._lock = threading.Lock()
+        self._listed: dict[WithStores, tuple[tuple[object, ...], Snapshot]] = {}
         self._settings = JsonFiles(Looks())
         for store in self._given:
             redact_when = getattr(store, "redact_when", None)
@@ -147,26 +160,34 @@ class OtherStores:
     def __reduce__(self) -> tuple[object, ...]:
         return OtherStores, (self._given, self._locations)
 
+    def scope_of(self, key: SessionListKey, locations: Locations) -> Hashable:
+        """Return the scope of a key."""
+        scope = scope_of(key)
+        is_asked_for = key.show_claude_code or key.source_filter == "claude_code"
+        is_listed = bool(self._given) and is_asked_for and (key.all_profiles or scope == locations.root_profile)
+        return WithStores(scope) if is_listed else scope
+
     def stamp_parts(self) -> dict[str, Hashable]:
         """Return the stores' parts of a stamp; any thread may ask for them."""
         return {f"store_{number}": store.stamp() for number, store in enumerate(self._stores, 1)}
 
-    def listed_beside(self, snapshot: Snapshot) -> Snapshot:
-        """Return the snapshot of the root profile with the stores' sessions; the same one if nothing moved.
+    def listed_beside(self, snapshot: Snapshot, scope: WithStores) -> Snapshot:
+        """Return the snapshot of the other scope with the stores' sessions; the same one if nothing moved.
 
-        One thread at a time may ask for it.
+        Any thread may ask for it.
         """
-        if not self._stores:
-            return snapshot
-        for store in self._stores:
-            store.refresh()
-        is_loading = not all(store.is_read for store in self._stores)
-        parts = (snapshot, is_loading, *(store.sessions for store in self._stores))
-        if self._listed is None or not all(map(is_, self._listed[0], parts)):
-            sessions = [*snapshot.sessions, *(each for store in self._stores for each in store.sessions.values())]
-            made = Snapshot(tuple(newest_first(sessions)), snapshot.foreign, stores_loading=is_loading)
-            self._listed = (parts, made)
-        return self._listed[1]
+        with self._lock:
+            for store in self._stores:
+                store.refresh()
+            is_loading = not all(store.is_read for store in self._stores)
+            parts = (snapshot, is_loading, *(store.sessions for store in self._stores))
+            held, made = self._listed.get(scope, ((), snapshot))
+            if len(held) != len(parts) or not all(map(is_, held, parts)):
+                sessions = [each for store in self._stores for each in store.sessions.values()]
+                listed = newest_first([*snapshot.sessions, *sessions])
+                made = Snapshot(tuple(listed), snapshot.foreign, stores_loading=is_loading)
+                self._listed[scope] = (parts, made)
+            return made
 
     def _redacts(self) -> bool:
         if self._locations is None:

@@ -22,14 +22,12 @@ class _Difference(NamedTuple):
         order: The ids of all sessions, with their profiles.
         changed: Those that are not as before.
         foreign: As in `Snapshot`.
-        stores_loading: As in `Snapshot`.
     """
 
     is_whole: bool
     order: tuple[Hashable, ...]
     changed: tuple[Session, ...]
     foreign: ForeignCounts
-    stores_loading: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +64,7 @@ class Sharing:
         sessions = {_name(session): session for session in before.sessions} if before else {}
         sessions |= {_name(session): session for session in difference.changed}
         ordered = tuple([sessions[name] for name in difference.order])
-        self._adopted[scope] = Snapshot(ordered, difference.foreign, difference.stores_loading)
+        self._adopted[scope] = Snapshot(ordered, difference.foreign)
 
     def adopted(self, scope: Hashable) -> Snapshot | None:
         """Return the snapshot that was adopted of a scope; None where it is read here."""
@@ -82,7 +80,7 @@ def _difference(before: Snapshot | None, after: Snapshot) -> _Difference:
     old = {_name(session): session for session in before.sessions} if before else {}
     changed = tuple([session for session in after.sessions if old.get(_name(session)) is not session])
     order = tuple(map(_name, after.sessions))
-    return _Difference(before is None, order, changed, after.foreign, after.stores_loading)
+    return _Difference(before is None, order, changed, after.foreign)
 
 
 def _name(session: Session) -> Hashable:

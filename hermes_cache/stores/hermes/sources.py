@@ -14,9 +14,9 @@ from hermes_cache.ports import SETTINGS_PART
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.file_stamps import file_stamp
 from hermes_cache.stores.hermes.left_logs import LeftLogs
-from hermes_cache.stores.hermes.locations import Locations, ProfileFiles, scope_of
+from hermes_cache.stores.hermes.locations import Locations, ProfileFiles
 from hermes_cache.stores.hermes.looks import STILL_WAIT_S, Looks, slept
-from hermes_cache.stores.hermes.other_stores import OtherStores
+from hermes_cache.stores.hermes.other_stores import OtherStores, WithStores
 
 _MAX_PROFILES: Final = 256
 
@@ -46,23 +46,25 @@ class HomeSources:
 
     def scope(self, key: SessionListKey, /) -> Hashable:
         """Return the key's profile, or one constant for all profiles."""
-        return scope_of(key)
+        return self._other_stores.scope_of(key, self._locations)
 
     def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
         """Return the stamp's parts as of now; with `held`, the settings part alone."""
-        settings = {SETTINGS_PART: file_stamp(self._settings(key.profile_name))}
+        common: dict[str, Hashable] = {SETTINGS_PART: file_stamp(self._settings(key.profile_name))}
         if held:
-            return settings
+            return common
+        if isinstance(self.scope(key), WithStores):
+            common |= self._other_stores.stamp_parts()
         if not key.all_profiles:
-            return settings | self._profile_parts(key.profile_name, "")
+            return common | self._profile_parts(key.profile_name, "")
         try:
             profiles = self._locations.profiles()
         except SourceError as error:
-            return {**settings, "profiles": ("unreadable", error.reason)}
+            return {**common, "profiles": ("unreadable", error.reason)}
         parts: dict[str, Hashable] = {"profiles": profiles}
         for profile in profiles:
             parts |= self._profile_parts(profile, f":{profile}")
-        return settings | parts
+        return common | parts
 
     def settle(self, key: SessionListKey, /) -> None:
         """Wait until all that a stamp of the key tells of stands still, at most 60 ms (S2)."""
@@ -83,7 +85,7 @@ class HomeSources:
         stamps, are_still = self._looks.files(tuple(files.others.values()))
         content, look = self._looks.content(files.state_db)
         self._logs.note(files.state_db, look)
-        parts = {
+        parts: dict[str, Hashable] = {
             "state_db": look.database,
             "state_db_wal": look.wal,
             "content": content,
@@ -91,8 +93,6 @@ class HomeSources:
             "unsettled": self._looks.number(("others", profile), None, is_still=are_still),
             **dict(zip(files.others, stamps, strict=True)),
         }
-        if profile == self._locations.root_profile:
-            parts |= self._other_stores.stamp_parts()
         return {name + suffix: part for name, part in parts.items()}
 
     def _are_still(self, files: ProfileFiles) -> bool:

@@ -40,7 +40,7 @@ def view(snapshot: Snapshot, key: SessionListKey) -> Content:
         "active_profile": key.profile_name,
         "other_profile_count": snapshot.foreign.own + (snapshot.foreign.of_terminals if key.show_cli else 0),
         **_page_fields(key),
-        **({"stores_loading": True} if snapshot.stores_loading and key.show_claude_code else {}),
+        **({"stores_loading": True} if snapshot.stores_loading else {}),
     }
     gates = _open_gates(key)
     rows = [each.row() if each.gate in gates else each.row_behind_its_project() for each in listed]
