@@ -13,7 +13,7 @@ _DEFINED_IN: Final = {
     "bus.changes": ("Change",),
     "bus.subscription": ("Subscription",),
     "bus.tickets": ("Ticket",),
-    "cache.lookups": ("Health", "Lookup", "Rendered", "Stats"),
+    "cache.lookups": ("Health", "Lookup", "Patch", "Rendered", "Stats"),
     "core.events": (
         "EventId",
         "SessionListChanged",

@@ -7,6 +7,7 @@ from hermes_cache.bus.subscription import Subscription as Subscription
 from hermes_cache.bus.tickets import Ticket as Ticket
 from hermes_cache.cache.lookups import Health as Health
 from hermes_cache.cache.lookups import Lookup as Lookup
+from hermes_cache.cache.lookups import Patch as Patch
 from hermes_cache.cache.lookups import Rendered as Rendered
 from hermes_cache.cache.lookups import Stats as Stats
 from hermes_cache.core.events import EventId as EventId
@@ -60,6 +61,7 @@ __all__ = [
     "LiveSession",
     "Lookup",
     "LookupTimeoutError",
+    "Patch",
     "Payload",
     "Policy",
     "PolicyError",

@@ -3,12 +3,12 @@
 A fork or a restart begins another. Source: rules L1 to L3, L5.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
 from threading import TIMEOUT_MAX
-from time import monotonic
 from typing import Any, Final, cast
 
 import pykka
@@ -48,6 +48,13 @@ _GRACE_S: Final = 0.05
 
 _MOST_LOOKS: Final = 10
 """An answer that was due so many looks ago is lost; half a second, for a machine that is busy."""
+
+
+class SystemClock:
+    """`ports.Clock` on the operating system's clocks."""
+
+    monotonic_s = staticmethod(time.monotonic)
+    wall_s = staticmethod(time.time)
 
 
 class ReadLostError(HermesCacheError):
@@ -188,9 +195,9 @@ class Life:
             event: The event to apply.
             profile: As published; None or blank for all.
         """
-        is_applied, ends_at_s = False, monotonic() + ALIAS_WAIT_S
+        is_applied, ends_at_s = False, time.monotonic() + ALIAS_WAIT_S
         while not is_applied:
-            settings, left_s = self.state.settings, ends_at_s - monotonic()
+            settings, left_s = self.state.settings, ends_at_s - time.monotonic()
             named = profile and profile.strip() and left_s > 0
             # An alias that is not known in time may be any: the event is everybody's.
             canonical = self.targets.canonical(profile, settings, left_s) if named else None

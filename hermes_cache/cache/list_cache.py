@@ -5,7 +5,6 @@ Only here are the rooms wired. Every public method may be called from any thread
 
 import contextlib
 import threading
-import time
 from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
@@ -17,15 +16,15 @@ from uuid import uuid4
 from hermes_cache import ports
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.arguments import profile_name, timeout_s
-from hermes_cache.bodies import Body
 from hermes_cache.builders.executors import executors, no_builder
 from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.cache.bus_link import BusLink
-from hermes_cache.cache.life import ALIAS_WAIT_S, Life, Prior
-from hermes_cache.cache.lookups import Health, Lookup, Rendered, Stats, health_of, lookup_of, stats_of
+from hermes_cache.cache.editions import Editions
+from hermes_cache.cache.life import ALIAS_WAIT_S, Life, Prior, SystemClock
+from hermes_cache.cache.lookups import Health, Lookup, Patch, Rendered, Stats, health_of, lookup_of, stats_of
 from hermes_cache.cache.membership import Membership
 from hermes_cache.cache.reads import ReadOptions, aserve, remembered, request_of, serve
 from hermes_cache.cache.stamper import Stamped, Stamper
@@ -48,17 +47,11 @@ from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.threads import aside
+from hermes_cache.views import PlainViews, View
 
 logger = QuietLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
-
-
-class SystemClock:
-    """`ports.Clock` on the operating system's clocks."""
-
-    monotonic_s = staticmethod(time.monotonic)
-    wall_s = staticmethod(time.time)
 
 
 class ListCache(Generic[K]):
@@ -115,7 +108,7 @@ class ListCache(Generic[K]):
     ) -> None:
         self._builder = builder
         self._policy = policy or Policy()
-        self._kind = kind or ListKind(profile_of, ListShape(rows, row_id if rows is not None else None))
+        self._kind = kind or ListKind(profile_of, ListShape(rows, row_id, needs_ids=rows is not None))
         self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape)
         self._clock: ports.Clock = clock or SystemClock()
         self._bus = Bus() if bus is None else bus
@@ -125,6 +118,9 @@ class ListCache(Generic[K]):
         self._feed = Feed(uuid4().hex, size=self._policy.subscription_size, canonical=self._canonical)
         self._new_membership = partial(Membership, self._bus, journal, self._policy, self._clock, self._feed)
         self._membership = self._new_membership()
+        self._new_editions = partial(Editions, self._kind.shape, self._policy.max_edition_bytes)
+        self._editions = self._new_editions()
+        self._views = PlainViews(self._policy.max_entries)
         self._inherited: tuple[object, ...] = ()
         self._stopped = False
         self._stops = 0
@@ -250,16 +246,27 @@ class ListCache(Generic[K]):
 
     def render(self, key: K, **options: Unpack[ReadOptions]) -> Rendered:
         """Return the response body, and its tag (O6). Raises what `get` raises."""
-        served = self._serve(key, options)
-        return Rendered.of(self._body_of(served.entry), self._told(served))
+        return self._rendered(self._serve(key, options))
 
     async def arender(self, key: K, **options: Unpack[ReadOptions]) -> Rendered:
         """Do what `render` does without blocking the event loop: a body that must be made is made on a thread."""
         served = await self._aserve(key, options)
-        body = self._made_body_of(served.entry)
-        if body is None:
-            body = await self._prior.away.run(partial(self._body_of, served.entry))
-        return Rendered.of(body, self._told(served))
+        do = partial(self._rendered, served)
+        return do() if self._is_made(served.entry) else await self._prior.away.run(do)
+
+    def patch(self, key: K, *, since: str | None, **options: Unpack[ReadOptions]) -> Patch | Rendered:
+        """Return what changed in a view since the `edition` of an earlier answer (D1); raises what `get` raises.
+
+        The answer is the whole view if that edition is not kept, a row has no id of its own, or a patch would
+        not be smaller.
+        """
+        return self._patched(since, self._serve(key, options))
+
+    async def apatch(self, key: K, *, since: str | None, **options: Unpack[ReadOptions]) -> Patch | Rendered:
+        """Do what `patch` does without blocking the event loop."""
+        served = await self._aserve(key, options)
+        do = partial(self._patched, since, served)
+        return do() if self._is_made(served.entry) else await self._prior.away.run(do)
 
     def invalidate(
         self, profile: str | None = None, reason: str = "invalidated", session_id: str | None = None
@@ -434,16 +441,33 @@ class ListCache(Generic[K]):
     def _new_prior(self, state: State) -> Prior:
         return Prior(state, self._new_targets(self._inside), Away())
 
-    def _body_of(self, entry: Entry) -> Body:
-        """Return the body of an entry and its tag."""
-        content = entry.content
-        pieces = content.pieces or ()
-        body = content.body(piece.encoded for piece in pieces)
-        return Body(body, content.etag(piece.digest for piece in pieces))
+    def _rendered(self, served: Served) -> Rendered:
+        view = self._view_of(served.entry)
+        self._editions.hand_out(view, self._settings_of(served.entry))
+        return Rendered.of(view.response, self._told(served))
 
-    def _made_body_of(self, entry: Entry) -> Body | None:  # noqa: ARG002 - for kinds of lists that remember bodies
-        """Return the body of an entry if it is remembered, without a wait."""
-        return None
+    def _patched(self, since: str | None, served: Served) -> Patch | Rendered:
+        view = self._view_of(served.entry)
+        body = self._editions.patch(view, since, self._settings_of(served.entry))
+        found = self._told(served)
+        return Rendered.of(view.response, found) if body is None else Patch.of(body, found)
+
+    def _is_made(self, entry: Entry) -> bool:
+        """Say whether the body of an entry is remembered, and its edition kept."""
+        view = self._made_view_of(entry)
+        return view is not None and view.is_joined and self._editions.keeps(view, self._settings_of(entry))
+
+    def _view_of(self, entry: Entry) -> View:
+        """Return the view of an entry."""
+        return self._views.of(entry.target.key, entry.content)
+
+    def _made_view_of(self, entry: Entry) -> View | None:
+        """Return the view of an entry if it is remembered, without a wait."""
+        return self._views.made(entry.target.key, entry.content)
+
+    def _settings_of(self, entry: Entry) -> Hashable:
+        """Return what ends all editions when it changes (X12)."""
+        return self._state().settings, entry.stamp.settings
 
     def _failing_callables(self) -> frozenset[str]:
         """Name the callables of this kind of list that failed when they were last called."""
@@ -454,7 +478,8 @@ class ListCache(Generic[K]):
 
         What was inherited is neither used nor freed.
         """
-        self._inherited = (*self._inherited, self._life, self._ending, self._prior)
+        self._inherited = (*self._inherited, self._life, self._ending, self._prior, self._editions)
+        self._editions = self._new_editions()
         self._lock = threading.RLock()
         self._life = self._ending = None
         self._inside = Inside()

@@ -1,12 +1,14 @@
 """What a cache tells of itself: of one read, and of the whole.
 
-Source: rules R9, O6, L4.
+Source: rules R9, O6, D1, L4.
 """
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from math import inf
 from typing import Any, Final, Self
+
+import orjson
 
 from hermes_cache.bodies import Body, Coding
 from hermes_cache.core.answering import failure_error
@@ -16,8 +18,10 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Outcome, Reason, State
 from hermes_cache.errors import BuildError, ProfileNotFoundError
 from hermes_cache.journal.member import JournalStatus
+from hermes_cache.payload.applying import applied
 from hermes_cache.payload.content import Content
-from hermes_cache.payload.frozen import Payload
+from hermes_cache.payload.frozen import Json, Payload, frozen_list
+from hermes_cache.payload.rows import RowId, frozen_json
 
 _RECENT_S: Final = 60.0
 """What was not asked for since is no trouble of anybody's (X8)."""
@@ -64,6 +68,63 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
+class Patch:
+    """What turns one edition of a view into another.
+
+    The values are JSON values; those of a patch that a cache returns are frozen.
+
+    Attributes:
+        since: The edition that it is for.
+        edition: The edition that it leads to.
+        rows: The rows that are new or differ, whole.
+        gone: The ids of the rows that are no longer in the view.
+        order: Pairs of an id and the id behind which it now stands; None for the first row. They are applied in
+            turn, after the rows that are gone were taken out.
+        envelope: The fields beside the rows that are new or differ.
+        gone_fields: The names of the fields that the view no longer has.
+        lists: For other fields that are lists of rows, what of their `rows`, `gone` and `order` changed.
+        list_name: The field of the view that holds the rows; None if it has no list of rows.
+        row_id: The field of a row that holds its id.
+        lookup: The read behind it; None if it came from elsewhere.
+
+    Source: rules D1, D2.
+    """
+
+    since: str
+    edition: str
+    rows: Sequence[Mapping[str, Json]] = ()
+    gone: Sequence[RowId] = ()
+    order: Sequence[tuple[RowId, RowId | None]] = ()
+    envelope: Mapping[str, Json] = field(default_factory=dict)
+    gone_fields: Sequence[str] = ()
+    lists: Mapping[str, Json] = field(default_factory=dict)
+    list_name: str | None = "sessions"
+    row_id: str = "session_id"
+    lookup: Lookup | None = field(default=None, repr=False, compare=False)
+    _body: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "order", frozen_list([(row, behind) for row, behind in self.order]))
+
+    @classmethod
+    def of(cls, body: bytes, lookup: Lookup | None = None) -> "Patch":
+        """Return the patch that a body says."""
+        values: dict[str, Any] = frozen_json(orjson.loads(body))  # type: ignore[assignment]  # our own JSON
+        patch = cls(**values, lookup=lookup)
+        object.__setattr__(patch, "_body", body)
+        return patch
+
+    @property
+    def body(self) -> bytes:
+        """The patch as JSON."""
+        return orjson.dumps(self.values()) if self._body is None else self._body
+
+    def values(self) -> dict[str, Json]:
+        """Return the patch as JSON values."""
+        return {each.name: getattr(self, each.name) for each in fields(self)[:-2]}
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """A response body with what is live laid over it.
 
@@ -91,6 +152,24 @@ class Rendered:
             ValueError: There is no such coding.
         """
         return self.source.encoded(coding)
+
+    @property
+    def edition(self) -> str:
+        """The name of this state of the view, for `cache.patch(key, since=...)`; it is the tag."""
+        return self.etag
+
+    def apply(self, patch: Patch) -> "Rendered":
+        """Return the view to which a patch leads; this one stays as it is.
+
+        Raises:
+            ValueError: The patch is for another edition.
+
+        Source: rule D2.
+        """
+        if patch.since != self.edition:
+            raise ValueError(f"the patch is for the edition {patch.since!r}, and this is {self.edition!r}")
+        body = orjson.dumps(applied(orjson.loads(self.body), patch.values()))
+        return Rendered.of(Body(body, patch.edition), patch.lookup or self.lookup)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ _CADENCES_PER_STREAMING_TTL: Final = 1.5
 """A streaming TTL that is not longer than the poll makes every poll stale (rule H3)."""
 
 _COUNTS: Final = frozenset(
-    {"pool_size", "max_queue", "max_waiters", "max_abandoned", "max_entries", "max_bytes", "subscription_size",
-     "journal_max_events"}
+    {"pool_size", "max_queue", "max_waiters", "max_abandoned", "max_entries", "max_bytes", "max_edition_bytes",
+     "subscription_size", "journal_max_events"}
 )  # fmt: skip
 _OPTIONAL: Final = frozenset({"streaming_ttl", "poll_interval", "max_stale"})
 _MAY_BE_ZERO: Final = frozenset(
     {"ttl", "owner_wait", "follower_wait", "duty_window", "retry_delay", "retry_delay_max", "max_stale",
-     "stamp_interval", "journal_wait", "journal_interval", "stop_timeout"}
+     "max_edition_bytes", "stamp_interval", "journal_wait", "journal_interval", "stop_timeout"}
 )  # fmt: skip
 _WAITED_FOR: Final = frozenset({"journal_wait", "stop_timeout"})
 _LONGEST_WAIT_S: Final = 1e9
@@ -50,6 +50,7 @@ class Policy:
         max_stale: How long after its build a payload may stand in for builds that fail (R7); None for no bound.
         max_entries: Entries held (P4).
         max_bytes: Bytes held, by encoded size.
+        max_edition_bytes: What editions of views may take, for patches from them (D1); 0 for no patches.
         stamp_interval: Least time between two checks of a scope; 0 for a check at every read (S4).
         stream_lease: When a stream without a sign of life is forgotten (H4).
         subscription_size: Changes that a subscription holds before it merges (E7).
@@ -81,6 +82,7 @@ class Policy:
     max_stale: float | None = None
     max_entries: int = 64
     max_bytes: int = 256 * 2**20
+    max_edition_bytes: int = 32 * 2**20
     stamp_interval: float = 0.05
     stream_lease: float = 900.0
     subscription_size: int = 64

@@ -79,6 +79,11 @@ class Stamp:
     marker: Marker
     check: Check
 
+    @property
+    def settings(self) -> Parts:
+        """The parts that belong to settings."""
+        return tuple([part for part in self.check.parts if part[0].startswith(SETTINGS_PART)])
+
     def as_mapping(self) -> dict[str, Hashable]:
         """Return the parts by name, the marker as `streams`."""
         return {**dict(self.check.parts), "streams": self.marker}

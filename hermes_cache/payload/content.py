@@ -6,12 +6,12 @@ cases a body is joined from pieces. Source: rules P4, O6, B8, E9.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import orjson
 
 from hermes_cache.payload.frozen import Json, Payload, frozen_dict, frozen_list
-from hermes_cache.payload.rows import DIGEST_BYTES, ListShape, Piece, encoded_json, frozen_json, piece_of
+from hermes_cache.payload.rows import ListShape, Piece, encoded_json, frozen_json, piece_of
+from hermes_cache.payload.splices import splices_between
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -87,12 +87,6 @@ class Content:
         rows[-1] += tail
         return b",".join(rows)
 
-    def etag(self, digests: Iterable[bytes]) -> str:
-        """Return the tag of a body whose rows have these digests. It differs if and only if the body differs."""
-        digest = blake2b(self.envelope, digest_size=DIGEST_BYTES)
-        digest.update(b"".join(digests))
-        return digest.hexdigest()
-
 
 def content_of(payload: Payload, shape: ListShape) -> Content:
     """Return the content of a frozen payload."""
@@ -124,10 +118,10 @@ def rows_differ(older: Content, newer: Content) -> bool:
 
 
 def _differing(older: Content, newer: Content) -> Iterator[Piece]:
-    # Shared rows are the same object, so only the other rows are compared by their digests.
-    shared = set(map(id, older.pieces or ())).intersection(map(id, newer.pieces or ()))
-    gone = {piece.digest: piece for piece in older.pieces or () if id(piece) not in shared}
-    come = {piece.digest: piece for piece in newer.pieces or () if id(piece) not in shared}
+    old, new = older.pieces or (), newer.pieces or ()
+    splices = splices_between(old, new)
+    gone = {piece.digest: piece for each in splices for piece in old[each.start : each.end]}
+    come = {piece.digest: piece for each in splices for piece in new[each.came : each.till]}
     yield from (piece for digest, piece in (gone | come).items() if (digest in gone) != (digest in come))
 
 

@@ -57,7 +57,7 @@ def freeze(payload: Mapping[str, Json], shape: ListShape) -> Payload:
         return _frozen_dict(payload, ())
     rest = {field: value for field, value in payload.items() if field != name}
     frozen_rows = frozen_list([_row(row, at, name, shape) for at, row in enumerate(rows)])
-    if shape.row_id is not None:
+    if shape.needs_ids and shape.row_id is not None:
         _check_ids(frozen_rows, name, shape.row_id)
     frozen: Payload = frozen_dict(Payload, {**_frozen_values(rest, ()), name: frozen_rows})
     return frozen

@@ -5,7 +5,7 @@ needs. So a body is joined from pieces without decoding or encoding a row.
 Source: rules K5, O6, P4, B8.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, TypeAlias
@@ -15,6 +15,8 @@ import orjson
 from hermes_cache.payload.frozen import Json, Payload, frozen_dict, frozen_list, refuse
 
 DIGEST_BYTES: Final = 16
+
+RowId: TypeAlias = str | int
 
 Facts: TypeAlias = Any
 """What a kind of list must know about a row without decoding it; each kind has its own type."""
@@ -26,19 +28,28 @@ class ListShape:
 
     Attributes:
         name: The field of the payload that holds the list; None for a payload that is one piece.
-        row_id: The field of a row that holds its id. Every row must have one of its own. None if rows need no id.
+        row_id: The field of a row that holds its id; None if rows have no ids.
+        needs_ids: Whether every row must have an id of its own.
         owner: The field of a row that names the profile of the row; None if rows have none.
         added: The fields that a row gets if it lacks them, each with its value.
-        facts_of: Returns the facts of a row; None if nothing needs facts.
+        facts_of: Returns the facts of a row; None if only its id is needed, which then is its facts.
+        id_of_facts: Returns the id of a row from its facts; None with `facts_of`.
         no_facts: The facts of a row that is not a mapping.
     """
 
     name: str | None = None
     row_id: str | None = None
+    needs_ids: bool = False
     owner: str | None = None
     added: tuple[tuple[str, Json], ...] = ()
     facts_of: Callable[[Mapping[str, Json]], Facts] | None = None
+    id_of_facts: Callable[[Facts], RowId | None] | None = None
     no_facts: Facts = None
+
+    def ids_of(self, pieces: "Iterable[Piece]") -> "tuple[RowId | None, ...]":
+        """Return the ids of rows, without decoding them; None for a row without one."""
+        facts = [piece.facts for piece in pieces]
+        return tuple(map(self.id_of_facts, facts)) if self.id_of_facts else tuple(facts)
 
 
 class Row(Payload):
@@ -104,7 +115,8 @@ def new_row(values: Mapping[str, Json], shape: ListShape) -> Row:
     for name, value in shape.added:
         dict.setdefault(row, name, value)
     encoded = encoded_json(row)
-    return _with_piece(row, encoded, digest_of(encoded), shape.facts_of(row) if shape.facts_of else None)
+    facts = shape.facts_of(row) if shape.facts_of else row.get(shape.row_id or "")
+    return _with_piece(row, encoded, digest_of(encoded), facts)
 
 
 def encoded_row(values: Mapping[str, Json], facts: Facts) -> EncodedRow:

@@ -1,44 +1,33 @@
-"""The renderer: lays what is live over cached rows, and makes response bodies.
+"""The renderer: lays what is live over cached rows, and makes views.
 
 Source: rules O1, O6.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import NamedTuple
 
-from hermes_cache.bodies import Body
 from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.content import Content
 from hermes_cache.ports import LiveSessions
 from hermes_cache.sessions.overlay import LiveSession, overlay
-from hermes_cache.sessions.rendering import Order, order_of, render
+from hermes_cache.sessions.rendering import Order, order_after, order_of, render
+from hermes_cache.views import RecentViews, View
 
 logger = QuietLogger(__name__)
 
 
-_MAX_BODY_BYTES: Final = 32 * 2**20
-"""Bodies are held beside the rows that they are made of: a few for those who poll, not one for every key."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rendering:
-    """The last body of a key, and what it was made of."""
+class _Made(NamedTuple):
+    """What a view was made of."""
 
     order: Order
     active: frozenset[str]
     live: Mapping[str, LiveSession]
-    body: Body
-
-    def is_of(self, content: Content, active: frozenset[str], live: Mapping[str, LiveSession]) -> bool:
-        """Say whether the same goes in again."""
-        return self.order.content is content and self.active == active and self.live == live
 
 
 class Renderer:
-    """Renders, and remembers the order and the last body of each key.
+    """Renders, and remembers the order and the last view of each key.
 
     Args:
         live_sessions: Gives live state by session id; asked once a rendering. A failure counts as none.
@@ -48,27 +37,29 @@ class Renderer:
     def __init__(self, live_sessions: LiveSessions | None, most: int) -> None:
         refuse_coroutine(live_sessions, "live_sessions")
         self._live_sessions = live_sessions
-        self._most = most
         self.is_failing = False
-        self._renderings: dict[Hashable, _Rendering] = {}
+        self._views: RecentViews[_Made] = RecentViews(most)
 
     def overlay(self, rows: Sequence[object], active: frozenset[str]) -> list[object]:
         """Lay what is live over rows (O1 to O5)."""
         return overlay(rows, active, self._live())
 
-    def render(self, key: Hashable, content: Content, active: frozenset[str]) -> Body:
-        """Return the body of a key's content (O6)."""
+    def render(self, key: Hashable, content: Content, active: frozenset[str]) -> View:
+        """Return the view of a key's content (O6)."""
         live = self._live()
         if (made := self._made(key, content, active, live)) is not None:
             return made
-        last = self._renderings.get(key)
-        order = last.order if last is not None and last.order.content is content else order_of(content)
-        body = render(order, active, live)
-        self._remember(key, _Rendering(order, active, live, body))
-        return body
+        last = self._views.get(key)
+        before = last[0].order if last is not None else None
+        if before is None or before.content is not content:
+            before = order_of(content) if before is None else order_after(before, content)
+        made_of = _Made(before, active, live)
+        view = render(key, *made_of)
+        self._views.put(key, made_of, view)
+        return view
 
-    def made(self, key: Hashable, content: Content, active: frozenset[str]) -> Body | None:
-        """Return the body of a key's content if it is remembered, from memory alone.
+    def made(self, key: Hashable, content: Content, active: frozenset[str]) -> View | None:
+        """Return the view of a key's content if it is remembered, from memory alone.
 
         None also if a callable must be asked which sessions are live: that may take its time.
         """
@@ -76,22 +67,11 @@ class Renderer:
 
     def _made(
         self, key: Hashable, content: Content, active: frozenset[str], live: Mapping[str, LiveSession]
-    ) -> Body | None:
-        last = self._renderings.get(key)
-        return last.body if last is not None and last.is_of(content, active, live) else None
-
-    def _remember(self, key: Hashable, rendering: _Rendering) -> None:
-        # No lock, which a signal handler that renders might wait for: each step is one operation of a dict, and a
-        # rendering that another thread forgets too early is made again.
-        self._renderings.pop(key, None)
-        self._renderings[key] = rendering
-        held = self._renderings.copy()
-        held_bytes = sum(each.body.size_bytes for each in held.values())
-        for oldest in list(held)[:-1]:
-            if len(held) <= self._most and held_bytes <= _MAX_BODY_BYTES:
-                return
-            held_bytes -= held.pop(oldest).body.size_bytes
-            self._renderings.pop(oldest, None)
+    ) -> View | None:
+        last = self._views.get(key)
+        if last is None or last[0].order.content is not content or last[0] != (last[0].order, active, live):
+            return None
+        return last[1]
 
     def _live(self) -> dict[str, LiveSession]:
         if self._live_sessions is None:

@@ -5,6 +5,7 @@ No I/O here. Source: rules K5, O3, O4, P5.
 
 from collections.abc import Mapping
 from math import inf
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from hermes_cache.payload import freezing
@@ -86,9 +87,11 @@ def _spelt_number(text: str) -> float:
 
 SESSION_LIST: Final = ListShape(
     name="sessions",
+    row_id="session_id",
     owner="profile",
     added=(("is_streaming", False),),
     facts_of=facts_of,
+    id_of_facts=attrgetter("session_id"),
     no_facts=NO_FACTS,
 )
 """Where a payload has its list of sessions, and what is kept beside each row."""

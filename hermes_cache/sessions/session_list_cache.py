@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, Literal
 
 from hermes_cache import ports
-from hermes_cache.bodies import Body
 from hermes_cache.bus.blinker_bus import Bus, default_bus
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.targets import ListKind
@@ -17,6 +16,7 @@ from hermes_cache.core.state import Entry
 from hermes_cache.sessions.keys import SessionListKey, reach_of
 from hermes_cache.sessions.renderer import Renderer
 from hermes_cache.sessions.rows import SESSION_LIST
+from hermes_cache.views import View
 
 
 class SessionLists(ListKind):
@@ -106,11 +106,11 @@ class SessionListCache(ListCache[SessionListKey]):
         """Return rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
         return self._renderer.overlay(rows, self._state().active_stream_ids())
 
-    def _body_of(self, entry: Entry) -> Body:
-        """Return the body of an entry with what is live laid over it, and its tag (O6)."""
+    def _view_of(self, entry: Entry) -> View:
+        """Return the view of an entry with what is live laid over it (O6)."""
         return self._renderer.render(entry.target.key, entry.content, self._state().active_stream_ids())
 
-    def _made_body_of(self, entry: Entry) -> Body | None:
+    def _made_view_of(self, entry: Entry) -> View | None:
         return self._renderer.made(entry.target.key, entry.content, self._state().active_stream_ids())
 
     def _failing_callables(self) -> frozenset[str]:

@@ -62,7 +62,7 @@ def test_nothing_is_added_to_rows_and_they_keep_their_order(cache: ListCache[Fol
     rendered = cache.render(_ANN)
 
     assert orjson.loads(rendered.body) == {"folder": "inbox", "mails": mails.mails, "unread": 2}
-    assert rendered.etag == cache.render(_BOB).etag
+    assert rendered.etag == cache.render(_ANN).etag
 
 
 def test_an_event_outdates_the_folders_of_its_account_and_those_of_everybody(

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import pytest
 
+from hermes_cache import views
 from hermes_cache.payload.content import Content
-from hermes_cache.sessions import renderer as renderers
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.overlay import LiveSession
 from hermes_cache.sessions.renderer import Renderer
@@ -28,14 +28,14 @@ def test_the_bodies_of_the_keys_that_were_rendered_last_are_remembered(monkeypat
     renderer = Renderer(None, most=2)
     keys = [SessionListKey(name) for name in "abcd"]
     contents = {key: _content(key.profile_name) for key in keys}
-    bodies = {key: renderer.render(key, contents[key], _NONE) for key in keys[:3]}
+    bodies = {key: renderer.render(key, contents[key], _NONE).response.body for key in keys[:3]}
 
-    again = [renderer.render(key, contents[key], _NONE) is bodies[key] for key in keys[:3]]
-    monkeypatch.setattr(renderers, "_MAX_BODY_BYTES", 1)
+    again = [renderer.render(key, contents[key], _NONE).response.body is bodies[key] for key in keys[:3]]
+    monkeypatch.setattr(views, "_MAX_BODY_BYTES", 1)
     renderer.render(keys[3], contents[keys[3]], _NONE)
 
     assert again == [False, False, False]
-    assert list(renderer._renderings) == [keys[3]]
+    assert list(renderer._views._views) == [keys[3]]
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ def test_a_signal_handler_may_render_wherever_it_strikes(looks: int) -> None:
     rendered: list[bytes] = []
 
     def handle(_number: int, _frame: FrameType | None) -> None:
-        rendered.append(renderer.render(inner, _content("inner"), _NONE).body)
+        rendered.append(renderer.render(inner, _content("inner"), _NONE).response.body)
 
     key = _StrikingKey([True, *[False] * (looks - 1)])
     before = signal.signal(signal.SIGUSR1, handle)
     try:
-        body = renderer.render(key, _content("outer"), _NONE).body
+        body = renderer.render(key, _content("outer"), _NONE).response.body
     finally:
         signal.signal(signal.SIGUSR1, before)
 

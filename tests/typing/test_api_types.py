@@ -1,7 +1,7 @@
 """The types of the public API, as a caller sees them: checked by mypy, and true when run."""
 
 import asyncio
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, assert_type
@@ -17,6 +17,7 @@ from hermes_cache import (
     HermesHome,
     LiveSession,
     Lookup,
+    Patch,
     Payload,
     Policy,
     Rendered,
@@ -87,6 +88,26 @@ def test_reads_on_an_event_loop_give_the_same() -> None:
         assert asyncio.run(look(cache)) is None
 
     assert lookup.payload is payload
+
+
+def test_patches_have_rows_ids_and_fields() -> None:
+    # Proves D1, D2.
+    async def awaited(cache: SessionListCache, since: str) -> Patch | Rendered:
+        return assert_type(await cache.apatch(KEY, since=since, timeout=5), Patch | Rendered)
+
+    with opened_cache() as cache:
+        rendered = cache.render(KEY)
+        patch = cache.patch(KEY, since=assert_type(rendered.edition, str), timeout=5, freshness="any")
+        later = asyncio.run(awaited(cache, rendered.edition))
+
+    assert_type(patch, Patch | Rendered)
+    assert isinstance(patch, Patch)
+    assert patch == later
+    assert_type(patch.body, bytes)
+    assert_type(patch.rows, Sequence[Mapping[str, object]])
+    assert_type(patch.gone, Sequence[str | int])
+    assert_type(patch.order, Sequence[tuple[str | int, str | int | None]])
+    assert_type(rendered.apply(patch), Rendered)
 
 
 def test_what_is_published_gives_a_ticket_and_is_heard() -> None:
