@@ -13,6 +13,7 @@ _DEFINED_IN: Final = {
     "bus.changes": ("Change",),
     "bus.subscription": ("Subscription",),
     "bus.tickets": ("Ticket",),
+    "cache.following": ("Following", "Interrupted"),
     "cache.lookups": ("Health", "Lookup", "Patch", "Rendered", "Stats"),
     "core.events": (
         "EventId",

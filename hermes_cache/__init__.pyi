@@ -5,6 +5,8 @@ from hermes_cache.bus.blinker_bus import default_bus as default_bus
 from hermes_cache.bus.changes import Change as Change
 from hermes_cache.bus.subscription import Subscription as Subscription
 from hermes_cache.bus.tickets import Ticket as Ticket
+from hermes_cache.cache.following import Following as Following
+from hermes_cache.cache.following import Interrupted as Interrupted
 from hermes_cache.cache.lookups import Health as Health
 from hermes_cache.cache.lookups import Lookup as Lookup
 from hermes_cache.cache.lookups import Patch as Patch
@@ -53,9 +55,11 @@ __all__ = [
     "EventError",
     "EventId",
     "Explanation",
+    "Following",
     "Health",
     "HermesCacheError",
     "HermesHome",
+    "Interrupted",
     "JournalError",
     "JournalUnavailableError",
     "LiveSession",

@@ -21,18 +21,30 @@ import pykka
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.cache.works import Works, one_line_of
 from hermes_cache.core.decide import decide
-from hermes_cache.core.effects import Abandon, Answer, Effect, Release, RunBuild, Served, TakeCheck, Tell
+from hermes_cache.core.effects import (
+    Abandon,
+    Answer,
+    Deliver,
+    Effect,
+    Release,
+    RunBuild,
+    Served,
+    TakeCheck,
+    Tell,
+)
 from hermes_cache.core.hits import Hit, Hits
 from hermes_cache.core.messages import (
     Built,
     Checked,
     CheckFailed,
     Failed,
+    Follow,
     Leave,
     Message,
     Publish,
     Stop,
     Tick,
+    Unfollow,
     Weighed,
 )
 from hermes_cache.core.policy import Policy
@@ -175,6 +187,8 @@ class CacheActor(MailboxActor):
                 return Weighed(message.held_bytes, self._used, message.leaving)
             case Checked() | CheckFailed() | Publish() | Failed() | Leave() | Tick() | Stop():
                 return message
+            case Follow() | Unfollow():
+                return message
             case _:
                 assert_never(message)
 
@@ -188,6 +202,8 @@ class CacheActor(MailboxActor):
             try:
                 if isinstance(effect, Answer) and self._failed is not effect:
                     self._note(effect)
+                elif isinstance(effect, Deliver) and isinstance(effect.answer, Served):
+                    self._use(effect.key)
                 self._works.run(effect, self.send)
             except Exception as failure:  # noqa: BLE001 - announced if it fails again
                 if self._failed is not effect:
@@ -209,8 +225,8 @@ class CacheActor(MailboxActor):
                 self.actor_ref.tell(Failed(effect.build, failure))
             case TakeCheck():
                 self.actor_ref.tell(CheckFailed(effect.target, one_line_of(failure), asked_s=effect.asked_s))
-            case Abandon() | Tell() | Release():
-                # Nobody waits for it.
+            case Deliver() | Abandon() | Tell() | Release():
+                # Nobody waits for it; a follower hears of the next change.
                 pass
             case _:
                 assert_never(effect)

@@ -180,6 +180,17 @@ class Life:
         except pykka.ActorDeadError:
             raise CacheStoppedError from None
 
+    def tell(self, message: Message) -> None:
+        """Have a message handled without waiting for that.
+
+        Raises:
+            CacheStoppedError: This life is over.
+        """
+        try:
+            self.actor.actor_ref.tell(message)
+        except pykka.ActorDeadError:
+            raise CacheStoppedError from None
+
     def decoded(self, content: Content) -> Payload:
         """Return a content's payload, decoded on this thread if it came as bytes (P4)."""
         return content.payload or self.works.decoded(content, self.actor.send)

@@ -23,10 +23,19 @@ from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.cache.bus_link import BusLink
 from hermes_cache.cache.editions import Editions
+from hermes_cache.cache.following import Followers, Following, Upstream
 from hermes_cache.cache.life import ALIAS_WAIT_S, Life, Prior, SystemClock
 from hermes_cache.cache.lookups import Health, Lookup, Patch, Rendered, Stats, health_of, lookup_of, stats_of
 from hermes_cache.cache.membership import Membership
-from hermes_cache.cache.reads import ReadOptions, aserve, remembered, request_of, serve
+from hermes_cache.cache.reads import (
+    FollowOptions,
+    ReadOptions,
+    aserve,
+    follow_options,
+    remembered,
+    request_of,
+    serve,
+)
 from hermes_cache.cache.stamper import Stamped, Stamper
 from hermes_cache.cache.targets import ListKind, ProfileOf, Targets
 from hermes_cache.callables import Inside
@@ -116,7 +125,10 @@ class ListCache(Generic[K]):
         self._stamped = Stamped(sources, active_stream_ids, settings_version)
         self._new_targets = partial(Targets, self._kind, sources, is_root_profile, watched=bool(self._stamped))
         self._feed = Feed(uuid4().hex, size=self._policy.subscription_size, canonical=self._canonical)
-        self._new_membership = partial(Membership, self._bus, journal, self._policy, self._clock, self._feed)
+        self._followers = Followers(self._policy.max_followers)
+        self._new_membership = partial(
+            Membership, self._bus, journal, self._policy, self._clock, self._feed, followers=self._followers
+        )
         self._membership = self._new_membership()
         self._new_editions = partial(Editions, self._kind.shape, self._policy.max_edition_bytes)
         self._editions = self._new_editions()
@@ -320,6 +332,46 @@ class ListCache(Generic[K]):
         self._membership.listen()
         return subscription
 
+    def follow(self, key: K, *, since: str | None = None, **options: Unpack[FollowOptions]) -> Following:
+        """Follow a view: get it, and then what changes in it, without asking again (R13).
+
+        Nothing waits here: the first `get` of the following reads as `get` of the cache does.
+
+        Args:
+            key: The key to follow.
+            since: The `edition` of an earlier answer for this key: what changed since comes first.
+            options: `builder` and `at_least` as for a read; the second one holds for the first answer.
+
+        Raises:
+            CacheBusyError: As many views are followed as `Policy.max_followers` allows.
+            TypeError: There is no builder, or an option is of a wrong type.
+            ValueError: `at_least` is no ticket.
+        """
+        given = follow_options(options)
+        self._kind.check(key)
+        if self._builder is None and given.get("builder") is None:
+            raise no_builder()
+        upstream = Upstream(
+            living=self._living,
+            serve=partial(self._serve, key),
+            aserve=partial(self._aserve, key),
+            answer=self._patched,
+            cut_off=self._is_cut_off,
+            look_s=self._policy.follow_interval if self._must_look() else inf,
+            away=lambda: self._prior.away,
+        )
+        following = Following(upstream, self._followers, key, since, given)
+        self._membership.listen()
+        return following
+
+    def overlay_changed(self, profile: str | None = None) -> None:
+        """Say that what is live changed: those who follow a view get it at once, and not with the next look.
+
+        Args:
+            profile: Whose sessions changed; None for anybody's.
+        """
+        self._followers.lay_anew(None if profile is None else self._canonical(profile))
+
     def explain(self, key: K) -> Explanation:
         """Say why a key is as it is, from memory alone."""
         life, state = self._life, self._state()
@@ -335,7 +387,7 @@ class ListCache(Generic[K]):
         """Return counts and sizes, without a lock or a wait (L4)."""
         life = self._life
         outcomes, dropped = (life.actor.counted(), life.notifier.dropped) if life else ({}, 0)
-        return stats_of(self._state(), outcomes, dropped, self._membership.status)
+        return stats_of(self._state(), outcomes, dropped, self._membership.status, followers=len(self._followers))
 
     def health(self) -> Health:
         """Say whether the cache does its work, without a lock or a wait (L4, X8)."""
@@ -389,6 +441,15 @@ class ListCache(Generic[K]):
         if builder is not None:
             life.works.check(builder)
         return request
+
+    def _is_cut_off(self) -> bool:
+        """Say whether events of other processes may be missed now."""
+        status = self._membership.status
+        return status is not None and status.failure is not None
+
+    def _must_look(self) -> bool:
+        """Say whether something matters to followers that nothing tells of."""
+        return self._membership.has_journal or self._stamped.active_stream_ids is not None
 
     def _told(self, served: Served) -> Lookup:
         return lookup_of(served, self._clock.monotonic_s(), self._decoded, self._membership.status)
@@ -480,6 +541,7 @@ class ListCache(Generic[K]):
         """
         self._inherited = (*self._inherited, self._life, self._ending, self._prior, self._editions)
         self._editions = self._new_editions()
+        self._followers.forget()
         self._lock = threading.RLock()
         self._life = self._ending = None
         self._inside = Inside()

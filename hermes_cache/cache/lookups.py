@@ -185,6 +185,7 @@ class Stats:
         queued: Builds that wait.
         abandoned: Builds that hang.
         waiting: Readers that wait.
+        followers: Followed views, each counted as often as it is followed.
         streams: Streams that are active.
         events: Events applied.
         slowest_build_s: Of the payloads held, the longest build; 0 if none is held.
@@ -202,6 +203,7 @@ class Stats:
     queued: int
     abandoned: int
     waiting: int
+    followers: int
     streams: int
     events: int
     slowest_build_s: float
@@ -268,7 +270,12 @@ def lookup_of(
 
 
 def stats_of(
-    state: State, outcomes: Mapping[str, int], dropped_notices: int, journal: JournalStatus | None
+    state: State,
+    outcomes: Mapping[str, int],
+    dropped_notices: int,
+    journal: JournalStatus | None,
+    *,
+    followers: int,
 ) -> Stats:
     """Tell of a state, and of what is counted beside it."""
     return Stats(
@@ -280,6 +287,7 @@ def stats_of(
         queued=len(state.queue),
         abandoned=len(state.abandoned),
         waiting=state.waiting,
+        followers=followers,
         streams=len(state.streams.active),
         events=state.position,
         slowest_build_s=max((entry.build_s for entry in state.entries.values()), default=0.0),

@@ -4,7 +4,7 @@ It makes reads as fresh as the journal lets them be: on one host by a look at th
 hosts by tickets; and it refuses those that insist where nothing can be known. Source: rules J1, J3, J5, J8.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sized
 from functools import partial
 from math import inf
 from typing import Final
@@ -34,6 +34,7 @@ class Membership:
         policy: The bounds and spans.
         clock: The time.
         feed: Hears up to which position everything was told, and reads what its subscribers missed.
+        followers: Those who follow views of the cache.
         new_link: Makes the link between the bus and its journal if there is none.
 
     Raises:
@@ -44,16 +45,19 @@ class Membership:
 
     _link: JournalLink | None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it serves, each once
         self,
         bus: Bus,
         journal: str | Journal | None,
         policy: Policy,
         clock: Clock,
         feed: Feed,
+        *,
+        followers: Sized = (),
         new_link: Callable[..., JournalLink] = JournalLink,
     ) -> None:
         self._feed = feed
+        self._followers = followers
         feed.missed_since = self.missed_since
         self._bus = bus
         self._policy = policy
@@ -62,6 +66,11 @@ class Membership:
         if journal is not None:
             new = partial(new_link, policy=policy, clock=clock)
             self._link = JournalLink.of(bus, journal, user=self, new=new)
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether the bus has a journal."""
+        return self._link is not None
 
     @property
     def status(self) -> JournalStatus | None:
@@ -84,8 +93,8 @@ class Membership:
         return ended
 
     def is_listening(self) -> bool:
-        """Say whether a subscriber waits for what others say."""
-        return self._feed.has_subscribers
+        """Say whether a subscriber or a follower waits for what others say."""
+        return self._feed.has_subscribers or len(self._followers) > 0
 
     def hear_position(self, position: Position) -> None:
         """Know that everything up to a position was told on the bus."""

@@ -6,7 +6,7 @@ Source: rules R1, R8, R10, R11, L5.
 from collections.abc import Hashable
 from functools import partial
 from math import inf
-from typing import Final, Literal, TypedDict
+from typing import Final, Literal, TypedDict, cast
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.cache.life import Life, Reader, ReadLostError
@@ -25,7 +25,19 @@ _GRACE_S: Final = 0.1
 """A callable that answers at once is heard though the read has no time: a read may return 0.25 s late (R6)."""
 
 
-class ReadOptions(TypedDict, total=False):
+class FollowOptions(TypedDict, total=False):
+    """How somebody wants to follow a view.
+
+    Attributes:
+        builder: Its own builder, used for the builds that only it waits for (R11).
+        at_least: A ticket: the first answer reflects that event (J8).
+    """
+
+    builder: Builder | None
+    at_least: str | None
+
+
+class ReadOptions(FollowOptions, total=False):
     """How a read wants its answer.
 
     Attributes:
@@ -38,8 +50,6 @@ class ReadOptions(TypedDict, total=False):
 
     timeout: float | None
     freshness: Literal["default", "fresh", "any"]
-    builder: Builder | None
-    at_least: str | None
 
 
 def request_of(options: ReadOptions, began_s: float) -> Request:
@@ -69,6 +79,23 @@ def request_of(options: ReadOptions, began_s: float) -> Request:
         # What is outdated or stale may lack the event of the ticket.
         freshness = Freshness.DEFAULT
     return Request(began_s, freshness, timeout_s(options.get("timeout")), builder, event_id)
+
+
+def follow_options(options: FollowOptions) -> ReadOptions:
+    """Check how somebody wants to follow, and return the options of the first read.
+
+    Raises:
+        TypeError: There is no such option, or a value is of a wrong type.
+        ValueError: `at_least` is no ticket.
+    """
+    unknown = sorted(set(options) - FollowOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(
+            f"follow takes no {unknown[0]!r}; it takes since, {', '.join(FollowOptions.__annotations__)}"
+        )
+    given = cast("ReadOptions", options)
+    request_of(given, 0.0)
+    return given
 
 
 def _freshness_of(word: object) -> Freshness:
@@ -101,7 +128,10 @@ async def aserve(life: Life, key: Hashable, request: Request, away: Away) -> Ser
         return _from_memory(life, key, request)
     while True:
         settings = life.state.settings
-        target = await _target_on_loop(life, key, settings, request, away)
+        try:
+            target = await target_on_loop(life, key, settings, _left_s(life, request), away)
+        except TimeoutError:
+            raise _too_late(life, key, request) from None
         waker = Waker()
         reader = Reader(waker.wake)
         read = Read(reader, target, request, settings if life.targets.asks else None)
@@ -140,16 +170,18 @@ async def _wait_on_loop(life: Life, read: Read, reader: Reader, waker: Waker) ->
             life.nudge()
 
 
-async def _target_on_loop(life: Life, key: Hashable, settings: int, request: Request, away: Away) -> Target:
+async def target_on_loop(life: Life, key: Hashable, settings: int, patience_s: float, away: Away) -> Target:
+    """Return the target of a key without blocking the event loop.
+
+    Raises:
+        TimeoutError: The callables did not answer in time.
+    """
     target = life.targets.known(key, settings)
     if target is None and not life.targets.asks_others:
         target = life.targets.find(key, settings)
     if target is not None:
         return target
-    try:
-        return await away.ask(partial(life.targets.question, key, settings), _left_s(life, request))
-    except TimeoutError:
-        raise _too_late(life, key, request) from None
+    return await away.ask(partial(life.targets.question, key, settings), patience_s)
 
 
 def _begin(life: Life, key: Hashable, request: Request, reader: Reader) -> Read:

@@ -19,6 +19,7 @@ from hermes_cache.cache.stamper import Stamper
 from hermes_cache.core.effects import (
     Abandon,
     Answer,
+    Deliver,
     Effect,
     Release,
     RunBuild,
@@ -61,6 +62,13 @@ class Answerable(Protocol):
 
     def set(self, answer: Served | HermesCacheError, /) -> None:
         """Answer it."""
+
+
+class Deliverable(Protocol):
+    """A follower, as those see it that deliver to it."""
+
+    def take(self, answer: Served | HermesCacheError | None, /) -> None:
+        """Keep what is delivered until it is asked for; never waits, runs no foreign code."""
 
 
 class Works:
@@ -135,6 +143,8 @@ class Works:
         match effect:
             case Answer():
                 _answer(effect)
+            case Deliver():
+                _deliver(effect)
             case TakeCheck():
                 self._order_check(effect, send)
             case RunBuild():
@@ -332,3 +342,9 @@ def _speakable(cause: BaseException) -> BaseException:
 def _answer(effect: Answer) -> None:
     reader: Answerable = effect.reader  # type: ignore[assignment]  # the core knows it as any value
     reader.set(effect.answer)
+
+
+def _deliver(effect: Deliver) -> None:
+    for each in effect.followers:
+        follower: Deliverable = each  # type: ignore[assignment]  # the core knows it as any value
+        follower.take(effect.answer)

@@ -4,8 +4,10 @@ A stale payload if rule R1 and the reader's request allow it, else the error. So
 """
 
 from collections.abc import Hashable
+from dataclasses import replace
 
-from hermes_cache.core.effects import Served
+from hermes_cache.core.effects import Deliver, Served
+from hermes_cache.core.followed import FollowedMoved, noted
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, moved_parts
 from hermes_cache.core.state import Entry, Failure, Reason, State, Target, Waiter
@@ -107,6 +109,16 @@ def retry_at_s(state: State, failure: Failure, target: Target) -> float:
     if state.version_of(target) == failure.version and not _moved(failure.seen, state.check_of(target)):
         return failure.retry_at_s
     return min(failure.retry_at_s, failure.at_s + (_LEAST_PAUSE_S if slowed else 0.0))
+
+
+def deliver(turn: Turn, target: Target, answer: Served | HermesCacheError) -> None:
+    """Hand a payload, or why there is none, to the followers of a key, if there are any (R13)."""
+    followed = turn.state.followed.get(target.key)
+    if followed is None:
+        return
+    if isinstance(answer, Served):
+        turn.record(FollowedMoved(replace(followed, had=noted(answer.entry))))
+    turn.do(Deliver(followed.followers, target.key, answer))
 
 
 def standing_failure(turn: Turn, target: Target) -> Failure | None:

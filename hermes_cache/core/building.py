@@ -9,7 +9,13 @@ from dataclasses import replace
 from typing import Final
 
 from hermes_cache.core import duty
-from hermes_cache.core.answering import answer_failed, answer_instead, standing_failure
+from hermes_cache.core.answering import (
+    answer_failed,
+    answer_instead,
+    deliver,
+    failure_error,
+    standing_failure,
+)
 from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
 from hermes_cache.core.freshness import has_moved_since, refresh_for
 from hermes_cache.core.messages import Built, Failed
@@ -26,7 +32,13 @@ _LONGEST_WHY: Final = 300
 
 
 def request_build(
-    turn: Turn, target: Target, reason: Reason, *, refresh: Refresh | None = None, builder: object = None
+    turn: Turn,
+    target: Target,
+    reason: Reason,
+    *,
+    refresh: Refresh | None = None,
+    builder: object = None,
+    is_bounded: bool = True,
 ) -> HermesCacheError | None:
     """Queue a build of a key that has none, and start what there is room for.
 
@@ -36,6 +48,7 @@ def request_build(
         reason: Why it is built.
         refresh: Why it replaces what may still be served, so that its cost counts (B9); None if it does not.
         builder: A reader's own; None for the cache's.
+        is_bounded: Whether it is refused if too many builds queue.
 
     Returns:
         None, or why it is refused: too many queue, or too many hang.
@@ -43,7 +56,7 @@ def request_build(
     state, policy = turn.state, turn.policy
     if _too_many_hang(turn):
         return _hanging(turn, target)
-    if state.running() >= policy.pool_size and len(state.queue) >= policy.max_queue:
+    if is_bounded and state.running() >= policy.pool_size and len(state.queue) >= policy.max_queue:
         return CacheBusyError("max_queue", policy.max_queue)
     _queue(turn, target, reason, refresh=refresh, builder=builder)
     return None
@@ -74,6 +87,7 @@ def built(turn: Turn, message: Built) -> None:
         turn.do(Release(entry.content))
     else:
         store(turn, entry, message)
+    deliver(turn, build.target, Served(entry, "built", build.reason, build.overtaken_by))
     is_behind = why_not is None and _is_behind(turn, build, entry)
     moved = _answer_waiters(turn, build, entry, is_behind=is_behind)
     _build_again(turn, build, wanted=moved or is_behind)
@@ -121,6 +135,7 @@ def _refuse(turn: Turn, queued: Build) -> None:
     turn.dismiss(waiting)
     for waiter in waiting:
         answer_instead(turn, waiter, _hanging(turn, queued.target))
+    deliver(turn, queued.target, _hanging(turn, queued.target))
 
 
 def _start(turn: Turn, queued: Build) -> None:
@@ -258,6 +273,7 @@ def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:
     if isinstance(cause, ProfileNotFoundError):
         forget(turn, target.key)
     _answer_those_failed(turn, build, failure)
+    deliver(turn, target, failure_error(target, failure, turn.now_s))
     _build_again(turn, build)
     start_builds(turn)
 

@@ -84,6 +84,7 @@ def checked(turn: Turn, message: Checked, resume: Resume) -> None:
     if is_back:
         again = _is_read(turn, message, waiting)
         due_s = message.check.began_s + turn.policy.stamp_interval if again else scope.due_s
+        due_s = min(due_s, _followers_look_s(turn, scope, message.check.began_s))
         scope = replace(scope, asked_s=None, is_late=False, due_s=due_s)
     turn.record(ScopeMoved(replace(scope, check=latest)))
     _go_on(turn, waiting, resume)
@@ -101,6 +102,7 @@ def check_failed(turn: Turn, message: CheckFailed, resume: Resume) -> None:
     if _is_back(scope, message):
         waiting = turn.state.for_check(message.target)
         due_s = _earliest_s(scope, turn.policy) if _is_read(turn, message, waiting) else scope.due_s
+        due_s = min(due_s, max(_followers_look_s(turn, scope, turn.now_s), _earliest_s(scope, turn.policy)))
         scope = replace(scope, asked_s=None, is_late=False, due_s=due_s)
     turn.record(ScopeMoved(scope))
     _go_on(turn, waiting, lambda turn, waiter: resume(turn, replace(waiter, check_by_s=-inf)))
@@ -114,6 +116,12 @@ def _earliest_s(scope: ScopeState, policy: Policy) -> float:
     first_s = max(policy.stamp_interval, _LEAST_PAUSE_S)
     pause_s = min(first_s * float(2 ** min(scope.failure.count - 1, 10)), max(first_s, _LONGEST_PAUSE_S))
     return max(earliest_s, scope.failure.at_s + pause_s)
+
+
+def _followers_look_s(turn: Turn, scope: ScopeState, since_s: float) -> float:
+    """Return when a check is due for followers (R13); infinity if none of the scope's keys is followed."""
+    is_followed = scope.target.scope in turn.state.followed_by_scope
+    return since_s + max(turn.policy.follow_interval, turn.policy.stamp_interval) if is_followed else inf
 
 
 def _is_read(turn: Turn, message: Checked | CheckFailed, waiting: Waiters) -> bool:

@@ -10,28 +10,33 @@ from dataclasses import replace
 from math import inf
 from typing import assert_never
 
+from hermes_cache.core import duty
 from hermes_cache.core.answering import standing_failure
 from hermes_cache.core.building import abandon_overdue, built, failed, request_build
 from hermes_cache.core.checking import check_failed, checked, give_up_check, take_check
+from hermes_cache.core.effects import Deliver
 from hermes_cache.core.events import SessionListChanged, SettingsChanged, StreamStarted, StreamStopped
+from hermes_cache.core.following import follow, needs_of, see_to, see_to_concerned, see_to_due, unfollow
 from hermes_cache.core.freshness import judge, reason_of, refresh_for
 from hermes_cache.core.messages import (
     Built,
     Checked,
     CheckFailed,
     Failed,
+    Follow,
     Leave,
     Message,
     Publish,
     Stop,
     Tick,
+    Unfollow,
     Weighed,
 )
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.reading import expire, read, serve
 from hermes_cache.core.record import Touch
 from hermes_cache.core.requests import Request
-from hermes_cache.core.state import Read, State
+from hermes_cache.core.state import HeldBack, Read, Refresh, State
 from hermes_cache.core.storing import due_again_s, send_delayed_news, weighed
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.transitions import (
@@ -60,6 +65,8 @@ def decide(state: State, message: Message, now_s: float, policy: Policy) -> Deci
     if now_s >= state.wake_at_s:
         _pass_time(turn)
     _take_in(turn, message)
+    if turn.state.followed:
+        see_to_concerned(turn, state)
     return turn.decision()
 
 
@@ -67,8 +74,8 @@ def next_wake_s(state: State, policy: Policy) -> float:
     """Return the moment of the first timer; infinity if none is set."""
     ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]
     news = [due_again_s(news) for news in state.news.values()]
-    timers = (state.deadlines.first_s(), state.scope_timers.first_s(), state.streams.next_expiry_s())
-    return min((*ends, *news, *timers))
+    timers = (state.deadlines, state.scope_timers, state.follow_timers)
+    return min((*ends, *news, *[timer.first_s() for timer in timers], state.streams.next_expiry_s()))
 
 
 def _take_in(turn: Turn, message: Message) -> None:
@@ -81,6 +88,10 @@ def _take_in(turn: Turn, message: Message) -> None:
             checked(turn, message, serve)
         case Built():
             built(turn, message)
+        case Follow():
+            follow(turn, message)
+        case Unfollow():
+            unfollow(turn, message)
         case _:
             _take_in_rarer(turn, message)
 
@@ -111,6 +122,7 @@ def _pass_time(turn: Turn) -> None:
     _expire_waiters(turn)
     _see_to_scopes(turn)
     send_delayed_news(turn)
+    see_to_due(turn)
     turn.record(Rearmed(next_wake_s(turn.state, turn.policy)))
 
 
@@ -135,13 +147,25 @@ def _release(turn: Turn, name: object) -> None:
     """Refresh together the keys that were asked for while refreshes were held back, if they still need it (B9)."""
     scope = turn.state.scopes[name]
     turn.record(ScopeMoved(replace(scope, held_back={})))
+    has_source = any(held.refresh is Refresh.SOURCE for held in scope.held_back.values())
+    needs = needs_of(turn, scope.held_back)
     for held in scope.held_back.values():
-        target, request = held.target, Request(turn.now_s, builder=held.builder)
-        reason = reason_of(judge(turn.state, turn.policy, target, request, turn.now_s, check_by_s=-inf))
-        forbidden = target.key in turn.state.builds or standing_failure(turn, target) is not None
-        if not forbidden and reason in ("age", "source"):
-            refresh = refresh_for(turn.state, target, reason)
-            request_build(turn, target, reason, refresh=refresh, builder=held.builder)
+        if held.refresh is Refresh.EVENT:
+            continue
+        if not has_source and duty.is_held_back(turn, held.target, held.refresh):
+            duty.hold_back(turn, held.target, held.refresh, held.builder)
+        else:
+            _refresh_if_stale(turn, held)
+    see_to(turn, needs)
+
+
+def _refresh_if_stale(turn: Turn, held: HeldBack) -> None:
+    target, request = held.target, Request(turn.now_s, builder=held.builder)
+    reason = reason_of(judge(turn.state, turn.policy, target, request, turn.now_s, check_by_s=-inf))
+    forbidden = target.key in turn.state.builds or standing_failure(turn, target) is not None
+    if not forbidden and reason in ("age", "source"):
+        refresh = refresh_for(turn.state, target, reason)
+        request_build(turn, target, reason, refresh=refresh, builder=held.builder)
 
 
 def _publish(turn: Turn, message: Publish) -> None:
@@ -186,6 +210,8 @@ def _leave(turn: Turn, message: Leave) -> None:
 
 
 def _stop(turn: Turn) -> None:
+    for followed in turn.state.followed.values():
+        turn.do(Deliver(followed.followers, followed.target.key, CacheStoppedError()))
     turn.record(CacheStopped())
     for waiter in turn.dismiss(turn.state.all_waiters()):
         turn.answer(waiter.read, CacheStoppedError())

@@ -4,7 +4,8 @@ The refreshes of one scope that run at one time count as one. After one that too
 d x (1 / max_build_duty - 1), `duty_window` at most. A refresh by source holds back the next ones by source and by
 age; one by age holds back only those by age, so the first change after a calm is built at once. The refresh for a
 stream's stop begins no pause, as the turn's last commit comes after it; but one that ran within the pause of
-another stop's does. What is asked for in a pause starts together when the pause is over. Source: rules B9, R3.
+another stop's does. What is asked for in a pause starts together when the pause is over. A build after an event
+that only followers wait for begins a pause for such builds alone. Source: rules B9, R3, R13.
 """
 
 from dataclasses import replace
@@ -25,6 +26,8 @@ def is_held_back(turn: Turn, target: Target, refresh: Refresh) -> bool:
             return bool(scope.refreshing) or turn.now_s < max(scope.pause_until_s, scope.age_pause_until_s)
         case Refresh.SOURCE:
             return scope.is_refreshed_by_source() or turn.now_s < scope.pause_until_s
+        case Refresh.EVENT:
+            return turn.now_s < scope.followers_pause_until_s()
         case Refresh.URGENT | Refresh.STOP:
             return False
         case _:
@@ -35,8 +38,8 @@ def hold_back(turn: Turn, target: Target, refresh: Refresh, builder: object = No
     """Remember that a key was asked for; the end of the pause refreshes it, with the newest reader's builder."""
     scope = scope_of(turn.state, target)
     known = scope.held_back.get(target.key)
-    if known is not None and known.refresh is Refresh.SOURCE:
-        refresh = Refresh.SOURCE
+    if known is not None and (known.refresh is Refresh.SOURCE or refresh is Refresh.AGE):
+        refresh = known.refresh
     held = HeldBack(target, refresh, builder)
     if held != known:
         turn.record(ScopeMoved(replace(scope, held_back={**scope.held_back, target.key: held})))
@@ -71,6 +74,10 @@ def _paused(turn: Turn, scope: ScopeState) -> ScopeState:
     """Return a scope with the pause that its refresh begins; it may end within the pause of a costlier one."""
     began_s = turn.now_s if scope.refresh_began_s is None else scope.refresh_began_s
     until_s = turn.now_s + turn.policy.duty_pause_s(turn.now_s - began_s)
+    if Refresh.EVENT in scope.refreshing_by:
+        scope = replace(scope, event_pause_until_s=max(scope.event_pause_until_s, until_s))
+    if scope.refreshing_by == {Refresh.EVENT}:
+        return scope
     if not scope.is_refreshed_by_source():
         if Refresh.STOP not in scope.refreshing_by:
             return replace(scope, age_pause_until_s=max(scope.age_pause_until_s, until_s))

@@ -3,7 +3,7 @@
 Order is law: a message is decided, its transitions are folded, and then its effects are run.
 """
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -47,6 +47,22 @@ class Answer:
     reader: Hashable
     key: Hashable
     answer: Served | HermesCacheError
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand something to the followers of a key (R13).
+
+    Attributes:
+        followers: Who follows it.
+        key: The key, with its canonical profile.
+        answer: A payload newer than the last one, or why there is none; None if only what is live moved, and is to
+            be laid anew over the last one.
+    """
+
+    followers: Collection[Hashable]
+    key: Hashable
+    answer: Served | HermesCacheError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +118,5 @@ class Release:
     content: Content
 
 
-Effect: TypeAlias = Answer | TakeCheck | RunBuild | Abandon | Tell | Release
+Effect: TypeAlias = Answer | Deliver | TakeCheck | RunBuild | Abandon | Tell | Release
 """Anything that a decision asks for."""

@@ -119,6 +119,31 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """Somebody follows a key from now on, or the journal of one who does is away or back (R13).
+
+    Attributes:
+        follower: Who; means nothing here.
+        target: The key.
+        builder: Its own builder; None for the cache's.
+        cut_off: Whether events of other processes may be missed.
+    """
+
+    follower: Hashable
+    target: Target
+    builder: object = None
+    cut_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollow:
+    """A follower follows its key no more."""
+
+    follower: Hashable
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
 class Weighed:
     """The size of what is held was measured again: a content was let go, or decoded.
 
@@ -143,5 +168,7 @@ class Stop:
     """The cache stops."""
 
 
-Message: TypeAlias = Read | Leave | Publish | Checked | CheckFailed | Built | Failed | Weighed | Tick | Stop
+Message: TypeAlias = (
+    Read | Leave | Publish | Follow | Unfollow | Checked | CheckFailed | Built | Failed | Weighed | Tick | Stop
+)
 """Anything that a cache decides on."""

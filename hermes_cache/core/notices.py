@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
 from hermes_cache.core.events import EventId
+from hermes_cache.core.followed import FollowedMoved, Unfollowed
 from hermes_cache.core.transitions import (
     Begun,
     CacheStopped,
@@ -164,7 +165,14 @@ def notices_of(happened: Transition) -> tuple[Notice | RowsMoved, ...]:
 
 
 def _notices_of_rarer(
-    happened: Evicted | Returned | NewsSent | NewsDelayed | StreamsExpired | CacheStopped,
+    happened: Evicted
+    | Returned
+    | NewsSent
+    | NewsDelayed
+    | StreamsExpired
+    | FollowedMoved
+    | Unfollowed
+    | CacheStopped,
 ) -> tuple[Notice | RowsMoved, ...]:
     match happened:
         case Evicted(key=key, bound=bound):
@@ -173,7 +181,7 @@ def _notices_of_rarer(
             return (BuildDiscarded(key, build_id, None),)
         case NewsSent(profile=profile):
             return (RowsMoved(profile),)
-        case NewsDelayed() | StreamsExpired() | CacheStopped():
+        case NewsDelayed() | StreamsExpired() | FollowedMoved() | Unfollowed() | CacheStopped():
             return ()
         case _:
             assert_never(happened)

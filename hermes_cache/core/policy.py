@@ -15,7 +15,7 @@ _CADENCES_PER_STREAMING_TTL: Final = 1.5
 
 _COUNTS: Final = frozenset(
     {"pool_size", "max_queue", "max_waiters", "max_abandoned", "max_entries", "max_bytes", "max_edition_bytes",
-     "subscription_size", "journal_max_events"}
+     "max_followers", "subscription_size", "journal_max_events"}
 )  # fmt: skip
 _OPTIONAL: Final = frozenset({"streaming_ttl", "poll_interval", "max_stale"})
 _MAY_BE_ZERO: Final = frozenset(
@@ -52,6 +52,8 @@ class Policy:
         max_bytes: Bytes held, by encoded size.
         max_edition_bytes: What editions of views may take, for patches from them (D1); 0 for no patches.
         stamp_interval: Least time between two checks of a scope; 0 for a check at every read (S4).
+        follow_interval: Least time between two looks at a followed view whose sources tell of no change (R13).
+        max_followers: Views that may be followed at a time, each counted as often as it is followed.
         stream_lease: When a stream without a sign of life is forgotten (H4).
         subscription_size: Changes that a subscription holds before it merges (E7).
         journal_wait: How long `send` waits for its commit (J3).
@@ -84,6 +86,8 @@ class Policy:
     max_bytes: int = 256 * 2**20
     max_edition_bytes: int = 32 * 2**20
     stamp_interval: float = 0.05
+    follow_interval: float = 1.0
+    max_followers: int = 1_000
     stream_lease: float = 900.0
     subscription_size: int = 64
     journal_wait: float = 0.25

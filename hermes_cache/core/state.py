@@ -15,7 +15,7 @@ from hermes_cache.core.record import Record
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, Stamp
 from hermes_cache.core.streams import Marker, Streams
-from hermes_cache.core.tables import Table, Timers
+from hermes_cache.core.tables import Index, Table, Timers
 from hermes_cache.core.versions import Versions
 from hermes_cache.payload.content import Content
 
@@ -127,13 +127,15 @@ class Refresh(Enum):
     """What a build is asked for that replaces a payload which may still be served (B9).
 
     `AGE`: the payload is over its age, or its sources may have moved but were not seen to. `SOURCE`: a commit
-    moved its sources. `URGENT`: settings moved, or a stream started. `STOP`: a stream stopped.
+    moved its sources. `URGENT`: settings moved, or a stream started. `STOP`: a stream stopped. `EVENT`: an event
+    outdated it, and only followers wait for it (R13).
     """
 
     AGE = auto()
     SOURCE = auto()
     URGENT = auto()
     STOP = auto()
+    EVENT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,8 @@ class ScopeState:
         pause_until_s: When the next refresh by source or by age may begin.
         age_pause_until_s: When the next refresh by age may begin, unless the other pause is longer.
         stop_until_s: Another stop's refresh that begins earlier begins a pause.
+        event_pause_until_s: When the next build that only followers wait for may begin, unless the pause for
+            refreshes by source is longer.
         held_back: What was asked for meanwhile, by key.
         number: Counts all scopes; orders those whose timers fall on one moment.
     """
@@ -266,6 +270,7 @@ class ScopeState:
     pause_until_s: float = 0.0
     age_pause_until_s: float = 0.0
     stop_until_s: float = 0.0
+    event_pause_until_s: float = 0.0
     held_back: Mapping[Hashable, HeldBack] = field(default_factory=dict)
     number: int = 0
 
@@ -277,9 +282,17 @@ class ScopeState:
         """Return when all that is held back may start; infinity if none is, or while a refresh is under way."""
         if not self.held_back or self.is_refreshed_by_source():
             return inf
-        if any(held.refresh is Refresh.SOURCE for held in self.held_back.values()):
+        asked_for = {held.refresh for held in self.held_back.values()}
+        if Refresh.SOURCE in asked_for:
             return self.pause_until_s
+        if Refresh.EVENT in asked_for:
+            return self.followers_pause_until_s()
         return inf if self.refreshing else max(self.pause_until_s, self.age_pause_until_s)
+
+    def followers_pause_until_s(self) -> float:
+        """Return when a build may begin that only followers wait for; infinity while one is under way (R13)."""
+        is_under_way = self.is_refreshed_by_source() or Refresh.EVENT in self.refreshing_by
+        return inf if is_under_way else max(self.pause_until_s, self.event_pause_until_s)
 
     def give_up_at_s(self) -> float:
         """Return the moment when the check that is out has failed; infinity if none is out, or it has."""
@@ -301,6 +314,29 @@ class News:
 
     sent_at_s: float
     is_due_again: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Followed:
+    """A key that is followed (R13).
+
+    Attributes:
+        target: The key.
+        followers: Those who follow it; they mean nothing here.
+        builder: The builder of the newest follower that brought one; None for the cache's.
+        had: What was delivered last, without its content; None if nothing was.
+        cut_off: Events of other processes may be missed, so it is refreshed by age.
+        due_s: When it must be looked at again though nothing happens; infinity for never.
+        number: Counts all keys that were ever followed; orders those that are due at one moment.
+    """
+
+    target: Target
+    followers: Table[Hashable, None]
+    builder: object = None
+    had: Entry | None = None
+    cut_off: bool = False
+    due_s: float = inf
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -332,6 +368,11 @@ class State:
         most_scopes: Past so many, those that nobody uses are forgotten.
         newest_check: The check of any scope that began last.
         news: What subscribers heard of each profile's rows.
+        followed: The keys that are followed.
+        followed_by_reach: The same, by reach.
+        followed_by_scope: The same, by scope.
+        follow_timers: When one of them is due.
+        last_followed: How many keys were ever followed.
         record: What happened lately (J7).
         wake_at_s: No timer is due before; at times none is due then either.
         stopped: Whether the cache was stopped.
@@ -342,7 +383,7 @@ class State:
     settings: int = 0
     streams: Streams = field(default_factory=Streams)
     entries: Table[Hashable, Entry] = field(default_factory=Table)
-    held_of: Table[str, Table[Hashable, None]] = field(default_factory=Table)
+    held_of: Index[str] = field(default_factory=Table)
     held_bytes: int = 0
     builds: Mapping[Hashable, Build] = field(default_factory=dict)
     queue: tuple[Hashable, ...] = ()
@@ -361,6 +402,11 @@ class State:
     most_scopes: int = 1_024
     newest_check: Check | None = None
     news: Mapping[str | None, News] = field(default_factory=dict)
+    followed: Table[Hashable, Followed] = field(default_factory=Table)
+    followed_by_reach: Index[str] = field(default_factory=Table)
+    followed_by_scope: Index[Hashable] = field(default_factory=Table)
+    follow_timers: Timers = field(default_factory=Timers)
+    last_followed: int = 0
     record: Record = field(default_factory=Record)
     wake_at_s: float = inf
     stopped: bool = False

@@ -96,6 +96,22 @@ def _merged(base: dict[K, V], changes: dict[K, Any]) -> dict[K, V]:
     return merged
 
 
+Index: TypeAlias = Table[K, Table[Hashable, None]]
+"""Names in groups: each name is in one."""
+
+
+def with_name(index: Index[K], group: K, name: Hashable) -> Index[K]:
+    """Return an index with a name in a group."""
+    names: Table[Hashable, None] = index.get(group) or Table()
+    return index if name in names else index.with_one(group, names.with_one(name, None))
+
+
+def without_name(index: Index[K], group: K, name: Hashable) -> Index[K]:
+    """Return an index without a name of a group, and without the group if that was its last."""
+    names = index[group].without([name])
+    return index.with_one(group, names) if names else index.without([group])
+
+
 Timer: TypeAlias = tuple[float, Any, Any]
 """A moment, what orders those of one moment (one kind in one collection), and what is due."""
 

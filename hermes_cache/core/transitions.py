@@ -12,6 +12,7 @@ from math import inf
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.followed import FollowedMoved, Unfollowed
 from hermes_cache.core.record import PastBuild, Touch
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import (
@@ -28,7 +29,7 @@ from hermes_cache.core.state import (
     Waiters,
 )
 from hermes_cache.core.streams import Streams
-from hermes_cache.core.tables import Table, Timers
+from hermes_cache.core.tables import Table, Timers, with_name, without_name
 from hermes_cache.core.versions import Versions
 
 _MAX_FAILURES: Final = 1_024
@@ -262,10 +263,9 @@ class Stored:
     entry: Entry
 
     def apply(self, state: State) -> State:  # noqa: D102
-        key, reach = self.entry.target.key, self.entry.target.reach
-        of_reach: Table[Hashable, None] = state.held_of.get(reach) or Table()
-        held_of = state.held_of if key in of_reach else state.held_of.with_one(reach, of_reach.with_one(key, None))
-        return replace(state, entries=state.entries.with_one(key, self.entry), held_of=held_of)
+        target = self.entry.target
+        held_of = with_name(state.held_of, target.reach, target.key)
+        return replace(state, entries=state.entries.with_one(target.key, self.entry), held_of=held_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,9 +281,7 @@ class Evicted:
     bound: Literal["entries", "bytes", "gone"]
 
     def apply(self, state: State) -> State:  # noqa: D102
-        reach = state.entries[self.key].target.reach
-        of_reach = state.held_of[reach].without([self.key])
-        held_of = state.held_of.with_one(reach, of_reach) if of_reach else state.held_of.without([reach])
+        held_of = without_name(state.held_of, state.entries[self.key].target.reach, self.key)
         return replace(state, entries=state.entries.without([self.key]), held_of=held_of)
 
 
@@ -382,6 +380,10 @@ class CacheStopped:
             scope_timers=Timers(),
             newest_check=None,
             news={},
+            followed=Table(),
+            followed_by_reach=Table(),
+            followed_by_scope=Table(),
+            follow_timers=Timers(),
             wake_at_s=inf,
         )
 
@@ -401,6 +403,8 @@ Transition: TypeAlias = (
     | Evicted
     | Measured
     | ScopeMoved
+    | FollowedMoved
+    | Unfollowed
     | NewsSent
     | NewsDelayed
     | Rearmed
@@ -460,6 +464,7 @@ def _with_fewer_scopes(state: State, newest: Hashable) -> State:
     used = {newest, *state.for_checks}
     used.update(entry.target.scope for entry in state.entries.values())
     used.update(build.target.scope for build in state.builds.values())
+    used.update(state.followed_by_scope)
     unused = [name for name in state.scopes if name not in used]
     timers = state.scope_timers
     for name in unused:

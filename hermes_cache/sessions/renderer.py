@@ -40,6 +40,11 @@ class Renderer:
         self.is_failing = False
         self._views: RecentViews[_Made] = RecentViews(most)
 
+    @property
+    def asks(self) -> bool:
+        """Whether a callable is asked which sessions are live."""
+        return self._live_sessions is not None
+
     def overlay(self, rows: Sequence[object], active: frozenset[str]) -> list[object]:
         """Lay what is live over rows (O1 to O5)."""
         return overlay(rows, active, self._live())

@@ -113,6 +113,9 @@ class SessionListCache(ListCache[SessionListKey]):
     def _made_view_of(self, entry: Entry) -> View | None:
         return self._renderer.made(entry.target.key, entry.content, self._state().active_stream_ids())
 
+    def _must_look(self) -> bool:
+        return self._renderer.asks or super()._must_look()
+
     def _failing_callables(self) -> frozenset[str]:
         return frozenset({"live_sessions"} if self._renderer.is_failing else ())
 

@@ -72,8 +72,9 @@ class StepLaws:
         yield len(began_s) <= policy.pool_size, "B5: more builds run than the pool has slots"
         yield len(state.entries) <= policy.max_entries, "P4: more entries are held than allowed"
         yield state.waiting <= policy.max_waiters, "B5: more readers wait than allowed"
-        # A build that ends is queued again whatever the bound: at most one for each slot.
-        yield len(state.queue) <= policy.max_queue + policy.pool_size, "B5: more builds queue than allowed"
+        # A build that ends is queued again whatever the bound, at most one a slot; so are those of followers.
+        most = policy.max_queue + policy.pool_size + len(state.followed)
+        yield len(state.queue) <= most, "B5: more builds queue than allowed"
         yield not state.queue or len(began_s) == policy.pool_size, "B5: a build queues though there is a slot"
         yield state.wake_at_s <= _first_timer_s(state, policy), "I4: nothing wakes the cache at its first timer"
         overdue = [at_s for at_s in began_s if at_s + policy.build_timeout <= now_s]
@@ -142,8 +143,9 @@ def _first_timer_s(state: State, policy: Policy) -> float:
     ends = [build.began_s + policy.build_timeout for build in state.builds.values() if build.began_s is not None]
     waits = [waiter.until_s for waiter in state.all_waiters()]
     scopes = [scope.wake_at_s() for scope in state.scopes.values()]
+    follows = [followed.due_s for followed in state.followed.values()]
     leases = [*(stream.until_s for stream in state.streams.active.values()), *state.streams.stopped.values()]
-    return min((*ends, *waits, *scopes, *leases), default=inf)
+    return min((*ends, *waits, *scopes, *follows, *leases), default=inf)
 
 
 def _of_waiters(before: State, state: State, now_s: float) -> Laws:

@@ -240,7 +240,7 @@ class Member:
         self.bus = Bus(incarnation=self.name)
         self.feed = Feed(f"feed-of-{self.name}", size=bounds.waiting, remembered=bounds.remembered)
         new_link = partial(JournalLink, bounds=bounds.journal, threads=False)
-        self.membership = Membership(self.bus, self.journal, policy, self.clock, self.feed, new_link)
+        self.membership = Membership(self.bus, self.journal, policy, self.clock, self.feed, new_link=new_link)
         self.bus_link = BusLink(
             self.bus, self.feed, self.clock, apply=self._apply, canonical=lambda profile: profile, sender=self
         )

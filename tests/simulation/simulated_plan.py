@@ -51,16 +51,16 @@ class Faults:
         stops: Whether the cache is stopped before the run ends.
     """
 
-    fails: float
-    hangs: float
-    unreadable: float
-    checks_fail: float
-    effects_fail: float
-    checks_hang: float
-    repeats: float
-    leaves: float
-    late_s: float
-    stops: bool
+    fails: float = 0.0
+    hangs: float = 0.0
+    unreadable: float = 0.0
+    checks_fail: float = 0.0
+    effects_fail: float = 0.0
+    checks_hang: float = 0.0
+    repeats: float = 0.0
+    leaves: float = 0.0
+    late_s: float = 0.0
+    stops: bool = False
 
 
 def draw_faults(random: Random) -> Faults:

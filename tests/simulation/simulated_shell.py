@@ -14,9 +14,20 @@ from zlib import crc32
 
 from hermes_cache.core import versions
 from hermes_cache.core.decide import decide
-from hermes_cache.core.effects import Abandon, Answer, Effect, Release, RunBuild, Served, TakeCheck, Tell
+from hermes_cache.core.effects import Abandon, Answer, Deliver, Effect, Release, RunBuild, Served, TakeCheck, Tell
 from hermes_cache.core.hits import Hits
-from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Recency, Tick, Weighed
+from hermes_cache.core.messages import (
+    Built,
+    Checked,
+    CheckFailed,
+    Failed,
+    Follow,
+    Message,
+    Recency,
+    Tick,
+    Unfollow,
+    Weighed,
+)
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import Build, Read, State, Target
@@ -28,8 +39,9 @@ from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import Row
 from hermes_cache.sessions.rows import freeze, freeze_row
 from tests.contents import content_of
+from tests.simulation.simulated_followers import FollowerLaws
 from tests.simulation.simulated_laws import StepLaws
-from tests.simulation.simulated_plan import TimeLine, draw_faults, draw_policy
+from tests.simulation.simulated_plan import Faults, TimeLine, draw_faults, draw_policy
 from tests.simulation.simulated_reads import InTheWay, Laws, Made, Moment, Reader, laws_of_answer
 from tests.simulation.simulated_timing import TimingLaws
 from tests.simulation.simulated_world import PROFILES, World, weigh
@@ -77,6 +89,7 @@ class Shell:
         self._most_steps = most_steps
         self._laws = StepLaws(self.policy, self.world)
         self._timing = TimingLaws(self.policy, self.world, self._laws.made)
+        self._following = FollowerLaws(self.world, self._laws.made, self._timing)
         self._hits = Hits(self.policy)
         self._effects: deque[Effect] = deque()
         self._failed: Effect | None = None
@@ -111,6 +124,7 @@ class Shell:
             self._hits.renew(after, message.target)
         self._demand(self._laws.of_step(before, message, decision, now_s))
         self._demand(self._timing.of_step(before, message, decision, now_s))
+        self._demand(self._following.of_step(before, message, decision, now_s))
         for effect in decision.effects:
             self._judge(effect)
         self._effects.extend(decision.effects)
@@ -147,6 +161,31 @@ class Shell:
     def next_read(self) -> int:
         """Return the number that the next reader must have."""
         return len(self._readers)
+
+    def follow(self, follower: Hashable, target: Target) -> None:
+        """Let somebody follow a key."""
+        if not self.state.stopped:
+            self._following.begin(follower, target, self.state)
+        self.take(Follow(follower, target))
+
+    def unfollow(self, follower: Hashable, target: Target) -> None:
+        """Let somebody follow a key no more."""
+        self._following.end(follower, target)
+        self.take_maybe_twice(Unfollow(follower, target))
+
+    def calm_down(self) -> None:
+        """Let nothing go wrong from now on."""
+        late_s, stops = self.faults.late_s, self.faults.stops
+        self.faults = Faults(late_s=late_s, stops=stops)
+
+    def demand_calm(self) -> None:
+        """Check what followers have, where nothing went wrong or changed for long.
+
+        Raises:
+            AssertionError: They lack something.
+        """
+        if not self.state.stopped:
+            self._demand(self._following.of_calm())
 
     def left(self, read: Read) -> None:
         """Note that a reader waits no more."""
@@ -190,6 +229,9 @@ class Shell:
                 self._judge_answer(effect)
             case RunBuild(build=build):
                 self._demand(self._of_start(build))
+            case Deliver(answer=Served(entry=entry)):
+                held = id(entry.content) in self._contents
+                self._demand([(held, "R13: a payload was let go before it was delivered")])
             case _:
                 pass
 
@@ -209,6 +251,8 @@ class Shell:
         match effect:
             case Answer():
                 self._answered(effect)
+            case Deliver():
+                self._delivered(effect)
             case TakeCheck():
                 self._check(effect)
             case RunBuild():
@@ -238,6 +282,14 @@ class Shell:
         self._demand([(not gone, "R4: a payload was let go while a reader could still get it")])
         reader.is_over = True
         self._pending -= 1
+
+    def _delivered(self, effect: Deliver) -> None:
+        answer = effect.answer
+        if isinstance(answer, Served):
+            self._used.pop(effect.key, None)
+            self._used[effect.key] = self.seen["steps"]
+        else:
+            self.seen["laid over anew" if answer is None else "interrupted"] += 1
 
     def _answered(self, effect: Answer) -> None:
         answer = effect.answer

@@ -60,6 +60,7 @@ class TimingLaws:
         self._refreshed_by: defaultdict[Hashable, set[Refresh | None]] = defaultdict(set)
         self._pause_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
         self._age_pause_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
+        self._event_pause_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
         self._stop_until_s: defaultdict[Hashable, float] = defaultdict(lambda: -inf)
         self._failures: dict[Hashable, _Failures] = {}
         self._moved_at_s: dict[str | None, float] = {}
@@ -104,6 +105,12 @@ class TimingLaws:
         """Say whether the last build of a key failed, and whether that was for its length."""
         last = self._failures.get(key)
         return last is not None, last is not None and last.timed_out
+
+    def is_calm_for_followers(self, target: Target, now_s: float) -> bool:
+        """Say whether nothing holds back a build that only followers wait for."""
+        paused = now_s < self._event_pause_until_s[target.scope] + SLACK_S
+        under_way = Refresh.EVENT in self._refreshed_by[target.scope]
+        return self._policy.max_build_duty >= 1 or (self._is_calm(target, now_s) and not (paused or under_way))
 
     def of_rest(self) -> Laws:
         """Return the laws of a cache that is at rest."""
@@ -157,6 +164,10 @@ class TimingLaws:
             return
         began_s, by = self._refresh_began_s.pop(scope, now_s), self._refreshed_by.pop(scope, set())
         until_s = now_s + self._policy.duty_pause_s(now_s - began_s)
+        if Refresh.EVENT in by:
+            self._event_pause_until_s[scope] = max(self._event_pause_until_s[scope], until_s)
+        if by == {Refresh.EVENT}:
+            return
         pauses = self._pause_until_s if by & {Refresh.SOURCE, Refresh.URGENT} else self._age_pause_until_s
         if pauses is self._age_pause_until_s and Refresh.STOP in by:
             pauses = self._pause_until_s if began_s < self._stop_until_s[scope] else self._stop_until_s
@@ -177,6 +188,12 @@ class TimingLaws:
         if not build.refresh:
             return
         self._refreshed_by[build.target.scope].add(build.refresh)
+        if build.refresh is Refresh.EVENT and self._policy.max_build_duty < 1:
+            until_s = max(self._event_pause_until_s[build.target.scope], self._pause_until_s[build.target.scope])
+            yield (
+                now_s + SLACK_S >= until_s,
+                "R13: a build that only followers wait for came before the pause was over",
+            )
         if entry is None:
             return
         made = self._made[entry.build_id]
@@ -187,6 +204,8 @@ class TimingLaws:
         streams_moved |= entry.stamp.check.is_failed and now.listings > 0
         # A stream's move that was forgotten may count as newer than it was (V2).
         streams_moved |= made.stamped.listings != now.listings or len(PROFILES) > versions.MOST_PROFILES
+        # What was delivered to followers may be newer than what is held.
+        streams_moved |= build.target.key in before.followed
         yield build.refresh is not Refresh.STOP or streams_moved, "B9: a stop is said to have come that did not"
         exempt = streams_moved or own.get("settings", now.settings) != now.settings
         if (build.reason == "age" or not exempt) and self._policy.max_build_duty < 1:

@@ -5,6 +5,7 @@ step the laws are checked; a breach raises `AssertionError` naming the seed, so 
 """
 
 from collections import Counter
+from functools import partial
 from math import inf
 from random import Random
 from typing import Final
@@ -27,6 +28,10 @@ from tests.simulation.simulated_world import LISTED, PROFILES
 _ACTS_A_SECOND: Final = (3, 10, 50)
 _STEPS_PER_ACT: Final = 20
 _POLLS_AGAIN: Final = 0.4
+_MOST_FOLLOWERS: Final = 6
+_STEPS_OF_FOLLOWERS: Final = 8_000
+_CALM_S: Final = 90.0
+"""By then a build that hangs, a pause, a retry and the age of a view that is held down are over."""
 
 
 class Simulation:
@@ -39,7 +44,7 @@ class Simulation:
 
     def __init__(self, seed: int, *, acts: int = 300) -> None:
         self._users = Random(f"users of {seed}")
-        self._shell = Shell(seed, most_steps=acts * _STEPS_PER_ACT)
+        self._shell = Shell(seed, most_steps=acts * _STEPS_PER_ACT + _STEPS_OF_FOLLOWERS)
         watched = self._users.random() < 0.9
         self._targets = targets(pages=self._users.choice((1, 1, 1, 6)), watched=watched)
         self._targets = self._users.sample(self._targets, self._users.randint(1, len(self._targets)))
@@ -52,6 +57,7 @@ class Simulation:
             ways += [way] * pick((0, 1, 4))
         for _ in range(acts):
             self._shell.after(self._some_time(), pick(ways))
+        self._add_followers(Random(f"followers of {seed}"))
         if self._shell.faults.stops:
             self._shell.after(self._users.uniform(0.7, 1.0) * self._lasts_s, lambda: self._shell.take(Stop()))
 
@@ -78,6 +84,21 @@ class Simulation:
                 shell.take(Tick())
         shell.demand_rest()
         return shell.seen
+
+    def _add_followers(self, random: Random) -> None:
+        """Let some views be followed, for a time or to the end, when all that goes wrong is over.
+
+        Near the end something moves that nobody reads.
+        """
+        for follower in range(random.choice((0, 1, 3, 8))):
+            target, from_s = random.choice(self._targets), random.uniform(0.0, 0.7 * self._lasts_s)
+            ends_s = (random.uniform(from_s, self._lasts_s), *[self._lasts_s + _CALM_S + 1.0] * 2)
+            self._shell.after(from_s, partial(self._shell.follow, follower, target))
+            self._shell.after(random.choice(ends_s), partial(self._shell.unfollow, follower, target))
+        last = random.choice((self._commit, self._stream, self._invalidate))
+        self._shell.after(self._lasts_s, self._shell.calm_down)
+        self._shell.after(self._lasts_s + _CALM_S / 3, last)
+        self._shell.after(self._lasts_s + _CALM_S, self._shell.demand_calm)
 
     def _some_time(self) -> float:
         return self._users.uniform(0.0, self._lasts_s)

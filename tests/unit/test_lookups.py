@@ -57,10 +57,11 @@ def test_stats_count_what_the_state_holds() -> None:
     script.start_stream("turn", "work")
     script.read(target_of("home"))
 
-    stats = stats_of(script.state, {"built": 1}, 3, None)
+    stats = stats_of(script.state, {"built": 1}, 3, None, followers=7)
 
     assert (stats.builds, stats.entries, stats.building, stats.queued, stats.waiting) == (2, 1, 1, 0, 1)
     assert (stats.streams, stats.events, stats.slowest_build_s, stats.dropped_notices) == (1, 1, 0.5, 3)
+    assert stats.followers == 7
     assert stats.held_bytes == script.state.entries[HERE.key].content.size_bytes
 
 

@@ -1,0 +1,439 @@
+"""Following: a read that never leaves, for one consumer, which gets the whole view and then only what changes.
+
+The core says when there is something newer (`core/following.py`) and puts it into the follower's *slot*, where a
+newer payload replaces one that was not taken. The consumer's own thread, or a thread of the cache for an event
+loop, makes the patch from the last edition that it got. So a slow consumer gets one patch over all that happened
+meanwhile, and slows nobody. Source: rules R13, L6.
+"""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from threading import TIMEOUT_MAX
+from time import monotonic
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from hermes_cache.arguments import timeout_s
+from hermes_cache.cache.life import Life
+from hermes_cache.cache.lookups import Patch, Rendered
+from hermes_cache.cache.reads import ReadOptions, target_on_loop
+from hermes_cache.core.effects import Served
+from hermes_cache.core.messages import Follow, Unfollow
+from hermes_cache.core.state import Target
+from hermes_cache.core.versions import ALL_PROFILES
+from hermes_cache.errors import BuildError, CacheBusyError, CacheStoppedError, HermesCacheError, LookupTimeoutError
+from hermes_cache.loops import Away, Waker
+from hermes_cache.threads import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Why a followed view cannot be kept current now. What the follower has stays as it is until the next patch.
+
+    Attributes:
+        error: What stands in the way.
+        since_s: For how many seconds this has been so, whichever the errors were.
+        retry_in_s: Seconds until it is tried again; None if that is not known.
+    """
+
+    error: HermesCacheError
+    since_s: float
+    retry_in_s: float | None
+
+
+News: TypeAlias = Rendered | Patch | Interrupted
+"""What a follower gets."""
+
+
+class Slot:
+    """Where what is delivered to a follower lies; the core knows a follower by it.
+
+    Nothing is taken out, so an interrupt of the consumer loses nothing. Each change is one store of an attribute:
+    any thread may deliver at any moment, and so may a finalizer.
+
+    Attributes:
+        served: The newest payload; None before the first.
+        error: Why there is none that is newer; None if the newest payload came later.
+        moved: Another object for each time that what is live moved.
+        reach: Of the view.
+    """
+
+    __slots__ = ("_gate", "_waker", "error", "moved", "reach", "served")
+
+    def __init__(self) -> None:
+        self.served: Served | None = None
+        self.error: HermesCacheError | None = None
+        self.moved = object()
+        self.reach: str | None = None
+        self._gate = Gate()
+        self._waker: Waker | None = None
+
+    def take(self, answer: Served | HermesCacheError | None) -> None:
+        """Keep what is delivered, and wake the consumer."""
+        if isinstance(answer, Served):
+            self.error = None
+            self.served = answer
+        elif isinstance(answer, HermesCacheError):
+            self.error = answer
+        else:
+            self.moved = object()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the consumer look."""
+        self._gate.open()
+        waker = self._waker
+        if waker is not None:
+            waker.wake()
+
+    def arm(self, waker: Waker | None = None) -> Gate:
+        """Return the gate that opens with the next delivery; to be called before the slot is looked at.
+
+        Args:
+            waker: Wakes the consumer if it is a coroutine.
+        """
+        self._waker = waker
+        self._gate = gate = Gate()
+        return gate
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What a following needs of its cache.
+
+    Attributes:
+        living: Returns the life of the cache, or raises `CacheStoppedError`.
+        serve: Reads the key.
+        aserve: Reads it on an event loop.
+        answer: Makes what a follower gets from a payload, and from the edition that it has; None if it has none.
+        cut_off: Whether events of other processes may be missed now.
+        look_s: How often to look for what nothing tells of; infinity for never.
+        away: Does for event loops what they must not do.
+    """
+
+    living: Callable[[], Life]
+    serve: Callable[[ReadOptions], Served]
+    aserve: Callable[[ReadOptions], Awaitable[Served]]
+    answer: Callable[[str | None, Served], Patch | Rendered]
+    cut_off: Callable[[], bool]
+    look_s: float
+    away: Callable[[], Away]
+
+
+class Followers:
+    """The followings of a cache that are open.
+
+    Args:
+        most: How many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._slots: dict[Slot, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def admit(self, slot: Slot) -> None:
+        """Count one more.
+
+        Raises:
+            CacheBusyError: There are too many.
+        """
+        if len(self._slots) >= self._most:
+            raise CacheBusyError("max_followers", self._most)
+        self._slots[slot] = None
+
+    def leave(self, slot: Slot) -> None:
+        """Count one less; leaving twice is no error."""
+        self._slots.pop(slot, None)
+
+    def forget(self) -> None:
+        """Count none any more: they belong to the process that this one was forked from."""
+        self._slots.clear()
+
+    def lay_anew(self, profile: str | None) -> None:
+        """Let those look who follow a view of a profile, or of any (None): what is live there moved."""
+        reaches = (None, ALL_PROFILES) if profile is None else (profile, ALL_PROFILES)
+        for slot in list(self._slots):
+            if profile is None or slot.reach in reaches:
+                slot.take(None)
+
+
+class Following:
+    """A followed view: iterate it with `for` or `async for`, in one thread or task at a time.
+
+    First it yields the view as `Rendered`, or a `Patch` from the edition that was given. Then it yields a `Patch`
+    whenever the view changed, or the whole view if that is shorter, and `Interrupted` if the view cannot be kept
+    current. It ends when it is closed, and with `CacheStoppedError` when the cache is stopped, and in a forked
+    child. One that is dropped is closed.
+
+    Source: rule R13.
+    """
+
+    def __init__(
+        self, upstream: Upstream, followers: Followers, key: Hashable, since: str | None, options: ReadOptions
+    ) -> None:
+        self._closed = True
+        self._upstream = upstream
+        self._followers = followers
+        self._key = key
+        self._options = options
+        self._pid = os.getpid()
+        self._slot = Slot()
+        self._edition = since
+        self._life: Life | None = None
+        self._target: Target | None = None
+        self._settings = -1
+        self._is_cut_off = False
+        self._has_read = False
+        self._served: Served | None = None
+        self._failing_since_s: float | None = None
+        self._seen_moved = self._slot.moved
+        self._seen_error: HermesCacheError | None = None
+        self._sent: HermesCacheError | None = None
+        followers.admit(self._slot)
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, here or by the end of the cache."""
+        return self._closed
+
+    def get(self, timeout: float | None = None) -> News | None:
+        """Wait for what is new.
+
+        Args:
+            timeout: Seconds to wait at most; None for no bound.
+
+        Returns:
+            None if nothing came in time, or if it is closed; `closed` tells which.
+
+        Raises:
+            CacheStoppedError: The cache was stopped, or this process was forked from the one that follows.
+            TypeError: The timeout is no number; there is no builder.
+            ValueError: The timeout is negative or NaN.
+        """
+        ends_at_s = monotonic() + timeout_s(timeout)
+        while not self._closed:
+            gate = self._slot.arm()
+            self._check_life()
+            news = self._first(ends_at_s) if self._must_read() else self._next()
+            left_s = ends_at_s - monotonic()
+            if news is not None or left_s <= 0:
+                return news
+            if not gate.wait(min(left_s, self._upstream.look_s, TIMEOUT_MAX)):
+                self._look()
+        return None
+
+    async def aget(self, timeout: float | None = None) -> News | None:  # noqa: ASYNC109 - as `get` has it
+        """Do what `get` does without blocking the event loop."""
+        ends_at_s = monotonic() + timeout_s(timeout)
+        waker = Waker()
+        self._slot.arm(waker)
+        while not self._closed:
+            self._check_life()
+            if self._must_read():
+                news = await self._afirst(ends_at_s)
+            else:
+                news = await self._upstream.away().run(self._next) if self._has_news() else None
+            left_s = ends_at_s - monotonic()
+            if news is not None or left_s <= 0:
+                return news
+            looks_at_s = monotonic() + min(left_s, self._upstream.look_s)
+            await waker.wait(min(left_s, self._upstream.look_s))
+            if monotonic() >= looks_at_s:
+                self._look()
+        return None
+
+    def close(self) -> None:
+        """End it, and wake who waits for it; from any thread. Closing twice is no error."""
+        if self._closed:
+            return
+        self._closed = True
+        self._followers.leave(self._slot)
+        self._unfollow()
+        self._slot.wake()
+
+    async def aclose(self) -> None:
+        """Do what `close` does; neither waits."""
+        self.close()
+
+    # Reading.
+
+    def _must_read(self) -> bool:
+        """Say whether it begins, or begins anew as settings changed: its key may mean another view now."""
+        life = self._life
+        return life is None or not self._has_read or life.state.settings != self._settings
+
+    def _first(self, ends_at_s: float) -> News | None:
+        life, settings = self._begin()
+        patience_s = min(max(0.0, ends_at_s - monotonic()), life.policy.build_timeout)
+        target = life.targets.find(self._key, settings, patience_s)
+        if target is None:
+            return None
+        self._follow(life, target, settings)
+        try:
+            served = self._upstream.serve(self._options_until(ends_at_s))
+        except HermesCacheError as error:
+            return self._refused(error, ends_at_s)
+        return self._read(served)
+
+    async def _afirst(self, ends_at_s: float) -> News | None:
+        life, settings = self._begin() if self._life else await self._upstream.away().run(self._begin)
+        patience_s = min(max(0.0, ends_at_s - monotonic()), life.policy.build_timeout)
+        try:
+            target = await target_on_loop(life, self._key, settings, patience_s, self._upstream.away())
+        except TimeoutError:
+            return None
+        self._follow(life, target, settings)
+        try:
+            served = await self._upstream.aserve(self._options_until(ends_at_s))
+        except HermesCacheError as error:
+            return self._refused(error, ends_at_s)
+        return await self._upstream.away().run(partial(self._read, served))
+
+    def _begin(self) -> tuple[Life, int]:
+        life = self._life or self._upstream.living()
+        return life, life.state.settings
+
+    def _follow(self, life: Life, target: Target, settings: int) -> None:
+        known = self._target
+        if known is not None and known.key != target.key:
+            self._unfollow()
+            self._edition = self._served = None
+        self._life, self._target, self._settings = life, target, settings
+        self._slot.reach = target.reach
+        self._is_cut_off = self._upstream.cut_off()
+        self._tell_core()
+
+    def _tell_core(self) -> None:
+        life, target = self._life, self._target
+        if life is not None and target is not None:
+            life.tell(Follow(self._slot, target, self._options.get("builder"), self._is_cut_off))
+
+    def _unfollow(self) -> None:
+        life, target = self._life, self._target
+        if life is not None and target is not None:
+            with suppress(CacheStoppedError):
+                life.tell(Unfollow(self._slot, target))
+
+    def _options_until(self, ends_at_s: float) -> ReadOptions:
+        left_s = ends_at_s - monotonic()
+        return self._options if left_s == inf else {**self._options, "timeout": max(0.0, left_s)}
+
+    def _refused(self, error: HermesCacheError, ends_at_s: float) -> News | None:
+        if isinstance(error, CacheStoppedError):
+            self.close()
+            raise error
+        if isinstance(error, LookupTimeoutError) and monotonic() >= ends_at_s:
+            return None
+        self._has_read = True
+        return self._interrupted(error)
+
+    def _read(self, served: Served) -> News | None:
+        self._has_read = True
+        return self._news_of(served)
+
+    # What was delivered.
+
+    def _next(self) -> News | None:
+        """Return what the slot has that is new to the follower; None if nothing is."""
+        slot, had = self._slot, self._served
+        moved, served = slot.moved, slot.served
+        if served is not None and (had is None or served.entry.build_id > had.entry.build_id):
+            news = self._news_of(served)
+        elif moved is not self._seen_moved and had is not None:
+            news = self._news_of(had)
+        else:
+            news = None
+        self._seen_moved = moved
+        if news is not None or slot.error is None or slot.error is self._seen_error:
+            return news
+        self._seen_error = slot.error
+        return self._interrupted(slot.error)
+
+    def _has_news(self) -> bool:
+        slot, had = self._slot, self._served
+        is_newer = slot.served is not None and (had is None or slot.served.entry.build_id > had.entry.build_id)
+        return is_newer or slot.moved is not self._seen_moved or slot.error not in (None, self._seen_error)
+
+    def _news_of(self, served: Served) -> News | None:
+        news = self._upstream.answer(self._edition, served)
+        self._served = served
+        is_new = news.edition != self._edition or self._failing_since_s is not None
+        self._edition, self._failing_since_s, self._sent = news.edition, None, None
+        return news if is_new else None
+
+    def _interrupted(self, error: HermesCacheError) -> News | None:
+        if isinstance(error, CacheStoppedError):
+            self.close()
+            raise error
+        if self._sent is not None and _cause_of(self._sent) == _cause_of(error):
+            return None
+        now_s = monotonic()
+        self._failing_since_s = now_s if self._failing_since_s is None else self._failing_since_s
+        self._sent = error
+        retry_in_s = error.retry_in_s if isinstance(error, BuildError) else None
+        return Interrupted(error, now_s - self._failing_since_s, retry_in_s)
+
+    def _look(self) -> None:
+        """Look for what nothing tells of: what callables say is live, and whether the journal is away."""
+        is_cut_off = self._upstream.cut_off()
+        if is_cut_off != self._is_cut_off:
+            self._is_cut_off = is_cut_off
+            self._tell_core()
+        self._slot.take(None)
+
+    def _check_life(self) -> None:
+        if os.getpid() != self._pid:
+            self._closed = True
+            raise CacheStoppedError
+
+    def __iter__(self) -> Iterator[News]:
+        return self
+
+    def __next__(self) -> News:
+        news = self.get()
+        if news is None:
+            raise StopIteration
+        return news
+
+    def __aiter__(self) -> AsyncIterator[News]:
+        return self
+
+    async def __anext__(self) -> News:
+        news = await self.aget()
+        if news is None:
+            raise StopAsyncIteration
+        return news
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._closed and os.getpid() == self._pid:
+            self.close()
+
+
+def _cause_of(error: HermesCacheError) -> tuple[type, str]:
+    """Return what makes one error the same as another: their texts may count the seconds."""
+    cause = error.__cause__ or error
+    return type(cause), str(cause)

@@ -1,0 +1,58 @@
+"""Followed keys: what happens to them, each with the state that it makes.
+
+They are found by reach, for events, by scope, for checks, and by the moment when they are due. So with nobody
+following, and for the keys that nothing concerns, they cost nothing. Source: rules R13, B5.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hermes_cache.core.state import Entry, Followed, State
+from hermes_cache.core.tables import with_name, without_name
+from hermes_cache.payload.content import Content
+
+_NOTHING: Final = Content(b"{}", None)
+
+
+def noted(entry: Entry) -> Entry:
+    """Return what is to be remembered of an entry that was delivered: its content must not be kept for that."""
+    return replace(entry, content=_NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedMoved:
+    """A key is followed, or something about it changed."""
+
+    followed: Followed
+
+    def apply(self, state: State) -> State:
+        """Return the state after it, as every `apply` here."""
+        followed, target = self.followed, self.followed.target
+        known = state.followed.get(target.key)
+        timers = state.follow_timers.without(known.due_s, known.number) if known else state.follow_timers
+        return replace(
+            state,
+            followed=state.followed.with_one(target.key, followed),
+            followed_by_reach=with_name(state.followed_by_reach, target.reach, target.key),
+            followed_by_scope=with_name(state.followed_by_scope, target.scope, target.key),
+            follow_timers=timers.with_one(followed.due_s, followed.number, target.key),
+            last_followed=max(followed.number, state.last_followed),
+            wake_at_s=min(state.wake_at_s, followed.due_s),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollowed:
+    """The last follower of a key left."""
+
+    followed: Followed
+
+    def apply(self, state: State) -> State:  # noqa: D102 - see `FollowedMoved.apply`
+        followed, target = self.followed, self.followed.target
+        return replace(
+            state,
+            followed=state.followed.without([target.key]),
+            followed_by_reach=without_name(state.followed_by_reach, target.reach, target.key),
+            followed_by_scope=without_name(state.followed_by_scope, target.scope, target.key),
+            follow_timers=state.follow_timers.without(followed.due_s, followed.number),
+        )

@@ -1,0 +1,207 @@
+"""Following: a followed key is read again whenever something says that there may be more to read.
+
+It is looked at when an event, a stream, a check or the end of a build concerns it, and when its own timer is due.
+If what was delivered last is outdated, it is built: at once after a calm, then no sooner than the pause of rule B9
+after the end of the last build that only followers waited for. A build that readers wait for is not held back, and
+serves the followers, too. Every payload is delivered, also one that an event overtook: the next build comes after
+it. So a follower has what an event changed after two builds at most. Source: rule R13.
+"""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
+from math import inf
+from typing import Final, NamedTuple
+
+from hermes_cache.core import duty
+from hermes_cache.core.answering import deliver, retry_at_s, standing_failure
+from hermes_cache.core.building import request_build
+from hermes_cache.core.checking import want_check
+from hermes_cache.core.effects import Deliver
+from hermes_cache.core.followed import FollowedMoved, Unfollowed, noted
+from hermes_cache.core.freshness import has_moved_since, refresh_for
+from hermes_cache.core.messages import Follow, Unfollow
+from hermes_cache.core.state import Followed, Reason, Refresh, State, Target
+from hermes_cache.core.tables import Table
+from hermes_cache.core.transitions import (
+    Ended,
+    ListsOutdated,
+    ScopeMoved,
+    StreamMoved,
+    StreamsExpired,
+    Transition,
+    scope_of,
+)
+from hermes_cache.core.turn import Turn
+from hermes_cache.core.versions import ALL_PROFILES
+from hermes_cache.errors import CacheStoppedError
+
+_PACED: Final = (Refresh.EVENT, Refresh.SOURCE)
+"""What the pause after a build that only followers waited for holds back."""
+
+
+class Need(NamedTuple):
+    """What is to be done for a followed key.
+
+    Attributes:
+        followed: The key.
+        reason: Why it must be built; None if it need not, or may not yet.
+        refresh: What that build is asked for.
+        due_s: If it is not built: when it must be looked at again though nothing happens.
+    """
+
+    followed: Followed
+    reason: Reason | None = None
+    refresh: Refresh | None = None
+    due_s: float = inf
+
+
+def follow(turn: Turn, message: Follow) -> None:
+    """Let somebody follow a key; what is held of it counts as delivered, as its first read gets that or more."""
+    target, state = message.target, turn.state
+    if state.stopped:
+        turn.do(Deliver((message.follower,), target.key, CacheStoppedError()))
+        return
+    followed = state.followed.get(target.key)
+    if followed is None:
+        entry = state.entry_of(target)
+        followed = Followed(target, Table(), had=noted(entry) if entry else None, number=state.last_followed + 1)
+    followers = followed.followers.with_one(message.follower, None)
+    builder = message.builder or followed.builder
+    turn.record(FollowedMoved(replace(followed, followers=followers, builder=builder, cut_off=message.cut_off)))
+    want_check(turn, target)
+
+
+def unfollow(turn: Turn, message: Unfollow) -> None:
+    """Let somebody follow a key no more."""
+    followed = turn.state.followed.get(message.target.key)
+    if followed is None or message.follower not in followed.followers:
+        return
+    left = followed.followers.without([message.follower])
+    turn.record(FollowedMoved(replace(followed, followers=left)) if left else Unfollowed(followed))
+
+
+def see_to_concerned(turn: Turn, before: State) -> None:
+    """See to the followed keys that this turn concerns.
+
+    Args:
+        turn: The turn, at its end.
+        before: The state at its beginning.
+    """
+    concerned: dict[Hashable, None] = {}
+    for happened in tuple(turn.transitions):
+        keys = [key for key in _concerned(turn.state, before, happened) if key in turn.state.followed]
+        concerned.update(dict.fromkeys(keys))
+        if isinstance(happened, StreamMoved | StreamsExpired):
+            for key in keys:
+                turn.do(Deliver(turn.state.followed[key].followers, key, None))
+    see_to(turn, needs_of(turn, concerned))
+
+
+def see_to_due(turn: Turn) -> None:
+    """See to the followed keys that are due."""
+    see_to(turn, needs_of(turn, turn.state.follow_timers.due(turn.now_s)))
+
+
+def needs_of(turn: Turn, keys: Iterable[Hashable]) -> list[Need]:
+    """Say what those keys need that are followed, before any of them is built: so they are built together."""
+    followed = [turn.state.followed.get(key) for key in keys]
+    return [_need_of(turn, each) for each in followed if each is not None]
+
+
+def see_to(turn: Turn, needs: Iterable[Need]) -> None:
+    """Have built what is outdated of what was delivered last, or have it looked at again when it may be built."""
+    for need in needs:
+        key = need.followed.target.key
+        due_s = need.due_s
+        if need.reason is not None and key not in turn.state.builds:
+            due_s = _build(turn, need)
+        followed = turn.state.followed[key]
+        if followed.due_s != due_s:
+            turn.record(FollowedMoved(replace(followed, due_s=due_s)))
+
+
+def _need_of(turn: Turn, followed: Followed) -> Need:
+    target, state = followed.target, turn.state
+    if target.key in state.builds:
+        return Need(followed)
+    reason = _reason_for(turn, followed)
+    if reason is None:
+        return Need(followed, due_s=_ages_at_s(turn, followed))
+    failure = standing_failure(turn, target)
+    if failure is not None:
+        return Need(followed, due_s=retry_at_s(state, failure, target))
+    refresh = _refresh_for(state, followed, reason)
+    held_by = Refresh.EVENT if refresh in _PACED else refresh
+    if held_by is not None and duty.is_held_back(turn, target, held_by):
+        duty.hold_back(turn, target, held_by, followed.builder)
+        return Need(followed)
+    return Need(followed, reason, refresh)
+
+
+def _build(turn: Turn, need: Need) -> float:
+    """Have a key built, and return when it must be looked at again though nothing happens."""
+    target, builder = need.followed.target, need.followed.builder
+    reason = need.reason or "miss"
+    refused = request_build(turn, target, reason, refresh=need.refresh, builder=builder, is_bounded=False)
+    if refused is None:
+        return inf
+    deliver(turn, target, refused)
+    return turn.now_s + turn.policy.retry_delay_max
+
+
+def _reason_for(turn: Turn, followed: Followed) -> Reason | None:
+    """Say why a key must be built for its followers; None if they have what a read would get."""
+    state, target, had = turn.state, followed.target, followed.had
+    if had is None:
+        return "miss"
+    if had.version < state.version_of(target):
+        return "event"
+    if had.stamp.marker != state.marker_of(target) or has_moved_since(state, had):
+        return "source"
+    return "age" if turn.now_s >= _ages_at_s(turn, followed) else None
+
+
+def _ages_at_s(turn: Turn, followed: Followed) -> float:
+    """Return when what was delivered is too old; infinity if a change of its sources would be noticed."""
+    state, policy, target, had = turn.state, turn.policy, followed.target, followed.had
+    if had is None:
+        return inf
+    is_held = had.stamp.marker.held
+    is_blind = not target.watched or scope_of(state, target).failure is not None or followed.cut_off
+    return (
+        had.built_at_s + max(policy.ttl_s(streaming=is_held), policy.follow_interval)
+        if is_held or is_blind
+        else inf
+    )
+
+
+def _refresh_for(state: State, followed: Followed, reason: Reason) -> Refresh | None:
+    match reason:
+        case "miss":
+            return None
+        case "event":
+            return Refresh.EVENT
+        case "source" | "age":
+            return refresh_for(state, followed.target, reason, had=followed.had)
+
+
+def _concerned(state: State, before: State, happened: Transition) -> Iterable[Hashable]:
+    """Return the keys that something concerns; those that are not followed may be among them."""
+    match happened:
+        case ListsOutdated(touch=touch) | StreamMoved(touch=touch):
+            return _of_profile(state, touch.profile)
+        case StreamsExpired():
+            return state.followed
+        case ScopeMoved(scope=scope):
+            known = before.scopes.get(scope.target.scope)
+            is_news = known is None or known.check is not scope.check or known.failure is not scope.failure
+            return state.followed_by_scope.get(scope.target.scope, ()) if is_news else ()
+        case Ended(key=key) | FollowedMoved(followed=Followed(target=Target(key=key))):
+            return (key,)
+        case _:
+            return ()
+
+
+def _of_profile(state: State, profile: str | None) -> Iterable[Hashable]:
+    reaches = state.followed_by_reach if profile is None else (profile, ALL_PROFILES)
+    return [key for reach in reaches for key in state.followed_by_reach.get(reach, ())]
