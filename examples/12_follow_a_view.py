@@ -4,6 +4,7 @@ import asyncio
 
 from hermes_cache import Bus, Patch, Rendered, SessionListCache, SessionListKey
 
+VIEW = SessionListKey()
 TITLES = {f"s{number:03}": f"The title of conversation number {number}" for number in range(200)}
 
 
@@ -17,23 +18,22 @@ def rename(bus: Bus, session: str, title: str) -> None:
 
 
 def in_a_thread(cache: SessionListCache, bus: Bus) -> None:
-    with cache.follow(SessionListKey()) as following:
-        view = next(following)
-        assert isinstance(view, Rendered)
-        print("the whole view:", len(TITLES), "rows")
-
-        rename(bus, "s007", "Renamed")
-        patch = next(following)
-        assert isinstance(patch, Patch)
-        print("a patch:", [dict(row) for row in patch.rows])
-        print("smaller than a tenth of the view:", len(patch.body) < len(view.body) / 10)
-
-        rename(bus, "s008", "Also renamed")
-        assert view.apply(patch).edition == patch.edition
+    with cache.follow(VIEW) as following:
+        for news in following:
+            match news:
+                case Rendered():
+                    view = news
+                    print("the whole view:", len(TITLES), "rows")
+                    rename(bus, "s007", "Renamed")
+                case Patch():
+                    print("a patch:", [dict(row) for row in news.rows])
+                    print("smaller than a tenth of the view:", len(news.body) < len(view.body) / 10)
+                    print("applied, it gives the present view:", view.apply(news).body == cache.render(VIEW).body)
+                    break
 
 
 async def on_an_event_loop(cache: SessionListCache, bus: Bus) -> None:
-    async with cache.follow(SessionListKey()) as following:
+    async with cache.follow(VIEW) as following:
         async for news in following:
             if isinstance(news, Rendered):
                 rename(bus, "s009", "Renamed while a loop runs")

@@ -1,0 +1,291 @@
+"""A cache that runs: the parts put together, from a start to a stop, and how it reads and hears events.
+
+Only here are the rooms wired. Every method may be called from any thread.
+"""
+
+import contextlib
+import threading
+from collections.abc import Hashable
+from dataclasses import replace
+from functools import partial
+from math import inf
+from types import TracebackType
+from typing import Generic, Literal, Self, TypeVar
+from uuid import uuid4
+
+from hermes_cache import ports
+from hermes_cache.actors.notifier import Notifier
+from hermes_cache.arguments import profile_name, timeout_s
+from hermes_cache.builders.executors import executors, no_builder
+from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.bus.feed import Feed
+from hermes_cache.cache.bus_link import BusLink
+from hermes_cache.cache.editions import Editions
+from hermes_cache.cache.following import Followers
+from hermes_cache.cache.life import ALIAS_WAIT_S, Life, Prior, SystemClock
+from hermes_cache.cache.membership import Membership
+from hermes_cache.cache.reads import (
+    ReadOptions,
+    aserve,
+    request_of,
+    serve,
+)
+from hermes_cache.cache.stamper import Stamped, Stamper
+from hermes_cache.cache.targets import ListKind, ProfileOf, Targets
+from hermes_cache.callables import Inside
+from hermes_cache.core.decide import decide
+from hermes_cache.core.effects import Served
+from hermes_cache.core.events import AppliedEvent, profile_of
+from hermes_cache.core.messages import Publish
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.requests import Request
+from hermes_cache.core.state import State
+from hermes_cache.errors import CacheStoppedError, CallBlockedError
+from hermes_cache.forks import after_fork_in_child
+from hermes_cache.logs import QuietLogger
+from hermes_cache.loops import Away
+from hermes_cache.payload.content import Content
+from hermes_cache.payload.frozen import Payload
+from hermes_cache.payload.rows import ListShape
+from hermes_cache.threads import aside
+from hermes_cache.views import PlainViews
+
+logger = QuietLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+
+
+class RunningCache(Generic[K]):
+    """Starts, stops, hears events and reads. `ListCache` adds what a gateway calls and explains the arguments."""
+
+    _life: Life | None
+    _ending: Life | None
+
+    def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
+        self,
+        builder: ports.Builder | str | None = None,
+        *,
+        profile_of: ProfileOf | None = None,
+        rows: str | None = None,
+        row_id: str = "id",
+        kind: ListKind | None = None,
+        sources: ports.Sources | None = None,
+        policy: Policy | None = None,
+        bus: Bus | None = None,
+        journal: str | ports.Journal | None = None,
+        executor: Literal["threads", "processes"] = "threads",
+        is_root_profile: ports.IsRootProfile | None = None,
+        active_stream_ids: ports.ActiveStreamIds | None = None,
+        settings_version: ports.SettingsVersion | None = None,
+        clock: ports.Clock | None = None,
+    ) -> None:
+        self._builder = builder
+        self._policy = policy or Policy()
+        self._kind = kind or ListKind(profile_of, ListShape(rows, row_id, needs_ids=rows is not None))
+        self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape)
+        self._clock: ports.Clock = clock or SystemClock()
+        self._bus = Bus() if bus is None else bus
+        self._inside = Inside()
+        self._stamped = Stamped(sources, active_stream_ids, settings_version)
+        self._new_targets = partial(Targets, self._kind, sources, is_root_profile, watched=bool(self._stamped))
+        self._feed = Feed(uuid4().hex, size=self._policy.subscription_size, canonical=self._canonical)
+        self._followers = Followers(self._policy.max_followers)
+        self._new_membership = partial(
+            Membership, self._bus, journal, self._policy, self._clock, self._feed, followers=self._followers
+        )
+        self._membership = self._new_membership()
+        self._new_editions = partial(Editions, self._kind.shape, self._policy.max_edition_bytes)
+        self._editions = self._new_editions()
+        self._views = PlainViews(self._policy.max_entries)
+        self._inherited: tuple[object, ...] = ()
+        self._stopped = False
+        self._stops = 0
+        self._lock = threading.RLock()
+        self._life = self._ending = None
+        self._prior = self._new_prior(State())
+        self._link = BusLink(
+            self._bus, self._feed, self._clock, apply=self._apply, canonical=self._canonical, sender=self
+        )
+        self._link.connect()
+        after_fork_in_child(self._start_anew)
+
+    def start(self) -> None:
+        """Start the threads; a running cache stays as it is. A `stop` that interrupts it wins."""
+        aside.do(partial(self._start, self._stops), inf)
+
+    def stop(self) -> None:
+        """Let waiting readers go with `CacheStoppedError`, and end all threads but those of abandoned builds.
+
+        It waits at most `Policy.stop_timeout`. It may be called from a receiver, and from a signal handler: what
+        the interrupted call holds is not waited for longer, and the stop is done once that call goes on. A second
+        call finishes what the first could not. Source: rule L1.
+        """
+        self._stops += 1
+        with contextlib.suppress(CallBlockedError):
+            aside.do(self._stop, self._policy.stop_timeout)
+        aside.rest()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self, stops: int) -> None:
+        with self._lock:
+            if self._life is not None or self._stops != stops:
+                return
+            if self._stopped:
+                # Another process may have said that settings changed: aliases are asked for anew.
+                self._prior = self._new_prior(self._prior.state)
+                self._membership = self._new_membership()
+                self._stopped = False
+                self._link.connect()
+            membership = self._membership
+            self._life = Life(
+                self._prior,
+                self._policy,
+                self._clock,
+                stamper=Stamper(self._clock, self._inside, self._stamped),
+                executor=self._new_executor(),
+                notifier=Notifier(self._link.announce),
+                owner=self._kind.shape.owner,
+            )
+        # Without the lock: what others said is applied meanwhile.
+        membership.enter()
+        membership.learn_streams(self._apply)
+
+    def _stop(self) -> None:
+        with self._lock:
+            if self._life is not None:
+                self._ending, self._life = self._life, None
+                self._prior = replace(self._prior, state=self._ending.state.before_a_start())
+            # All of it under the lock: a start that comes next finds a stop that is over.
+            if not self._stopped:
+                self._stopped = True
+                self._link.disconnect()
+                self._feed.close()
+            ending, membership, helpers = self._ending, self._membership, (self._prior.targets, self._prior.away)
+        ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
+        for each in helpers:
+            # Those who wait there are let go at once.
+            each.stop(0.0)
+        ended = [ending is None or ending.stop(self._policy.stop_timeout)]
+        leaves = (membership.leave, *[each.stop for each in helpers])
+        ended += [leave(max(0.0, ends_at_s - self._clock.monotonic_s())) for leave in leaves]
+        if all(ended):
+            self._ending = None
+        else:
+            logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
+
+    def _serve(self, key: K, options: ReadOptions) -> Served:
+        life = self._life or self._living()
+        if not options:
+            if not (self._membership.is_current() or life.works.is_inside()):
+                self._membership.catch_up()
+            target = life.targets.known(key, life.state.settings)
+            served = life.hit(target) if target else None
+            return served if served is not None else serve(life, key, self._request(life, options))
+        request = self._request(life, options)
+        if not life.works.is_inside():
+            self._membership.admit(key, request)
+        return serve(life, key, request)
+
+    async def _aserve(self, key: K, options: ReadOptions) -> Served:
+        life = self._life
+        if life is None:
+            life = self._living() if self._stopped else await self._prior.away.run(self._living)
+        if _takes_hits(options) and (self._membership.is_current() or life.works.is_inside()):
+            target = life.targets.known(key, life.state.settings)
+            served = life.hit(target) if target else None
+            if served is not None:
+                return served
+        request = self._request(life, options)
+        if not life.works.is_inside():
+            await self._membership.aadmit(key, request, self._prior.away)
+        return await aserve(life, key, request, self._prior.away)
+
+    def _request(self, life: Life, options: ReadOptions) -> Request:
+        """Check what a caller asks for."""
+        request, builder = request_of(options, self._clock.monotonic_s()), options.get("builder")
+        if self._builder is None and builder is None:
+            raise no_builder()
+        if builder is not None:
+            life.works.check(builder)
+        return request
+
+    def _decoded(self, content: Content) -> Payload:
+        life = self._life
+        return aside.do(partial(life.decoded, content), inf) if life else content.decoded()
+
+    def _living(self) -> Life:
+        """Return this life; a read before `start` starts one (L1)."""
+        if self._life is None and not self._stopped:
+            self.start()
+        life = self._life
+        if life is None:
+            raise CacheStoppedError
+        return life
+
+    def _state(self) -> State:
+        life = self._life
+        return life.state if life else self._prior.state
+
+    def _canonical(self, profile: str | None) -> str | None:
+        if profile is None or not profile.strip():
+            return None
+        return self._prior.targets.canonical(profile_name(profile), self._state().settings, ALIAS_WAIT_S)
+
+    def _apply(self, event: AppliedEvent) -> None:
+        """Apply an event: the bus calls this before anybody hears of it (E5)."""
+        life = self._life or self._foresee(event)
+        while life is not None:
+            with contextlib.suppress(CacheStoppedError):
+                life.publish(event, profile_of(event))
+            if self._life is life:
+                return
+            # That one was stopped meanwhile: what comes after it must know of the event too.
+            life = self._life or self._foresee(event)
+
+    def _foresee(self, event: AppliedEvent) -> Life | None:
+        """Apply an event to what a start begins with; if a start came first, return its life instead."""
+        # Without the lock: an alias may take its time.
+        profile = self._canonical(profile_of(event))
+        with self._lock:
+            if self._life is None:
+                message = Publish.at(event, profile, self._clock.wall_s())
+                now_s = self._clock.monotonic_s()
+                decision = decide(self._prior.state, message, now_s, self._policy)
+                self._prior = replace(self._prior, state=decision.state)
+            return self._life
+
+    def _new_prior(self, state: State) -> Prior:
+        return Prior(state, self._new_targets(self._inside), Away())
+
+    def _start_anew(self) -> None:
+        """Begin anew in a forked child: with no entry, no thread and no lock that the parent held (L2).
+
+        What was inherited is neither used nor freed.
+        """
+        self._inherited = (*self._inherited, self._life, self._ending, self._prior, self._editions)
+        self._editions = self._new_editions()
+        self._followers.forget()
+        self._lock = threading.RLock()
+        self._life = self._ending = None
+        self._inside = Inside()
+        self._prior = self._new_prior(State())
+
+
+def _takes_hits(options: ReadOptions) -> bool:
+    """Return whether a read asks for nothing but an answer in time, so that a remembered hit answers it.
+
+    Raises:
+        TypeError: The timeout is no number.
+        ValueError: It is negative or NaN.
+    """
+    if "timeout" in options:
+        timeout_s(options["timeout"])
+    return options.keys() <= {"timeout"}
