@@ -41,7 +41,7 @@ def _row(name: str, session: dict[str, object]) -> dict[str, object]:
 
 
 def main() -> None:
-    key = SessionListKey(show_cli=True, sidebar_source="cli")
+    key = SessionListKey(show_cli=True, show_claude_code=True, sidebar_source="cli")
     with TemporaryDirectory() as folder:
         agent = Path(folder, "notes")
         agent.mkdir()
