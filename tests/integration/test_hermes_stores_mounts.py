@@ -5,11 +5,10 @@ Each mount is made in a namespace of its own, which ends with its process: nothi
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,11 +16,11 @@ from typing import Any, Final, Self
 import pytest
 
 from tests.integration.agent import NOBODY, Agent
+from tests.integration.namespaces import namespace
 
 MODES: Final = ("WAL", "DELETE", "TRUNCATE", "PERSIST")
 STRANGER: Final = 65_533
 GROUP: Final = 65_532
-USED: Final = ("unshare", "nsenter", "mount")
 
 READ: Final = """
 import json, sys
@@ -84,26 +83,6 @@ class Reader:
         return self.answer()
 
 
-@contextmanager
-def _namespace(mount: str, folder: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
-    """Mount something in a namespace; yields what runs a command there, and the folder as it is seen from here."""
-    if os.geteuid() != 0 or not all(map(shutil.which, USED)):
-        pytest.skip(f"needs root and {', '.join(USED)}")
-    script = f"{mount} && echo ready && read -r _; true"
-    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(folder)]
-    with subprocess.Popen(  # noqa: S603 - our own
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        if holder.stdout.readline() != "ready\n":
-            _, said = holder.communicate(timeout=20)
-            pytest.skip(f"no mount can be made here: {said.strip()}")
-        try:
-            yield ("nsenter", "--mount", f"--target={holder.pid}"), Path(f"/proc/{holder.pid}/root{folder}")
-        finally:
-            holder.communicate(timeout=20)
-
-
 READ_ONLY: Final = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'
 SMALL: Final = 'mount -t tmpfs -o size=1m tmpfs "$1"'
 
@@ -133,7 +112,7 @@ def test_a_read_only_mount_is_read_while_the_agent_writes_past_it_and_when_it_ha
     """X2, X8"""
     with (
         Agent(tmp_path / "state.db") as agent,
-        _namespace(READ_ONLY, tmp_path) as (inside, folder),
+        namespace(READ_ONLY, tmp_path) as (inside, folder),
         Reader(tmp_path, inside) as reader,
     ):
         with pytest.raises(OSError, match="Read-only file system"):
@@ -168,7 +147,7 @@ def test_what_a_crash_left_on_a_read_only_mount_is_read_whole_or_told(tmp_path: 
         (tmp_path / "state.db-shm").unlink()
     before = _tree(tmp_path)
 
-    with _namespace(READ_ONLY, tmp_path) as (inside, _), Reader(tmp_path, inside) as reader:
+    with namespace(READ_ONLY, tmp_path) as (inside, _), Reader(tmp_path, inside) as reader:
         found = reader.read()
 
     assert _tree(tmp_path) == before
@@ -181,7 +160,7 @@ def test_what_a_crash_left_on_a_read_only_mount_is_read_whole_or_told(tmp_path: 
 
 def test_a_just_made_home_on_a_read_only_mount_is_empty(tmp_path: Path) -> None:
     """X8"""
-    with _namespace(READ_ONLY, tmp_path) as (inside, _), Reader(tmp_path, inside) as reader:
+    with namespace(READ_ONLY, tmp_path) as (inside, _), Reader(tmp_path, inside) as reader:
         assert reader.read() == {"read": [], "held": []}
 
     assert list(tmp_path.iterdir()) == []
@@ -191,7 +170,7 @@ def test_a_just_made_home_on_a_read_only_mount_is_empty(tmp_path: Path) -> None:
 def test_a_full_disk_is_read_and_the_list_stays_until_the_agent_can_commit(tmp_path: Path, mode: str) -> None:
     """X2, X8"""
     with (
-        _namespace(SMALL, tmp_path) as (inside, folder),
+        namespace(SMALL, tmp_path) as (inside, folder),
         Agent(tmp_path / "state.db", inside) as agent,
         Reader(tmp_path, inside) as reader,
     ):
