@@ -19,6 +19,7 @@ from loky import process_executor
 
 from hermes_cache.builders.executors import build_here
 from hermes_cache.builders.parcels import Changes, Parcel, SentRow, Share, differing_indexes
+from hermes_cache.log_output import LogOutput, LogSettings, active_settings
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape, Piece, digest_of
 from hermes_cache.ports import Builder, JoiningBuilder
@@ -128,12 +129,15 @@ def call(spec: bytes, method: str, *args: object) -> object:
         raise _portable(failure) from None
 
 
-def arrive(parent: int) -> None:
+def arrive(parent: int, log: LogSettings | None) -> None:
     """Get a worker ready: what a build needs is imported by now, and the worker ends when its parent does.
 
     Args:
         parent: The process id.
+        log: How the parent logs; None if its log goes elsewhere than to standard error.
     """
+    if log is not None and active_settings() is None:
+        LogOutput(log).begin()
     # Else a worker that grew by 300 MB is taken for a leak and replaced; a large home's projection is no leak.
     process_executor._USE_PSUTIL = False  # noqa: SLF001 - there is no other way to say so
     # What a build makes lives on. A search for garbage every 700 objects finds none and doubles its time.

@@ -27,6 +27,7 @@ from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import WorkerError
 from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.log_output import active_settings
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import Builder, ScopedBuilder
@@ -198,7 +199,7 @@ class _Worker:
     def warm_up(self) -> None:
         """Start the process; it is not waited for."""
         with _gone_is_told():
-            self._pool.submit(desk.arrive, os.getpid())
+            self._pool.submit(desk.arrive, os.getpid(), active_settings())
 
     def call(self, spec: bytes, method: str, *args: object) -> object:
         try:

@@ -18,6 +18,7 @@ from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.settings import GatewaySettings, reached_by_others
 from hermes_cache.gateway.tokens import TokenFileError, address_with, kept_token, state_folder
 from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.log_output import LogFormat, LogOutput, LogSettings
 from hermes_cache.logs import QuietLogger
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.claude_code import ClaudeCode
@@ -43,6 +44,8 @@ class _Options(TypedDict):
     root_path: str
     token: str | None
     journal: str | None
+    log_level: str
+    log_format: LogFormat
 
 
 @click.command()
@@ -66,6 +69,10 @@ class _Options(TypedDict):
 @click.option("--journal", envvar="HERMES_CACHE_JOURNAL", show_envvar=True, metavar="URL",
               help="Share events with other gateways and commands: sqlite:////path/to/journal.db, or "
                    "postgresql://...")  # fmt: skip
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
+              show_default=True, help="The least level of what is logged to standard error.")  # fmt: skip
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+              help="The form of a line of the log; json is for programs that collect logs.")  # fmt: skip
 def serve(**options: Unpack[_Options]) -> None:
     """Serve the session list of a Hermes home over HTTP, until Ctrl-C.
 
@@ -80,16 +87,20 @@ def serve(**options: Unpack[_Options]) -> None:
     if options["demo"] and options["home"]:
         raise click.UsageError("--demo makes a home of its own; leave out --home")
     stop = StopSignals()
-    stop.begin()
-    with suppress(KeyboardInterrupt), ExitStack() as life:
-        if options["demo"]:
-            # The demo is not to show the sessions of the user's own front end.
-            os.environ.pop("HERMES_WEBUI_STATE_DIR", None)
-            home = life.enter_context(demo_home(options["sessions"]))
-        else:
-            home = options["home"] or _default_home()
-        _serve_home(home, settings, options, life)
-        stop.wait()
+    with LogOutput(LogSettings(options["log_level"], options["log_format"])):
+        with ExitStack() as life:
+            with suppress(KeyboardInterrupt):
+                stop.begin()
+                if options["demo"]:
+                    # The demo is not to show the sessions of the user's own front end.
+                    os.environ.pop("HERMES_WEBUI_STATE_DIR", None)
+                    home = life.enter_context(demo_home(options["sessions"]))
+                else:
+                    home = options["home"] or _default_home()
+                _serve_home(home, settings, options, life)
+                stop.wait()
+            _logger.info("hermes_cache.stopping", extra={"hermes_cache.signal": stop.received})
+        _logger.info("hermes_cache.stopped")
 
 
 def _try_journal(url: str) -> None:
@@ -103,7 +114,8 @@ def _try_journal(url: str) -> None:
             if journal.level != "cluster":
                 raise
             effect = "until it is back, events of other processes do not arrive"
-            click.echo(f"{without_password(str(error))}; {effect}", err=True)
+            reason = f"{without_password(str(error))}; {effect}"
+            _logger.warning("hermes_cache.journal_not_reached", extra={"hermes_cache.reason": reason})
 
 
 def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: ExitStack) -> None:
@@ -127,6 +139,7 @@ def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: 
             f"cannot listen on {settings.host} port {port}: {error}; end what listens there, or give another port"
         ) from error
     is_warm.wait(_WARMS_FOR_S)
+    _logger.info("hermes_cache.serving", extra={"hermes_cache.address": server.url, "hermes_cache.home": path})
     # A token that a person gave is known to that person, and not shown to others.
     token = None if options["token"] else settings.token
     seen = addresses_for_browsers(server.url, settings.origins, settings.root_path)

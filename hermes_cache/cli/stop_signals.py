@@ -16,12 +16,16 @@ class StopSignals:
 
     While the command starts, the first of them raises `KeyboardInterrupt` in the main thread. While the command is
     in `wait`, the first signal ends the wait. From then on all are ignored, so that nothing interrupts the end.
+
+    Attributes:
+        received: The name of the signal that came; empty before.
     """
 
     def __init__(self) -> None:
         # Not an Event, because a handler that strikes amid `Event.wait` would wait for that event's own lock.
-        self._received: SimpleQueue[signal.Signals] = SimpleQueue()
+        self._received: SimpleQueue[None] = SimpleQueue()
         self._is_starting = True
+        self.received = ""
 
     def begin(self) -> None:
         """Take over the signals; a SIGHUP that is ignored stays so, because `nohup` means that.
@@ -32,15 +36,16 @@ class StopSignals:
             if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, self._receive)
 
-    def wait(self) -> signal.Signals:
-        """Wait for a signal, and return it; one that came before ends the wait at once."""
+    def wait(self) -> None:
+        """Wait for a signal; one that came before ends the wait at once."""
         self._is_starting = False
-        return self._received.get()
+        self._received.get()
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         for each in _STOPPING:
             # Ignored, not handled: the interpreter puts handlers back to 'kill the process' while it ends.
             signal.signal(each, signal.SIG_IGN)
-        self._received.put(signal.Signals(number))
+        self.received = signal.Signals(number).name
+        self._received.put(None)
         if self._is_starting:
             raise KeyboardInterrupt

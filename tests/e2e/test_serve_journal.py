@@ -111,7 +111,10 @@ def test_a_read_right_after_a_publish_never_sees_the_list_from_before(gateway: s
 def test_a_postgresql_journal_tells_a_gateway_the_same(home: Path, postgres_url: URL) -> None:
     # Proves J3, W1, W3: the event comes by notification.
     journal = postgres_url.render_as_string(hide_password=False)
-    with served("--home", str(home), "--journal", journal) as (process, url), Client(url) as client:
+    with (
+        served("--home", str(home), "--journal", journal, "--log-level", "warning") as (process, url),
+        Client(url) as client,
+    ):
         client.next()
         outcome(url)
 
@@ -227,7 +230,10 @@ def test_what_the_cache_of_one_gateway_publishes_is_heard_by_the_other(gateway: 
 
 def test_it_ends_within_5_s_with_a_stream_connected(home: Path, journal: str) -> None:
     # Proves L1, L3.
-    with served("--home", str(home), "--journal", journal) as (process, url), Client(url) as client:
+    with (
+        served("--home", str(home), "--journal", journal, "--log-level", "warning") as (process, url),
+        Client(url) as client,
+    ):
         client.next()
         outcome(url)
 

@@ -12,8 +12,10 @@ import pytest
 
 from tests.e2e.demo_process import children_of, demo_folder, outlives
 from tests.e2e.gateway_process import COMMAND, connect, served
+from tests.e2e.process_log import AS_JSON, log_of
 from tests.waiting import until
 
+STARTED_AND_STOPPED = ["hermes_cache.serving", "hermes_cache.stopping", "hermes_cache.stopped"]
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
@@ -36,7 +38,7 @@ def listed(url: str) -> list[object]:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_ends_it_within_5_s_with_a_stream_connected(home: Path, number: signal.Signals) -> None:
     """W6, L1, L3, W1"""
-    with served("--home", str(home)) as (process, url), closing(connect(url)) as stream:
+    with served("--home", str(home), *AS_JSON) as (process, url), closing(connect(url)) as stream:
         rows = listed(url)
         stream.request("GET", "/api/sessions/events")
         response = stream.getresponse()
@@ -46,11 +48,11 @@ def test_a_signal_ends_it_within_5_s_with_a_stream_connected(home: Path, number:
         process.send_signal(number)
         code = process.wait(10)
         took_s = time.monotonic() - began_s
-        assert process.stderr
-        complaints = process.stderr.read()
+        logged = log_of(process)
 
     assert rows
-    assert (code, complaints) == (0, "")
+    assert (code, [line.event for line in logged]) == (0, STARTED_AND_STOPPED)
+    assert logged[1].fields == {"signal": number.name}
     assert took_s < 5
 
 
@@ -74,20 +76,23 @@ def test_a_signal_leaves_no_file_and_no_process_of_a_demo(temporary: Path, numbe
 @pytest.mark.parametrize("number", SIGNALS)
 def test_further_signals_during_the_stop_do_no_harm(temporary: Path, number: signal.Signals) -> None:
     """W6"""
-    with served("--demo", "--sessions", "5") as (process, _):
-        while process.poll() is None:
-            process.send_signal(number)
-        assert process.stderr
-        complaints = process.stderr.read()
+    with served("--demo", "--sessions", "5", *AS_JSON) as (process, _):
 
-    assert (process.returncode, complaints) == (0, "")
+        def has_ended() -> bool:
+            process.send_signal(number)
+            return process.poll() is not None
+
+        until(has_ended)
+        logged = log_of(process)
+
+    assert (process.returncode, [line.event for line in logged]) == (0, STARTED_AND_STOPPED)
     assert not list(temporary.iterdir())
 
 
 def test_a_signal_to_all_its_processes_at_once_ends_it_as_well(home: Path) -> None:
     """W6: a terminal that closes sends its signal so, and so does a service manager."""
     with subprocess.Popen(  # noqa: S603 -- ours
-        [*COMMAND, "--port", "0", "--home", str(home)],
+        [*COMMAND, "--port", "0", "--home", str(home), *AS_JSON],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -96,10 +101,10 @@ def test_a_signal_to_all_its_processes_at_once_ends_it_as_well(home: Path) -> No
         assert process.stdout
         first = process.stdout.readline()
         os.killpg(process.pid, signal.SIGTERM)
-        _, complaints = process.communicate(timeout=10)
+        logged = log_of(process)
 
     assert "Serving" in first
-    assert (process.returncode, complaints) == (0, "")
+    assert (process.returncode, [line.event for line in logged]) == (0, STARTED_AND_STOPPED)
 
 
 def test_it_starts_with_ctrl_c_ignored_and_still_obeys_it(home: Path) -> None:

@@ -1,6 +1,7 @@
 """Rules W3 and W6: what commands do if their standard streams are closed, or cannot be written."""
 
 import json
+import os
 import socket
 import subprocess
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.gateway_process import COMMAND
+from tests.e2e.process_log import AS_JSON, log_of
 from tests.waiting import until
 
 
@@ -50,6 +52,34 @@ def test_a_gateway_whose_standard_streams_are_closed_works(home: Path, closed: s
 
     assert rows
     assert code == 0
+
+
+@pytest.mark.parametrize("output", ["full disk", "closed pipe"])
+def test_a_gateway_whose_output_cannot_be_written_says_so_once_and_works(home: Path, output: str) -> None:
+    """W6, W3"""
+    port = free_port()
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with (
+        open("/dev/full" if output == "full disk" else theirs, "wb") as target,  # noqa: PTH123 -- may be a number
+        subprocess.Popen(  # noqa: S603 -- ours
+            [*COMMAND, "--home", str(home), "--port", str(port), *AS_JSON],
+            stdout=target,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        try:
+            until(lambda: listed(port) or process.poll() is not None)
+            rows = listed(port)
+            process.terminate()
+            logged = log_of(process)
+        finally:
+            process.kill()
+
+    assert rows
+    assert [line.event for line in logged if line.level == "warning"] == ["hermes_cache.output_failed"]
+    assert process.wait() == 0
 
 
 def test_a_disk_that_is_full_gives_one_line(tmp_path: Path) -> None:
