@@ -121,6 +121,11 @@ class Access:
         self._names = _LOOPBACK_NAMES | {*given, *(origin.host for origin in self._origins)}
         self._writes = writes
 
+    @property
+    def needs_token(self) -> bool:
+        """Whether requests must show a token."""
+        return self._token is not None
+
     def refusal(self, facts: Facts) -> Refusal | None:
         """Return why a request is refused; None if it is let in."""
         return (

@@ -20,19 +20,25 @@ from hermes_cache.errors import (
 )
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.explain.plain import plain_explanation
+from hermes_cache.gateway.texts import quoted, utf8
 from hermes_cache.gateway.view_query import ParameterError
 
 
 def error_answer(status: HTTPStatus, reason: str, *, field: str | None = None) -> Response:
     """Return a refusal with its reason, and with the name of the parameter if one was wrong."""
-    body = {"error": _clean(reason)}
-    return _json_answer(body if field is None else {**body, "field": _clean(field)}, status)
+    body = {"error": utf8(reason)}
+    return _json_answer(body if field is None else {**body, "field": quoted(field, marks="")}, status)
 
 
 def http_error_answer(status_code: int, path: str) -> Response:
     """Return what the framework refused: an unknown path, or a method that it does not have."""
     status = HTTPStatus(status_code)
-    return error_answer(status, f"{status.phrase}: {path[:100]}")
+    return error_answer(status, f"{status.phrase}: {quoted(path, marks='')}")
+
+
+def options_answer(allow: str) -> Response:
+    """Return which methods a path takes."""
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": allow})
 
 
 def health_answer(health: Health, *, holds_lists: bool) -> Response:
@@ -44,14 +50,14 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
     body = {
         "running": health.running,
         "healthy": health.healthy,
-        "failing": {str(key): _clean(reason) for key, reason in health.failing.items()},
-        "failing_checks": {str(key): _clean(reason) for key, reason in health.failing_checks.items()},
+        "failing": {str(key): utf8(reason) for key, reason in health.failing.items()},
+        "failing_checks": {str(key): utf8(reason) for key, reason in health.failing_checks.items()},
         "failing_callables": sorted(health.failing_callables),
         "abandoned": health.abandoned,
         "journal_lag_s": health.journal_lag_s,
-        "journal_failure": None if health.journal_failure is None else _clean(health.journal_failure),
+        "journal_failure": None if health.journal_failure is None else utf8(health.journal_failure),
         "missing_threads": sorted(health.missing_threads),
-        "notes": list(map(_clean, health.notes)),
+        "notes": list(map(utf8, health.notes)),
     }
     return _json_answer(body, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -69,7 +75,7 @@ def explanation_answer(explanation: Explanation) -> Response:
 
     Source: rules J7, W1.
     """
-    return _json_answer({**plain_explanation(explanation), "story": _clean(str(explanation))}, HTTPStatus.OK)
+    return _json_answer({**plain_explanation(explanation), "story": utf8(str(explanation))}, HTTPStatus.OK)
 
 
 def failure_answer(error: HermesCacheError) -> Response:
@@ -83,7 +89,9 @@ def failure_answer(error: HermesCacheError) -> Response:
         case LookupTimeoutError():
             return error_answer(HTTPStatus.GATEWAY_TIMEOUT, str(error))
         case BuildError(__cause__=ProfileNotFoundError(profile=profile)) | ProfileNotFoundError(profile=profile):
-            return error_answer(HTTPStatus.NOT_FOUND, f"there is no profile {profile!r} here", field="profile")
+            return error_answer(
+                HTTPStatus.NOT_FOUND, f"there is no profile {quoted(profile)} here", field="profile"
+            )
         case BuildError():
             return _later(error, error.retry_in_s)
         case SourceError() | CacheBusyError() | CacheStoppedError() | JournalUnavailableError():
@@ -92,20 +100,9 @@ def failure_answer(error: HermesCacheError) -> Response:
             return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
 
 
-def one_line(text: str) -> str:
-    """Return a text in the form of a header's value: one line of Latin-1, at most 300 characters."""
-    line = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(line.split()).encode("latin-1", "replace").decode("latin-1")[:300]
-
-
 def _json_answer(body: Mapping[str, object], status: HTTPStatus) -> Response:
     headers = {"Cache-Control": "no-store"}
     return Response(orjson.dumps(body), status, headers, media_type="application/json")
-
-
-def _clean(text: str) -> str:
-    # The name of a file may contain bytes that are not UTF-8.
-    return text.encode("utf-8", "replace").decode()
 
 
 def _later(error: HermesCacheError, retry_in_s: float | None) -> Response:

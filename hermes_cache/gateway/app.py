@@ -4,6 +4,7 @@ An endpoint that only looks into memory is a coroutine and runs on the event loo
 a lock is a function, and runs on one of a bounded number of threads. Source: rules W1, W6.
 """
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -12,19 +13,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.gateway.access import SIGN_IN_PATH, Access
+from hermes_cache.gateway.access import READING_METHODS, SIGN_IN_PATH, Access
 from hermes_cache.gateway.answers import (
     explanation_answer,
     failure_answer,
     health_answer,
     http_error_answer,
+    options_answer,
     readiness_answer,
 )
+from hermes_cache.gateway.assets import Assets
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.guard import Guard, parameters_of
 from hermes_cache.gateway.session_lists import SessionLists
@@ -62,9 +64,9 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
             Route("/api/explain", endpoints.explain),
             Route("/api/health", endpoints.health),
             Route("/api/ready", endpoints.ready),
-            Route("/", endpoints.page),
+            Route("/", Assets(directory=_PAGE, html=True)),
             Route(SIGN_IN_PATH, sign_in.answer, methods=["GET", "POST"]),
-            Mount("/page", StaticFiles(directory=_PAGE)),
+            Mount("/page", Assets(directory=_PAGE)),
         ],
         middleware=[Middleware(Guard, access=access, sign_in=sign_in, root_path=settings.root_path)],
         exception_handlers={HermesCacheError: _failure, HTTPException: _http_error},
@@ -81,9 +83,6 @@ class _Endpoints:
         self._defaults = defaults
         self._lists = lists
         self._streams = streams
-
-    async def page(self, _request: Request) -> Response:
-        return FileResponse(_PAGE / "index.html")
 
     async def sessions(self, request: Request) -> Response:
         view = self._defaults.kept()
@@ -119,4 +118,15 @@ async def _failure(_request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    return http_error_answer(error.status_code, request.url.path)
+    path: str = request.scope["path"]
+    if path == "*":
+        error = HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+    if error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return http_error_answer(error.status_code, path)
+    allowed = (error.headers or {}).get("Allow", "").replace(",", " ").split()
+    allow = ", ".join(sorted({*allowed, *READING_METHODS}))
+    if request.method == "OPTIONS":
+        return options_answer(allow)
+    answer = http_error_answer(error.status_code, path)
+    answer.headers["Allow"] = allow
+    return answer

@@ -39,22 +39,23 @@ def tag_of(digest: str, encoding: Encoding) -> str:
 
 
 @lru_cache(maxsize=64)
-def chosen_encoding(accept_encoding: str | None) -> Encoding | None:
-    """Return the encoding that a client likes most, gzip if it likes both; None if it can read neither.
+def accepted_encodings(accept_encoding: str | None) -> tuple[Encoding, ...]:
+    """Return the encodings that a client can read, the one that it likes most first; none if it can read neither.
 
     Args:
         accept_encoding: The header; None if there is none, which asks for a body that is not compressed.
     """
     if accept_encoding is None:
-        return "identity"
+        return ("identity",)
     wanted = _qualities(accept_encoding)
     others = wanted.get("*")
     gzip = max((wanted[name] for name in _GZIP & wanted.keys()), default=others or 0.0)
     # A body that is not compressed can be refused, but need not be named.
     identity = wanted.get("identity", others)
-    if gzip > 0 and gzip >= (identity or 0.0):
-        return "gzip"
-    return None if identity == 0 else "identity"
+    liked: tuple[Encoding, ...] = ("gzip", "identity") if gzip >= (identity or 0.0) else ("identity", "gzip")
+    refused = {"gzip"} if gzip == 0 else set()
+    refused |= {"identity"} if identity == 0 else set()
+    return tuple(encoding for encoding in liked if encoding not in refused)
 
 
 def _qualities(accept_encoding: str) -> dict[str, float]:

@@ -14,8 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from hermes_cache.cache.lookups import Rendered
 from hermes_cache.errors import BuildError, SourceError
-from hermes_cache.gateway.answers import one_line
-from hermes_cache.gateway.negotiation import Encoding, chosen_encoding, has_tag, tag_of
+from hermes_cache.gateway.answers import error_answer
+from hermes_cache.gateway.negotiation import accepted_encodings, has_tag, tag_of
+from hermes_cache.gateway.texts import one_line
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
@@ -74,10 +75,14 @@ class BodyResponse(Response):
 
 
 async def _list(rendered: Rendered, request: Request, *, outcome: str, error: object) -> Response:
-    encoding = _encoding(rendered, request.headers.get("Accept-Encoding"))
+    encodings = accepted_encodings(_listed(request, "Accept-Encoding"))
+    if not encodings:
+        return error_answer(HTTPStatus.NOT_ACCEPTABLE, "a list comes as gzip or identity; accept one of them")
+    is_small = len(rendered.body) < _SMALLEST_COMPRESSED_BYTES
+    encoding = "identity" if is_small and "identity" in encodings else encodings[0]
     tag = tag_of(rendered.etag, encoding)
     headers = _headers(rendered, tag, outcome, error)
-    if has_tag(request.headers.get("If-None-Match"), tag):
+    if has_tag(_listed(request, "If-None-Match"), tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     if encoding == "identity":
         return BodyResponse(rendered.body, headers=headers, media_type="application/json")
@@ -88,10 +93,9 @@ async def _list(rendered: Rendered, request: Request, *, outcome: str, error: ob
     return BodyResponse(packed, headers=headers, media_type="application/json")
 
 
-def _encoding(rendered: Rendered, accepted: str | None) -> Encoding:
-    # A client that refuses every encoding gets the list all the same.
-    is_small = len(rendered.body) < _SMALLEST_COMPRESSED_BYTES
-    return "identity" if is_small else chosen_encoding(accepted) or "identity"
+def _listed(request: Request, name: str) -> str | None:
+    # A list may come in several lines.
+    return ", ".join(request.headers.getlist(name)) if name in request.headers else None
 
 
 def _headers(rendered: Rendered, tag: str, outcome: str, error: object) -> dict[str, str]:

@@ -61,13 +61,13 @@ class SignIn:
         facts = facts_of(request.scope)
         is_person = "text/html" in (facts.accept or "")
         cookie = self._access.cookie(_token_in(await request.body()), facts)
-        if cookie is None:
+        if cookie is None and self._access.needs_token:
             if is_person:
                 return self.form(facts.path, HTTPStatus.UNAUTHORIZED, _WRONG)
             refused = error_answer(HTTPStatus.UNAUTHORIZED, _WRONG)
             refused.headers["WWW-Authenticate"] = "Bearer"
             return refused
-        headers = {**_NOT_STORED, "Set-Cookie": cookie}
+        headers = {**_NOT_STORED, "Set-Cookie": cookie} if cookie else _NOT_STORED
         if is_person:
             return Response(status_code=HTTPStatus.SEE_OTHER, headers={**headers, "Location": "./"})
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)

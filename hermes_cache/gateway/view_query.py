@@ -7,6 +7,7 @@ from re import compile as pattern
 from typing import Final
 
 from hermes_cache.errors import HermesCacheError
+from hermes_cache.gateway.texts import quoted
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.side_files import ViewSettings
 
@@ -41,7 +42,7 @@ class ParameterError(HermesCacheError, ValueError):
     def __init__(self, field: str, value: str, expected: str) -> None:
         self.field = field
         self.value = value
-        super().__init__(f"{field} is {value!r}; it must be {expected}")
+        super().__init__(f"{quoted(field, marks='')} is {quoted(value)}; it must be {expected}")
 
 
 class Query:

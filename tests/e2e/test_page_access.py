@@ -196,3 +196,19 @@ def test_a_link_of_a_foreign_page_opens_the_page_of_one_who_is_signed_in(
 
     expect(page.locator("li").first).to_be_visible(timeout=30_000)
     expect(page).to_have_url(re.compile("^" + re.escape(site.server.url) + "$"))
+
+
+def test_past_the_bound_of_streams_the_page_polls_until_there_is_a_seat(
+    serve: Callable[..., Site], page: Page
+) -> None:
+    # Proves W5.
+    site = serve(GatewaySettings(max_streams=1))
+    taken = site.connect()
+    taken.request("GET", "/api/sessions/events")
+    taken.getresponse()
+    with page.expect_response(lambda answer: "/events" in answer.url and answer.status == 503):
+        page.goto(site.server.url)
+    expect(page.locator("li").first).to_be_visible(timeout=30_000)
+
+    with page.expect_response(lambda answer: "/events" in answer.url and answer.status == 200, timeout=30_000):
+        taken.close()

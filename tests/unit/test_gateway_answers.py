@@ -15,7 +15,8 @@ from hermes_cache.errors import (
     ProfileNotFoundError,
     SourceError,
 )
-from hermes_cache.gateway.answers import failure_answer, health_answer, one_line
+from hermes_cache.gateway.answers import failure_answer, health_answer
+from hermes_cache.gateway.texts import one_line
 from hermes_cache.sessions.keys import SessionListKey
 
 KEY = SessionListKey("work")

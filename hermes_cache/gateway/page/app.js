@@ -147,6 +147,13 @@ if (location.hash) history.replaceState(null, "", location.pathname + location.s
 profile.addEventListener("change", changeView);
 all.addEventListener("change", changeView);
 document.addEventListener("visibilitychange", follow);
-setInterval(() => document.hidden || refresh(), POLL_MS);
+/* The browser gives up a stream that was refused, because too many are open: ask for it again with the next poll. */
+function poll() {
+  if (document.hidden) return;
+  if (stream && stream.readyState === EventSource.CLOSED) follow();
+  else refresh();
+}
+
+setInterval(poll, POLL_MS);
 setInterval(() => document.hidden || draw(), REPAINT_MS);
 follow();
