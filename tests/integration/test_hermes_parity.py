@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ _DIFFERENCES = Path(__file__).parents[2] / "docs" / "differences.md"
 _PROVED_ELSEWHERE = {
     "reads the newest 20": "test_at_most_so_many_of_the_newest_terminals_sessions_are_listed_and_all_others",
     "drops an own session whose file has no message": "test_the_count_that_an_own_file_tells_is_trusted",
-    "shows background runs only together": "test_each_flag_lets_its_own_sources_through",
+    "shows background runs and Claude Code": "test_each_flag_lets_its_own_sources_through",
     "orders sessions of one moment": "test_rows_are_sorted_by_time_and_then_by_id",
     "leaves out what is not known": "test_every_row_has_every_field",
     "`server_time`, `server_tz`": "test_the_servers_time_stands_in_no_body",
@@ -152,14 +153,24 @@ def test_the_list_differs_from_the_front_ends_in_what_is_documented_alone(name: 
     assert unexplained == set()
 
 
-def test_the_order_is_the_front_ends_but_for_turns_that_crashed(tmp_path: Path) -> None:
-    """X7"""
-    theirs = recorded(json.loads((HOMES / "many_kinds" / "theirs.json").read_text(encoding="utf-8")))
-    home = HermesHome(make_home("many_kinds", tmp_path))
-    crashed = {"web_crashed", "web_dead_stream"}
+_OUT_OF_ORDER = {
+    "many_kinds": "web_crashed web_dead_stream",
+    "odd": "time_* message_* web_time_* side_bare side_no_index same_* web_same_* twice",
+}
 
-    for view in VIEWS:
-        calm = [row for row in theirs[str(view)]["sessions"] if row["session_id"] not in crashed]
+
+@pytest.mark.parametrize("name", names())
+def test_the_order_is_the_front_ends_but_for_turns_that_crashed_odd_times_and_equal_ones(
+    name: str, tmp_path: Path
+) -> None:
+    """X7"""
+    theirs = recorded(json.loads((HOMES / name / "theirs.json").read_text(encoding="utf-8")))
+    home, patterns = HermesHome(make_home(name, tmp_path)), _OUT_OF_ORDER.get(name, "").split()
+    views = [view for view in VIEWS if name != "chains" or view.parameters != "profile work"]
+
+    for view in views:
+        rows = [(row, row.get("session_id", "")) for row in theirs[str(view)]["sessions"]]
+        calm = [row for row, session_id in rows if not any(fnmatchcase(session_id, each) for each in patterns)]
         assert compare(home.builder(view.key()), {**theirs[str(view)], "sessions": calm}).is_ordered, view
 
 
@@ -258,7 +269,8 @@ def _execute(home: Path, statement: str) -> None:
 def test_the_messages_of_an_own_file_that_tells_no_count_are_counted(tmp_path: Path) -> None:
     """X7: front ends before it was kept wrote such files."""
     home = make_home("many_kinds", tmp_path)
-    messages = [{"role": role, "content": "Text"} for role in ("user", "assistant", "user")]
+    roles = ("user", "assistant", "user", "tool")
+    messages = [{"role": role, "content": "Text", "timestamp": 1e9 + at} for at, role in enumerate(roles)]
     for name, kept in (("no_count", {}), ("odd_count", {"message_count": -1}), ("zero", {"message_count": 0})):
         content = {"session_id": name, "title": name, **kept, "messages": messages}
         (home / "webui" / "sessions" / f"{name}.json").write_text(json.dumps(content))
@@ -266,7 +278,8 @@ def test_the_messages_of_an_own_file_that_tells_no_count_are_counted(tmp_path: P
     rows = _rows(home, visible_only=False)
 
     for name in ("no_count", "odd_count"):
-        assert (rows[name]["message_count"], rows[name]["user_message_count"]) == (3, 2)
+        row = rows[name]
+        assert (row["message_count"], row["user_message_count"], row["last_message_at"]) == (4, 2, 1e9 + 2)
     assert rows["zero"]["message_count"] == 0
 
 

@@ -72,7 +72,7 @@ def recorded(recording: Mapping[str, Any]) -> dict[str, _Answer]:
 
 
 def _by_id(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    return {row["session_id"]: row for row in rows}
+    return {row.get("session_id", ""): row for row in rows}
 
 
 def _envelope(answer: _Answer) -> dict[str, object]:

@@ -223,10 +223,11 @@ def _fields_or_none(path: Path) -> Mapping[str, object]:
 def _counted(content: object) -> Mapping[str, object]:
     """Count the messages of a sidecar that does not say how many it has, as those of older front ends."""
     messages = content.get("messages") if isinstance(content, dict) else None
-    if not isinstance(messages, list):
-        return {}
-    users = [each for each in messages if isinstance(each, dict) and each.get("role") == "user"]
-    return {"message_count": len(messages), "user_message_count": len(users)}
+    told = [each for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
+    said = [each.get("timestamp") or each.get("_ts") for each in told if each.get("role") != "tool"]
+    users = [each for each in told if each.get("role") == "user"]
+    counts = {"message_count": len(told), "user_message_count": len(users)}
+    return {**counts, "last_message_at": next(filter(None, reversed(said)), None)}
 
 
 def _over(record: IndexRecord | None, session_id: str, fields: Mapping[str, object]) -> IndexRecord:
