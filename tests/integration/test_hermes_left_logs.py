@@ -10,7 +10,7 @@ from hermes_cache.stores.hermes.left_logs import LeftLogs
 from hermes_cache.stores.hermes.looks import Looks
 from tests.integration.agent import Agent
 
-AN_HOUR_AGO_S: Final = -3_600.0
+AN_HOUR_S: Final = 3_600.0
 
 
 class _Clock:
@@ -25,16 +25,16 @@ def clock() -> _Clock:
     return _Clock()
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """A database whose agent was killed an hour ago."""
+@pytest.fixture(params=[-AN_HOUR_S, AN_HOUR_S], ids=["an hour ago", "before the clock was set back"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A database whose agent was killed."""
     path = tmp_path / "state.db"
     with Agent(path) as agent:
         agent.do("open")
         agent.do("fill", sessions=5)
         agent.die("killed")
     wal = path.with_name("state.db-wal")
-    written_s = wal.stat().st_mtime + AN_HOUR_AGO_S
+    written_s = wal.stat().st_mtime + request.param
     os.utime(wal, (written_s, written_s))
     return path
 

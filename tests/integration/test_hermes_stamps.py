@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -105,6 +105,59 @@ def test_every_commit_moves_the_content_though_times_and_sizes_stay(sample: Samp
         contents.append(home.sources.stamp(KEY, held=False)["content"])
 
     assert len(set(contents)) == 201
+
+
+FUTURE_NS = 4_000_000_000 * 10**9
+
+
+def _set_times(home: Path, time_ns: int) -> None:
+    for name in ("state.db", "state.db-wal", "webui/settings.json", "webui/sessions/_index.json"):
+        with suppress(FileNotFoundError):
+            os.utime(home / name, ns=(time_ns, time_ns))
+
+
+def test_each_commit_is_seen_though_all_files_are_of_the_same_time_in_the_future(sample: SampleHome) -> None:
+    """S2: and the lists of a quiet home are not built again and again for that."""
+    home = HermesHome(sample.path)
+    session_id = next(each.id for each in sample.sessions if each.source == "cron")
+    with SessionListCache(home.builder, sources=home.sources, policy=Policy.strict(ttl=3_600.0)) as cache:
+        for number in range(5):
+            writer.rename_session(sample.path, session_id, f"Title {number}")
+            _set_times(sample.path, FUTURE_NS)
+            rows: Any = cache.get(CRON)["sessions"]
+            assert f"Title {number}" in {row["title"] for row in rows}
+        builds = _builds_once_still(cache)
+
+        quiet_from_s = monotonic() + 0.3
+        while monotonic() < quiet_from_s:
+            cache.get(CRON)
+
+        assert cache.stats().builds == builds
+
+
+def _builds_once_still(cache: SessionListCache) -> int:
+    """Read until a file was seen unchanged for a tick."""
+    builds, ends_at_s = -1, monotonic() + 20
+    while cache.stats().builds != builds and monotonic() < ends_at_s:
+        builds = cache.stats().builds
+        again_at_s = monotonic() + 0.2
+        while monotonic() < again_at_s:
+            cache.get(CRON)
+    return builds
+
+
+@pytest.mark.parametrize("name", ["webui/settings.json", "webui/sessions/_index.json", "cron/jobs.json"])
+def test_a_file_that_was_just_written_makes_the_next_stamp_differ(sample: SampleHome, name: str) -> None:
+    """S2: it may be written again in the same tick, with the same size."""
+    home = HermesHome(sample.path)
+    home.sources.settle(KEY)
+
+    def differ() -> bool:
+        (sample.path / name).write_text("{}")
+        return home.sources.stamp(KEY, held=False) != home.sources.stamp(KEY, held=False)
+
+    # A busy machine may hold this thread up for longer than a tick.
+    assert any(differ() for _ in range(20))
 
 
 def test_deletes_and_plain_updates_move_the_content(sample: SampleHome) -> None:

@@ -60,7 +60,7 @@ class LeftLogs:
     def note(self, path: Path, look: DatabaseLook) -> None:
         """Take in a look at a database; the locks on a log that did not change are asked for every 5 s at most."""
         wal, now_s = look.wal, self._clock()
-        if not isinstance(wal, FileStamp) or time() - wal.mtime_ns / 1e9 < _QUIET_S:
+        if not isinstance(wal, FileStamp) or abs(time() - wal.mtime_ns / 1e9) < _QUIET_S:
             self._noted.pop(path, None)
             return
         known = self._noted.get(path)

@@ -82,19 +82,25 @@ class HomeSources:
             files = self._files(profile)
         except SourceError as error:
             return {f"content{suffix}": ("unreadable", error.reason)}
-        stamps, are_still = self._looks.files(tuple(files.others.values()))
+        stamps, are_still = self._looks.files(_beside_databases(files))
         content, look = self._looks.content(files.state_db)
+        runs, runs_look = self._looks.content(files.cron_runs)
         self._logs.note(files.state_db, look)
+        self._logs.note(files.cron_runs, runs_look)
         parts: dict[str, Hashable] = {
             "state_db": look.database,
             "state_db_wal": look.wal,
             "content": content,
-            "cron_runs": self._looks.content(files.cron_runs)[0],
+            "cron_runs": runs,
             "unsettled": self._looks.number(("others", profile), None, is_still=are_still),
-            **dict(zip(files.others, stamps, strict=True)),
+            **dict(zip(files.others, stamps, strict=False)),  # The settings have a part of their own.
         }
         return {name + suffix: part for name, part in parts.items()}
 
     def _are_still(self, files: ProfileFiles) -> bool:
         are_still = [self._looks.database(path)[1] for path in (files.state_db, files.cron_runs)]
-        return all(are_still) and self._looks.files(tuple(files.others.values()))[1]
+        return all(are_still) and self._looks.files(_beside_databases(files))[1]
+
+
+def _beside_databases(files: ProfileFiles) -> tuple[Path, ...]:
+    return (*files.others.values(), files.settings)
