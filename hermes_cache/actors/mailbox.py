@@ -182,10 +182,6 @@ class Mailbox:
         self._runners.discard(get_ident())
         return False
 
-    def is_free(self) -> bool:
-        """Say whether a message that comes now has nobody before it."""
-        return not (self._envelopes or self._lock.locked() or self.is_closed)
-
     def note_sleep(self, until_s: float) -> None:
         """Remember until when the own thread sleeps; only for the holder of the run lock."""
         self._sleeps_until_s = until_s

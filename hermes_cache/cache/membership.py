@@ -122,10 +122,10 @@ class Membership:
         """Say whether a read that begins now needs no check; a look into memory, no more."""
         return self._link is None or self._link.life().is_current(self._policy.journal_interval)
 
-    def catch_up(self, patience_s: float = inf) -> None:
+    def catch_up(self, patience_s: float = inf, *, bounded: bool = False) -> None:
         """Apply what others said before now, as far as that can be known at a read; may wait, a second at most."""
         if self._link is not None:
-            self._link.life().catch_up(self._policy.journal_interval, patience_s)
+            self._link.life().catch_up(self._policy.journal_interval, patience_s, bounded=bounded)
 
     def admit(self, key: Hashable, request: Request) -> None:
         """Let a read in, once what it insists on is known.
@@ -197,12 +197,12 @@ class Membership:
         event_id = self._foreign_event(request)
         if self._link is None:
             return None
-        life = self._link.life()
+        life, bounded = self._link.life(), request.timeout_s < inf
         if request.freshness.waits and not self.is_current():
-            self.catch_up(self._patience_s(request))
+            self.catch_up(self._patience_s(request), bounded=bounded)
         awaited = event_id if event_id is not None and not life.has(event_id, self._patience_s(request)) else None
         if request.freshness.insists or awaited is not None:
-            life.insist(self._policy.journal_lease, self._patience_s(request))
+            life.insist(self._policy.journal_lease, self._patience_s(request), bounded=bounded)
         return awaited
 
     def _foreign_event(self, request: Request) -> EventId | None:

@@ -1,31 +1,22 @@
 """One life of a process's part in a journal: the threads that follow and write it, from a start to a stop.
 
-A read that wants to know what others said has the journal checked on its own thread: one check at a time, and
-whoever comes while one runs waits for it, since the reader's mailbox is handled in order. Whether there is
-something to check, and what a wait amounts to, the member's state says. Source: rules J1, J3, J5, J8, L1.
+Whether there is something to check, and what a wait amounts to, the member's state says; `checks.py` says on which
+thread. Source: rules J1, J3, J5, J8, L1.
 """
 
 import contextlib
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
-import pykka
-
-from hermes_cache.actors.mailbox import MailboxActor, MailboxRef
 from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import (
-    CacheStoppedError,
-    CallBlockedError,
-    JournalUnavailableError,
-    MailboxReentryError,
-    NoThreadError,
-)
+from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, NoThreadError
+from hermes_cache.journal.checks import Checks
 from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.member import AWAY_AFTER_S, JournalStatus, MemberState
 from hermes_cache.journal.tail import Tail
@@ -41,35 +32,11 @@ T = TypeVar("T")
 _PATIENCE_S: Final = AWAY_AFTER_S
 """How long a read waits for the journal at most: a check takes milliseconds, and a lock is let go before."""
 
-_OWN_CHECK_S: Final = 0.5
-"""A read that has so much time left checks on its own thread: if nothing is wrong, that takes microseconds."""
-
 _LOOK_AGAIN_S: Final = 0.25
 """A journal that hangs wakes nobody, so a wait for an event looks now and then whether that may still come."""
 
 _MOST_INQUIRIES: Final = 32
 """A journal that hangs keeps so many threads, and no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class _CheckOn:
-    """Have the journal checked, as `Follower.check`."""
-
-    since_s: float
-    until_s: float = inf
-
-
-class JournalReader(MailboxActor):
-    """Runs the checks, one at a time, on the thread that asks."""
-
-    def __init__(self, follower: Follower, clock: Clock) -> None:
-        super().__init__(clock=clock.monotonic_s)
-        self._follower = follower
-
-    def on_receive(self, message: object) -> None:
-        """Check the journal, unless somebody did meanwhile."""
-        if isinstance(message, _CheckOn):
-            self._follower.check(message.since_s, message.until_s)
 
 
 class JournalWriter:
@@ -183,13 +150,13 @@ class JournalLife:
         self.follower = follower
         self._clock = clock
         self._writer = JournalWriter(follower, clock)
-        self._reader = JournalReader(follower, clock)
+        self._checks = Checks(follower)
         self._tail = Tail(
             journal,
             follower,
             clock,
             policy,
-            check=self._check_for_tail,
+            check=lambda: self._checks.run_in_turn(clock.monotonic_s()),
             is_listening=lambda: follower.is_awaited or is_listening(),
         )
         self._checks_at_reads = journal.level == "host"
@@ -199,14 +166,13 @@ class JournalLife:
     def start(self) -> None:
         """Begin to follow the journal."""
         self._writer.thread.keep()
-        self._reader.begin()
         self._tail.start()
 
     def do_without_threads(self) -> None:
         """Let whoever asks do everything on its own thread, instead of `start`; for simulations."""
-        for each in (self._writer, self._reader):
-            each.thread.end()
+        self._writer.thread.end()
         self._tail.end()
+        self._checks.has_threads = False
 
     @property
     def state(self) -> MemberState:
@@ -216,9 +182,9 @@ class JournalLife:
     @property
     def status(self) -> JournalStatus:
         """How the process stands to the journal."""
-        own = {each.thread.name for each in (self._writer, self._reader) if each.thread.is_missing}
-        status = self.state.status(self._clock.monotonic_s())
-        return replace(status, missing_threads=self._tail.missing_threads | own)
+        writer = self._writer.thread
+        missing = self._tail.missing_threads | ({writer.name} if writer.is_missing else set())
+        return replace(self.state.status(self._clock.monotonic_s()), missing_threads=missing)
 
     def wake_writer(self) -> None:
         """Have the writer write what is in the buffer."""
@@ -269,12 +235,13 @@ class JournalLife:
         """Wait for the process to have its position in the journal; false if it goes on without."""
         return self.follower.joined.wait(min(patience_s, _PATIENCE_S))
 
-    def catch_up(self, interval_s: float, patience_s: float) -> None:
+    def catch_up(self, interval_s: float, patience_s: float, *, bounded: bool) -> None:
         """Apply what others said before now, if that can be known at a read (J3).
 
         Args:
             interval_s: How old the last check may be.
             patience_s: How long the read can wait for it.
+            bounded: Whether the read has a bound of its own.
         """
         self._tail.see_to()
         failing = self.state.read_failure is not None
@@ -282,14 +249,15 @@ class JournalLife:
             aside.do(self.follower.serve_without)
             return
         if self._checks_at_reads and not self._is_away():
-            self._check(self._clock.monotonic_s() - interval_s, patience_s)
+            self._check(self._clock.monotonic_s() - interval_s, patience_s, bounded=bounded)
 
-    def insist(self, lease_s: float, patience_s: float) -> None:
+    def insist(self, lease_s: float, patience_s: float, *, bounded: bool) -> None:
         """See that a read which insists on freshness may be served (J5).
 
         Args:
             lease_s: For how long nothing may have been heard of the journal.
             patience_s: How long the read can wait.
+            bounded: Whether the read has a bound of its own.
 
         Raises:
             JournalUnavailableError: Nothing was heard of the journal for longer than the lease.
@@ -299,7 +267,7 @@ class JournalLife:
         now_s = self._clock.monotonic_s()
         is_silent = self.state.silence(now_s, lease_s) is not None
         if (self._checks_at_reads or is_silent) and not self._is_away():
-            self._check(now_s, patience_s)
+            self._check(now_s, patience_s, bounded=bounded)
         self._see_to_lease(lease_s)
 
     def has(self, event_id: EventId, patience_s: float) -> bool:
@@ -378,10 +346,7 @@ class JournalLife:
         if close:
             self.journal.close()
         self._writer.end()
-        reader = cast("MailboxRef[JournalReader]", self._reader.actor_ref)
-        reader.stop(block=False)
-        threads = (self._tail, self._writer.thread, reader)
-        ended = [each.join(left_s()) for each in threads]
+        ended = [self._checks.stop(left_s()), self._tail.join(left_s()), self._writer.thread.join(left_s())]
         return all(ended)
 
     def _seq_of(self, event_id: EventId) -> int | None:
@@ -392,19 +357,9 @@ class JournalLife:
             logger.warning("hermes_cache.journal_not_asked", exc_info=True)
             return None
 
-    def _check_for_tail(self) -> None:
-        self._reader.actor_ref.ask(_CheckOn(self._clock.monotonic_s()))
-
-    def _check(self, since_s: float, patience_s: float) -> None:
-        """Have what the journal holds applied, or go on without once patience ends."""
-        ref = cast("MailboxRef[JournalReader]", self._reader.actor_ref)
-        # What a check finds takes its time, but no longer than the read has.
-        until_s, patience_s = self._clock.monotonic_s() + patience_s, min(patience_s, _PATIENCE_S)
-        # If another thread runs a check, this one waits for it with a bound: that one may wait for us.
-        timeout_s = None if patience_s >= _OWN_CHECK_S and ref.actor_inbox.is_free() else patience_s
-        # Inside a check already, a receiver or an alias callable that reads gets what is applied so far.
-        with contextlib.suppress(MailboxReentryError, pykka.ActorDeadError, pykka.Timeout, CallBlockedError):
-            ref.ask(_CheckOn(since_s, until_s), timeout=timeout_s)
+    def _check(self, since_s: float, patience_s: float, *, bounded: bool) -> None:
+        until_s = self._clock.monotonic_s() + patience_s
+        self._checks.run(since_s, until_s, min(patience_s, _PATIENCE_S), here=not bounded)
 
     def _is_away(self) -> bool:
         return self.state.is_away(self._clock.monotonic_s())

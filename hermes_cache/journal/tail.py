@@ -10,8 +10,6 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final
 
-import pykka
-
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.follower import Follower
@@ -132,8 +130,6 @@ class Tail:
                 if self._go_on():
                     self._pause_s = 0.0
                     continue
-            except pykka.ActorDeadError:
-                return
             except JournalUnavailableError:
                 # The check that comes next tells of it, or finds the journal back.
                 pass

@@ -2,13 +2,19 @@
 
 import threading
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
 
-from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+import pytest
+
+from hermes_cache import Bus, Payload, Policy, SessionListCache, SessionListKey
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
-from tests.waiting import WAIT_S
+from hermes_cache.ports import Journal
+from hermes_cache.threads import Call
+from tests.waiting import WAIT_S, until
 
 _KEY = SessionListKey("work")
 
@@ -22,6 +28,23 @@ class _SlowJournal(MemoryJournal):
 
     def stamp(self) -> Hashable:
         self.may_answer.wait(WAIT_S)
+        return super().stamp()
+
+
+class _HangsForReaders(MemoryJournal):
+    """One that answers its own thread, and others when it may."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.may_answer, self.asked, self.looks = threading.Event(), threading.Event(), 0
+        self.may_answer.set()
+
+    def stamp(self) -> Hashable:
+        if threading.current_thread().name != "hermes_cache.tail":
+            self.looks += 1
+            if not self.may_answer.is_set():
+                self.asked.set()
+                self.may_answer.wait(WAIT_S)
         return super().stamp()
 
 
@@ -123,3 +146,66 @@ def test_reads_wait_for_a_locked_journal_once_then_they_go_on() -> None:
 
     assert spans_s[0] < 1.5
     assert sum(spans_s[1:]) < 0.5
+
+
+@pytest.mark.parametrize("freshness", ["default", "fresh"])
+def test_a_read_with_a_bound_does_not_wait_for_a_check_that_hangs(freshness: Literal["default", "fresh"]) -> None:
+    """R6: however much time the read had left when it began."""
+    journal = _HangsForReaders(MemoryStore())
+    with _polled(journal) as cache:
+        journal.may_answer.clear()
+        reading = _reading(lambda: cache.get(_KEY, timeout=0.7, freshness=freshness))
+
+        is_over = reading.wait(WAIT_S / 2)
+        journal.may_answer.set()
+
+    assert is_over
+
+
+def test_a_read_that_comes_in_the_middle_of_a_check_goes_on_without_it_after_a_second() -> None:
+    """J3, J5: the thread that checks may wait for something that the reader holds."""
+    journal = _HangsForReaders(MemoryStore())
+    with _polled(journal) as cache:
+        journal.may_answer.clear()
+        checking = _reading(lambda: cache.get(_KEY))
+        assert journal.asked.wait(WAIT_S)
+        beside = [_reading(lambda: cache.get(_KEY)) for _ in range(3)]
+
+        are_over = [reading.wait(WAIT_S / 2) for reading in beside]
+        is_checking = not checking.is_over
+        journal.may_answer.set()
+
+    assert is_checking
+    assert are_over == [True] * 3
+
+
+def test_reads_that_wait_for_a_check_share_one() -> None:
+    """J3: with `journal_interval=0` it is one that began after each of them."""
+    journal = _HangsForReaders(MemoryStore())
+    with _polled(journal) as cache:
+        journal.may_answer.clear()
+        _reading(lambda: cache.get(_KEY))
+        assert journal.asked.wait(WAIT_S)
+        beside = [_reading(lambda: cache.get(_KEY)) for _ in range(20)]
+        until(lambda: threading.active_count() > 20)
+        before = journal.looks
+        journal.may_answer.set()
+        assert all(reading.wait(WAIT_S) for reading in beside)
+
+        looks = journal.looks - before
+
+    assert looks <= 2
+
+
+@contextmanager
+def _polled(journal: Journal) -> Iterator[SessionListCache]:
+    policy = Policy(ttl=600.0, journal_interval=0.0)
+    with SessionListCache(lambda _key: {"sessions": []}, bus=Bus(), journal=journal, policy=policy) as cache:
+        cache.get(_KEY)
+        yield cache
+
+
+def _reading(read: Callable[[], Payload]) -> Call[Payload]:
+    call = Call(read)
+    threading.Thread(target=call.run, daemon=True).start()
+    return call

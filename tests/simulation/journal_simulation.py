@@ -236,7 +236,7 @@ class JournalSimulation:
         began_s = self.world.now_s
         with member.at_work("check"):
             try:
-                member.life.insist(self._policy.journal_lease, inf)
+                member.life.insist(self._policy.journal_lease, inf, bounded=False)
             except JournalUnavailableError:
                 self.world.note("refused")
                 silent_s = self.world.now_s - member.state.checked_s
