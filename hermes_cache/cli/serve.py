@@ -1,6 +1,7 @@
 """`hermes-cache serve`: a gateway over a Hermes home."""
 
 import os
+import socket
 import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from hermes_cache.cli.standard_streams import forget_output
 from hermes_cache.cli.stop_signals import StopSignals
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError
+from hermes_cache.gateway.listening import listener
 from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.settings import GatewaySettings, reached_by_others
 from hermes_cache.gateway.tokens import TokenFileError, address_with, kept_token, state_folder
@@ -44,6 +46,7 @@ class _Options(TypedDict):
     root_path: str
     token: str | None
     journal: str | None
+    access_log: bool
     log_level: str
     log_format: LogFormat
 
@@ -69,6 +72,7 @@ class _Options(TypedDict):
 @click.option("--journal", envvar="HERMES_CACHE_JOURNAL", show_envvar=True, metavar="URL",
               help="Share events with other gateways and commands: sqlite:////path/to/journal.db, or "
                    "postgresql://...")  # fmt: skip
+@click.option("--access-log", is_flag=True, help="Log each request, and not only refusals.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
               show_default=True, help="The least level of what is logged to standard error.")  # fmt: skip
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
@@ -91,13 +95,14 @@ def serve(**options: Unpack[_Options]) -> None:
         with ExitStack() as life:
             with suppress(KeyboardInterrupt):
                 stop.begin()
+                bound = life.enter_context(_bound(settings.host, options["port"]))
                 if options["demo"]:
                     # The demo is not to show the sessions of the user's own front end.
                     os.environ.pop("HERMES_WEBUI_STATE_DIR", None)
                     home = life.enter_context(demo_home(options["sessions"]))
                 else:
                     home = options["home"] or _default_home()
-                _serve_home(home, settings, options, life)
+                _serve_home(home, settings, options, bound, life)
                 stop.wait()
             _logger.info("hermes_cache.stopping", extra={"hermes_cache.signal": stop.received})
         _logger.info("hermes_cache.stopped")
@@ -118,8 +123,10 @@ def _try_journal(url: str) -> None:
             _logger.warning("hermes_cache.journal_not_reached", extra={"hermes_cache.reason": reason})
 
 
-def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: ExitStack) -> None:
-    journal, port = options["journal"], options["port"]
+def _serve_home(
+    path: Path, settings: GatewaySettings, options: _Options, bound: socket.socket, life: ExitStack
+) -> None:
+    journal = options["journal"]
     if journal is not None:
         _try_journal(journal)
     # The demo is not to show what the user said to another agent.
@@ -131,13 +138,7 @@ def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: 
     from hermes_cache.gateway.app import create_app  # noqa: PLC0415
     from hermes_cache.gateway.server import GatewayServer  # noqa: PLC0415
 
-    server = GatewayServer(create_app(cache, home, settings=settings), settings.host, port)
-    try:
-        life.enter_context(server)
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {settings.host} port {port}: {error}; end what listens there, or give another port"
-        ) from error
+    server = life.enter_context(GatewayServer(create_app(cache, home, settings=settings), bound=bound))
     is_warm.wait(_WARMS_FOR_S)
     _logger.info("hermes_cache.serving", extra={"hermes_cache.address": server.url, "hermes_cache.home": path})
     # A token that a person gave is known to that person, and not shown to others.
@@ -145,6 +146,16 @@ def _serve_home(path: Path, settings: GatewaySettings, options: _Options, life: 
     seen = addresses_for_browsers(server.url, settings.origins, settings.root_path)
     addresses = " and ".join(address_with(each, token) for each in seen)
     _say(f"Serving {click.format_filename(path)} at {addresses} (Ctrl-C ends it)")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Bind the address before anything is built: that it is taken is to be said at once."""
+    try:
+        return listener(host, port)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {host} port {port}: {error}; end what listens there, or give another port"
+        ) from error
 
 
 def _say(line: str) -> None:
@@ -198,6 +209,7 @@ def _settings(options: _Options) -> GatewaySettings:
             allowed_hosts=options["allowed_hosts"],
             origins=origins,
             root_path=options["root_path"].rstrip("/"),
+            access_log=options["access_log"],
             token=token,
         )
     except TokenFileError as error:

@@ -29,6 +29,7 @@ from hermes_cache.gateway.answers import (
 from hermes_cache.gateway.assets import Assets
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.guard import Guard, parameters_of
+from hermes_cache.gateway.request_log import RequestLog
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.sign_in import SignIn
@@ -68,7 +69,10 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
             Route(SIGN_IN_PATH, sign_in.answer, methods=["GET", "POST"]),
             Mount("/page", Assets(directory=_PAGE)),
         ],
-        middleware=[Middleware(Guard, access=access, sign_in=sign_in, root_path=settings.root_path)],
+        middleware=[
+            Middleware(RequestLog, token=settings.token, logs_all=settings.access_log),
+            Middleware(Guard, access=access, sign_in=sign_in, root_path=settings.root_path),
+        ],
         exception_handlers={HermesCacheError: _failure, HTTPException: _http_error},
     )
     app.state.streams = streams

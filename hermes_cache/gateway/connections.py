@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState as UvicornState
 
 from hermes_cache.gateway.guard import MAX_HEAD_BYTES
+from hermes_cache.gateway.request_log import log_refusal, peer_of
 from hermes_cache.logs import SparseLogger
 
 _logger: Final = SparseLogger(__name__)
@@ -208,7 +209,9 @@ class Connection(H11Protocol):
         return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
 
     def _send_refusal(self, status: HTTPStatus) -> None:
-        body = orjson.dumps({"error": _REASONS.get(status, "the server cannot read this as an HTTP request")})
+        reason = _REASONS.get(status, "the server cannot read this as an HTTP request")
+        log_refusal(status, reason, peer=peer_of(self.client))
+        body = orjson.dumps({"error": reason})
         headers = [
             *self.server_state.default_headers,
             (b"content-type", b"application/json"),

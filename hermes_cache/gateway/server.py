@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 from hermes_cache.gateway.connections import Connection, Deadlines, ServerState
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.guard import MAX_HEAD_BYTES
+from hermes_cache.gateway.listening import BACKLOG, listener
 from hermes_cache.logs import SparseLogger
 
 _logger: Final = SparseLogger(__name__)
@@ -28,7 +29,6 @@ _logger: Final = SparseLogger(__name__)
 _THREADS: Final = 20
 """For the few requests that may wait for a file or a lock. Those that wait for a build take none."""
 
-_BACKLOG: Final = 128
 _ACCEPTED_AT_ONCE: Final = 8
 """More at once could take all file descriptors before the first of them is counted."""
 
@@ -39,17 +39,6 @@ _RESERVED_DESCRIPTORS: Final = 24
 _GRACE_S: Final = 1
 _STOP_WAIT_S: Final = 3.0
 
-_SOCKET_OPTIONS: Final = (
-    ("SO_KEEPALIVE", 1),
-    ("TCP_KEEPIDLE", 20),
-    ("TCP_KEEPINTVL", 10),
-    ("TCP_KEEPCNT", 3),
-    ("TCP_USER_TIMEOUT", 30_000),
-    ("TCP_NOTSENT_LOWAT", 128 * 1024),
-)
-"""With these the system finds within 60 s that a peer is gone without a word, whether or not something is sent,
-and keeps little of an answer that nobody reads."""
-
 _NO_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -59,14 +48,22 @@ class GatewayServer:
     Args:
         app: An application of `create_app`.
         port: 0 takes a free one.
+        bound: What `listener` returned, if the address is bound already.
         deadlines: How long it waits for clients.
     """
 
     def __init__(
-        self, app: Starlette, host: str = "127.0.0.1", port: int = 0, *, deadlines: Deadlines | None = None
+        self,
+        app: Starlette,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        bound: socket.socket | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
         self._streams: EventStreams = app.state.streams
         self._address = (host, port)
+        self._listener = bound
         self._server = _Server(app, deadlines or Deadlines())
         self._thread: threading.Thread | None = None
         self._bound: tuple[str, int] = self._address
@@ -83,11 +80,11 @@ class GatewayServer:
         Raises:
             OSError: The address cannot be bound.
         """
-        listener = _listener(*self._address)
-        self._bound = listener.getsockname()[:2]
+        bound = self._listener or listener(*self._address)
+        self._bound = bound.getsockname()[:2]
         # A daemon, and so are the threads that it starts: no exit of the process waits for them.
         self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="hermes_cache.gateway", daemon=True
+            target=self._server.run, args=([bound],), name="hermes_cache.gateway", daemon=True
         )
         self._thread.start()
         self._server.is_ready.result()
@@ -154,7 +151,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         for each in sockets or ():
             # asyncio takes one number for how many may wait in the system and for how many it accepts at once.
-            each.listen(_BACKLOG)
+            each.listen(BACKLOG)
         self.is_ready.set_result(None)
 
     async def on_tick(self, counter: int) -> bool:
@@ -168,17 +165,6 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    # The system hands these on to every connection that it accepts.
-    for name, value in _SOCKET_OPTIONS:
-        level = socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP
-        if hasattr(socket, name):
-            listener.setsockopt(level, getattr(socket, name), value)
-    return listener
 
 
 def _most_connections() -> int:

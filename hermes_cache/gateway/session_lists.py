@@ -17,9 +17,13 @@ from hermes_cache.errors import BuildError, SourceError
 from hermes_cache.gateway.answers import error_answer
 from hermes_cache.gateway.negotiation import accepted_encodings, has_tag, tag_of
 from hermes_cache.gateway.texts import one_line
+from hermes_cache.logs import QuietLogger
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
+_logger: Final = QuietLogger(__name__)
+
+_MOST_NOTED: Final = 1_000
 _SMALLEST_COMPRESSED_BYTES: Final = 1_024
 """A smaller body fits into one packet anyway."""
 
@@ -37,6 +41,7 @@ class SessionLists:
     def __init__(self, cache: SessionListCache, *, read_timeout_s: float) -> None:
         self._cache = cache
         self._read_timeout_s = read_timeout_s
+        self._outdated: set[SessionListKey] = set()
 
     async def answer(self, key: SessionListKey, request: Request) -> Response:
         """Return the list of a key, or 304 if the client has it already.
@@ -53,9 +58,21 @@ class SessionLists:
             if self._cache.peek(key) is None:
                 raise
             rendered = await self._cache.arender(key, timeout=self._read_timeout_s, freshness="any")
+            self._note_outdated(key, rendered)
             return await _list(rendered, request, outcome="outdated", error=error)
         found = rendered.lookup
+        self._outdated.discard(key)
         return await _list(rendered, request, outcome=found.outcome, error=found.error)
+
+    def _note_outdated(self, key: SessionListKey, rendered: Rendered) -> None:
+        """Log that a list is served though an event outdated it; once, until it is served as it should be."""
+        if key in self._outdated:
+            return
+        if len(self._outdated) >= _MOST_NOTED:
+            self._outdated.clear()
+        self._outdated.add(key)
+        extra = {"hermes_cache.key": str(key), "hermes_cache.age_s": round(rendered.lookup.age_s, 1)}
+        _logger.warning("hermes_cache.served_outdated", extra=extra)
 
 
 class BodyResponse(Response):

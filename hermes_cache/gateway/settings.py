@@ -38,6 +38,7 @@ class GatewaySettings:
         max_streams: The most event streams open at once.
         heartbeat_s: After so long without an event a stream sends a sign of life.
         read_timeout_s: How long a request waits for its list.
+        access_log: Whether each request is logged, and not only refusals.
 
     Raises:
         ValueError: A setting is malformed, or other machines can reach the gateway and there is no token.
@@ -53,6 +54,7 @@ class GatewaySettings:
     max_streams: int = 1_000
     heartbeat_s: float = 15.0
     read_timeout_s: float = 30.0
+    access_log: bool = False
 
     def __post_init__(self) -> None:
         for name in self.allowed_hosts:

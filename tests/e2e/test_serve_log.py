@@ -1,10 +1,11 @@
 """Rules W1 and W6: what `hermes-cache serve` logs, in its worker processes too."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.gateway_process import served
+from tests.e2e.gateway_process import connect, served
 from tests.e2e.process_log import AS_JSON, Line, log_of
 
 
@@ -49,3 +50,68 @@ def test_a_worker_process_logs_in_the_form_of_its_parent(home: Path, broken: str
 
     assert {line.event for line in warnings} == {"hermes_cache.file_ignored"}
     assert str(home / broken) in {line.fields["path"] for line in warnings}
+
+
+def asked(url: str, path: str, method: str = "GET", **headers: str) -> int:
+    with closing(connect(url)) as connection:
+        connection.request(method, path, headers={name.replace("_", "-"): each for name, each in headers.items()})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+def test_it_logs_refusals_but_not_what_is_let_in(home: Path) -> None:
+    """W1"""
+    with served("--home", str(home), *AS_JSON) as (process, url):
+        statuses = [
+            asked(url, "/api/sessions"),
+            asked(url, "/api/sessions?show_cli=perhaps"),
+            asked(url, "/api/sessions", Host="evil.example"),
+            asked(url, "/api/sessions", Sec_Fetch_Site="cross-site"),
+            asked(url, "/nothing"),
+        ]
+        process.terminate()
+        refused = [line for line in log_of(process) if line.event == "hermes_cache.request_refused"]
+
+    assert statuses == [200, 400, 421, 403, 404]
+    assert [line.fields["status"] for line in refused] == [400, 421, 403]
+    assert refused[0].fields == {
+        "status": 400, "reason": "parameter show_cli", "peer": "127.0.0.1", "method": "GET",
+        "path": "/api/sessions",
+    }  # fmt: skip
+    assert "--allow-host" in str(refused[1].fields["reason"])
+
+
+def test_an_access_log_has_each_request(home: Path) -> None:
+    """W1"""
+    with served("--home", str(home), "--access-log", *AS_JSON) as (process, url):
+        asked(url, "/api/sessions?show_cli=1")
+        asked(url, "/nothing")
+        process.terminate()
+        listed, missing = [line for line in log_of(process) if line.event == "hermes_cache.request"]
+
+    assert (listed.fields["path"], listed.fields["status"], listed.fields["peer"]) == (
+        "/api/sessions",
+        200,
+        "127.0.0.1",
+    )
+    assert isinstance(listed.fields["size_bytes"], int)
+    assert listed.fields["size_bytes"] > 100
+    assert (missing.fields["path"], missing.fields["status"]) == ("/nothing", 404)
+
+
+def test_a_token_never_stands_in_the_log_wherever_it_is_put(home: Path) -> None:
+    """W1, W5"""
+    token = "correct-horse-battery-staple"  # noqa: S105 -- a token of the tests
+    arguments = ("--home", str(home), "--token", token, "--access-log", "--log-level", "debug")
+    with served(*arguments, *AS_JSON) as (process, url):
+        asked(url, f"/api/sessions?token={token}")
+        asked(url, f"/api/sessions?show_cli={token}", Authorization=f"Bearer {token}")
+        asked(url, f"/{token}", Authorization=f"Bearer {token}")
+        asked(url, "/api/sessions", Cookie=f"hermes_cache={token}")
+        asked(url, "/sign-in", "POST", Authorization=f"Bearer {token}", Origin="http://evil.example")
+        process.terminate()
+        logged = log_of(process)
+
+    assert len([line for line in logged if line.event == "hermes_cache.request"]) == 5
+    assert token not in repr(logged)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from re import MULTILINE, findall, fullmatch
 
+from hermes_cache.log_output import UNBOUNDED
 from hermes_cache.log_output import __file__ as log_output_path
 
 PACKAGE = Path(log_output_path).parent
@@ -35,3 +36,4 @@ def test_the_page_lists_each_event_with_its_level_and_no_other() -> None:
 
     assert len(listed) == len(set(listed))
     assert set(listed) == logged
+    assert {event for event, _ in logged} >= UNBOUNDED
