@@ -10,6 +10,8 @@ BACKLOG: Final = 128
 """How many connections wait in the system until the server accepts them."""
 
 _SOCKET_OPTIONS: Final = (
+    # Head and body are two writes. asyncio sets it only for sockets that were made with the number of TCP.
+    ("TCP_NODELAY", 1),
     ("SO_KEEPALIVE", 1),
     ("TCP_KEEPIDLE", 20),
     ("TCP_KEEPINTVL", 10),
@@ -17,8 +19,8 @@ _SOCKET_OPTIONS: Final = (
     ("TCP_USER_TIMEOUT", 30_000),
     ("TCP_NOTSENT_LOWAT", 128 * 1024),
 )
-"""With these the system finds within 60 s that a peer is gone without a word, whether or not something is sent,
-and keeps little of an answer that nobody reads."""
+"""With the others the system finds within 60 s that a peer is gone without a word, whether or not something is
+sent, and keeps little of an answer that nobody reads."""
 
 
 def listener(host: str, port: int) -> socket.socket:
