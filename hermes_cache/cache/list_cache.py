@@ -4,7 +4,7 @@ Every public method may be called from any thread.
 """
 
 import contextlib
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from math import inf
 from typing import TypeVar, Unpack
@@ -28,6 +28,7 @@ from hermes_cache.core.state import Entry
 from hermes_cache.errors import BuildError, CacheStoppedError
 from hermes_cache.explain.explaining import Moment, explain
 from hermes_cache.explain.explanations import Explanation
+from hermes_cache.explain.overview import Overview, overview_of
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.views import View
@@ -233,6 +234,13 @@ class ListCache(RunningCache[K]):
         now = Moment(self._clock.monotonic_s(), self._clock.wall_s())
         served = life.actor.counted_for(target.key) if life else {}
         return explain(state, target, self._policy, now, incarnation=self._bus.incarnation, served=served)
+
+    def overview(self) -> Overview:
+        """Tell of all that is held and done, from memory alone: entries, builds, events, streams and scopes."""
+        life = self._life
+        now = Moment(self._clock.monotonic_s(), self._clock.wall_s())
+        served: Callable[[Hashable], Mapping[str, int]] = life.actor.counted_for if life else lambda _key: {}
+        return overview_of(self._state(), self._policy, now, incarnation=self._bus.incarnation, served=served)
 
     def stats(self) -> Stats:
         """Return counts and sizes, without a lock or a wait (L4)."""

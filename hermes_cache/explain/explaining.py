@@ -3,7 +3,7 @@
 Source: rule J7.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import assert_never
@@ -77,7 +77,7 @@ def explain(
         retry_in_s=max(0.0, retry_at_s(state, failure, target) - now_s) if failure else None,
         held_back_for_s=_held_back_for_s(state, target, now_s),
         events=_events(state, target, incarnation),
-        builds=_builds(state, target, now),
+        builds=builds_of(state, target.key, now),
         served=served or {},
     )
 
@@ -129,16 +129,18 @@ def _events(state: State, target: Target, incarnation: str) -> tuple[TouchedBy, 
     touches = [(touch, touch.position > version) for touch in state.record.changes.of(target.reach)]
     touches += [(touch, touch.position > moves) for touch in state.record.moves.of(target.reach)]
     touches.sort(key=lambda each: each[0].position, reverse=True)
-    return tuple([_touched_by(touch, incarnation, is_unseen=is_unseen) for touch, is_unseen in touches])
+    return tuple([touched_by(touch, incarnation, is_unseen=is_unseen) for touch, is_unseen in touches])
 
 
-def _touched_by(touch: Touch, incarnation: str, *, is_unseen: bool) -> TouchedBy:
+def touched_by(touch: Touch, incarnation: str, *, is_unseen: bool) -> TouchedBy:
+    """Return an event of the record as an explanation tells it."""
     return TouchedBy(touch.event, touch.profile, touch.event.id.incarnation != incarnation, is_unseen)
 
 
-def _builds(state: State, target: Target, now: Moment) -> tuple[BuiltBy, ...]:
-    live = state.builds.get(target.key)
-    past = [_past(build, now) for build in reversed(state.record.builds.get(target.key, ()))]
+def builds_of(state: State, key: Hashable, now: Moment) -> tuple[BuiltBy, ...]:
+    """Return the builds of a key, newest first: the one under way, and the last that are over."""
+    live = state.builds.get(key)
+    past = [_past(build, now) for build in reversed(state.record.builds.get(key, ()))]
     return (_live(live, now), *past) if live else tuple(past)
 
 

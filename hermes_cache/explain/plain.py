@@ -1,4 +1,4 @@
-"""Turns an explanation into JSON values, for programs.
+"""Turns an explanation or an overview into JSON values, for programs.
 
 Stamps may hold any hashable value: what JSON does not know is written as its `repr`. Source: rule J7.
 """
@@ -12,6 +12,7 @@ from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import EventId
 from hermes_cache.core.streams import Marker
 from hermes_cache.explain.explanations import BuiltBy, Explanation, TouchedBy
+from hermes_cache.explain.overview import ActiveStream, KnownScope, Overview
 from hermes_cache.payload.frozen import Json
 
 _LONGEST_TEXT: Final = 1_000
@@ -31,6 +32,35 @@ def plain_explanation(explained: Explanation) -> dict[str, object]:
     }
     plain = {field.name: getattr(explained, field.name) for field in fields(explained)}
     return plain | special
+
+
+def plain_overview(overview: Overview) -> dict[str, object]:
+    """Return an overview as a mapping of JSON values. `key` is a view's name, and `view` are its fields.
+
+    The builds and events of a key, and its stamp, are left to its explanation.
+    """
+    return {
+        "at_s": overview.at_s,
+        "entries": [_entry(entry) for entry in overview.entries],
+        "builds": [{"key": _text(str(each.key)), **_build(each.build)} for each in overview.builds],
+        "events": [_event(event) for event in overview.events],
+        "streams": [_fields(stream) for stream in overview.streams],
+        "scopes": [_fields(scope) for scope in overview.scopes],
+        "left_out": dict(overview.left_out),
+    }
+
+
+def _entry(explained: Explanation) -> dict[str, object]:
+    plain = plain_explanation(explained)
+    kept = {name: value for name, value in plain.items() if name not in ("key", "stamp", "builds", "events")}
+    return {"key": _text(str(explained.key)), "view": plain["key"], **kept}
+
+
+def _fields(known: ActiveStream | KnownScope) -> dict[str, object]:
+    values = {field.name: getattr(known, field.name) for field in fields(known)}
+    held_back = [_text(str(key)) for key in values.get("held_back", ())]
+    plain: dict[str, object] = {name: _value(value) for name, value in values.items() if name != "held_back"}
+    return {**plain, "held_back": held_back} if isinstance(known, KnownScope) else plain
 
 
 def _key(key: Hashable) -> dict[str, object] | str:

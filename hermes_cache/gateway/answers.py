@@ -1,13 +1,14 @@
 """The answers that are not lists: health, explanations, and errors with a status, a reason and what to do."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from http import HTTPStatus
 from math import ceil
 
 import orjson
 from starlette.responses import Response
 
-from hermes_cache.cache.lookups import Health
+from hermes_cache.cache.lookups import Health, Stats
 from hermes_cache.errors import (
     BuildError,
     CacheBusyError,
@@ -19,7 +20,8 @@ from hermes_cache.errors import (
     SourceError,
 )
 from hermes_cache.explain.explanations import Explanation
-from hermes_cache.explain.plain import plain_explanation
+from hermes_cache.explain.overview import Overview
+from hermes_cache.explain.plain import plain_explanation, plain_overview
 from hermes_cache.gateway.texts import quoted, utf8
 from hermes_cache.gateway.view_query import ParameterError
 
@@ -76,6 +78,14 @@ def explanation_answer(explanation: Explanation) -> Response:
     Source: rules J7, W1.
     """
     return _json_answer({**plain_explanation(explanation), "story": utf8(str(explanation))}, HTTPStatus.OK)
+
+
+def overview_answer(overview: Overview, stats: Stats) -> Response:
+    """Return all that a cache holds and does, with its counts.
+
+    Source: rules J7, W1.
+    """
+    return _json_answer({"stats": asdict(stats), **plain_overview(overview)}, HTTPStatus.OK)
 
 
 def failure_answer(error: HermesCacheError) -> Response:

@@ -24,6 +24,7 @@ from hermes_cache.gateway.answers import (
     health_answer,
     http_error_answer,
     options_answer,
+    overview_answer,
     readiness_answer,
 )
 from hermes_cache.gateway.assets import Assets
@@ -63,6 +64,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
             Route("/api/sessions", endpoints.sessions),
             Route("/api/sessions/events", endpoints.events),
             Route("/api/explain", endpoints.explain),
+            Route("/api/cache", endpoints.overview),
             Route("/api/health", endpoints.health),
             Route("/api/ready", endpoints.ready),
             Route("/", Assets(directory=_PAGE, html=True)),
@@ -99,6 +101,9 @@ class _Endpoints:
 
     def explain(self, request: Request) -> Response:
         return explanation_answer(self._cache.explain(self._key(request)))
+
+    def overview(self, _request: Request) -> Response:
+        return overview_answer(self._cache.overview(), self._cache.stats())
 
     async def health(self, _request: Request) -> Response:
         return health_answer(self._cache.health(), holds_lists=self._holds_lists())

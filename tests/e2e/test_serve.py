@@ -241,3 +241,25 @@ def wait_for(ask: Callable[[], Answer], fits: Callable[[Answer], bool]) -> Answe
             return answer
         pause.wait(0.05)
     raise AssertionError("no answer fitted within 15 s")
+
+
+def test_the_cache_is_told_whole(site: Site) -> None:
+    # Proves W1: entries, builds, events, streams and scopes.
+    site.get(LIST)
+    site.cache.invalidate("default", reason="session_rename")
+
+    answer = site.get("/api/cache")
+
+    told = answer.json
+    assert answer.status == 200
+    assert {"stats", "entries", "builds", "events", "streams", "scopes", "left_out", "at_s"} == set(told)
+    (entry,) = entries_of(told, "entries")
+    assert (entry["condition"], entry["failures"]) == ("outdated", 0)
+    assert [build["outcome"] for build in entries_of(told, "builds")] == ["stored"]
+    assert [event["reason"] for event in entries_of(told, "events")] == ["session_rename"]
+
+
+def entries_of(told: dict[str, object], name: str) -> list[dict[str, object]]:
+    found = told[name]
+    assert isinstance(found, list)
+    return found
