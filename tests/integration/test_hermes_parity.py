@@ -261,9 +261,9 @@ def test_a_chain_without_a_title_is_known_by_its_first_session(tmp_path: Path) -
     assert _rows(home)["f_tip"]["display_title"] == "Question of f_root"
 
 
-def _execute(home: Path, statement: str) -> None:
+def _execute(home: Path, statement: str, *values: object) -> None:
     with contextlib.closing(sqlite3.connect(home / "state.db")) as connection, connection:
-        connection.execute(statement)
+        connection.execute(statement, values)
 
 
 def test_the_messages_of_an_own_file_that_tells_no_count_are_counted(tmp_path: Path) -> None:
@@ -315,3 +315,27 @@ def test_one_absurd_time_among_good_ones_costs_that_value_alone(tmp_path: Path) 
     times = [rows[sid]["last_message_at"] for sid in ("cli_untitled", "tui_untitled", "cli_titled")]
     assert times == [1_790_000_113.0, 1_789_997_700.0, 1_790_000_102.0]
     assert rows["cli_titled"]["created_at"] is None
+
+
+@pytest.mark.parametrize(("marks", "is_one"), [
+    ('{"_branched_from": "g_root"}', True), ('{"_delegate_from": "f_root", "_reset_from": 5}', True),
+    ('{"_delegate_from": "g_branch"}', False), ('{"_branched_from": null}', True), ("{}", True), (None, True),
+    ('{"_branched_from": ', False), ('{"_reset_from": "g_root"', False),
+])  # fmt: skip
+def test_what_continues_a_branch_inherits_its_mark_and_is_no_branch(
+    chains: Path, marks: str | None, *, is_one: bool
+) -> None:
+    """X7"""
+    _execute(chains, "UPDATE sessions SET end_reason = 'compression', ended_at = 1790001620 WHERE id = 'g_branch'")
+    _execute(
+        chains,
+        "INSERT INTO sessions (id, source, parent_session_id, started_at, message_count, model_config) "
+        "VALUES ('g_on', 'cli', 'g_branch', 1790001621, 2, ?)",
+        marks,
+    )
+    _execute(chains, "INSERT INTO messages (session_id, role, timestamp) VALUES ('g_on', 'user', 1790001622)")
+
+    rows = _rows(chains)
+
+    assert rows["g_on"].get("_lineage_root_id") == ("g_branch" if is_one else None)
+    assert ("g_branch" in rows) == (not is_one)

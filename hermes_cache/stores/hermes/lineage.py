@@ -1,8 +1,8 @@
 """Finds which sessions are one conversation: chains of continuations, and the children of others.
 
 When a conversation has become long, the agent ends its session by compression and goes on in a new one, its child.
-A child continues such a session if it is not marked as a branch, a reset or a delegate, and is no session of a
-tool or a subagent. Its row is written before the parent's end is stamped, so their times say nothing. Only in
+A child continues such a session if it is not marked as a branch, a reset or a delegate of it, and is no session of
+a tool or a subagent. Its row is written before the parent's end is stamped, so their times say nothing. Only in
 homes of older agents, which marked no delegates, must it have begun no earlier than the parent ended.
 If several children continue a session, the conversation went on in one that ended by compression itself, else in
 one that is still open, else in the one with the newest message. The others are shown by that one, too.

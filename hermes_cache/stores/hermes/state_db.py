@@ -21,6 +21,14 @@ from hermes_cache.stores.hermes.values import text
 
 _FORK_MARKERS: Final = ("_branched_from", "_reset_from", "_delegate_from")
 
+_IS_MARKED: Final = """
+CASE WHEN coalesce(instr(sessions.model_config, '"{marker}"'), 0) = 0 THEN 0
+WHEN json_valid(sessions.model_config)
+THEN json_extract(sessions.model_config, '$.{marker}') = sessions.parent_session_id
+ELSE 1 END
+"""
+"""A mark names the parent. What continues a marked session inherits a mark that names another one."""
+
 _FIRST_VERSION_WITH_MARKS: Final = 16
 """When an agent of this schema version first opens a database, it marks the delegates that are there, too."""
 
@@ -92,9 +100,10 @@ class SessionRecord(NamedTuple):
     """One row of `sessions` as it stands there; any value may be NULL or damaged.
 
     Columns that no list shows, such as the heartbeat's, are not read, so that they never make news. `forked` says
-    whether the agent marked it as a branch, a reset or a delegate. `moved_at` is the time of its last message,
-    `last_message_at` that of the last one that is no tool's output, `user_message_count` how many its user wrote.
-    `first_message` is an `Opening`, the beginning of what its user wrote first, if it was ever without a title.
+    whether the agent marked it as a branch, a reset or a delegate of its parent. `moved_at` is the time of its
+    last message, `last_message_at` that of the last one that is no tool's output, `user_message_count` how many
+    its user wrote. `first_message` is an `Opening`, the beginning of what its user wrote first, if it was ever
+    without a title.
     """
 
     id: object
@@ -275,8 +284,8 @@ def _sessions_query(present: frozenset[str], *, is_indexed: bool, has_roles: boo
     columns = {name: f"sessions.{name}" if name in present else "NULL" for name in _COLUMNS}
     if is_indexed:
         columns["message_count"] = _MESSAGE_COUNT.format(kept=columns["message_count"])
-    marks = " OR ".join([f"instr(sessions.model_config, '\"{marker}\"') > 0" for marker in _FORK_MARKERS])
-    forked = marks if "model_config" in present else "NULL"
+    marks = " OR ".join([f"({_IS_MARKED.format(marker=marker)})" for marker in _FORK_MARKERS])
+    forked = marks if {"model_config", "parent_session_id"} <= present else "NULL"
     moved_at, source = ("last.timestamp", _WITH_LAST_MESSAGE) if is_indexed else ("NULL", "")
     selected = ", ".join([*columns.values(), forked, moved_at, _LAST_SAID if has_roles else moved_at])
     return f"SELECT {selected} FROM sessions {source}"  # noqa: S608 - names of our own
