@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic
@@ -244,6 +246,39 @@ def test_a_commit_costs_one_build_and_no_second_for_fear_of_another_in_the_same_
             assert f"Title {number}" in {row["title"] for row in rows}
 
         assert cache.stats().builds == builds + 5
+
+
+STAMP_IN_HANDLERS = """
+import faulthandler, signal, sys
+from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores.hermes import HermesHome
+
+faulthandler.dump_traceback_later(40, exit=True)
+home, handled = HermesHome(sys.argv[1]), 0
+
+def stamp():
+    return home.sources.stamp(SessionListKey(), held=False)
+
+def handle(*_):
+    global handled
+    handled += 1
+    assert stamp() is not None
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
+
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.0005)
+while handled < 300:
+    stamp()
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_a_signal_handler_may_look_at_the_sources_while_its_own_thread_does(sample: SampleHome) -> None:
+    """L6: with `stamp_interval=0` each read looks on its own thread."""
+    command = [sys.executable, "-c", STAMP_IN_HANDLERS, str(sample.path)]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)  # noqa: S603 - our own
+
+    assert outcome.returncode == 0, outcome.stderr
 
 
 def test_the_stamp_of_a_build_is_not_waited_for_while_a_stream_is_active() -> None:

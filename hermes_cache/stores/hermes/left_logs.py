@@ -6,7 +6,7 @@ Source: rule X2.
 
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from time import monotonic, time
 from typing import Final, NamedTuple
 
@@ -59,26 +59,26 @@ class LeftLogs:
 
     def note(self, path: Path, look: DatabaseLook) -> None:
         """Take in a look at a database; the locks on a log that did not change are asked for every 5 s at most."""
-        wal, now_s = look.wal, self._clock()
+        wal, now_s, name = look.wal, self._clock(), str(path)
         if not isinstance(wal, FileStamp) or abs(time() - wal.mtime_ns / 1e9) < _QUIET_S:
-            self._noted.pop(path, None)
+            self._noted.pop(name, None)
             return
-        known = self._noted.get(path)
+        known = self._noted.get(name)
         if known is not None and known.wal == wal and now_s - known.asked_s < _EVERY_S:
             noted = known._replace(looked_s=now_s)
         else:
             noted = _Noted(wal, now_s, now_s, _note(path))
         with self._lock:
             if len(self._noted) >= _MAX_LOGS:
-                for name, each in self._noted.copy().items():
+                for other, each in self._noted.copy().items():
                     if now_s - each.looked_s > _COUNTS_S:
-                        self._noted.pop(name, None)
-            if len(self._noted) < _MAX_LOGS or path in self._noted:
-                self._noted[path] = noted
+                        self._noted.pop(other, None)
+            if len(self._noted) < _MAX_LOGS or name in self._noted:
+                self._noted[name] = noted
 
     def _start_anew(self) -> None:
-        self._lock = Lock()
-        self._noted: dict[Path, _Noted] = {}
+        self._lock = RLock()  # As that of `Stillness`.
+        self._noted: dict[str, _Noted] = {}
 
 
 def _note(path: Path) -> str | None:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from itertools import count
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from time import monotonic, sleep
 from typing import Final, NamedTuple
 
@@ -64,7 +64,7 @@ class Looks:
         database has a value of its own. Nothing is raised, and nothing is waited for.
         """
         look, is_still = self.database(path)
-        number = self.number(path, look, is_still=is_still)
+        number = self.number(str(path), look, is_still=is_still)
         return number if isinstance(look.database, FileStamp) else look.database, look
 
     def number(self, name: Hashable, look: Hashable, *, is_still: bool) -> Doubted:
@@ -115,7 +115,7 @@ class Looks:
         return is_being_written
 
     def _start_anew(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()  # As that of `Stillness`.
         self._counted: OrderedDict[Hashable, _Counted] = OrderedDict()
 
 

@@ -9,7 +9,7 @@ a tick of its own clock. Source: rule S2.
 from collections import OrderedDict
 from collections.abc import Hashable
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from time import monotonic, monotonic_ns, time_ns
 from typing import Final, NamedTuple
 
@@ -74,12 +74,13 @@ class Stillness:
         return before.wall_ns - newest_ns > tick_ns and not self._is_of_a_network(path, stamp.device)
 
     def _seen_since_ns(self, path: Path, stamp: Hashable) -> int:
+        name = str(path)
         with self._lock:
-            known = self._seen.get(path)
+            known = self._seen.get(name)
             if known is None or known[0] != stamp:
                 known = (stamp, monotonic_ns())
-            self._seen[path] = known
-            self._seen.move_to_end(path)
+            self._seen[name] = known
+            self._seen.move_to_end(name)
             if len(self._seen) > _MAX_SEEN:
                 self._seen.popitem(last=False)
         return known[1]
@@ -94,6 +95,7 @@ class Stillness:
         return known[0]
 
     def _start_anew(self) -> None:
-        self._lock = Lock()
-        self._seen: OrderedDict[Path, tuple[Hashable, int]] = OrderedDict()
+        # A signal handler or a finalizer may look while its own thread does. Texts compare without Python code.
+        self._lock = RLock()
+        self._seen: OrderedDict[str, tuple[Hashable, int]] = OrderedDict()
         self._networks: dict[int, tuple[bool, float]] = {}
