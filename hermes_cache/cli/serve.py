@@ -219,7 +219,9 @@ def _settings(options: _Options) -> GatewaySettings:
 
 
 def _default_home() -> Path:
-    path = Path(os.environ.get("HERMES_HOME") or "~/.hermes").expanduser()
+    path = Path(os.environ.get("HERMES_HOME") or "~/.hermes")
+    with suppress(RuntimeError):  # Nobody's home; the path is named as it was given.
+        path = path.expanduser()
     if not path.is_dir():
         raise click.ClickException(
             f"there is no Hermes home at {click.format_filename(path)}; name one with --home, or try --demo"

@@ -88,11 +88,13 @@ def test_a_home_that_was_named_and_is_missing_is_a_usage_error(tmp_path: Path) -
     assert "nowhere" in result.stderr
 
 
-def test_without_a_home_it_says_how_to_get_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["/nowhere/home", "~no-such-user/home"])
+def test_without_a_home_it_says_how_to_get_one(named: str) -> None:
     # Proves W3.
-    result = refused(HERMES_HOME=str(tmp_path / "nowhere"))
+    result = refused(HERMES_HOME=named)
 
     assert result.returncode == 1
+    assert f"no Hermes home at {named}" in result.stderr
     assert "--home" in result.stderr
     assert "--demo" in result.stderr
 
