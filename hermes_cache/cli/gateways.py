@@ -6,7 +6,7 @@ from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import click
 
@@ -22,12 +22,13 @@ def asked_gateway(
     Args:
         url: The gateway's address.
         path: The path of the question, such as `/api/explain`.
-        query: The parameters. If the gateway refuses one, the command ends as wrongly used.
+        query: The parameters. If the gateway refuses one, the command ends as wrongly used; those that it ignores
+            are named on standard error.
         token: The gateway's token, or None.
     """
     address = _address(url)
     try:
-        status, body = _answer(address, f"{address.path.rstrip('/')}{path}?{urlencode(query)}", token)
+        status, body, ignored = _answer(address, f"{address.path.rstrip('/')}{path}?{urlencode(query)}", token)
     except (OSError, HTTPException) as error:
         raise click.ClickException(
             f"no gateway answers at {url}: {error or type(error).__name__}; {_NEXT_STEP}"
@@ -35,6 +36,8 @@ def asked_gateway(
     except ValueError as error:
         raise click.UsageError("--token or --url contains characters that a request cannot have") from error
     answer = _parsed(url, body)
+    if ignored:
+        click.echo(f"The gateway does not know these parameters, and ignored them: {unquote(ignored)}", err=True)
     if status == HTTPStatus.OK:
         return answer
     raise _refusal(url, status, str(answer.get("error", "it gives no reason")))
@@ -51,13 +54,13 @@ def _address(url: str) -> SplitResult:
     return address
 
 
-def _answer(address: SplitResult, target: str, token: str | None) -> tuple[int, bytes]:
+def _answer(address: SplitResult, target: str, token: str | None) -> tuple[int, bytes, str | None]:
     kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with closing(kind(address.hostname or "", address.port, timeout=_TIMEOUT_S)) as connection:
         connection.request("GET", target, headers=headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, response.read(), response.headers["X-Hermes-Cache-Ignored"]
 
 
 def _parsed(url: str, body: bytes) -> dict[str, object]:

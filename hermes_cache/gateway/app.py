@@ -4,6 +4,7 @@ An endpoint that only looks into memory is a coroutine and runs on the event loo
 a lock is a function, and runs on one of a bounded number of threads. Source: rules W1, W6.
 """
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -28,14 +29,19 @@ from hermes_cache.gateway.answers import (
     readiness_answer,
 )
 from hermes_cache.gateway.assets import Assets
-from hermes_cache.gateway.event_streams import EventStreams
+from hermes_cache.gateway.event_streams import STREAM_PARAMETERS, EventStreams
 from hermes_cache.gateway.guard import Guard, parameters_of
 from hermes_cache.gateway.request_log import RequestLog
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.sign_in import SignIn
-from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults, key_of
-from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.gateway.view_query import (
+    USUAL_AGENT_LIMIT,
+    VIEW_PARAMETERS,
+    ViewDefaults,
+    ignored_parameters,
+    key_of,
+)
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
@@ -94,13 +100,19 @@ class _Endpoints:
         view = self._defaults.kept()
         if view is None:
             view = await run_in_threadpool(self._defaults.view)
-        return await self._lists.answer(key_of(parameters_of(request), view), request)
+        parameters = parameters_of(request)
+        answer = await self._lists.answer(key_of(parameters, view), request)
+        return _naming_ignored(answer, parameters, VIEW_PARAMETERS)
 
     async def events(self, request: Request) -> Response:
-        return await self._streams.answer(parameters_of(request), request.headers.get("Last-Event-ID"))
+        parameters = parameters_of(request)
+        answer = await self._streams.answer(parameters, request.headers.get("Last-Event-ID"))
+        return _naming_ignored(answer, parameters, STREAM_PARAMETERS)
 
     def explain(self, request: Request) -> Response:
-        return explanation_answer(self._cache.explain(self._key(request)))
+        parameters = parameters_of(request)
+        answer = explanation_answer(self._cache.explain(key_of(parameters, self._defaults.view())))
+        return _naming_ignored(answer, parameters, VIEW_PARAMETERS)
 
     def overview(self, _request: Request) -> Response:
         return overview_answer(self._cache.overview(), self._cache.stats())
@@ -111,11 +123,15 @@ class _Endpoints:
     async def ready(self, _request: Request) -> Response:
         return readiness_answer(holds_lists=self._holds_lists())
 
-    def _key(self, request: Request) -> SessionListKey:
-        return key_of(parameters_of(request), self._defaults.view())
-
     def _holds_lists(self) -> bool:
         return self._cache.stats().entries > 0
+
+
+def _naming_ignored(answer: Response, parameters: Mapping[str, Sequence[str]], names: Sequence[str]) -> Response:
+    ignored = ignored_parameters(parameters, names)
+    if ignored is not None:
+        answer.headers["X-Hermes-Cache-Ignored"] = ignored
+    return answer
 
 
 async def _failure(_request: Request, error: Exception) -> Response:

@@ -21,6 +21,7 @@ from hermes_cache.gateway.answers import error_answer
 from hermes_cache.gateway.view_query import ParameterError, Query
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
+STREAM_PARAMETERS: Final = ("profile", "since")
 _RETRY_MS: Final = 2_000
 """How long a browser waits before it connects again."""
 
@@ -55,7 +56,7 @@ class EventStreams:
         Raises:
             ParameterError: A parameter is wrong.
         """
-        query = Query(parameters, ("profile", "since"))
+        query = Query(parameters, STREAM_PARAMETERS)
         since = last_seen or query.text("since")
         if since and len(since) > _MAX_VERSION_LENGTH:
             raise ParameterError("since", since[:20], f"a version, at most {_MAX_VERSION_LENGTH} characters")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from re import compile as pattern
 from typing import Final
+from urllib.parse import quote
 
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.gateway.texts import quoted
@@ -21,18 +22,20 @@ USUAL_AGENT_LIMIT: Final = 20
 _MAX_AGENT_LIMIT: Final = 1_000_000
 _SIDEBAR_SOURCES: Final = frozenset({"webui", "cli"})
 _PROFILE: Final = pattern(r"[a-z0-9][a-z0-9_-]{0,63}")
-_FIELDS: Final = (
+VIEW_PARAMETERS: Final = (
     "profile", "all_profiles", "show_cli", "show_previous_messaging", "show_cron", "show_webhook", "show_kanban",
     "show_claude_code", "include_archived", "exclude_hidden", "visible_only", "source_filter", "sidebar_source",
     "archived_limit", "archived_offset", "agent_limit",
 )  # fmt: skip
 
+_MOST_NAMES: Final = 10
+_LONGEST_NAME: Final = 40
 _SETTINGS_INTERVAL_S: Final = 1.0
 """A changed setting may take effect this late, so that a request almost never waits for the file system."""
 
 
 class ParameterError(HermesCacheError, ValueError):
-    """A query parameter has a name or a value that is not known.
+    """A query parameter has a value that is not known.
 
     Attributes:
         field: The parameter's name.
@@ -50,16 +53,15 @@ class Query:
 
     Args:
         values: All values by name, as the request gave them.
-        names: The allowed names. Another name, or a name that occurs twice, raises `ParameterError`.
+        names: The known names; one that occurs twice raises `ParameterError`. Other names are ignored, because
+            front ends add their own.
     """
 
     def __init__(self, values: Mapping[str, Sequence[str]], names: Sequence[str]) -> None:
         for name, given in values.items():
-            if name not in names:
-                raise ParameterError(name, given[0], f"left out, or one of these parameters: {', '.join(names)}")
-            if len(given) > 1:
+            if name in names and len(given) > 1:
                 raise ParameterError(name, ", ".join(given), "given once")
-        self._values = {name: given[0].strip() for name, given in values.items()}
+        self._values = {name: values[name][0].strip() for name in names if name in values}
 
     def text(self, name: str) -> str | None:
         """Return a text; None if it is absent or blank."""
@@ -92,6 +94,19 @@ class Query:
         if value and not _PROFILE.fullmatch(value):
             raise ParameterError("profile", value, "at most 64 of a-z, 0-9, - and _, a letter or a digit first")
         return value
+
+
+def ignored_parameters(values: Mapping[str, Sequence[str]], names: Sequence[str]) -> str | None:
+    """Return the parameters that were ignored in the form of a header's value; None if there are none.
+
+    Args:
+        values: All values by name, as the request gave them.
+        names: The known names.
+
+    Source: rule W1.
+    """
+    ignored = [quote(name[:_LONGEST_NAME], safe="") for name in values if name not in names]
+    return ", ".join(ignored[:_MOST_NAMES]) or None
 
 
 class ViewDefaults:
@@ -146,11 +161,11 @@ def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> Sess
         default: Tells what an absent parameter means.
 
     Raises:
-        ParameterError: A parameter is unknown, given twice, or has a value out of range.
+        ParameterError: A parameter is given twice, or has a value out of range.
 
     Source: rule W1.
     """
-    query = Query(values, _FIELDS)
+    query = Query(values, VIEW_PARAMETERS)
     return SessionListKey(
         profile=query.profile(),
         all_profiles=query.flag("all_profiles", default=default.all_profiles),
