@@ -71,9 +71,12 @@ class Facts:
         """Whether a person will see the answer: a browser goes to an address."""
         if not self.is_reading:
             return False
-        if self.fetch_mode is not None:
-            return self.fetch_mode == "navigate" and self.fetch_dest == "document"
-        return "text/html" in (self.accept or "")
+        return self.is_navigation if self.fetch_mode is not None else "text/html" in (self.accept or "")
+
+    @property
+    def is_navigation(self) -> bool:
+        """Whether the browser says that it goes to an address, in a window of its own."""
+        return self.is_reading and self.fetch_mode == "navigate" and self.fetch_dest == "document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +248,7 @@ class Access:
 def _foreign_page(facts: Facts) -> Refusal | None:
     if facts.fetch_site in {None, "same-origin", "none"}:
         return None
-    if facts.path == "/" and facts.method in {"GET", "HEAD"} and facts.wants_page:
+    if facts.path == "/" and facts.is_navigation:
         return None
     return Refusal(HTTPStatus.FORBIDDEN, "a page of another site sent this request; open this gateway's own page")
 

@@ -35,7 +35,7 @@ OPEN = GatewaySettings()
 GUARDED = GatewaySettings(token=TOKEN, origins=("https://box.example",))
 
 
-@settings(max_examples=3_000)
+@settings(max_examples=1_000)
 @given(facts)
 def test_who_is_let_in_by_a_guarded_gateway_has_a_right_to_it(asked: Facts) -> None:
     # Proves W5.
@@ -55,7 +55,7 @@ def test_who_is_let_in_by_a_guarded_gateway_has_a_right_to_it(asked: Facts) -> N
         assert shows_token or COOKIE in asked.cookies
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=300)
 @given(facts)
 def test_a_gateway_without_a_token_answers_this_machine_alone(asked: Facts) -> None:
     # Proves W5.
@@ -64,7 +64,7 @@ def test_a_gateway_without_a_token_answers_this_machine_alone(asked: Facts) -> N
         assert asked.method in {"GET", "HEAD", "OPTIONS"}
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=300)
 @given(facts)
 def test_a_client_with_the_token_and_no_page_behind_it_can_read(asked: Facts) -> None:
     # Proves W5: the laws above are not kept by refusing everybody.

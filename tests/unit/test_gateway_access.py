@@ -107,6 +107,7 @@ def test_a_link_on_a_foreign_page_opens_the_page_and_nothing_else() -> None:
     assert refused(replace(link, path="/api/sessions")).status == 403
     assert refused(replace(link, fetch_dest="iframe")).status == 403
     assert refused(replace(link, fetch_mode="no-cors", fetch_dest="image")).status == 403
+    assert refused(replace(link, fetch_mode=None, fetch_dest=None, accept="text/html")).status == 403
     assert refused(replace(link, method="POST", path="/sign-in", origin="https://evil.example")).status == 403
 
 
