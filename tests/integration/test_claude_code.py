@@ -1,5 +1,6 @@
 """Proves rules X11 and L2 for the store of Claude Code on real files: what is read, and what bad input costs."""
 
+import json
 import os
 import pickle
 import time
@@ -12,8 +13,10 @@ from threading import Thread
 import pytest
 
 from hermes_cache import SourceError
+from hermes_cache.payload.rows import encoded_json
 from hermes_cache.samples.claude_code import append_message, make_transcripts
 from hermes_cache.stores import ClaudeCode, growing_files
+from hermes_cache.stores.growing_files import opened
 from hermes_cache.stores.session_store import LOOK_EVERY_S, MOVES_EVERY_S
 from hermes_cache.testing import ManualClock
 
@@ -177,6 +180,86 @@ def test_a_line_of_100_mb_costs_no_other_line(root: Path, file: Path, *, is_ende
     (row,) = ClaudeCode(root).rows()
 
     assert (row["title"], row["message_count"]) == ("First", 3 if is_ended else 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        bytes(range(1, 256)) * 100, b"\x00" * 10_000, b"\xff\xfe{\x00}\x00", b"[" * 100_000, b'{"a":' * 100_000,
+        b"[1, 2]", b'"text"', b"null", b"{}", b'{"message": 7, "messages": "x"}', b'{"messages": [null, 7, {}]}',
+        b'{"role": "user", "content": "later", "timestamp": NaN}', b'{"role": {}, "content": "no role"}',
+        b'{"message": {"role": "tool", "content": {"content": {"content": []}}}, "timestamp": [1e999]}',
+    ],
+    ids=lambda line: line[:12].decode("ascii", "replace"),
+)  # fmt: skip
+def test_a_line_that_is_binary_or_odd_costs_itself_alone(root: Path, file: Path, line: bytes) -> None:
+    """X11"""
+    file.write_bytes(line + b"\n" + file.read_bytes() + line + b"\n")
+    append_message(file, "The last", at_s=2e9)
+
+    (row,) = ClaudeCode(root).rows()
+
+    assert (row["title"], row["updated_at"]) == ("First" if b"later" not in line else "later", 2e9)
+    assert json.loads(encoded_json(dict(row)))["session_id"] == row["session_id"]
+
+
+@pytest.mark.parametrize(
+    "moment", ['"soon"', "5e246", "-1", "0", "1790000000000", "null", '"9999-99-99T00:00:00Z"']
+)
+def test_one_absurd_time_among_good_ones_costs_that_value_alone(root: Path, file: Path, moment: str) -> None:
+    """X11"""
+    file.write_bytes(b"")
+    append_message(file, "First", at_s=1e9)
+    with file.open("a") as opened:
+        opened.write(f'{{"role": "assistant", "content": "Answer", "timestamp": {moment}}}\n')
+    append_message(file, "Last", at_s=1e9 + 60)
+
+    (row,) = ClaudeCode(root).rows()
+
+    assert (row["created_at"], row["updated_at"], row["message_count"]) == (1e9, 1e9 + 60, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("word " * 200_000, ("word " * 200_000)[:80]),
+        ("x" * 2**20, "x" * 80),
+        ("\u202eabc\u202c \u200b\ufeff def", "\u202eabc\u202c \u200b\ufeff def"),
+        ("before\x00after", "before\x00after"),
+        (" \n\t " * 2_000 + "after blanks", "after blanks"),
+        ("\ud800 lone", "? lone"),
+    ],
+    ids=["words", "one word", "bidi", "nul", "blanks", "surrogate"],
+)
+def test_a_title_of_a_megabyte_or_of_odd_signs_is_a_title(root: Path, file: Path, text: str, title: str) -> None:
+    """X11, X12"""
+    file.write_text(json.dumps({"summary": text}) + "\n" + file.read_text())
+
+    (row,) = ClaudeCode(root).rows()
+
+    assert row["title"] == title
+    assert json.loads(encoded_json(dict(row)))["title"] == title
+
+
+def test_a_transcript_that_shrinks_or_goes_while_it_is_read_costs_itself_alone(
+    root: Path, file: Path, clock: ManualClock
+) -> None:
+    """X11: what is read ends where the file ends now; the next look reads it anew."""
+    others = make_transcripts(root.with_name("others"), sessions=1, size_bytes=3 * 2**20)
+    large = file.with_name("large.jsonl")
+    large.write_bytes(others[0].read_bytes())
+    with opened(str(large), None) as reading:
+        lines = reading.lines()
+        next(lines)
+        os.truncate(large, 100)
+        rest = list(lines)
+        large.unlink()
+        again = reading.read()
+    store = ClaudeCode(root, clock=clock)
+
+    assert len(rest) < len(others[0].read_bytes().splitlines())
+    assert again.end <= 2**20
+    assert _titles(store) == ["First"]
 
 
 def test_an_open_line_that_grows_is_not_read_again_and_again(

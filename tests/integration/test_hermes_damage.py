@@ -1,5 +1,6 @@
 """Damaged homes: a broken one never looks like an empty one (rule X8), an old or odd one works (rule X3)."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -413,3 +414,29 @@ def test_broken_text_and_absurd_numbers_cost_their_value_alone(sample: SampleHom
     assert rows[ids[2]]["created_at"] == pytest.approx(1789948800.0)
     assert rows[ids[3]]["input_tokens"] == 0
     assert all(row["last_message_at"] for row in rows.values() if row["message_count"] > 1)
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "word " * 200_000,
+        "x" * 2**20,
+        "\u202etxt.exe\u202c",
+        "zero\u200bwidth\ufeff",
+        "nul\x00here",
+        "\x1b[31mred\n",
+    ],
+    ids=["words", "one word", "bidi", "zero width", "nul", "control"],
+)
+def test_titles_of_a_megabyte_and_of_odd_signs_are_shown_as_they_are(sample: SampleHome, title: str) -> None:
+    """X3, X7: at the agent and in the front end; a page that shows them must escape them."""
+    with closing(sqlite3.connect(sample.state_db)) as connection, connection:
+        connection.execute("UPDATE sessions SET title = ? WHERE rowid = 1", (title,))
+        (session_id,) = connection.execute("SELECT id FROM sessions WHERE rowid = 1").fetchone()
+    sidecar = sample.session_index.with_name("own.json")
+    sidecar.write_text(json.dumps({"session_id": "own", "title": title, "message_count": 2, "messages": []}))
+
+    rows = {row["session_id"]: row for row in _rows(HermesHome(sample.path))}
+
+    assert rows[session_id]["_state_db_title"] == title
+    assert (rows["own"]["title"], rows["own"]["message_count"]) == (title, 2)

@@ -210,9 +210,7 @@ def _fields_or_none(path: Path) -> Mapping[str, object]:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         fields = leading_fields(head.decode("utf-8-sig", "replace"))
-        kept = fields.get("message_count")
-        is_counted = not fields or (isinstance(kept, int) and kept >= 0)
-        return fields if is_counted else {**fields, **_counted(read_json(path))}
+        return fields if not fields or _says_its_count(fields) else _all_fields(path, fields)
     except (OSError, SourceError) as error:
         _logger.warning(
             "hermes_cache.file_ignored", extra={"hermes_cache.path": str(path), "hermes_cache.reason": str(error)}
@@ -220,14 +218,29 @@ def _fields_or_none(path: Path) -> Mapping[str, object]:
         return {}
 
 
-def _counted(content: object) -> Mapping[str, object]:
-    """Count the messages of a sidecar that does not say how many it has, as those of older front ends."""
-    messages = content.get("messages") if isinstance(content, dict) else None
+def _says_its_count(fields: Mapping[str, object]) -> bool:
+    kept = fields.get("message_count")
+    return isinstance(kept, int) and kept >= 0
+
+
+def _all_fields(path: Path, leading: Mapping[str, object]) -> Mapping[str, object]:
+    """Read a whole sidecar whose head does not say how many messages there are: a field is long, or it is old."""
+    try:
+        content = read_json(path)
+    except SourceError:
+        return leading  # It is cut off.
+    if not isinstance(content, dict):
+        return leading
+    fields = {name: content[name] for name in IndexRecord._fields if name in content}
+    return fields if _says_its_count(fields) else {**fields, **_counted(content.get("messages"))}
+
+
+def _counted(messages: object) -> Mapping[str, object]:
     told = [each for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
     said = [each.get("timestamp") or each.get("_ts") for each in told if each.get("role") != "tool"]
     users = [each for each in told if each.get("role") == "user"]
-    counts = {"message_count": len(told), "user_message_count": len(users)}
-    return {**counts, "last_message_at": next(filter(None, reversed(said)), None)}
+    last_said = next(filter(None, reversed(said)), None)
+    return {"message_count": len(told), "user_message_count": len(users), "last_message_at": last_said}
 
 
 def _over(record: IndexRecord | None, session_id: str, fields: Mapping[str, object]) -> IndexRecord:
