@@ -7,7 +7,7 @@ Source: rules O6, D1.
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Final, Generic, TypeVar
 
 import orjson
@@ -54,10 +54,10 @@ class View:
         if self._etag is None:
             content = self.content
             head = orjson.dumps([_FORMAT, _text_of(self.key), content.name, len(content.envelope)])
-            digest = blake2b(head, digest_size=DIGEST_BYTES)
+            digest = sha256(head)
             digest.update(content.envelope)
             digest.update(self.digests)
-            self._etag = digest.hexdigest()
+            self._etag = digest.hexdigest()[: 2 * DIGEST_BYTES]
         return self._etag
 
     @property

@@ -6,12 +6,13 @@ cases a body is joined from pieces. Source: rules P4, O6, B8, E9.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from weakref import ref
 
 import orjson
 
 from hermes_cache.payload.frozen import Json, Payload, frozen_dict, frozen_list
 from hermes_cache.payload.rows import ListShape, Piece, encoded_json, frozen_json, piece_of
-from hermes_cache.payload.splices import splices_between
+from hermes_cache.payload.splices import Splice, splices_between, splices_of
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -25,6 +26,7 @@ class Content:
         payload: The frozen payload; None if only pieces came and nobody has asked for it yet.
         name: The field of the payload that holds the rows; None if the payload has no list of rows.
         size_bytes: The encoded size, shared rows included; counted if it is not given.
+        before: The content that this one was made from, and how its rows differ; None if it was made whole.
     """
 
     envelope: bytes
@@ -32,6 +34,7 @@ class Content:
     payload: Payload | None = None
     name: str | None = None
     size_bytes: int = -1
+    before: "tuple[ref[Content], list[Splice]] | None" = None
 
     def __post_init__(self) -> None:
         if self.size_bytes < 0:
@@ -47,12 +50,20 @@ class Content:
         """
         pieces = list(self.pieces or ())
         size_bytes = self.size_bytes - len(self.envelope) + len(envelope)
+        come = list(come)
         for index in reversed(gone):
             size_bytes -= len(pieces.pop(index).encoded)
         for index, piece in come:
             pieces.insert(index, piece)
             size_bytes += len(piece.encoded)
-        return Content(envelope, tuple(pieces), name=self.name, size_bytes=size_bytes)
+        before = ref(self), splices_of(gone, [index for index, _ in come])
+        return Content(envelope, tuple(pieces), name=self.name, size_bytes=size_bytes, before=before)
+
+    def splices_since(self, older: "Content") -> list[Splice]:
+        """Return how the rows differ from those of another content."""
+        if self.before is not None and self.before[0]() is older:
+            return self.before[1]
+        return splices_between(older.pieces or (), self.pieces or ())
 
     def decoded(self) -> Payload:
         """Return the payload; if only pieces came, decode all of it first."""
@@ -119,7 +130,7 @@ def rows_differ(older: Content, newer: Content) -> bool:
 
 def _differing(older: Content, newer: Content) -> Iterator[Piece]:
     old, new = older.pieces or (), newer.pieces or ()
-    splices = splices_between(old, new)
+    splices = newer.splices_since(older)
     gone = {piece.digest: piece for each in splices for piece in old[each.start : each.end]}
     come = {piece.digest: piece for each in splices for piece in new[each.came : each.till]}
     yield from (piece for digest, piece in (gone | come).items() if (digest in gone) != (digest in come))

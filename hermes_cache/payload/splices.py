@@ -4,6 +4,7 @@ No row is looked into. What is the same costs about 20 ns a row; only what diffe
 Source: rules O6, D3, E9.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from operator import is_
 from typing import Final, NamedTuple
@@ -38,6 +39,32 @@ def splices_between(older: Sequence[object], newer: Sequence[object]) -> list[Sp
         same = same_in_front(older[start:], newer[came:])
         start, came = start + same, came + same
     return found
+
+
+def splices_of(gone: Sequence[int], come: Sequence[int]) -> list[Splice]:
+    """Return the splices of a list from which rows go and to which others come.
+
+    Args:
+        gone: Where the rows stand that go, in the older list; ascending.
+        come: Where the new rows stand, in the newer list; ascending.
+    """
+    found: list[Splice] = []
+    start = came = 0
+    leaving, arriving = deque(gone), deque(come)
+    while leaving or arriving:
+        same = min([at[0] - now for at, now in ((leaving, start), (arriving, came)) if at])
+        start, came = start + same, came + same
+        end, till = _run_from(start, leaving), _run_from(came, arriving)
+        found.append(Splice(start, end, came, till))
+        start, came = end, till
+    return found
+
+
+def _run_from(at: int, indexes: deque[int]) -> int:
+    while indexes and indexes[0] == at:
+        indexes.popleft()
+        at += 1
+    return at
 
 
 def same_in_front(older: Sequence[object], newer: Sequence[object]) -> int:

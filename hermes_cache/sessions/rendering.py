@@ -16,7 +16,7 @@ import orjson
 
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import DIGEST_BYTES, EncodedRow, Piece, digest_of
-from hermes_cache.payload.splices import Splice, splices_between
+from hermes_cache.payload.splices import Splice
 from hermes_cache.sessions.overlay import LiveSession, is_running, lay_over
 from hermes_cache.sessions.rows import time_s
 from hermes_cache.views import View
@@ -96,7 +96,7 @@ def order_after(before: Order, content: Content) -> Order:
         content: Whose rows are put in order.
     """
     old, pieces = before.content.pieces or (), content.pieces or ()
-    splices = splices_between(old, pieces)
+    splices = content.splices_since(before.content)
     if not isinstance(before.indexes, range) or 2 * sum([each.till - each.came for each in splices]) > len(pieces):
         return order_of(content)
     earlier: list[float] = []

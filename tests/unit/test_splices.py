@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.payload.splices import Splice, splices_between
+from hermes_cache.payload.splices import Splice, splices_between, splices_of
 
 _ROWS = [object() for _ in range(30)]
 _LISTS = st.lists(st.sampled_from(_ROWS), max_size=30)
@@ -41,3 +41,21 @@ def test_what_differs_everywhere_is_one_splice_behind_the_first_ones() -> None:
 
     assert splices_between(older, newer) == [Splice(0, 90, 0, 30)]
     assert splices_between([*_ROWS[:3], *older, *_ROWS[3:]], _ROWS) == [Splice(3, 93, 3, 3)]
+
+
+@given(gone=st.sets(st.integers(0, 19)), come=st.sets(st.integers(0, 25)))
+def test_splices_of_what_goes_and_comes_are_those_of_the_two_lists(gone: set[int], come: set[int]) -> None:
+    older = list(_ROWS[:20])
+    newer = [row for at, row in enumerate(older) if at not in gone]
+    fitting = [at for at in sorted(come) if at <= len(newer) + len([each for each in come if each < at])]
+    for at in fitting:
+        newer.insert(at, object())
+
+    splices = splices_of(sorted(gone), fitting)
+
+    result = list(older)
+    for each in reversed(splices):
+        result[each.start : each.end] = newer[each.came : each.till]
+    assert result == newer
+    changed = sum([each.end - each.start for each in splices]), sum([each.till - each.came for each in splices])
+    assert changed == (len(gone), len(fitting))
