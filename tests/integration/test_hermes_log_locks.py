@@ -25,7 +25,7 @@ from pathlib import Path
 from hermes_cache.stores.hermes.log_locks import log_locks
 from hermes_cache.stores.hermes.looks import Looks
 path = Path(sys.argv[1])
-found = {"locks": log_locks(Path(f"{path}-shm"))}
+found = {"locks": log_locks(Path(f"{path}-shm"), is_remote=False)}
 looks = Looks()
 while not looks.database(path)[1]:
     time.sleep(0.01)
@@ -77,15 +77,17 @@ def test_a_log_stands_still_only_after_2_s_if_the_locks_of_its_writers_cannot_be
 def test_a_log_is_being_written_from_the_begin_of_a_transaction_to_its_commit(database: Path) -> None:
     """S2"""
     shm = database.with_name("state.db-shm")
-    held = log_locks(shm)
+    held = log_locks(shm, is_remote=False)
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("DELETE FROM messages")
-        written = log_locks(shm)
+        written = log_locks(shm, is_remote=False)
         connection.execute("COMMIT")
-        committed = log_locks(shm)
+        committed = log_locks(shm, is_remote=False)
+        elsewhere = log_locks(shm, is_remote=True)
 
     assert held.is_held
+    assert elsewhere == LogLocks(is_held=True, is_being_written=None)
     assert written == LogLocks(is_held=True, is_being_written=True)
     # In a container the processes outside are not seen.
     assert held.is_being_written in {False, None}
@@ -96,7 +98,10 @@ def test_without_a_table_of_locks_nothing_is_claimed_but_of_an_index_that_is_not
     tmp_path: Path, database: Path
 ) -> None:
     """S2, X2"""
-    shm, table = database.with_name("state.db-shm"), tmp_path / "locks"
+    table = tmp_path / "locks"
 
-    assert log_locks(shm, table) == LogLocks(is_held=None, is_being_written=None)
-    assert log_locks(tmp_path / "other-shm", table) == LogLocks(is_held=False, is_being_written=False)
+    unknown = log_locks(database.with_name("state.db-shm"), is_remote=False, table=table)
+    nobody = log_locks(tmp_path / "other-shm", is_remote=True, table=table)
+
+    assert unknown == LogLocks(is_held=None, is_being_written=None)
+    assert nobody == LogLocks(is_held=False, is_being_written=False)

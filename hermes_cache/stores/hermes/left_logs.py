@@ -10,6 +10,7 @@ from threading import RLock
 from time import monotonic, time
 from typing import Final, NamedTuple
 
+from hermes_cache.file_systems import is_of_a_network
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp
 from hermes_cache.stores.hermes.log_locks import log_locks
@@ -83,7 +84,7 @@ class LeftLogs:
 
 def _note(path: Path) -> str | None:
     path = database_file(path)
-    held = log_locks(shm_of(path)).is_held
+    held = log_locks(shm_of(path), is_remote=is_of_a_network(path)).is_held
     if held:
         return None
     todo = _TODO.format(database=path.name)

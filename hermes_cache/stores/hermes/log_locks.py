@@ -9,8 +9,6 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hermes_cache.file_systems import is_of_a_network
-
 _LOCKS: Final = Path("/proc/locks")
 _OWN_NAMESPACE: Final = Path("/proc/self/ns/pid")
 _FIRST_NAMESPACE: Final = 0xEFFFFFFC
@@ -32,11 +30,12 @@ class LogLocks(NamedTuple):
     is_being_written: bool | None
 
 
-def log_locks(shm: Path, table: Path = _LOCKS) -> LogLocks:
+def log_locks(shm: Path, *, is_remote: bool, table: Path = _LOCKS) -> LogLocks:
     """Return what the locks on the index of a log tell.
 
     Args:
         shm: The index. Without it nobody has the log open, since every connection makes it.
+        is_remote: Whether it is on a network file system.
         table: The system's table of locks.
     """
     try:
@@ -55,12 +54,12 @@ def log_locks(shm: Path, table: Path = _LOCKS) -> LogLocks:
     locks = [(each[-5], each[-2]) for each in fields if len(each) >= 8]  # noqa: PLR2004 - as proc(5) has it
     if ("WRITE", _WRITE_BYTE) in locks:
         return LogLocks(is_held=True, is_being_written=True)
-    unseen = False if _sees_all_locks(shm) else None
+    unseen = False if not is_remote and _sees_all_processes() else None
     return LogLocks(bool(locks) or unseen, unseen)
 
 
-def _sees_all_locks(shm: Path) -> bool:
+def _sees_all_processes() -> bool:
     try:
-        return _OWN_NAMESPACE.stat().st_ino == _FIRST_NAMESPACE and not is_of_a_network(shm)
+        return _OWN_NAMESPACE.stat().st_ino == _FIRST_NAMESPACE
     except OSError:
         return False

@@ -106,12 +106,14 @@ class Looks:
 
     def _may_hide_a_commit(self, path: Path, look: DatabaseLook, before: Moment) -> bool:
         """Say whether a commit whose last write this look may have seen is perhaps not visible yet."""
-        wal = wal_of(path)
-        if self._stillness.is_still(wal, look.wal, before, tick_ns=_LONGEST_COMMIT_NS):
+        wal, stamp = wal_of(path), look.wal
+        is_old = self._stillness.is_still(wal, stamp, before, tick_ns=_LONGEST_COMMIT_NS)
+        if is_old or not isinstance(stamp, FileStamp):
             return False  # Also of a quiet home, of which no table of locks is read.
-        is_being_written = log_locks(shm_of(path)).is_being_written
+        is_remote = self._stillness.is_remote(wal, stamp.device)
+        is_being_written = log_locks(shm_of(path), is_remote=is_remote).is_being_written
         if is_being_written is None:
-            return not self._stillness.is_still(wal, look.wal, before, tick_ns=_UNSEEN_COMMIT_NS)
+            return not self._stillness.is_still(wal, stamp, before, tick_ns=_UNSEEN_COMMIT_NS)
         return is_being_written
 
     def _start_anew(self) -> None:

@@ -71,7 +71,17 @@ class Stillness:
         tick_ns = max(tick_ns, _COARSE_TICK_NS) if is_coarse else tick_ns
         if before.monotonic_ns - since_ns > tick_ns:
             return True
-        return before.wall_ns - newest_ns > tick_ns and not self._is_of_a_network(path, stamp.device)
+        return before.wall_ns - newest_ns > tick_ns and not self.is_remote(path, stamp.device)
+
+    def is_remote(self, path: Path, device: int) -> bool:
+        """Say whether a file is on a network file system; it is remembered of the file's device for a minute."""
+        now_s = monotonic()
+        known = self._networks.get(device)
+        if known is None or now_s > known[1]:
+            if len(self._networks) >= _MAX_SEEN:
+                self._networks.clear()
+            known = self._networks[device] = (is_of_a_network(path, self._mounts), now_s + _MOUNTS_STAND_S)
+        return known[0]
 
     def _seen_since_ns(self, path: Path, stamp: Hashable) -> int:
         name = str(path)
@@ -84,15 +94,6 @@ class Stillness:
             if len(self._seen) > _MAX_SEEN:
                 self._seen.popitem(last=False)
         return known[1]
-
-    def _is_of_a_network(self, path: Path, device: int) -> bool:
-        now_s = monotonic()
-        known = self._networks.get(device)
-        if known is None or now_s > known[1]:
-            if len(self._networks) >= _MAX_SEEN:
-                self._networks.clear()
-            known = self._networks[device] = (is_of_a_network(path, self._mounts), now_s + _MOUNTS_STAND_S)
-        return known[0]
 
     def _start_anew(self) -> None:
         # A signal handler or a finalizer may look while its own thread does. Texts compare without Python code.
