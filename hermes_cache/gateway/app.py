@@ -4,7 +4,7 @@ An endpoint that only looks into memory is a coroutine and runs on the event loo
 a lock is a function, and runs on one of a bounded number of threads. Source: rules W1, W6.
 """
 
-from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,7 @@ from hermes_cache.gateway.answers import (
 )
 from hermes_cache.gateway.assets import Assets
 from hermes_cache.gateway.event_streams import STREAM_PARAMETERS, EventStreams
-from hermes_cache.gateway.guard import Guard, parameters_of
+from hermes_cache.gateway.guard import Guard, parameters_in, parameters_of
 from hermes_cache.gateway.request_log import RequestLog
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
@@ -42,6 +42,7 @@ from hermes_cache.gateway.view_query import (
     ignored_parameters,
     key_of,
 )
+from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
@@ -100,19 +101,18 @@ class _Endpoints:
         view = self._defaults.kept()
         if view is None:
             view = await run_in_threadpool(self._defaults.view)
-        parameters = parameters_of(request)
-        answer = await self._lists.answer(key_of(parameters, view), request)
-        return _naming_ignored(answer, parameters, VIEW_PARAMETERS)
+        key, ignored = _asked(request.scope["query_string"], view)
+        return _naming(await self._lists.answer(key, request), ignored)
 
     async def events(self, request: Request) -> Response:
         parameters = parameters_of(request)
         answer = await self._streams.answer(parameters, request.headers.get("Last-Event-ID"))
-        return _naming_ignored(answer, parameters, STREAM_PARAMETERS)
+        return _naming(answer, ignored_parameters(parameters, STREAM_PARAMETERS))
 
     def explain(self, request: Request) -> Response:
         parameters = parameters_of(request)
         answer = explanation_answer(self._cache.explain(key_of(parameters, self._defaults.view())))
-        return _naming_ignored(answer, parameters, VIEW_PARAMETERS)
+        return _naming(answer, ignored_parameters(parameters, VIEW_PARAMETERS))
 
     def overview(self, _request: Request) -> Response:
         return overview_answer(self._cache.overview(), self._cache.stats())
@@ -127,8 +127,14 @@ class _Endpoints:
         return self._cache.stats().entries > 0
 
 
-def _naming_ignored(answer: Response, parameters: Mapping[str, Sequence[str]], names: Sequence[str]) -> Response:
-    ignored = ignored_parameters(parameters, names)
+@lru_cache(maxsize=256)
+def _asked(query: bytes, default: SessionListKey) -> tuple[SessionListKey, str | None]:
+    # Polls ask the same again and again; to read 16 parameters takes as long as all else that answers a 304.
+    parameters = parameters_in(query)
+    return key_of(parameters, default), ignored_parameters(parameters, VIEW_PARAMETERS)
+
+
+def _naming(answer: Response, ignored: str | None) -> Response:
     if ignored is not None:
         answer.headers["X-Hermes-Cache-Ignored"] = ignored
     return answer

@@ -45,7 +45,15 @@ def parameters_of(request: Request) -> dict[str, list[str]]:
     Raises:
         ParameterError: There are too many.
     """
-    query: bytes = request.scope["query_string"]
+    return parameters_in(request.scope["query_string"])
+
+
+def parameters_in(query: bytes) -> dict[str, list[str]]:
+    """Return the parameters in a query, all values by name.
+
+    Raises:
+        ParameterError: There are too many.
+    """
     try:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS)
     except ValueError:

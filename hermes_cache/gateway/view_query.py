@@ -34,6 +34,10 @@ _SETTINGS_INTERVAL_S: Final = 1.0
 """A changed setting may take effect this late, so that a request almost never waits for the file system."""
 
 
+_LONGEST_VALUE: Final = 1_000
+"""Of a parameter. A view with a longer one would be kept, and shown wherever entries are listed."""
+
+
 class ParameterError(HermesCacheError, ValueError):
     """A query parameter has a value that is not known.
 
@@ -61,6 +65,8 @@ class Query:
         for name, given in values.items():
             if name in names and len(given) > 1:
                 raise ParameterError(name, ", ".join(given), "given once")
+            if name in names and len(given[0]) > _LONGEST_VALUE:
+                raise ParameterError(name, given[0], f"at most {_LONGEST_VALUE} characters")
         self._values = {name: values[name][0].strip() for name in names if name in values}
 
     def text(self, name: str) -> str | None:
