@@ -145,7 +145,11 @@ class ViewDefaults:
         """
         view = self.kept()
         if view is None:
-            self._kept = _, view = self._now()
+            _, before = self._kept
+            read_at_s, view = self._now()
+            # The same object as long as nothing changed: then keys that are compared at each poll are the same, too.
+            view = before if view == before else view
+            self._kept = read_at_s, view
         return view
 
     def kept(self) -> SessionListKey | None:

@@ -85,6 +85,7 @@ def running(home: Path) -> Iterator[Pair]:
             assert process.stdout
             gateway, hello = map(int, re.findall(r":(\d+)/", process.stdout.readline()))
             yield Pair(process, gateway, hello)
+            process.communicate(timeout=20)
         finally:
             process.kill()
 
@@ -124,7 +125,10 @@ class Poller:
 def _serve(home: Path) -> None:
     source = HermesHome(home)
     policy = Policy(poll_interval=5.0, stop_timeout=2.0)
-    with SessionListCache(source.builder, sources=source.sources, bus=Bus(), policy=policy) as cache:
+    # Builds in a worker process, as `serve` has them: what they cost is not what a request costs.
+    with SessionListCache(
+        source.builder, sources=source.sources, bus=Bus(), policy=policy, executor="processes"
+    ) as cache:
         bare = _Bare()
         bare.state.streams = EventStreams(cache, limit=0, heartbeat_s=1.0)
         with GatewayServer(create_app(cache, source)) as gateway, GatewayServer(bare) as hello:

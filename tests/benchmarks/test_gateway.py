@@ -1,6 +1,6 @@
 """What a request costs the gateway, beside the bare application of the same server in the same process.
 
-A home of 5,500 sessions, the policy of `serve`, builds in threads. Counted is the CPU time of the whole process,
+A home of 5,500 sessions, the policy of `serve`, builds in a worker. Counted is the CPU time of the whole process,
 the cache's checks of its sources included. Each kind is asked on one connection that stays open, in turns; hits
 alone. Then 10 clients poll as fast as they can for 5 s, each with the tag of its last answer, without a writer and
 beside one that commits 50 times a second.
