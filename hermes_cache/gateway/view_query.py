@@ -147,7 +147,7 @@ class ViewDefaults:
         if view is None:
             _, before = self._kept
             read_at_s, view = self._now()
-            # The same object as long as nothing changed: then keys that are compared at each poll are the same, too.
+            # The same object as long as nothing changed: keys that polls compare are the same objects then, too.
             view = before if view == before else view
             self._kept = read_at_s, view
         return view
