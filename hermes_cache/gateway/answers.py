@@ -22,6 +22,7 @@ from hermes_cache.errors import (
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.explain.overview import Overview
 from hermes_cache.explain.plain import plain_explanation, plain_overview
+from hermes_cache.gateway.openapi import description
 from hermes_cache.gateway.texts import quoted, utf8
 from hermes_cache.gateway.view_query import ParameterError
 
@@ -86,6 +87,14 @@ def overview_answer(overview: Overview, stats: Stats) -> Response:
     Source: rules J7, W1.
     """
     return _json_answer({"stats": asdict(stats), **plain_overview(overview)}, HTTPStatus.OK)
+
+
+def description_answer(root_path: str) -> Response:
+    """Return the description of the interface.
+
+    Source: rule W1.
+    """
+    return _json_answer(description(root_path), HTTPStatus.OK)
 
 
 def failure_answer(error: HermesCacheError) -> Response:

@@ -20,6 +20,7 @@ from starlette.routing import Mount, Route
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.gateway.access import READING_METHODS, SIGN_IN_PATH, Access
 from hermes_cache.gateway.answers import (
+    description_answer,
     explanation_answer,
     failure_answer,
     health_answer,
@@ -72,6 +73,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
             Route("/api/sessions/events", endpoints.events),
             Route("/api/explain", endpoints.explain),
             Route("/api/cache", endpoints.overview),
+            Route("/api/openapi.json", endpoints.openapi),
             Route("/api/health", endpoints.health),
             Route("/api/ready", endpoints.ready),
             Route("/", Assets(directory=_PAGE, html=True)),
@@ -116,6 +118,9 @@ class _Endpoints:
 
     def overview(self, _request: Request) -> Response:
         return overview_answer(self._cache.overview(), self._cache.stats())
+
+    def openapi(self, request: Request) -> Response:
+        return description_answer(request.scope.get("root_path", ""))
 
     async def health(self, _request: Request) -> Response:
         return health_answer(self._cache.health(), holds_lists=self._holds_lists())

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from re import compile as pattern
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from hermes_cache.errors import HermesCacheError
@@ -22,12 +22,6 @@ USUAL_AGENT_LIMIT: Final = 20
 _MAX_AGENT_LIMIT: Final = 1_000_000
 _SIDEBAR_SOURCES: Final = frozenset({"webui", "cli"})
 _PROFILE: Final = pattern(r"[a-z0-9][a-z0-9_-]{0,63}")
-VIEW_PARAMETERS: Final = (
-    "profile", "all_profiles", "show_cli", "show_previous_messaging", "show_cron", "show_webhook", "show_kanban",
-    "show_claude_code", "include_archived", "exclude_hidden", "visible_only", "source_filter", "sidebar_source",
-    "archived_limit", "archived_offset", "agent_limit",
-)  # fmt: skip
-
 _MOST_NAMES: Final = 10
 _LONGEST_NAME: Final = 40
 _SETTINGS_INTERVAL_S: Final = 1.0
@@ -68,6 +62,10 @@ class Query:
             if name in names and len(given[0]) > _LONGEST_VALUE:
                 raise ParameterError(name, given[0], f"at most {_LONGEST_VALUE} characters")
         self._values = {name: values[name][0].strip() for name in names if name in values}
+
+    def has(self, name: str) -> bool:
+        """Return whether a parameter is there, maybe blank."""
+        return name in self._values
 
     def text(self, name: str) -> str | None:
         """Return a text; None if it is absent or blank."""
@@ -163,6 +161,91 @@ class ViewDefaults:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ViewField:
+    """A field of a view as a query parameter.
+
+    Attributes:
+        name: Of the field and of the parameter.
+        meaning: What it does, in a sentence.
+        schema: The JSON schema of its values.
+        read: Returns its value; given the parameters of a request and what an absent one means.
+    """
+
+    name: str
+    meaning: str
+    schema: Mapping[str, object]
+    read: Callable[[Query, SessionListKey], object]
+
+
+def _flag(name: str, meaning: str) -> ViewField:
+    def read(query: Query, default: SessionListKey) -> bool:
+        return query.flag(name, default=getattr(default, name))
+
+    return ViewField(name, meaning, {"type": "string", "enum": sorted(_TRUE | _FALSE)}, read)
+
+
+def _count(name: str, meaning: str, *, most: int, absent: int | None) -> ViewField:
+    def read(query: Query, _default: SessionListKey) -> int | None:
+        count = query.count(name, most=most)
+        return absent if count is None else count
+
+    return ViewField(name, meaning, {"type": "integer", "minimum": 0, "maximum": most}, read)
+
+
+def _profile_of(query: Query, _default: SessionListKey) -> str | None:
+    return query.profile()
+
+
+def _source_filter_of(query: Query, default: SessionListKey) -> str | None:
+    return query.text("source_filter") if query.has("source_filter") else default.source_filter
+
+
+def _sidebar_source_of(query: Query, _default: SessionListKey) -> str | None:
+    value = query.text("sidebar_source")
+    if value and value not in _SIDEBAR_SOURCES:
+        raise ParameterError("sidebar_source", value, "webui or cli")
+    return value
+
+
+def _agent_limit_of(query: Query, default: SessionListKey) -> int | None:
+    if not query.has("agent_limit"):
+        return default.agent_limit
+    return None if query.text("agent_limit") == "all" else query.count("agent_limit", most=_MAX_AGENT_LIMIT)
+
+
+_COUNT_OR_ALL: Final = {
+    "anyOf": [{"type": "integer", "minimum": 0, "maximum": _MAX_AGENT_LIMIT}, {"const": "all"}]
+}
+
+VIEW_FIELDS: Final = (
+    ViewField("profile", "The profile; absent: the default one.",
+              {"type": "string", "pattern": f"^({_PROFILE.pattern})?$"}, _profile_of),
+    _flag("all_profiles", "Show the sessions of all profiles."),
+    _flag("show_cli", "Show the sessions of terminals."),
+    _flag("show_previous_messaging", "Show earlier sessions of messaging peers."),
+    _flag("show_cron", "Show scheduled sessions."),
+    _flag("show_webhook", "Show the sessions of webhooks."),
+    _flag("show_kanban", "Show the sessions of the board."),
+    _flag("show_claude_code", "Show the sessions of Claude Code."),
+    _flag("include_archived", "Show archived sessions."),
+    _flag("exclude_hidden", "Leave out hidden sessions."),
+    _flag("visible_only", "Leave out sessions without a message."),
+    ViewField("source_filter", "Show the sessions of this source alone; blank: of all.",
+              {"type": "string"}, _source_filter_of),
+    ViewField("sidebar_source", "Show the sessions of this tab alone; blank: of both.",
+              {"enum": ["", *sorted(_SIDEBAR_SOURCES)]}, _sidebar_source_of),
+    _count("archived_limit", "At most so many archived sessions.", most=_MAX_ARCHIVED_LIMIT, absent=None),
+    _count("archived_offset", "Leave out so many archived sessions.", most=_MAX_ARCHIVED_OFFSET, absent=0),
+    ViewField("agent_limit", "At most so many sessions of terminals; `all`: no bound.",
+              _COUNT_OR_ALL, _agent_limit_of),
+)  # fmt: skip
+"""All fields of a view that a request may name."""
+
+VIEW_PARAMETERS: Final = tuple(each.name for each in VIEW_FIELDS)
+"""Their names."""
+
+
 def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> SessionListKey:
     """Return the key that a request names.
 
@@ -176,34 +259,5 @@ def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> Sess
     Source: rule W1.
     """
     query = Query(values, VIEW_PARAMETERS)
-    return SessionListKey(
-        profile=query.profile(),
-        all_profiles=query.flag("all_profiles", default=default.all_profiles),
-        show_cli=query.flag("show_cli", default=default.show_cli),
-        show_previous_messaging=query.flag("show_previous_messaging", default=default.show_previous_messaging),
-        show_cron=query.flag("show_cron", default=default.show_cron),
-        show_webhook=query.flag("show_webhook", default=default.show_webhook),
-        show_kanban=query.flag("show_kanban", default=default.show_kanban),
-        show_claude_code=query.flag("show_claude_code", default=default.show_claude_code),
-        include_archived=query.flag("include_archived", default=default.include_archived),
-        exclude_hidden=query.flag("exclude_hidden", default=default.exclude_hidden),
-        visible_only=query.flag("visible_only", default=default.visible_only),
-        source_filter=default.source_filter if "source_filter" not in values else query.text("source_filter"),
-        sidebar_source=_sidebar_source(query),
-        archived_limit=query.count("archived_limit", most=_MAX_ARCHIVED_LIMIT),
-        archived_offset=query.count("archived_offset", most=_MAX_ARCHIVED_OFFSET) or 0,
-        agent_limit=_agent_limit(query, values, default),
-    )
-
-
-def _agent_limit(query: Query, values: Mapping[str, Sequence[str]], default: SessionListKey) -> int | None:
-    if "agent_limit" not in values:
-        return default.agent_limit
-    return None if query.text("agent_limit") == "all" else query.count("agent_limit", most=_MAX_AGENT_LIMIT)
-
-
-def _sidebar_source(query: Query) -> str | None:
-    value = query.text("sidebar_source")
-    if value and value not in _SIDEBAR_SOURCES:
-        raise ParameterError("sidebar_source", value, "webui or cli")
-    return value
+    read: dict[str, Any] = {each.name: each.read(query, default) for each in VIEW_FIELDS}
+    return SessionListKey(**read)
