@@ -253,6 +253,20 @@ def test_a_session_without_a_title_is_known_by_what_its_user_wrote_first(tmp_pat
     assert "hunter2secret99" not in shown("cli_titled")[1]
 
 
+@pytest.mark.parametrize("placeholder", ["Untitled", "Cli Session", "CLI SESSION"])
+def test_a_title_that_the_front_end_made_up_says_nothing(tmp_path: Path, placeholder: str) -> None:
+    """X13: in the database, and in the front end's copy of a session that has a title of its own there."""
+    home = make_home("many_kinds", tmp_path)
+    _execute(home, "UPDATE sessions SET title = ? WHERE id = 'cli_untitled'", placeholder)
+    copy = home / "webui" / "sessions" / "cli_titled.json"
+    copy.write_text(json.dumps({"session_id": "cli_titled", "title": placeholder, "message_count": 2}))
+
+    rows = _rows(home)
+
+    shown = [rows[sid]["display_title"] for sid in ("cli_untitled", "cli_titled")]
+    assert shown == ["Question of cli_untitled", "A talk in the terminal"]
+
+
 def test_a_chain_without_a_title_is_known_by_its_first_session(tmp_path: Path) -> None:
     """X13"""
     home = make_home("chains", tmp_path)

@@ -73,7 +73,7 @@ def _is_worth_a_look(joined: JoinedSession) -> bool:
     if users >= (1 if is_open or joined.tag == "acp" else 2) or joined.segments > 1:
         return True
     title = _given_title(joined)
-    return title is not None and title.lower() not in {"cli", "cli session", f"{joined.tag} session"}
+    return title is not None and not source_tags.is_placeholder(title, joined.tag)
 
 
 def _last_s(joined: JoinedSession) -> float:
@@ -105,7 +105,7 @@ def make_row(joined: JoinedSession) -> dict[str, object]:
     web = joined.web
     title = _given_title(joined) or joined.job_name
     row["title"] = title or (UNTITLED if web else f"{joined.tag.title()} Session")
-    row["display_title"] = title or _first_message(joined) or _peers_name(joined) or row["title"]
+    row["display_title"] = _display_title(joined, title) or row["title"]
     if web:
         _put_front_ends(row, web)
         if joined.tag == "webui" and not joined.agent:
@@ -212,6 +212,14 @@ def _put_front_ends(row: dict[str, object], web: IndexRecord) -> None:
 def _given_title(joined: JoinedSession) -> str | None:
     agent, web = joined.agent, joined.web
     return (front_end_title(web) if web else None) or (text(agent.title) if agent else None) or joined.chain_title
+
+
+def _display_title(joined: JoinedSession, title: str | None) -> str | None:
+    if title and not source_tags.is_placeholder(title, joined.tag):
+        return title
+    others = (text(joined.agent.title) if joined.agent else None, joined.chain_title, joined.job_name)
+    told = next((each for each in others if each and not source_tags.is_placeholder(each, joined.tag)), None)
+    return told or _first_message(joined) or _peers_name(joined)
 
 
 def _first_message(joined: JoinedSession) -> str | None:

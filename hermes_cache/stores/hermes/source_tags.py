@@ -35,6 +35,8 @@ _LABELS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_PLACEHOLDERS: Final = frozenset({"untitled", "cli", "cli session"})
+
 _TERMINAL: Final = frozenset({"cli", "claude_code"})
 
 BACKGROUND: Final = frozenset({"cron", "webhook", "kanban"})
@@ -64,6 +66,12 @@ def is_of_terminal(tag: str) -> bool:
 def source_label(tag: str) -> str:
     """Return a tag in words."""
     return _LABELS.get(tag) or tag.replace("_", " ").title()
+
+
+def is_placeholder(title: str, tag: str) -> bool:
+    """Say whether a title is one that the front end writes if there is none, such as `Cli Session`."""
+    lowered = title.lower()
+    return lowered in _PLACEHOLDERS or (lowered.endswith(" session") and lowered[:-8] == tag)
 
 
 @lru_cache(_MAX_TAGS)

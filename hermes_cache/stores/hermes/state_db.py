@@ -17,6 +17,7 @@ from hermes_cache.errors import SourceError
 from hermes_cache.stores.hermes.first_messages import NO_OPENING, opening_of
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.read_only import read_database
+from hermes_cache.stores.hermes.source_tags import is_placeholder
 from hermes_cache.stores.hermes.values import text
 
 _FORK_MARKERS: Final = ("_branched_from", "_reset_from", "_delegate_from")
@@ -144,6 +145,7 @@ _COLUMNS: Final = SessionRecord._fields[:-5]
 _COUNT_AT: Final = SessionRecord._fields.index("message_count")
 _MOVED_AT: Final = SessionRecord._fields.index("moved_at")
 _TITLE_AT: Final = SessionRecord._fields.index("title")
+_SOURCE_AT: Final = SessionRecord._fields.index("source")
 
 _record: Final = partial(tuple.__new__, SessionRecord)
 """Takes half the time of `_make`, which only adds a look at the length."""
@@ -227,11 +229,16 @@ def _sessions(
     counts = _counts_of_users_messages(cursor, uncounted, is_whole=not sessions and not kept)
     counts |= {session_id: old.user_message_count for session_id, old in kept.items()}
     openings = {session_id: old.first_message for session_id, old in kept.items() if old.first_message}
-    untitled = [sid for sid, row in changed.items() if counts.get(sid) and not text(row[_TITLE_AT])]
+    untitled = [sid for sid, row in changed.items() if counts.get(sid) and _is_untitled(row)]
     openings |= _openings(cursor, [session_id for session_id in untitled if session_id not in openings])
     for session_id, row in changed.items():
         sessions[session_id] = _record((*row, counts.get(session_id, 0), openings.get(session_id)))
     return sessions
+
+
+def _is_untitled(row: tuple[object, ...]) -> bool:
+    title = text(row[_TITLE_AT])
+    return title is None or is_placeholder(title, str(row[_SOURCE_AT]))
 
 
 def _says_the_same(old: SessionRecord, row: tuple[object, ...]) -> bool:
