@@ -5,29 +5,23 @@ that hangs is killed with its pool, which harms no other. An all-profiles build 
 their slots return what changed, and the joining slot adopts it. Source: rules B6, B8, L2, L3.
 """
 
-import multiprocessing
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterator
-from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, cast
 
 import cloudpickle
-from loky.backend import get_context
-from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
-from hermes_cache.builders import desk
 from hermes_cache.builders.executors import no_builder
 from hermes_cache.builders.parcels import Changes, Parcel, ReceivedRows, SentRow, Share
+from hermes_cache.builders.workers import Worker, WorkerGoneError, a_worker
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import WorkerError
-from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
+from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.interrupts import belongs_to_caller
-from hermes_cache.log_output import active_settings
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import Builder, ScopedBuilder
@@ -50,6 +44,9 @@ class ProcessExecutor:
         scoped: Whether that builder keeps something for each scope.
     """
 
+    _slots: tuple["_Slot", ...]
+    _has_built: bool
+
     def __init__(self, spec: bytes | None, slots: int, shape: ListShape, *, scoped: bool) -> None:
         self._spec = spec
         self._shape = shape
@@ -61,10 +58,11 @@ class ProcessExecutor:
         before_exit(self.stop)
 
     def start(self) -> None:
-        """Start the workers; they are ready some time later."""
-        for slot in self._slots:
-            with suppress(_WorkerGoneError), slot.turn():
-                pass
+        """Start the first worker; it is ready some time later. The others start with the second build.
+
+        Until the first build is over, they would only take the processor from it.
+        """
+        self._slots[0].start()
 
     def check(self, builder: Builder) -> None:
         """See that a reader's own builder can go to a worker.
@@ -85,9 +83,12 @@ class ProcessExecutor:
         if spec is None:
             raise no_builder()
         scoped = self._is_scoped if builder is None else is_scoped(builder)
+        for slot in self._slots if self._has_built else ():
+            slot.start()
         try:
             return self._persist(build_id, spec, target, scoped=scoped)
         finally:
+            self._has_built = True
             self._given_up.discard(build_id)
 
     def give_up(self, build_id: int) -> None:
@@ -127,12 +128,12 @@ class ProcessExecutor:
                 held = self._received.held(key, parcel)
                 missing = parcel.missing(held)
                 rows = cast("dict[bytes, SentRow]", worker.call(spec, "rows", missing)) if missing else {}
-        except _WorkerGoneError:
+        except WorkerGoneError:
             return None
         return self._received.content(key, parcel._replace(rows={**parcel.rows, **rows}), held)
 
     def _shares(
-        self, slot: "_Slot", worker: "_Worker", build_id: int, spec: bytes, target: Target
+        self, slot: "_Slot", worker: Worker, build_id: int, spec: bytes, target: Target
     ) -> dict[Hashable, Share]:
         """Have the joined scopes refreshed in their slots, and return what the worker lacks of them."""
         if target.reach != ALL_PROFILES:
@@ -164,6 +165,7 @@ class ProcessExecutor:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._is_stopped = False
+        self._has_built = False
         self._given_up: set[int] = set()
         self._slots = tuple([_Slot() for _ in range(self._count)])
         self._homes: dict[Hashable, _Slot] = {}
@@ -177,53 +179,11 @@ class ProcessExecutor:
         self._begin()
 
 
-class _WorkerGoneError(Exception):
-    """A worker died, or was killed, over a call."""
-
-
-@contextmanager
-def _gone_is_told() -> Iterator[None]:
-    try:
-        yield
-    except (BrokenProcessPool, ShutdownExecutorError, CancelledError) as gone:
-        raise _WorkerGoneError from gone
-
-
-class _Worker:
-    """One worker process."""
-
-    def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
-        self.is_gone = False
-
-    def warm_up(self) -> None:
-        """Start the process; it is not waited for."""
-        with _gone_is_told():
-            self._pool.submit(desk.arrive, os.getpid(), active_settings())
-
-    def call(self, spec: bytes, method: str, *args: object) -> object:
-        try:
-            with _gone_is_told():
-                return self._pool.submit(desk.call, spec, method, *args).result()
-        except _WorkerGoneError:
-            self.is_gone = True
-            raise
-
-    def forget(self) -> None:
-        # At a child's exit multiprocessing joins all that it knows, and fails over a sibling.
-        processes = self._pool._processes or {}  # noqa: SLF001 - nobody else names them
-        multiprocessing.process._children.difference_update(processes.values())  # type: ignore[attr-defined]  # noqa: SLF001
-
-    def kill(self, *, wait: bool) -> None:
-        self.is_gone = True
-        self._pool.shutdown(wait=wait, kill_workers=True)
-
-
 class _Slot:
     """Where the builds of some scopes run, one at a time. Its worker starts with the first."""
 
     def __init__(self) -> None:
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
         self._turn = threading.Lock()
         self._starting = threading.Lock()
         self._build_id: int | None = None
@@ -233,7 +193,7 @@ class _Slot:
         return self._turn.locked()
 
     @contextmanager
-    def turn(self, build_id: int | None = None, given_up: Container[int] = ()) -> Iterator[_Worker]:
+    def turn(self, build_id: int | None = None, given_up: Container[int] = ()) -> Iterator[Worker]:
         """Wait for the worker to be free, and use it; one that died over it is replaced at the next turn.
 
         Args:
@@ -246,22 +206,24 @@ class _Slot:
                 worker = self._running()
                 # Looked at last: a build that is given up from now on is found with its worker, and killed.
                 if build_id in given_up:
-                    raise _WorkerGoneError
+                    raise WorkerGoneError
                 yield worker
             finally:
                 self._build_id = None
 
-    def _running(self) -> _Worker:
+    def start(self) -> None:
+        """Start its worker if it never had one; it is not waited for."""
+        with self._starting, suppress(WorkerGoneError):
+            if self._worker is None and not self._stopped:
+                self._worker = a_worker()
+
+    def _running(self) -> Worker:
         # A stop comes before a worker was begun, or finds it.
         with self._starting:
             if self._stopped:
-                raise _WorkerGoneError
+                raise WorkerGoneError
             if self._worker is None or self._worker.is_gone:
-                worker = _Worker()
-                worker.warm_up()
-                # The pool registered a hook of its own, which waits for its worker.
-                come_first_at_exit()
-                self._worker = worker
+                self._worker = a_worker()
             return self._worker
 
     def forget(self) -> None:

@@ -1,0 +1,139 @@
+"""Worker processes: how one starts, is called and ends, also before there is a cache to use it.
+
+A worker takes as long to import what it needs as its parent does. So a program that will need one starts it first
+(`start_ahead`), and imports the rest meanwhile; this module imports no more than that takes.
+Source: rules B6, L2, X14.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Final
+
+from loky.backend import get_context
+from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
+
+from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
+from hermes_cache.log_output import LogSettings, active_settings
+
+_DESK: Final = "hermes_cache.builders.desk"
+"""It runs in workers alone, and is imported there."""
+
+
+class WorkerGoneError(Exception):
+    """A worker died, or was killed, over a call."""
+
+
+class Worker:
+    """One worker process, which starts at once; it is not waited for.
+
+    Args:
+        modules: What it imports first.
+
+    Raises:
+        WorkerGoneError: It died already.
+    """
+
+    def __init__(self, *modules: str) -> None:
+        self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
+        self.is_gone = False
+        with _gone_is_told():
+            self._pool.submit(_arrive, os.getpid(), active_settings(), modules)
+        # The pool registered a hook of its own, which waits for its worker.
+        come_first_at_exit()
+
+    def call(self, spec: bytes, method: str, *args: object) -> object:
+        """Have the desk of a builder answer a call; see `desk.call`.
+
+        Raises:
+            WorkerGoneError: The worker died over it, or before.
+        """
+        try:
+            with _gone_is_told():
+                return self._pool.submit(_call, spec, method, *args).result()
+        except WorkerGoneError:
+            self.is_gone = True
+            raise
+
+    def forget(self) -> None:
+        """See that a forked child takes it for none of its own."""
+        # At a child's exit multiprocessing joins all that it knows, and fails over a sibling.
+        processes = self._pool._processes or {}  # noqa: SLF001 - nobody else names them
+        multiprocessing.process._children.difference_update(processes.values())  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def kill(self, *, wait: bool) -> None:
+        """End it, whatever it does."""
+        self.is_gone = True
+        self._pool.shutdown(wait=wait, kill_workers=True)
+
+
+class _Ahead:
+    """The workers of this process that nobody has taken yet. Any thread may call."""
+
+    def __init__(self) -> None:
+        self._workers: deque[Worker] = deque()
+        self._inherited: list[Worker] = []
+        after_fork_in_child(self._start_anew)
+        before_exit(self._end)
+
+    def start(self, *modules: str) -> None:
+        self._workers.append(Worker(*modules))
+
+    def take(self) -> Worker | None:
+        try:
+            return self._workers.popleft()
+        except IndexError:
+            return None
+
+    def _end(self) -> None:
+        while (worker := self.take()) is not None:
+            worker.kill(wait=True)
+
+    def _start_anew(self) -> None:
+        for worker in self._workers:
+            worker.forget()
+        self._inherited.extend(self._workers)
+        self._workers = deque()
+
+
+_ahead: Final = _Ahead()
+
+
+def start_ahead(*modules: str) -> None:
+    """Start a worker for the next cache that asks for one, and have it import what that will need.
+
+    Args:
+        modules: By name, such as that of the builder.
+
+    Raises:
+        WorkerGoneError: It died already.
+    """
+    _ahead.start(*modules)
+
+
+def a_worker() -> Worker:
+    """Return a worker that was started ahead, else start one."""
+    return _ahead.take() or Worker()
+
+
+def _arrive(parent: int, log: LogSettings | None, modules: tuple[str, ...]) -> None:
+    for module in (_DESK, *modules):
+        import_module(module)
+    import_module(_DESK).arrive(parent, log)
+
+
+def _call(spec: bytes, method: str, *args: object) -> object:
+    answer: object = import_module(_DESK).call(spec, method, *args)
+    return answer
+
+
+@contextmanager
+def _gone_is_told() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenProcessPool, ShutdownExecutorError, CancelledError) as gone:
+        raise WorkerGoneError from gone
