@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Final
 
@@ -81,7 +81,9 @@ class _Ahead:
         before_exit(self._end)
 
     def start(self, *modules: str) -> None:
-        self._workers.append(Worker(*modules))
+        # If it cannot start, the cache tries again, and says why.
+        with suppress(WorkerGoneError, OSError):
+            self._workers.append(Worker(*modules))
 
     def take(self) -> Worker | None:
         try:
@@ -108,9 +110,6 @@ def start_ahead(*modules: str) -> None:
 
     Args:
         modules: By name, such as that of the builder.
-
-    Raises:
-        WorkerGoneError: It died already.
     """
     _ahead.start(*modules)
 

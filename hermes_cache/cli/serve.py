@@ -2,37 +2,23 @@
 
 import os
 import socket
-import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, TypedDict, Unpack
 
 import click
 
-from hermes_cache.bus.blinker_bus import Bus
-from hermes_cache.cli.sample_home import demo_home
-from hermes_cache.cli.standard_streams import forget_output
 from hermes_cache.cli.stop_signals import StopSignals
-from hermes_cache.core.policy import Policy
-from hermes_cache.errors import HermesCacheError, JournalUnavailableError
 from hermes_cache.gateway.listening import listener
-from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.settings import GatewaySettings, reached_by_others
-from hermes_cache.gateway.tokens import TokenFileError, address_with, kept_token, state_folder
-from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.gateway.tokens import TokenFileError, kept_token, state_folder
 from hermes_cache.log_output import LogFormat, LogOutput, LogSettings
 from hermes_cache.logs import QuietLogger
-from hermes_cache.sessions.session_list_cache import SessionListCache
-from hermes_cache.stores.claude_code import ClaudeCode
-from hermes_cache.stores.hermes import HermesHome
 
 _logger: Final = QuietLogger(__name__)
 
-_POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
-"""The page polls every 5 s, and the command must end within that time."""
-
-_WARMS_FOR_S: Final = 10.0
-"""How long the command waits for the first list before it says that it serves."""
+_READERS: Final = ("hermes_cache.stores.hermes.builder", "hermes_cache.stores.claude_code")
+"""What a worker needs to read a home."""
 
 
 class _Options(TypedDict):
@@ -96,56 +82,38 @@ def serve(**options: Unpack[_Options]) -> None:
             with suppress(KeyboardInterrupt):
                 stop.begin()
                 bound = life.enter_context(_bound(settings.host, options["port"]))
-                if options["demo"]:
-                    # The demo is not to show the sessions of the user's own front end.
-                    os.environ.pop("HERMES_WEBUI_STATE_DIR", None)
-                    home = life.enter_context(demo_home(options["sessions"]))
-                else:
-                    home = options["home"] or _default_home()
-                _serve_home(home, settings, options, bound, life)
+                _serve(settings, options, bound, life)
                 stop.wait()
             _logger.info("hermes_cache.stopping", extra={"hermes_cache.signal": stop.received})
         _logger.info("hermes_cache.stopped")
 
 
-def _try_journal(url: str) -> None:
-    """End the command if the journal can never work. A server that is down may come back: only say so."""
-    from hermes_cache.cli.journals import opened_journal, without_password  # noqa: PLC0415 - few serve with a journal
+def _serve(settings: GatewaySettings, options: _Options, bound: socket.socket, life: ExitStack) -> None:
+    path = None if options["demo"] else options["home"] or _default_home()
+    if options["demo"]:
+        # The demo is not to show the sessions of the user's own front end, nor those of another agent.
+        os.environ.pop("HERMES_WEBUI_STATE_DIR", None)
+    _start_worker()
+    # Imported only now: the worker imports what it needs at the same time.
+    from hermes_cache.cli.sample_home import demo_home  # noqa: PLC0415
+    from hermes_cache.cli.serving import Serving  # noqa: PLC0415
 
-    with opened_journal(url, make=True) as journal:
-        try:
-            journal.end()
-        except JournalUnavailableError as error:
-            if journal.level != "cluster":
-                raise
-            effect = "until it is back, events of other processes do not arrive"
-            reason = f"{without_password(str(error))}; {effect}"
-            _logger.warning("hermes_cache.journal_not_reached", extra={"hermes_cache.reason": reason})
+    serving = Serving(
+        settings=settings,
+        journal=options["journal"],
+        lists_claude_code=not options["demo"],
+        # A token that a person gave is known to that person, and not shown to others.
+        shows_token=not options["token"],
+    )
+    serving.begin(path or life.enter_context(demo_home(options["sessions"])), bound, life)
 
 
-def _serve_home(
-    path: Path, settings: GatewaySettings, options: _Options, bound: socket.socket, life: ExitStack
-) -> None:
-    journal = options["journal"]
-    if journal is not None:
-        _try_journal(journal)
-    # The demo is not to show what the user said to another agent.
-    home = HermesHome(path, stores=() if options["demo"] else (ClaudeCode(),))
-    life.callback(home.close)
-    cache = life.enter_context(_cache(home, journal))
-    is_warm = _begin_to_warm(cache, home)
-    # Imported only now: a worker process starts and reads the home in the meantime.
-    from hermes_cache.gateway.app import create_app  # noqa: PLC0415
-    from hermes_cache.gateway.server import GatewayServer  # noqa: PLC0415
-
-    server = life.enter_context(GatewayServer(create_app(cache, home, settings=settings), bound=bound))
-    is_warm.wait(_WARMS_FOR_S)
-    _logger.info("hermes_cache.serving", extra={"hermes_cache.address": server.url, "hermes_cache.home": path})
-    # A token that a person gave is known to that person, and not shown to others.
-    token = None if options["token"] else settings.token
-    seen = addresses_for_browsers(server.url, settings.origins, settings.root_path)
-    addresses = " and ".join(address_with(each, token) for each in seen)
-    _say(f"Serving {click.format_filename(path)} at {addresses} (Ctrl-C ends it)")
+def _start_worker() -> None:
+    try:
+        from hermes_cache.builders.workers import start_ahead  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return  # The cache says what to install.
+    start_ahead(*_READERS)
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -156,46 +124,6 @@ def _bound(host: str, port: int) -> socket.socket:
         raise click.ClickException(
             f"cannot listen on {host} port {port}: {error}; end what listens there, or give another port"
         ) from error
-
-
-def _say(line: str) -> None:
-    """Print a line; a pipe that was closed or a disk that is full does not end a gateway."""
-    try:
-        click.echo(line)
-    except OSError as error:
-        forget_output()
-        _logger.warning("hermes_cache.output_failed", extra={"hermes_cache.reason": error.strerror})
-
-
-def _begin_to_warm(cache: SessionListCache, home: HermesHome) -> threading.Event:
-    """Have the view built that the page and a front end ask for first; return what is set at the end, good or bad.
-
-    Source: rule X14.
-    """
-    is_over = threading.Event()
-
-    def warm() -> None:
-        # If it fails, the reason is in the log already, and in the answer to whoever asks.
-        with suppress(HermesCacheError):
-            cache.render(ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT).view())
-        is_over.set()
-
-    threading.Thread(target=warm, name="hermes_cache.warming", daemon=True).start()
-    return is_over
-
-
-def _cache(home: HermesHome, journal: str | None) -> SessionListCache:
-    try:
-        return SessionListCache(
-            home.builder,
-            sources=home.sources,
-            bus=Bus(),
-            policy=_POLICY,
-            journal=journal,
-            executor="processes",
-        )
-    except ImportError as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _settings(options: _Options) -> GatewaySettings:

@@ -73,3 +73,16 @@ def test_a_worker_that_nobody_takes_ends_with_its_process() -> None:
 def _run(script: str) -> str:
     command = [sys.executable, "-c", textwrap.dedent(script)]
     return subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout  # noqa: S603 - our own script
+
+
+def test_the_command_starts_a_worker_before_it_imports_what_a_cache_needs() -> None:
+    """X14"""
+    said = _run("""
+        import sys
+        import hermes_cache.cli.serve
+        import hermes_cache.builders.workers
+        names = ("cache.list_cache", "stores.hermes", "core.state")
+        print([name for name in names if f"hermes_cache.{name}" in sys.modules])
+    """)
+
+    assert said == "[]\n"

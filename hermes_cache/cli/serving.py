@@ -1,0 +1,133 @@
+"""What `hermes-cache serve` runs: a cache of a home, and a gateway before it."""
+
+import socket
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.cli.standard_streams import forget_output
+from hermes_cache.core.policy import Policy
+from hermes_cache.errors import HermesCacheError, JournalUnavailableError
+from hermes_cache.gateway.origins import addresses_for_browsers
+from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.gateway.tokens import address_with
+from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.logs import QuietLogger
+from hermes_cache.sessions.session_list_cache import SessionListCache
+from hermes_cache.stores.claude_code import ClaudeCode
+from hermes_cache.stores.hermes import HermesHome
+
+_logger: Final = QuietLogger(__name__)
+
+_POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
+"""The page polls every 5 s, and the command must end within that time."""
+
+_WARMS_FOR_S: Final = 10.0
+"""How long the command waits for the first list before it says that it serves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How a home is served.
+
+    Attributes:
+        settings: Those of the gateway.
+        journal: The URL of the journal; None for none.
+        lists_claude_code: Whether the sessions of Claude Code are listed, too.
+        shows_token: Whether the addresses that are printed have the token.
+    """
+
+    settings: GatewaySettings
+    journal: str | None
+    lists_claude_code: bool
+    shows_token: bool
+
+    def begin(self, path: Path, bound: socket.socket, life: ExitStack) -> None:
+        """Serve a home, and say so.
+
+        Args:
+            path: The home.
+            bound: The socket to listen on.
+            life: What must end with the command is put in here.
+
+        Raises:
+            click.ClickException: The journal can never work, or a package is missing.
+        """
+        if self.journal is not None:
+            _try_journal(self.journal)
+        home = HermesHome(path, stores=(ClaudeCode(),) if self.lists_claude_code else ())
+        life.callback(home.close)
+        cache = life.enter_context(_cache(home, self.journal))
+        is_warm = _begin_to_warm(cache, home)
+        # Imported only now: a worker process reads the home in the meantime.
+        from hermes_cache.gateway.app import create_app  # noqa: PLC0415
+        from hermes_cache.gateway.server import GatewayServer  # noqa: PLC0415
+
+        settings = self.settings
+        server = life.enter_context(GatewayServer(create_app(cache, home, settings=settings), bound=bound))
+        is_warm.wait(_WARMS_FOR_S)
+        _logger.info("hermes_cache.serving", extra={"hermes_cache.address": server.url, "hermes_cache.home": path})
+        token = settings.token if self.shows_token else None
+        seen = addresses_for_browsers(server.url, settings.origins, settings.root_path)
+        addresses = " and ".join(address_with(each, token) for each in seen)
+        _say(f"Serving {click.format_filename(path)} at {addresses} (Ctrl-C ends it)")
+
+
+def _try_journal(url: str) -> None:
+    """End the command if the journal can never work. A server that is down may come back: only say so."""
+    from hermes_cache.cli.journals import opened_journal, without_password  # noqa: PLC0415 - few serve with a journal
+
+    with opened_journal(url, make=True) as journal:
+        try:
+            journal.end()
+        except JournalUnavailableError as error:
+            if journal.level != "cluster":
+                raise
+            effect = "until it is back, events of other processes do not arrive"
+            reason = f"{without_password(str(error))}; {effect}"
+            _logger.warning("hermes_cache.journal_not_reached", extra={"hermes_cache.reason": reason})
+
+
+def _say(line: str) -> None:
+    """Print a line; a pipe that was closed or a disk that is full does not end a gateway."""
+    try:
+        click.echo(line)
+    except OSError as error:
+        forget_output()
+        _logger.warning("hermes_cache.output_failed", extra={"hermes_cache.reason": error.strerror})
+
+
+def _begin_to_warm(cache: SessionListCache, home: HermesHome) -> threading.Event:
+    """Have the view built that the page and a front end ask for first; return what is set at the end, good or bad.
+
+    Source: rule X14.
+    """
+    is_over = threading.Event()
+
+    def warm() -> None:
+        # If it fails, the reason is in the log already, and in the answer to whoever asks.
+        with suppress(HermesCacheError):
+            cache.render(ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT).view())
+        is_over.set()
+
+    threading.Thread(target=warm, name="hermes_cache.warming", daemon=True).start()
+    return is_over
+
+
+def _cache(home: HermesHome, journal: str | None) -> SessionListCache:
+    try:
+        return SessionListCache(
+            home.builder,
+            sources=home.sources,
+            bus=Bus(),
+            policy=_POLICY,
+            journal=journal,
+            executor="processes",
+        )
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
