@@ -36,7 +36,7 @@ def make_transcripts(
         sessions: How many transcripts.
         size_bytes: About how large they are in all; a few are much larger than the others.
         seed: Says which.
-        now_s: The moment that all times lead up to, in epoch seconds; None for now.
+        now_s: The moment that all times lead up to, in epoch seconds; None for the present moment.
 
     Returns:
         The transcripts, oldest first.
@@ -68,7 +68,7 @@ def append_message(path: Path, text: str, *, role: str = "user", at_s: float | N
         path: The transcript.
         text: What is said.
         role: Who says it: `user` or `assistant`.
-        at_s: When, in epoch seconds; None for now.
+        at_s: When, in epoch seconds; None for the present moment.
     """
     with path.open("ab") as file:
         file.write(_record(path, role, [{"type": "text", "text": text}], time() if at_s is None else at_s))

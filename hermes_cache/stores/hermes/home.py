@@ -32,7 +32,7 @@ class HermesHome:
         state_db: None for `state.db` in each profile's home.
         gateway_metadata: None for `sessions/sessions.json` in each profile's home.
         stores: The stores of other agents, such as `hermes_cache.stores.ClaudeCode()`, whose sessions the root
-            profile lists too.
+            profile lists too if a view has `show_claude_code`.
         is_root_profile: As given to the cache: says whether a name is an alias of the root profile, so that what
             the front end noted under a renamed root is found.
 
