@@ -5,7 +5,7 @@ return late; the cache survives that. A key is any hashable value, as the reader
 Any here, so that a builder can declare which kind of key it takes.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -196,6 +196,39 @@ class SettlingSources(Sources, Protocol):
 
     def settle(self, key: Any, /) -> None:
         """Wait until what the stamp of a key is made from stands still (S2)."""
+
+
+Scopes: TypeAlias = Callable[[], Collection[Hashable]]
+"""Returns the scopes, as `Sources.scope` names them, that are to be watched now; any thread may call it."""
+
+Moved: TypeAlias = Callable[[Collection[Hashable]], None]
+"""Takes the scopes whose sources may have moved; any thread may call it, and it never waits."""
+
+
+class RunningWatch(Protocol):
+    """A watch of sources that runs. Promise: no method waits."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why changes are noticed late, in words for `health()`; None if they are noticed as they happen."""
+
+    def scopes_changed(self) -> None:
+        """Ask for the scopes anew now; without it they are asked for every few seconds."""
+
+    def close(self) -> None:
+        """End it. It may be called twice."""
+
+
+class Watch(Protocol):
+    """Notices as they happen that sources moved, so that nobody must poll (X10).
+
+    Promise: it calls `moved` within 0.5 s of a change in one of the scopes, about four times a second at most. It
+    may call it though nothing moved: the cache then checks the sources. If it can have no notifications, it calls
+    it for all scopes at least every 0.5 s, and `trouble` says so. It opens nothing for writing.
+    """
+
+    def __call__(self, scopes: Scopes, moved: Moved, /) -> RunningWatch:
+        """Begin to watch, without waiting for anything."""
 
 
 ActiveStreamIds: TypeAlias = Callable[[], Iterable[str]]

@@ -41,6 +41,7 @@ from hermes_cache.core.messages import (
     Follow,
     Leave,
     Message,
+    Notified,
     Publish,
     Stop,
     Tick,
@@ -187,7 +188,7 @@ class CacheActor(MailboxActor):
                 return Weighed(message.held_bytes, self._used, message.leaving)
             case Checked() | CheckFailed() | Publish() | Failed() | Leave() | Tick() | Stop():
                 return message
-            case Follow() | Unfollow():
+            case Follow() | Unfollow() | Notified():
                 return message
             case _:
                 assert_never(message)

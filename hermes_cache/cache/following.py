@@ -112,6 +112,7 @@ class Upstream:
         answer: Makes what a follower gets from a payload, and from the edition that it has; None if it has none.
         cut_off: Whether events of other processes may be missed now.
         look_s: How often to look for what nothing tells of; infinity for never.
+        watch: Has the sources of what is followed watched.
         away: Does for event loops what they must not do.
     """
 
@@ -121,6 +122,7 @@ class Upstream:
     answer: Callable[[str | None, Served], Patch | Rendered]
     cut_off: Callable[[], bool]
     look_s: float
+    watch: Callable[[], None]
     away: Callable[[], Away]
 
 
@@ -332,12 +334,17 @@ class Following:
             raise error
         if isinstance(error, LookupTimeoutError) and monotonic() >= ends_at_s:
             return None
-        self._has_read = True
+        self._begun()
         return self._interrupted(error)
 
     def _read(self, served: Served) -> News | None:
-        self._has_read = True
+        self._begun()
         return self._news_of(served)
+
+    def _begun(self) -> None:
+        self._has_read = True
+        # The core knows of the follower by now, as it took the read in after it.
+        self._upstream.watch()
 
     # What was delivered.
 

@@ -58,6 +58,7 @@ class ListCache(RunningCache[K]):
         is_root_profile: Says which names are aliases of the root profile.
         active_stream_ids: Lists streams that the bus may not know.
         settings_version: Returns a value that moves when settings change.
+        watch: Notices that sources moved, as `HermesHome.watch`; None to look at those that are read or followed.
         clock: The time; None for the machine's.
 
     Raises:
@@ -182,6 +183,7 @@ class ListCache(RunningCache[K]):
             canonical = profile_name(profile)
         subscription = self._feed.subscribe(canonical, since)
         self._membership.listen()
+        self._watching.keep()
         return subscription
 
     def follow(self, key: K, *, since: str | None = None, **options: Unpack[FollowOptions]) -> Following:
@@ -210,6 +212,7 @@ class ListCache(RunningCache[K]):
             answer=self._patched,
             cut_off=self._is_cut_off,
             look_s=self._policy.follow_interval if self._must_look() else inf,
+            watch=self._watching.keep,
             away=lambda: self._prior.away,
         )
         following = Following(upstream, self._followers, key, since, given)
@@ -262,7 +265,7 @@ class ListCache(RunningCache[K]):
             running=life is not None,
             missing_threads=missing,
             now_s=self._clock.monotonic_s(),
-            notes=life.stamper.notes if life else (),
+            notes=(*(life.stamper.notes if life else ()), *self._watching.notes),
         )
 
     def _is_cut_off(self) -> bool:

@@ -32,6 +32,7 @@ from hermes_cache.cache.reads import (
 )
 from hermes_cache.cache.stamper import Stamped, Stamper
 from hermes_cache.cache.targets import ListKind, ProfileOf, Targets
+from hermes_cache.cache.watching import Watching
 from hermes_cache.callables import Inside
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
@@ -77,6 +78,7 @@ class RunningCache(Generic[K]):
         is_root_profile: ports.IsRootProfile | None = None,
         active_stream_ids: ports.ActiveStreamIds | None = None,
         settings_version: ports.SettingsVersion | None = None,
+        watch: ports.Watch | None = None,
         clock: ports.Clock | None = None,
     ) -> None:
         self._builder = builder
@@ -90,6 +92,12 @@ class RunningCache(Generic[K]):
         self._new_targets = partial(Targets, self._kind, sources, is_root_profile, watched=bool(self._stamped))
         self._feed = Feed(uuid4().hex, size=self._policy.subscription_size, canonical=self._canonical)
         self._followers = Followers(self._policy.max_followers)
+        self._watching = Watching(
+            watch,
+            lambda: self._life,
+            has_subscribers=lambda: self._feed.has_subscribers,
+            is_wanted=lambda: self._feed.has_subscribers or len(self._followers) > 0,
+        )
         self._new_membership = partial(
             Membership, self._bus, journal, self._policy, self._clock, self._feed, followers=self._followers
         )
@@ -147,7 +155,7 @@ class RunningCache(Generic[K]):
             membership = self._membership
             self._life = Life(
                 self._prior,
-                self._policy,
+                self._watching.paced(self._policy),
                 self._clock,
                 stamper=Stamper(self._clock, self._inside, self._stamped),
                 executor=self._new_executor(),
@@ -168,6 +176,7 @@ class RunningCache(Generic[K]):
                 self._stopped = True
                 self._link.disconnect()
                 self._feed.close()
+                self._watching.close()
             ending, membership, helpers = self._ending, self._membership, (self._prior.targets, self._prior.away)
         ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
         for each in helpers:
@@ -273,6 +282,7 @@ class RunningCache(Generic[K]):
         self._inherited = (*self._inherited, self._life, self._ending, self._prior, self._editions)
         self._editions = self._new_editions()
         self._followers.forget()
+        self._watching.forget()
         self._lock = threading.RLock()
         self._life = self._ending = None
         self._inside = Inside()

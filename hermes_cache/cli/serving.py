@@ -124,6 +124,7 @@ def _cache(home: HermesHome, journal: str | None) -> SessionListCache:
         return SessionListCache(
             home.builder,
             sources=home.sources,
+            watch=home.watch,
             bus=Bus(),
             policy=_POLICY,
             journal=journal,

@@ -11,7 +11,7 @@ from math import inf
 from typing import Final
 
 from hermes_cache.core.effects import TakeCheck
-from hermes_cache.core.messages import Checked, CheckFailed
+from hermes_cache.core.messages import Checked, CheckFailed, Notified
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import (
     CHECK_TIMEOUT_S,
@@ -53,6 +53,18 @@ def want_check(turn: Turn, target: Target, *, at_once: bool = False) -> None:
         turn.record(ScopeMoved(replace(scope, due_s=due_s)))
 
 
+def notified(turn: Turn, message: Notified) -> None:
+    """Check a followed scope whose sources may have moved: now, or once the check that is out is back (X10)."""
+    keys = turn.state.followed_by_scope.get(message.scope)
+    if not keys:
+        return
+    target = turn.state.followed[next(iter(keys))].target
+    scope = scope_of(turn.state, target)
+    if scope.asked_s is not None:
+        turn.record(ScopeMoved(replace(scope, is_notified=True)))
+    want_check(turn, target)
+
+
 def no_check_will_come_in_time(turn: Turn, target: Target) -> bool:
     """Say whether no check can come be back in time: the one that is out hangs, or the last failed."""
     scope = scope_of(turn.state, target)
@@ -82,10 +94,10 @@ def checked(turn: Turn, message: Checked, resume: Resume) -> None:
     if is_back or (scope.failure and not scope.is_late and message.check.began_s > scope.failure.at_s):
         scope = replace(scope, failure=None)
     if is_back:
-        again = _is_read(turn, message, waiting)
+        again = _is_read(turn, message, waiting) or scope.is_notified
         due_s = message.check.began_s + turn.policy.stamp_interval if again else scope.due_s
         due_s = min(due_s, _followers_look_s(turn, scope, message.check.began_s))
-        scope = replace(scope, asked_s=None, is_late=False, due_s=due_s)
+        scope = replace(scope, asked_s=None, is_late=False, is_notified=False, due_s=due_s)
     turn.record(ScopeMoved(replace(scope, check=latest)))
     _go_on(turn, waiting, resume)
 
@@ -101,9 +113,10 @@ def check_failed(turn: Turn, message: CheckFailed, resume: Resume) -> None:
     waiting = NO_WAITERS
     if _is_back(scope, message):
         waiting = turn.state.for_check(message.target)
-        due_s = _earliest_s(scope, turn.policy) if _is_read(turn, message, waiting) else scope.due_s
+        again = _is_read(turn, message, waiting) or scope.is_notified
+        due_s = _earliest_s(scope, turn.policy) if again else scope.due_s
         due_s = min(due_s, max(_followers_look_s(turn, scope, turn.now_s), _earliest_s(scope, turn.policy)))
-        scope = replace(scope, asked_s=None, is_late=False, due_s=due_s)
+        scope = replace(scope, asked_s=None, is_late=False, is_notified=False, due_s=due_s)
     turn.record(ScopeMoved(scope))
     _go_on(turn, waiting, lambda turn, waiter: resume(turn, replace(waiter, check_by_s=-inf)))
 

@@ -13,7 +13,7 @@ from typing import assert_never
 from hermes_cache.core import duty
 from hermes_cache.core.answering import standing_failure
 from hermes_cache.core.building import abandon_overdue, built, failed, request_build
-from hermes_cache.core.checking import check_failed, checked, give_up_check, take_check
+from hermes_cache.core.checking import check_failed, checked, give_up_check, notified, take_check
 from hermes_cache.core.effects import Deliver
 from hermes_cache.core.events import SessionListChanged, SettingsChanged, StreamStarted, StreamStopped
 from hermes_cache.core.following import follow, needs_of, see_to, see_to_concerned, see_to_due, unfollow
@@ -26,6 +26,7 @@ from hermes_cache.core.messages import (
     Follow,
     Leave,
     Message,
+    Notified,
     Publish,
     Stop,
     Tick,
@@ -96,8 +97,10 @@ def _take_in(turn: Turn, message: Message) -> None:
             _take_in_rarer(turn, message)
 
 
-def _take_in_rarer(turn: Turn, message: CheckFailed | Failed | Leave | Weighed | Tick | Stop) -> None:
+def _take_in_rarer(turn: Turn, message: CheckFailed | Notified | Failed | Leave | Weighed | Tick | Stop) -> None:
     match message:
+        case Notified():
+            notified(turn, message)
         case CheckFailed():
             check_failed(turn, message, serve)
         case Failed():

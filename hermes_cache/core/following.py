@@ -65,7 +65,7 @@ def follow(turn: Turn, message: Follow) -> None:
     if followed is None:
         entry = state.entry_of(target)
         followed = Followed(target, Table(), had=noted(entry) if entry else None, number=state.last_followed + 1)
-    followers = followed.followers.with_one(message.follower, None)
+    followers = followed.followers.with_one(message.follower, message.wants_events)
     builder = message.builder or followed.builder
     turn.record(FollowedMoved(replace(followed, followers=followers, builder=builder, cut_off=message.cut_off)))
     want_check(turn, target)
@@ -152,10 +152,9 @@ def _build(turn: Turn, need: Need) -> float:
 def _reason_for(turn: Turn, followed: Followed) -> Reason | None:
     """Say why a key must be built for its followers; None if they have what a read would get."""
     state, target, had = turn.state, followed.target, followed.had
-    if had is None:
-        return "miss"
-    if had.version < state.version_of(target):
-        return "event"
+    if had is None or had.version < state.version_of(target):
+        wanted = any(followed.followers.values())
+        return ("miss" if had is None else "event") if wanted else None
     if had.stamp.marker != state.marker_of(target) or has_moved_since(state, had):
         return "source"
     return "age" if turn.now_s >= _ages_at_s(turn, followed) else None

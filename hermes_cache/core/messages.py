@@ -127,12 +127,14 @@ class Follow:
         target: The key.
         builder: Its own builder; None for the cache's.
         cut_off: Whether events of other processes may be missed.
+        wants_events: Whether it wants what an event changed, too, and not only what moved at the sources.
     """
 
     follower: Hashable
     target: Target
     builder: object = None
     cut_off: bool = False
+    wants_events: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,13 @@ class Unfollow:
 
     follower: Hashable
     target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """Somebody noticed that the sources of a followed scope may have moved (X10)."""
+
+    scope: Hashable
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,18 @@ class Stop:
 
 
 Message: TypeAlias = (
-    Read | Leave | Publish | Follow | Unfollow | Checked | CheckFailed | Built | Failed | Weighed | Tick | Stop
+    Read
+    | Leave
+    | Publish
+    | Follow
+    | Unfollow
+    | Checked
+    | CheckFailed
+    | Notified
+    | Built
+    | Failed
+    | Weighed
+    | Tick
+    | Stop
 )
 """Anything that a cache decides on."""

@@ -244,6 +244,7 @@ class ScopeState:
         check: The last check that succeeded.
         asked_s: Since when one is out; None if none is.
         is_late: The one that is out was given up; none other is begun before it is back.
+        is_notified: Its sources may have moved since the one that is out began: another one follows (X10).
         failure: Why the last check failed; None after one that succeeded.
         due_s: When the next one is due; infinity while nobody reads (S4).
         refreshing: The builds of the refresh that is under way (B9).
@@ -262,6 +263,7 @@ class ScopeState:
     check: Check | None = None
     asked_s: float | None = None
     is_late: bool = False
+    is_notified: bool = False
     failure: CheckFailure | None = None
     due_s: float = inf
     refreshing: frozenset[int] = frozenset()
@@ -322,7 +324,7 @@ class Followed:
 
     Attributes:
         target: The key.
-        followers: Those who follow it; they mean nothing here.
+        followers: Those who follow it, which mean nothing here; whether each wants what an event changed, too.
         builder: The builder of the newest follower that brought one; None for the cache's.
         had: What was delivered last, without its content; None if nothing was.
         cut_off: Events of other processes may be missed, so it is refreshed by age.
@@ -331,7 +333,7 @@ class Followed:
     """
 
     target: Target
-    followers: Table[Hashable, None]
+    followers: Table[Hashable, bool]
     builder: object = None
     had: Entry | None = None
     cut_off: bool = False

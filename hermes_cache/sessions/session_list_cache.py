@@ -61,6 +61,7 @@ class SessionListCache(ListCache[SessionListKey]):
         active_stream_ids: Lists streams that the bus may not know.
         live_sessions: Returns live state for the overlay.
         settings_version: Returns a value that moves when settings change.
+        watch: Notices that sources moved, as `HermesHome.watch`; None to look at those that are read or followed.
         clock: The time; None for the machine's.
 
     Raises:
@@ -83,6 +84,7 @@ class SessionListCache(ListCache[SessionListKey]):
         active_stream_ids: ports.ActiveStreamIds | None = None,
         live_sessions: ports.LiveSessions | None = None,
         settings_version: ports.SettingsVersion | None = None,
+        watch: ports.Watch | None = None,
         clock: ports.Clock | None = None,
     ) -> None:
         policy = policy or Policy()
@@ -99,6 +101,7 @@ class SessionListCache(ListCache[SessionListKey]):
             is_root_profile=is_root_profile,
             active_stream_ids=active_stream_ids,
             settings_version=settings_version,
+            watch=watch,
             clock=clock,
         )
 

@@ -24,6 +24,9 @@ _JOURNAL_SPAN_S = 30.0
 _SETTLED_S = 2.0
 """Past it a journal is not looked at for a read any more."""
 
+_WATCHED_SPAN_S = 60.0
+_MOST_SHARE = 0.001
+
 _TASKS = Path("/proc/self/task")
 
 
@@ -73,6 +76,30 @@ def test_an_idle_cache_with_a_journal(
     what = f"idle cache with a journal, {'one subscriber' if listens else 'no subscriber'}"
     rate = f"{wake_ups / _JOURNAL_SPAN_S:.0f} wake-ups a second"
     record(Figure(f"{what}: of a core", f"{busy_s / _JOURNAL_SPAN_S:.2%}", rate, ""))
+
+
+@pytest.mark.skipif(not _TASKS.is_dir(), reason="only Linux counts wake-ups by thread")
+@pytest.mark.long
+def test_an_idle_watch(benchmark: Benchmark, record: Callable[[Figure], None], tmp_path: Path) -> None:
+    """X10"""
+    make_sample_home(tmp_path / "home", sessions=5_500)
+    home, key = HermesHome(tmp_path / "home"), SessionListKey(show_cli=True)
+    spent: list[tuple[int, float]] = []
+
+    cache = SessionListCache(home.builder, sources=home.sources, watch=home.watch, bus=Bus())
+    with cache, cache.follow(key) as following:
+        following.get()
+        _wake_ups_in(_SETTLED_S)
+        run_once(benchmark, lambda: spent.append(_spent_in(_WATCHED_SPAN_S)))
+        builds = cache.stats().builds
+
+    assert builds == 1
+    wake_ups, busy_s = spent[0]
+    share = busy_s / _WATCHED_SPAN_S
+    rate = f"{wake_ups / _WATCHED_SPAN_S:.0f} wake-ups a second"
+    record(
+        Figure("idle watch of 5,500 sessions: of a core", f"{share:.3%}", rate, "", "0.1 %", share <= _MOST_SHARE)
+    )
 
 
 def _spent_in(span_s: float) -> tuple[int, float]:

@@ -3,7 +3,7 @@
 import pytest
 
 from hermes_cache.core.effects import Deliver, Served, TakeCheck
-from hermes_cache.core.messages import Follow, Stop, Unfollow
+from hermes_cache.core.messages import Follow, Notified, Stop, Unfollow
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
 from hermes_cache.core.state import Target
@@ -125,6 +125,58 @@ def test_a_followed_key_is_checked_at_intervals_and_built_if_its_sources_moved()
     script.check(_WATCHED, (("content", 2),))
 
     assert script.running(_WATCHED).reason == "source"
+
+
+def test_nothing_is_built_after_an_event_for_who_wants_only_what_moved_at_the_sources() -> None:
+    """X10: subscribers hear of the event itself"""
+    script = _followed(_WATCHED, wants_events=False)
+    script.check(_WATCHED)
+
+    script.invalidate("default")
+    assert not script.state.builds
+    script.hold(_WATCHED, (("content", 1),))
+    script.now_s += 0.1
+    script.check(_WATCHED, (("content", 2),))
+
+    assert script.running(_WATCHED).reason == "source"
+
+
+def test_a_notification_has_a_followed_scope_checked_at_once() -> None:
+    """R13, X10"""
+    script = _followed(_WATCHED)
+    script.check(_WATCHED)
+    script.now_s += 0.1
+
+    script.take(Notified(_WATCHED.scope))
+
+    assert script.all_of(TakeCheck)
+
+
+def test_a_notification_during_a_check_has_another_check_follow() -> None:
+    """X10: the check that is out may have looked before the change"""
+    script = _followed(_WATCHED, Policy(follow_interval=60.0))
+    began_s = script.now_s
+    script.take(Notified(_WATCHED.scope))
+    script.take(Notified(_WATCHED.scope))
+
+    script.now_s += 0.1
+    script.check(_WATCHED, began_s=began_s)
+    script.wait(0.0)
+
+    assert script.all_of(TakeCheck)
+    script.check(_WATCHED)
+    script.wait(30.0)
+    assert not script.all_of(TakeCheck)
+
+
+def test_a_notification_of_a_scope_that_nobody_follows_does_nothing() -> None:
+    """X10"""
+    script = CoreScript()
+    script.hold(_WATCHED)
+
+    script.take(Notified(_WATCHED.scope))
+
+    assert not script.effects
 
 
 def test_a_followed_key_without_sources_is_refreshed_by_age() -> None:

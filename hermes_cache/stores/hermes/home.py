@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hermes_cache.ports import IsRootProfile
+from hermes_cache.ports import IsRootProfile, Moved, Scopes
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.builder import HomeBuilder
 from hermes_cache.stores.hermes.locations import Location, Locations, made_absolute, root_and_own_profile
@@ -15,6 +15,7 @@ from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.other_stores import OtherStores
 from hermes_cache.stores.hermes.side_files import ViewSettings, read_view_settings
 from hermes_cache.stores.hermes.sources import HomeSources
+from hermes_cache.stores.hermes.watching import HomeWatch
 from hermes_cache.stores.session_store import SessionStore
 
 
@@ -86,6 +87,15 @@ class HermesHome:
         """Read what the settings file says of the fields that a request leaves open."""
         key = SessionListKey(profile=profile)
         return read_view_settings(self._locations.files(key.profile_name).settings)
+
+    def watch(self, scopes: Scopes, moved: Moved, /) -> HomeWatch:
+        """Watch the files of the home; to be given to a cache: `SessionListCache(..., watch=home.watch)` (X10).
+
+        Args:
+            scopes: Returns the scopes to watch.
+            moved: Called with those whose sources may have moved.
+        """
+        return HomeWatch(self._locations, scopes, moved)
 
     def close(self) -> None:
         """Do nothing: a home holds neither connections nor files open (X2). It is here for those who call it."""

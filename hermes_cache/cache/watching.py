@@ -1,0 +1,122 @@
+"""Watching: the part of a cache that is told of moved sources, so that nobody must poll.
+
+A watch runs while somebody follows a view or subscribes. What it says has the sources checked. If they moved,
+followed keys are built, and subscribers hear of rows that moved. For subscribers alone, the newest view of each
+scope is followed here, so that there is something to compare. Source: rules X10, E9, R13.
+"""
+
+from collections.abc import Callable, Collection, Hashable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from hermes_cache.cache.life import Life
+from hermes_cache.core.messages import Follow, Notified, Unfollow
+from hermes_cache.core.policy import Policy
+from hermes_cache.core.state import State, Target
+from hermes_cache.errors import CacheStoppedError
+from hermes_cache.ports import RunningWatch, Watch
+
+_LOOKS_EVERY_S: Final = 5.0
+"""Whatever a watch says, the sources of what is followed are checked so often (X10)."""
+
+
+class Watching:
+    """Keeps the watch of a cache.
+
+    Args:
+        watch: Begins it; None if the sources have none.
+        life: Returns the life of the cache, if it has one.
+        has_subscribers: Whether somebody subscribes.
+        is_wanted: Whether somebody subscribes or follows.
+    """
+
+    def __init__(
+        self,
+        watch: Watch | None,
+        life: Callable[[], Life | None],
+        *,
+        has_subscribers: Callable[[], bool],
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._watch = watch
+        self._life = life
+        self._has_subscribers = has_subscribers
+        self._is_wanted = is_wanted
+        self._running: RunningWatch | None = None
+        self._followed: dict[Hashable, Target] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the watch."""
+        running = self._running
+        trouble = running.trouble if running is not None else None
+        return () if trouble is None else (trouble,)
+
+    def paced(self, policy: Policy) -> Policy:
+        """Return the policy by which sources are checked: with a watch, only now and then without its word."""
+        if self._watch is None:
+            return policy
+        return replace(policy, follow_interval=max(policy.follow_interval, _LOOKS_EVERY_S))
+
+    def keep(self) -> None:
+        """See that what is wanted is watched; never waits."""
+        if self._watch is None or not self._is_wanted():
+            return
+        if self._running is None:
+            self._running = self._watch(self._scopes, self._moved)
+        else:
+            self._running.scopes_changed()
+
+    def close(self) -> None:
+        """End the watch."""
+        running, self._running = self._running, None
+        self._followed.clear()
+        if running is not None:
+            running.close()
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, where no thread watches."""
+        self._running = None
+        self._followed = {}
+
+    def take(self, answer: object) -> None:
+        """Take what is delivered to followers; nothing is to be done, as subscribers hear of rows that moved."""
+
+    def _scopes(self) -> Collection[Hashable]:
+        life = self._life()
+        if life is None or not self._is_wanted():
+            self.close()
+            return ()
+        with suppress(CacheStoppedError):
+            self._follow_for_subscribers(life, life.state)
+        followed = {*life.state.followed_by_scope, *self._followed}
+        return {_of_sources(scope) for scope in followed}
+
+    def _moved(self, names: Collection[Hashable]) -> None:
+        life = self._life()
+        if life is None:
+            return
+        for scope in life.state.followed_by_scope:
+            if _of_sources(scope) in names:
+                with suppress(CacheStoppedError):
+                    life.tell(Notified(scope))
+
+    def _follow_for_subscribers(self, life: Life, state: State) -> None:
+        wanted: dict[Hashable, Target] = {}
+        if self._has_subscribers():
+            entries = sorted(state.entries.values(), key=lambda entry: entry.build_id)
+            wanted = {entry.target.scope: entry.target for entry in entries if entry.target.watched}
+        for scope, target in list(self._followed.items()):
+            if scope not in wanted or target.key not in state.entries:
+                del self._followed[scope]
+                life.tell(Unfollow(self, target))
+        for scope, target in wanted.items():
+            if scope not in self._followed:
+                self._followed[scope] = target
+                life.tell(Follow(self, target, wants_events=False))
+
+
+def _of_sources(scope: Hashable) -> Hashable:
+    """Return a scope as the sources name it; a target's scope is that with the target's reach."""
+    return scope[1] if isinstance(scope, tuple) else scope

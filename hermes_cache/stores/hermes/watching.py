@@ -1,0 +1,185 @@
+"""Watches the files of a Hermes home, and says whose sources moved when they move.
+
+It sleeps on the notifications of the operating system, which wake it four times a second at most. If it can have
+none (a network file system, no more watches to be had, the library is not installed), it says every 0.5 s that
+everything may have moved: the listener looks at the files itself, which costs a few `stat`s. It opens no file.
+Source: rules X10, X2.
+"""
+
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import Final, TypeAlias
+
+from hermes_cache.errors import SourceError
+from hermes_cache.file_systems import MOUNTS, network_file_system
+from hermes_cache.logs import QuietLogger
+from hermes_cache.ports import Moved, Scopes
+from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles
+from hermes_cache.stores.hermes.other_stores import WithStores
+from hermes_cache.threads import KeptThread
+
+logger = QuietLogger(__name__)
+
+_WAKES_EVERY_S: Final = 0.25
+_LOOKS_EVERY_S: Final = 5.0
+"""So often it looks which scopes are watched, and whether folders appeared."""
+
+_BLIND_EVERY_S: Final = 0.5
+_TRIES_AGAIN_S: Final = 60.0
+"""When it tries to have notifications again after it was refused."""
+
+Concerned: TypeAlias = dict[Path, dict[str, set[Hashable]]]
+"""The folders to watch, with the names of the files there that matter, and who reads them; "" is any name."""
+
+_COMPANIONS: Final = ("-wal", "-journal")
+
+
+class HomeWatch:
+    """A watch of a home that runs, until it is closed.
+
+    Args:
+        locations: Where the files are.
+        scopes: Returns the scopes to watch; called by the thread of the watch.
+        moved: Called with the scopes whose sources may have moved, by that thread.
+    """
+
+    def __init__(self, locations: Locations, scopes: Scopes, moved: Moved) -> None:
+        self._locations = locations
+        self._scopes = scopes
+        self._moved = moved
+        self._is_closed = False
+        self._interrupted = Event()
+        self._trouble: str | None = None
+        self._thread = KeptThread(self._run, "hermes_cache.watch")
+        self._thread.keep()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there are no notifications; None if there are."""
+        return self._trouble
+
+    def scopes_changed(self) -> None:
+        """Have the scopes asked for anew, and see that the thread runs."""
+        self._interrupted.set()
+        self._thread.keep()
+
+    def close(self) -> None:
+        """End it, without waiting for its thread, which ends within a quarter of a second."""
+        self._thread.end()
+        self._is_closed = True
+        self._interrupted.set()
+
+    def _run(self) -> None:
+        while not self._is_closed:
+            self._interrupted.clear()
+            try:
+                self._watch()
+            except Exception as error:  # whatever it is, the watch goes on without notifications
+                logger.warning("hermes_cache.watch_failed", exc_info=True)
+                self._look_blindly(f"{type(error).__name__}: {error}")
+
+    def _watch(self) -> None:
+        """Wait for notifications until the folders to watch are others, or there are none to be had."""
+        concerned = self._concerned()
+        refused = _refused(concerned)
+        if refused is not None:
+            self._look_blindly(refused)
+            return
+        self._trouble = None
+        # What came while nothing was watched.
+        self._moved(self._scopes())
+        looks_at_s = monotonic() + _LOOKS_EVERY_S
+        for paths in self._notifications(concerned):
+            scopes = {scope for path in paths for scope in _of(Path(path), concerned)}
+            if scopes:
+                self._moved(scopes)
+            if monotonic() >= looks_at_s:
+                if self._concerned() != concerned:
+                    return
+                looks_at_s = monotonic() + _LOOKS_EVERY_S
+
+    def _notifications(self, folders: Collection[Path]) -> Iterator[Iterable[str]]:
+        """Yield the paths that changed, none every few seconds; end when the scopes changed, or at the close."""
+        from watchfiles import watch  # noqa: PLC0415 - only some have it, and it takes its time to import
+
+        if not folders:
+            self._interrupted.wait(_LOOKS_EVERY_S)
+            return
+        step_ms = round(_WAKES_EVERY_S * 1_000)
+        for changes in watch(
+            *folders,
+            watch_filter=None,
+            debounce=step_ms,
+            step=step_ms,
+            rust_timeout=round(_LOOKS_EVERY_S * 1_000),
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            force_polling=False,
+            recursive=False,
+            stop_event=self._interrupted,
+        ):
+            yield [path for _, path in changes]
+
+    def _look_blindly(self, why: str) -> None:
+        """Say every half second that all may have moved, until it is time to try to have notifications."""
+        self._trouble = f"no file notifications ({why}); it looks every {_BLIND_EVERY_S:g} s instead"
+        tries_at_s = monotonic() + _TRIES_AGAIN_S
+        while monotonic() < tries_at_s and not self._interrupted.wait(_BLIND_EVERY_S):
+            with suppress(SourceError):
+                self._moved(self._scopes())
+
+    def _concerned(self) -> Concerned:
+        concerned: Concerned = {}
+        for scope in self._scopes():
+            for folder, name in self._files_of(scope):
+                concerned.setdefault(folder, {}).setdefault(name, set()).add(scope)
+        return {folder: names for folder, names in concerned.items() if folder.is_dir()}
+
+    def _files_of(self, scope: Hashable) -> Iterator[tuple[Path, str]]:
+        if isinstance(scope, WithStores):
+            yield from self._files_of(scope.scope)
+            return
+        profiles: Iterable[str] = (str(scope),)
+        if scope == ALL_PROFILES:
+            profiles = self._locations.profiles()
+            yield self._locations.home(self._locations.root_profile) / "profiles", ""
+        for profile in profiles:
+            yield from _files(self._locations.files(profile))
+
+
+def _of(path: Path, concerned: Concerned) -> set[Hashable]:
+    names = concerned.get(path.parent, {})
+    return names.get(path.name, set()) | names.get("", set())
+
+
+def _files(files: ProfileFiles) -> Iterator[tuple[Path, str]]:
+    for database in (files.state_db, files.cron_runs):
+        # A link is followed: the companions of a database lie beside the file itself.
+        for path in {database, database.resolve()}:
+            yield path.parent, path.name
+            yield from [(path.parent, path.name + companion) for companion in _COMPANIONS]
+    yield files.session_dir, ""
+    for path in (*files.others.values(), files.settings):
+        yield path.parent, path.name
+    # So that a folder that appears is noticed.
+    yield files.home, files.cron_jobs.parent.name
+    yield files.home, files.gateway_metadata.parent.name
+    yield files.home, files.session_dir.parent.name
+
+
+def _refused(folders: Collection[Path]) -> str | None:
+    """Say why notifications of those folders cannot be relied on; None if they can."""
+    try:
+        import watchfiles  # noqa: F401, PLC0415 - see `_notifications`
+    except ImportError:
+        return "watchfiles is not installed: pip install 'hermes_cache[watch]'"
+    with suppress(OSError):
+        mounts = MOUNTS.read_text()
+        for folder in folders:
+            kind = network_file_system(folder.resolve(), mounts)
+            if kind is not None:
+                return f"{folder} lies on a network file system, {kind}"
+    return None

@@ -1,0 +1,324 @@
+"""Rule X10: commits of other processes to a home are noticed without anybody polling."""
+
+import shutil
+import sys
+from collections.abc import Collection, Hashable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from threading import enumerate as enumerate_threads
+from time import monotonic
+
+import orjson
+import pytest
+
+from hermes_cache import Bus, HermesHome, Patch, Policy, Rendered, SessionListCache, SessionListKey
+from hermes_cache.ports import Moved, RunningWatch, Scopes
+from hermes_cache.samples.home import SampleHome, make_sample_home
+from hermes_cache.samples.writer import heartbeat, rename_session, write_turns
+from hermes_cache.stores.hermes import watching
+from tests.waiting import WAIT_S, until
+
+_KEY = SessionListKey(show_cli=True)
+_UNPACED = Policy(max_build_duty=1.0)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> SampleHome:
+    return make_sample_home(tmp_path / "home", sessions=40, profiles=())
+
+
+@pytest.fixture
+def cache(sample: SampleHome) -> Iterator[SessionListCache]:
+    home = HermesHome(sample.path)
+    watched = SessionListCache(home.builder, sources=home.sources, watch=home.watch, policy=_UNPACED, bus=Bus())
+    with watched as cache:
+        yield cache
+
+
+class _Watched:
+    """A home that is watched by itself, and what its watch says."""
+
+    def __init__(self, home: HermesHome, *scopes: Hashable) -> None:
+        self.scopes: list[Hashable] = [*scopes]
+        self.said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
+        self.watch = home.watch(lambda: list(self.scopes), self.said.put)
+        # At its start it says that all may have moved.
+        self.said.get(timeout=WAIT_S)
+
+    def hears(self) -> set[Hashable]:
+        return set(self.said.get(timeout=WAIT_S))
+
+    def hears_nothing_more(self, within_s: float) -> bool:
+        try:
+            return not self.said.get(timeout=within_s)
+        except Empty:
+            return True
+
+
+def _agent_session(view: Rendered) -> str:
+    rows = orjson.loads(view.body)["sessions"]
+    return str(next(row["session_id"] for row in rows if row["session_source"] != "webui"))
+
+
+def test_a_commit_of_somebody_else_is_sent_to_who_follows(cache: SessionListCache, sample: SampleHome) -> None:
+    """X10, R13"""
+    with cache.follow(_KEY) as following:
+        view = following.get(WAIT_S)
+        assert isinstance(view, Rendered)
+        session = _agent_session(view)
+
+        rename_session(sample.path, session, "renamed by the agent")
+        patch = following.get(WAIT_S)
+
+    assert isinstance(patch, Patch)
+    assert [row["title"] for row in patch.rows] == ["renamed by the agent"]
+
+
+def test_who_subscribes_hears_of_rows_that_moved_though_nobody_reads(
+    cache: SessionListCache, sample: SampleHome
+) -> None:
+    """X10, E9"""
+    session = _agent_session(cache.render(_KEY))
+    with cache.subscribe() as subscription:
+        until(lambda: cache.stats().builds == 1)
+        rename_session(sample.path, session, "renamed by the agent")
+
+        change = subscription.get(WAIT_S)
+
+    assert change is not None
+    assert change.profile == "default"
+
+
+def test_what_is_not_visible_is_not_told(cache: SessionListCache, sample: SampleHome) -> None:
+    """X10, X6"""
+    session = _agent_session(cache.render(_KEY))
+    with cache.subscribe() as subscription, cache.follow(_KEY) as following:
+        assert following.get(WAIT_S)
+        heartbeat(sample.path, session)
+        rename_session(sample.path, session, "the first that is visible")
+
+        patch = following.get(WAIT_S)
+        assert isinstance(patch, Patch)
+        assert patch.rows[0]["title"] == "the first that is visible"
+        assert subscription.get(WAIT_S)
+        assert subscription.get(0.0) is None
+
+
+def test_nobody_watches_once_nobody_follows_or_subscribes(cache: SessionListCache) -> None:
+    """X10"""
+    following = cache.follow(_KEY)
+    assert following.get(WAIT_S)
+    assert _watchers() == 1
+
+    following.close()
+    cache.follow(_KEY).close()
+
+    until(lambda: _watchers() == 0)
+
+
+def test_a_stop_ends_the_watch(cache: SessionListCache) -> None:
+    """X10, L1"""
+    following = cache.follow(_KEY)
+    assert following.get(WAIT_S)
+
+    cache.stop()
+
+    until(lambda: _watchers() == 0)
+
+
+def _watchers() -> int:
+    return sum(thread.name == "hermes_cache.watch" for thread in enumerate_threads())
+
+
+def test_a_watch_names_the_scope_whose_file_moved(sample: SampleHome) -> None:
+    """X10"""
+    home = HermesHome(sample.path)
+    watched = _Watched(home, "default")
+
+    (sample.path / "state.db").touch()
+
+    assert watched.hears() == {"default"}
+    watched.watch.close()
+
+
+def test_other_files_of_the_folder_say_nothing(sample: SampleHome) -> None:
+    """X10"""
+    watched = _Watched(HermesHome(sample.path), "default")
+
+    (sample.path / "notes.txt").write_text("nothing of a list")
+    (sample.path / "state.db-shm").touch()
+    (sample.path / "state.db-wal").touch()
+
+    assert watched.hears() == {"default"}
+    assert watched.hears_nothing_more(0.6)
+    watched.watch.close()
+
+
+def test_a_replaced_database_is_noticed(sample: SampleHome) -> None:
+    """X10, X8"""
+    watched = _Watched(HermesHome(sample.path), "default")
+    copy = sample.path.parent / "copy.db"
+    shutil.copy(sample.path / "state.db", copy)
+
+    copy.replace(sample.path / "state.db")
+
+    assert watched.hears() == {"default"}
+    watched.watch.close()
+
+
+def test_the_companions_of_a_linked_database_are_watched_where_they_lie(
+    sample: SampleHome, tmp_path: Path
+) -> None:
+    """X10, S1"""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(sample.path / "state.db", elsewhere / "real.db")
+    (sample.path / "state.db").symlink_to(elsewhere / "real.db")
+    watched = _Watched(HermesHome(sample.path), "default")
+
+    (elsewhere / "real.db-wal").touch()
+
+    assert watched.hears() == {"default"}
+    watched.watch.close()
+
+
+def test_a_new_profile_is_noticed_by_who_watches_all(sample: SampleHome) -> None:
+    """X10"""
+    (sample.path / "profiles").mkdir(exist_ok=True)
+    scope = HermesHome(sample.path).sources.scope(SessionListKey(all_profiles=True))
+    watched = _Watched(HermesHome(sample.path), scope)
+
+    (sample.path / "profiles" / "work").mkdir()
+
+    assert watched.hears() == {scope}
+    watched.watch.close()
+
+
+def test_scopes_that_are_added_are_watched_at_once(sample: SampleHome) -> None:
+    """X10"""
+    (sample.path / "profiles" / "work").mkdir(parents=True)
+    watched = _Watched(HermesHome(sample.path), "default")
+
+    watched.scopes.append("work")
+    watched.watch.scopes_changed()
+    assert watched.hears() == {"default", "work"}
+    (sample.path / "profiles" / "work" / "state.db").touch()
+
+    assert watched.hears() == {"work"}
+    watched.watch.close()
+
+
+@pytest.mark.parametrize("why", ["network", "library"])
+def test_without_notifications_it_looks_every_half_second_and_says_so(
+    sample: SampleHome, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X10"""
+    if why == "network":
+        monkeypatch.setattr(watching, "network_file_system", lambda *_: "nfs4")
+    else:
+        monkeypatch.setitem(sys.modules, "watchfiles", None)
+    scopes: Scopes = lambda: ["default"]  # noqa: E731 - typed so
+    said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
+
+    watch = HermesHome(sample.path).watch(scopes, said.put)
+
+    assert [list(said.get(timeout=WAIT_S)) for _ in range(3)] == [["default"]] * 3
+    assert watch.trouble is not None
+    assert ("nfs4" if why == "network" else "pip install") in watch.trouble
+    watch.close()
+
+
+def test_health_says_that_there_are_no_notifications(sample: SampleHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X10, L4"""
+    monkeypatch.setattr(watching, "network_file_system", lambda *_: "nfs4")
+    home = HermesHome(sample.path)
+    with (
+        SessionListCache(home.builder, sources=home.sources, watch=home.watch, bus=Bus()) as cache,
+        cache.follow(_KEY) as following,
+    ):
+        assert following.get(WAIT_S)
+
+        until(lambda: "nfs4" in " ".join(cache.health().notes))
+
+
+def test_a_watch_that_fails_goes_on_without_notifications(
+    sample: SampleHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X10, L7"""
+
+    def refuse(*_: object, **__: object) -> Iterator[set[tuple[object, str]]]:
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr("watchfiles.watch", refuse)
+    said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
+
+    watch = HermesHome(sample.path).watch(lambda: ["default"], said.put)
+
+    assert [list(said.get(timeout=WAIT_S)) for _ in range(3)] == [["default"]] * 3
+    assert "inotify watch limit reached" in (watch.trouble or "")
+    watch.close()
+
+
+def test_a_watch_of_ones_own_has_followed_views_built() -> None:
+    """X10, K5: what a watch promises is all that it needs."""
+    version = {"rows": 0}
+
+    class Sources:
+        def scope(self, _key: SessionListKey) -> str:
+            return "table"
+
+        def stamp(self, _key: SessionListKey, *, held: bool) -> dict[str, int]:
+            return {} if held else dict(version)
+
+    class Watch:
+        trouble = None
+
+        def __call__(self, scopes: Scopes, moved: Moved, /) -> RunningWatch:
+            self.moved, self.scopes = moved, scopes
+            return self
+
+        def scopes_changed(self) -> None:
+            pass
+
+        def close(self) -> None:
+            pass
+
+    watch = Watch()
+    rows = [{"session_id": "one", "title": "before"}]
+    cache = SessionListCache(
+        lambda _key: {"sessions": [dict(row) for row in rows]},
+        sources=Sources(), watch=watch, policy=_UNPACED, bus=Bus(),
+    )  # fmt: skip
+    with cache, cache.follow(_KEY) as following:
+        view = following.get(WAIT_S)
+        rows[0]["title"] = "after"
+        version["rows"] += 1
+        until(lambda: set(watch.scopes()) == {"table"})
+
+        watch.moved(["table"])
+
+        patch = following.get(WAIT_S)
+        assert isinstance(view, Rendered)
+        assert isinstance(patch, Rendered | Patch)
+        applied = view.apply(patch) if isinstance(patch, Patch) else patch
+        assert orjson.loads(applied.body)["sessions"][0]["title"] == "after"
+
+
+def test_beside_a_busy_writer_a_follower_gets_its_turns(cache: SessionListCache, sample: SampleHome) -> None:
+    """X10, R13"""
+    stop = Event()
+    writer = Thread(target=write_turns, args=(sample.path,), kwargs={"commits_per_s": 50.0, "stop": stop})
+    with cache.follow(_KEY) as following:
+        view = following.get(WAIT_S)
+        assert isinstance(view, Rendered)
+        writer.start()
+        ends_at_s, patches = monotonic() + WAIT_S, 0
+        while patches < 3 and monotonic() < ends_at_s:
+            news = following.get(WAIT_S)
+            assert news is None or isinstance(news, Patch | Rendered)
+            patches += news is not None
+        stop.set()
+        writer.join()
+
+    assert patches == 3
