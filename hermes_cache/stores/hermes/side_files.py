@@ -102,7 +102,8 @@ def read_view_settings(path: Path) -> ViewSettings:
 
 def _view_settings(content: Mapping[str, object]) -> ViewSettings:
     # A user with settings from before terminal sessions could be shown was not to see them appear.
-    is_older = bool(content.keys() - {"onboarding_completed"})
+    is_older = bool(content.keys() - {"onboarding_completed"}) or flag(content.get("onboarding_completed"))
+    source_filter = text(content.get("agent_session_source_filter"))
     return ViewSettings(
         show_cli=flag(content.get("show_cli_sessions", not is_older)),
         show_previous_messaging=flag(content.get("show_previous_messaging_sessions")),
@@ -110,17 +111,21 @@ def _view_settings(content: Mapping[str, object]) -> ViewSettings:
         show_webhook=flag(content.get("show_webhook_sessions")),
         show_kanban=flag(content.get("show_kanban_sessions")),
         show_claude_code=flag(content.get("show_claude_code_sessions", True)),
-        source_filter=text(content.get("agent_session_source_filter")),
+        source_filter=source_filter.strip().lower() if source_filter else None,
     )
 
 
 def redacts_secrets(content: object) -> bool:
-    """Say whether secrets are masked, as the front end does it unless the setting says no.
+    """Say whether secrets are masked, as the front end does it unless the setting is false or 0.
 
     Args:
         content: The decoded settings file, whatever it holds.
     """
-    return flag(content.get("api_redact_enabled", True)) if isinstance(content, dict) else True
+    said = content.get("api_redact_enabled", True) if isinstance(content, dict) else True
+    return said not in (
+        False,
+        0,
+    )  # A word or null may be a mistake, and a secret that is shown cannot be taken back.
 
 
 def _decoded(entry: object) -> object:

@@ -1,0 +1,55 @@
+"""Proves rules W1, X7 and X12 for what a settings file says of a sidebar, however it is written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hermes_cache.stores.hermes.side_files import read_view_settings, redacts_secrets
+
+
+@pytest.mark.parametrize(
+    ("content", "is_shown"),
+    [
+        ({}, True),
+        ({"onboarding_completed": False}, True),
+        ({"onboarding_completed": True}, False),
+        ({"theme": "dark"}, False),
+        ({"theme": "dark", "show_cli_sessions": True}, True),
+        ({"show_cli_sessions": "false"}, False),
+        ({"show_cli_sessions": None}, False),
+        ({"show_cli_sessions": 1}, True),
+    ],
+)
+def test_terminals_sessions_are_shown_to_who_chose_it_or_is_new(
+    tmp_path: Path, content: dict[str, object], *, is_shown: bool
+) -> None:
+    """W1"""
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(content))
+
+    assert read_view_settings(path).show_cli is is_shown
+
+
+@pytest.mark.parametrize(
+    ("said", "source"), [("cron", "cron"), ("  CRON ", "cron"), ("", None), ("  ", None), (None, None), ([], None)]
+)
+def test_a_source_filter_is_found_however_it_is_written(tmp_path: Path, said: object, source: str | None) -> None:
+    """X7"""
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"agent_session_source_filter": said}))
+
+    assert read_view_settings(path).source_filter == source
+
+
+@pytest.mark.parametrize(
+    ("content", "is_masked"),
+    [
+        ({}, True), (None, True), ([], True), ({"api_redact_enabled": True}, True),
+        ({"api_redact_enabled": "false"}, True), ({"api_redact_enabled": None}, True),
+        ({"api_redact_enabled": False}, False), ({"api_redact_enabled": 0}, False),
+    ],
+)  # fmt: skip
+def test_only_a_plain_no_turns_masking_off(content: object, *, is_masked: bool) -> None:
+    """X12"""
+    assert redacts_secrets(content) is is_masked
