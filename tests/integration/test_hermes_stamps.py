@@ -251,13 +251,14 @@ def test_a_commit_costs_one_build_and_no_second_for_fear_of_another_in_the_same_
 STAMP_IN_HANDLERS = """
 import faulthandler, signal, sys
 from hermes_cache.sessions.keys import SessionListKey
+from hermes_cache.stores import ClaudeCode
 from hermes_cache.stores.hermes import HermesHome
 
 faulthandler.dump_traceback_later(40, exit=True)
-home, handled = HermesHome(sys.argv[1]), 0
+home, handled = HermesHome(sys.argv[1], stores=[ClaudeCode(sys.argv[1] + "/projects")]), 0
 
 def stamp():
-    return home.sources.stamp(SessionListKey(), held=False)
+    return home.sources.stamp(SessionListKey(show_claude_code=True), held=False)
 
 def handle(*_):
     global handled

@@ -86,16 +86,29 @@ class _ListedStore:
         self._reading: threading.Thread | None = None
         self._rows: Sequence[Row] = ()
         self._was_missed = False
+        self._asking: set[int] = set()
+        self._stamp: Hashable = "never looked at"
         self.is_read = False
         self.sessions: Mapping[str, StoreSession] = {}
 
     def stamp(self) -> Hashable:
-        """Return the store's stamp, and whether lists that came without its rows can be made anew."""
+        """Return the store's stamp, and whether lists that came without its rows can be made anew.
+
+        A signal handler that asks while its own thread is inside the store gets the last stamp, as the store may
+        hold a lock.
+        """
+        thread = threading.get_ident()
+        if thread in self._asking:
+            return self._stamp
+        self._asking.add(thread)
         try:
-            return self._store.stamp(), self._was_missed and self.is_read
+            self._stamp = self._store.stamp(), self._was_missed and self.is_read
         except Exception as error:  # noqa: BLE001 - foreign code
             self._log(error)
-            return "unreadable", type(error).__name__
+            self._stamp = "unreadable", type(error).__name__
+        finally:
+            self._asking.discard(thread)
+        return self._stamp
 
     def refresh(self) -> None:
         """Bring the sessions up to date; those whose rows stayed are the same objects."""
