@@ -121,6 +121,7 @@ _PROVED_ELSEWHERE = {
     "orders sessions of one moment": "test_rows_are_sorted_by_time_and_then_by_id",
     "leaves out what is not known": "test_every_row_has_every_field",
     "`server_time`, `server_tz`": "test_the_servers_time_stands_in_no_body",
+    "gives a project of no profile": "test_the_first_project_of_a_name_and_of_the_profile_is_taken",
     "`attention`": "test_a_row_of_a_home_says_nothing_that_only_a_process_knows",
     "`cron_running`": "test_a_run_is_shown_from_its_claim_to_its_end",
     "titles that hold a secret": "test_a_known_secret_is_masked",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cache.stores.hermes.side_files import read_view_settings, redacts_secrets
+from hermes_cache.stores.hermes.side_files import projects_by_tag, read_view_settings, redacts_secrets
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,21 @@ def test_a_source_filter_is_found_however_it_is_written(tmp_path: Path, said: ob
 def test_only_a_plain_no_turns_masking_off(content: object, *, is_masked: bool) -> None:
     """X12"""
     assert redacts_secrets(content) is is_masked
+
+
+@pytest.mark.parametrize(
+    ("profile", "projects"), [("default", {"cron": "a", "webhook": "w"}), ("work", {"cron": "b"}), ("home", {})]
+)
+def test_the_first_project_of_a_name_and_of_the_profile_is_taken(profile: str, projects: dict[str, str]) -> None:
+    """X7: one without a profile, or with an alias of the root profile, is the root profile's."""
+    content = [
+        None, {"name": "Cron Jobs", "project_id": 5}, {"name": ["Cron Jobs"], "project_id": "x"},
+        {"name": "Cron Jobs", "profile": "renamed root", "project_id": "a"},
+        {"name": "Cron Jobs", "profile": "work", "project_id": "b"}, {"name": "Cron Jobs", "project_id": "c"},
+        {"name": "Webhooks", "project_id": "w"}, {"name": "Other", "project_id": "o"},
+    ]  # fmt: skip
+
+    def owner(name: str | None) -> str:
+        return name if name in {"work", "home"} else "default"
+
+    assert projects_by_tag(content, profile, owner) == projects

@@ -86,7 +86,7 @@ class ProfileReader:
             shown,
             routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
             jobs=job_names(self._json_files.content(files.cron_jobs)),
-            projects=projects_by_tag(self._json_files.content(files.projects), files.profile),
+            projects=projects_by_tag(self._json_files.content(files.projects), files.profile, self._owner),
             marks_delegates=state.marks_delegates,
         )
         redacts = redacts_secrets(self._json_files.content(files.settings))
@@ -125,8 +125,10 @@ class ProfileReader:
 
     def _owners(self, index: Mapping[str, IndexRecord]) -> dict[str | None, str]:
         """Return the profile that each name in the index means."""
-        names = {text(record.profile) for record in index.values()}
-        return {name: name if name and self._is_named(name) else DEFAULT_PROFILE for name in names}
+        return {name: self._owner(name) for name in {text(record.profile) for record in index.values()}}
+
+    def _owner(self, name: str | None) -> str:
+        return name if name and self._is_named(name) else DEFAULT_PROFILE
 
     def _is_named(self, name: str) -> bool:
         return is_named_profile(name) and not self._is_alias(name)

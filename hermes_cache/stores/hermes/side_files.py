@@ -4,7 +4,7 @@ A newer agent keeps the gateway's file only as a mirror of a table in `state.db`
 So both are read, and the table wins. Whatever a file holds, nothing here raises. Source: rules W1, X7.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import orjson
 
 from hermes_cache.errors import SourceError
-from hermes_cache.sessions.keys import DEFAULT_PROFILE
 from hermes_cache.stores.hermes.json_files import read_json
 from hermes_cache.stores.hermes.values import flag, moment_s, text
 
@@ -66,15 +65,18 @@ def job_names(content: object) -> dict[str, str]:
     return names
 
 
-def projects_by_tag(content: object, profile: str) -> dict[str, str]:
-    """Return the project of all sessions of a tag, for the tags that have one.
+def projects_by_tag(content: object, profile: str, owner: Callable[[str | None], str]) -> dict[str, str]:
+    """Return the project of all sessions of a tag, for the tags that have one; the first of a name is taken.
 
     Args:
         content: The decoded `projects.json`, whatever it holds.
+        profile: The profile whose projects count.
+        owner: Returns the profile that a name in the file means.
     """
     projects = [each for each in content if isinstance(each, dict)] if isinstance(content, list) else []
-    own = [each for each in projects if (text(each.get("profile")) or DEFAULT_PROFILE) == profile]
-    ids = {each.get("name"): project_id for each in own if (project_id := text(each.get("project_id")))}
+    own = [each for each in reversed(projects) if owner(text(each.get("profile"))) == profile]
+    named = [(text(each.get("name")), text(each.get("project_id"))) for each in own]
+    ids = {name: project_id for name, project_id in named if project_id}
     return {tag: ids[name] for tag, name in _PROJECT_OF_TAG if name in ids}
 
 
