@@ -10,7 +10,7 @@ Source: rules R1, R2, E5, L4, L6.
 """
 
 import contextlib
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import replace
 from math import inf
@@ -53,6 +53,7 @@ from hermes_cache.core.record import Counts
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.core.transitions import Evicted, Stored
 from hermes_cache.core.turn import Decision
+from hermes_cache.core.use_order import UseOrder
 from hermes_cache.ports import Clock
 
 AGAIN: Final = "again"
@@ -88,7 +89,7 @@ class CacheActor(MailboxActor):
         self.hits_had = 0
         self._effects: deque[Effect] = deque()
         self._failed: Effect | None = None
-        self._used: OrderedDict[Hashable, None] = OrderedDict()
+        self._used = UseOrder(policy.repeat_window)
         self._read_scopes: set[object] = set()
 
     def hit(self, target: Target) -> Served | None:
@@ -150,6 +151,7 @@ class CacheActor(MailboxActor):
         if isinstance(message, Read | Publish) and self._is_outdated(message):
             return AGAIN
         self._count_hits()
+        self._used.now_s = self._clock()
         before = self.state
         decision = decide(before, self._completed(message), self._clock(), self._policy)
         self.hits.follow(before, decision.state)
@@ -252,7 +254,7 @@ class CacheActor(MailboxActor):
             # No call between the look and the store: what comes meanwhile is counted the next time.
             count, hit.count = hit.count, 0
             entry = hit.served.entry
-            self._use(entry.target.key)
+            self._used.use(entry.target.key, hit.used_s, count)
             self._read_scopes.add(entry.target.scope)
             if self.state.entry_of(entry.target) is entry:
                 self._counts.add_remembered(entry.target.key, "hit", count)
@@ -264,17 +266,13 @@ class CacheActor(MailboxActor):
                 case Stored(entry=entry):
                     key = entry.target.key
                     self._counts.begin(key)
-                    if key not in self._used:
-                        # What nobody has read yet goes first.
-                        self._used[key] = None
-                        self._used.move_to_end(key, last=False)
+                    self._used.add(key)
                 case Evicted(key=key):
                     self._counts.begin(key)
-                    self._used.pop(key, None)
+                    self._used.drop(key)
 
     def _use(self, key: Hashable) -> None:
-        if key in self._used:
-            self._used.move_to_end(key)
+        self._used.use(key, self._clock())
 
 
 def _used_s(hit: Hit) -> float:

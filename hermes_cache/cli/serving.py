@@ -24,7 +24,7 @@ from hermes_cache.stores.hermes import HermesHome
 
 _logger: Final = QuietLogger(__name__)
 
-_POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5)
+_POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5, repeat_window=60.0)
 """The page polls every 5 s, and the command must end within that time."""
 
 _WARMS_FOR_S: Final = 10.0

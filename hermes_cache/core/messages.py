@@ -13,9 +13,9 @@ from hermes_cache.core.state import Build, Read, Target
 from hermes_cache.payload.content import Content
 
 Recency: TypeAlias = Reversible[Hashable]
-"""The keys of all that is held, the least recently used first; it may name others too.
+"""The keys of all that is held, those first that are evicted first (`use_order.py`); it may name others too.
 
-It is looked at from its least recent end, and only while the message is decided: the shell hands in its own order
+It is looked at from that end, and only while the message is decided: the shell hands in its own order
 of use, which changes later, and not a copy.
 """
 

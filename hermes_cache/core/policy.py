@@ -20,7 +20,7 @@ _COUNTS: Final = frozenset(
 _OPTIONAL: Final = frozenset({"streaming_ttl", "poll_interval", "max_stale"})
 _MAY_BE_ZERO: Final = frozenset(
     {"ttl", "owner_wait", "follower_wait", "duty_window", "retry_delay", "retry_delay_max", "max_stale",
-     "max_edition_bytes", "stamp_interval", "journal_wait", "journal_interval", "stop_timeout"}
+     "max_edition_bytes", "repeat_window", "stamp_interval", "journal_wait", "journal_interval", "stop_timeout"}
 )  # fmt: skip
 _WAITED_FOR: Final = frozenset({"journal_wait", "stop_timeout"})
 _LONGEST_WAIT_S: Final = 1e9
@@ -50,6 +50,8 @@ class Policy:
         max_stale: How long after its build a payload may stand in for builds that fail (R7); None for no bound.
         max_entries: Entries held (P4).
         max_bytes: Bytes held, by encoded size.
+        repeat_window: A key that was asked for twice within it, and is still asked for, is evicted after those
+            that were not; 0 if only the last use counts (P4).
         max_edition_bytes: What editions of views may take, for patches from them (D1); 0 for no patches.
         stamp_interval: Least time between two checks of a scope; 0 for a check at every read (S4).
         follow_interval: Least time between two looks at a followed view whose sources tell of no change (R13).
@@ -84,6 +86,7 @@ class Policy:
     max_stale: float | None = None
     max_entries: int = 64
     max_bytes: int = 256 * 2**20
+    repeat_window: float = 0.0
     max_edition_bytes: int = 32 * 2**20
     stamp_interval: float = 0.05
     follow_interval: float = 1.0

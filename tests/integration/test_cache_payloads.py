@@ -59,6 +59,21 @@ def test_past_the_bound_of_entries_the_least_recently_used_goes(bus: Bus) -> Non
     assert held == [0, 3, 4]
 
 
+def test_views_that_are_asked_for_once_push_out_none_that_is_polled(bus: Bus) -> None:
+    """P4, W6: a foreign page asks for many odd views, and the one that everybody polls stays."""
+    polled, odd = _key(0), [_key(number) for number in range(1, 20)]
+    policy = Policy(max_entries=3, ttl=_LASTING, repeat_window=60)
+    with SessionListCache(GatedBuilder(is_open=True), bus=bus, policy=policy) as cache:
+        for _ in range(2):
+            cache.get(polled)
+        for key in odd:
+            cache.get(key)
+
+        outcome = cache.lookup(polled).outcome
+
+    assert outcome == "hit"
+
+
 def test_past_the_bound_of_bytes_the_least_recently_used_goes(bus: Bus) -> None:
     """P4"""
     evicted = Listener(bus.entry_evicted)
