@@ -218,10 +218,10 @@ class Connection(H11Protocol):
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
-        events = (
-            h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        )
-        for event in events:
+        events: list[h11.Event] = [
+            h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())
+        ]
+        if self.conn.our_state is h11.IDLE or self.scope["method"] != "HEAD":
+            events.append(h11.Data(data=body))
+        for event in (*events, h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -103,6 +103,9 @@ class Guard:
 
         try:
             await (self._refusal(scope) or self._app)(scope, receive, send_secured)
+        except ClientDisconnect:
+            # Nobody waits for the answer any more.
+            return
         except Exception as error:
             # Also an error that the framework has no handler for. The connection ends if half an answer is out.
             extra = {"hermes_cache.path": scope["path"][:100]}

@@ -109,7 +109,7 @@ def ignored_parameters(values: Mapping[str, Sequence[str]], names: Sequence[str]
 
     Source: rule W1.
     """
-    ignored = [quote(name[:_LONGEST_NAME], safe="") for name in values if name not in names]
+    ignored = [quote(name[:_LONGEST_NAME], safe="") for name in values if name and name not in names]
     return ", ".join(ignored[:_MOST_NAMES]) or None
 
 

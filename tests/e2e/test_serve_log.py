@@ -115,3 +115,17 @@ def test_a_token_never_stands_in_the_log_wherever_it_is_put(home: Path) -> None:
 
     assert len([line for line in logged if line.event == "hermes_cache.request"]) == 5
     assert token not in repr(logged)
+
+
+def test_a_client_that_goes_before_its_request_is_whole_is_no_failure(home: Path) -> None:
+    """W1, W6"""
+    with served("--home", str(home), *AS_JSON) as (process, url):
+        with closing(connect(url)) as connection:
+            connection.putrequest("POST", "/sign-in")
+            connection.putheader("Content-Length", "100")
+            connection.endheaders(b"token=")
+        assert asked(url, "/api/ready") in {200, 503}
+        process.terminate()
+        logged = log_of(process)
+
+    assert [line.event for line in logged if line.level == "error"] == []

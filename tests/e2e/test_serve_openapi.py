@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
@@ -45,8 +45,9 @@ def ask(site: Site, mode: GenerationMode, examples: int) -> int:
             sent += 1
             case.call_and_validate(checks=CHECKS)
 
-        # There is no request that breaks the description of a path without parameters.
-        with suppress(Unsatisfiable):
+        # No request breaks the description of a path without parameters. And at times schemathesis makes another
+        # request than before from the same random numbers.
+        with suppress(Unsatisfiable, FlakyStrategyDefinition):
             send()
     return sent
 
@@ -54,7 +55,7 @@ def ask(site: Site, mode: GenerationMode, examples: int) -> int:
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
 def test_each_answer_is_as_the_description_says(site: Site, mode: GenerationMode) -> None:
     """W1, W6"""
-    assert ask(site, mode, 15) >= 30
+    assert ask(site, mode, 8) >= 15
 
 
 @pytest.mark.long

@@ -100,3 +100,5 @@ def test_a_parameter_of_a_front_end_changes_nothing() -> None:
     assert key_of(strange, SessionListKey()) == key_of({}, SessionListKey())
     assert ignored_parameters({**strange, "show_cli": ["1"]}, VIEW_PARAMETERS) == "show_crons, extra"
     assert ignored_parameters({"show_cli": ["1"]}, VIEW_PARAMETERS) is None
+    # A value of a header must not end in a blank.
+    assert ignored_parameters({"%": ["1"], "": ["1"]}, VIEW_PARAMETERS) == "%25"
