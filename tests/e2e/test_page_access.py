@@ -4,6 +4,8 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no browser here: apt-get install chromium")
 
+PREFIX = "/hermes"
 ATTACK = """async (target) => {
   const tried = {};
   const note = async (name, act) => { try { tried[name] = await act(); } catch { tried[name] = "failed"; } };
@@ -76,12 +79,55 @@ def foreign() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+    with running(Stranger) as origin:
+        yield origin.replace("127.0.0.1", "localhost") + "/"
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Passes requests below a prefix on to `target`, and takes the prefix away if `strips`."""
+
+    target = ""
+    strips = True
+
+    def do_GET(self) -> None:
+        where = urlsplit(self.target)
+        connection = HTTPConnection(where.hostname or "", where.port, timeout=20)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {**self.headers, "X-Forwarded-For": "203.0.113.9", "Connection": "close"}
+        if self.path.endswith("/events"):
+            # It would have to send what comes as it comes; the page polls without.
+            self.send_error(503)
+            return
+        connection.request(self.command, self._passed_on(), body, headers)
+        answer = connection.getresponse()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name not in {"Connection", "Date", "Server"}:
+                self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.read())
+        connection.close()
+
+    def _passed_on(self) -> str:
+        return self.path.replace(f"{PREFIX}/", "/", 1) if self.strips else self.path
+
+    do_POST = do_GET  # noqa: N815 -- the name that the parent class looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve on a free port; gives the origin."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.02,))
         serving.start()
-        yield f"http://localhost:{server.server_port}/"
-        server.shutdown()
-        serving.join(5.0)
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join(5.0)
 
 
 def errors_of(page: Page) -> list[str]:
@@ -97,13 +143,15 @@ def test_the_printed_address_signs_in_without_an_error_and_for_longer_than_the_s
 ) -> None:
     # Proves W5.
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    arguments = ("--home", str(home), "--host", "0.0.0.0")  # noqa: S104 -- a token guards it
+    logs = ("--access-log", "--log-level", "debug")
+    arguments = ("--home", str(home), "--host", "0.0.0.0", *logs)  # noqa: S104 -- a token guards it
     errors = errors_of(page)
 
     with served(*arguments) as (process, address):
         page.goto(address)
         expect(page.locator("li").first).to_be_visible(timeout=30_000)
         shown = page.url
+        cookies = [each["value"] for each in page.context.cookies()]
         process.terminate()
         _, log = process.communicate(timeout=20)
     first_errors = list(errors)
@@ -117,8 +165,10 @@ def test_the_printed_address_signs_in_without_an_error_and_for_longer_than_the_s
     assert (shown, again) == (url, address)
     assert first_errors == []
     assert (tmp_path / "state" / "hermes_cache" / "token").read_text().strip() == token
-    assert token not in log
-    assert "cookie" not in page.evaluate("document.cookie")
+    assert "/sign-in" in log
+    assert len(cookies) == 1
+    assert not [secret for secret in (token, *cookies) if secret in log]
+    assert page.evaluate("document.cookie") == ""
 
 
 def test_the_form_is_filled_in_with_the_keyboard_and_says_what_is_wrong(
@@ -212,3 +262,24 @@ def test_past_the_bound_of_streams_the_page_polls_until_there_is_a_seat(
 
     with page.expect_response(lambda answer: "/events" in answer.url and answer.status == 200, timeout=30_000):
         taken.close()
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_behind_a_proxy_with_a_prefix_the_page_signs_in_and_lists(
+    serve: Callable[..., Site], page: Page, *, strips: bool
+) -> None:
+    # Proves W5.
+    class PrefixProxy(Proxy):
+        """A class of this test's own, as handlers are made for each request."""
+
+    PrefixProxy.strips = strips
+    with running(PrefixProxy) as origin:
+        site = serve(GatewaySettings(token=TOKEN, origins=(origin,), root_path=PREFIX))
+        PrefixProxy.target = site.server.url
+
+        page.goto(f"{origin}{PREFIX}#{TOKEN}")
+        expect(page.locator("li").first).to_be_visible(timeout=30_000)
+        (cookie,) = page.context.cookies()
+
+        assert page.url == f"{origin}{PREFIX}/"
+        assert cookie["path"] == f"{PREFIX}/"
