@@ -5,17 +5,19 @@ import sys
 from collections.abc import Collection, Hashable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from random import Random
 from threading import Event, Thread
 from threading import enumerate as enumerate_threads
 from time import monotonic
+from typing import Any
 
 import orjson
 import pytest
 
-from hermes_cache import Bus, HermesHome, Patch, Policy, Rendered, SessionListCache, SessionListKey
+from hermes_cache import Bus, HermesHome, Patch, Policy, Rendered, SessionListCache, SessionListKey, freeze
 from hermes_cache.ports import Moved, RunningWatch, Scopes
 from hermes_cache.samples.home import SampleHome, make_sample_home
-from hermes_cache.samples.writer import heartbeat, rename_session, write_turns
+from hermes_cache.samples.writer import add_message, heartbeat, rename_session, write_turns
 from hermes_cache.stores.hermes import watching
 from tests.waiting import WAIT_S, until
 
@@ -57,8 +59,7 @@ class _Watched:
 
 
 def _agent_session(view: Rendered) -> str:
-    rows = orjson.loads(view.body)["sessions"]
-    return str(next(row["session_id"] for row in rows if row["session_source"] != "webui"))
+    return str(next(row["session_id"] for row in _rows(view) if row["session_source"] != "webui"))
 
 
 def test_a_commit_of_somebody_else_is_sent_to_who_follows(cache: SessionListCache, sample: SampleHome) -> None:
@@ -322,3 +323,50 @@ def test_beside_a_busy_writer_a_follower_gets_its_turns(cache: SessionListCache,
         writer.join()
 
     assert patches == 3
+
+
+@pytest.mark.parametrize(
+    "changes", [60, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(3_000)])]
+)
+def test_no_change_is_missed_by_who_follows(cache: SessionListCache, sample: SampleHome, changes: int) -> None:
+    """X10, R13: in bursts of one to fifty, and nobody reads"""
+    chance, made = Random(f"{changes} changes"), 0
+    direct = HermesHome(sample.path)
+    with cache.follow(_KEY) as following:
+        view = following.get(WAIT_S)
+        assert isinstance(view, Rendered)
+        sessions = [row["session_id"] for row in _rows(view) if row["session_source"] != "webui"]
+        while made < changes:
+            burst = chance.choice((1, 1, 5, 50))
+            for number in range(made, made + burst):
+                _change(sample.path, chance.choice(sessions), number, chance)
+            made += burst
+            wanted, ends_at_s = _shown(freeze(direct.builder(_KEY))["sessions"]), monotonic() + WAIT_S
+            while _shown(_rows(view)) != wanted:
+                assert monotonic() < ends_at_s, f"a change was missed after {made}"
+                view = _next(view, following.get(1.0))
+
+
+def _change(home: Path, session: str, number: int, chance: Random) -> None:
+    way = chance.randrange(3)
+    if way == 0:
+        rename_session(home, session, f"title number {number}")
+    elif way == 1:
+        add_message(home, session)
+    else:
+        heartbeat(home, session)
+
+
+def _next(view: Rendered, news: object) -> Rendered:
+    if isinstance(news, Patch):
+        return view.apply(news)
+    return news if isinstance(news, Rendered) else view
+
+
+def _rows(view: Rendered) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = orjson.loads(view.body)["sessions"]
+    return rows
+
+
+def _shown(rows: Any) -> list[tuple[object, ...]]:
+    return [(row["session_id"], row["title"], row["message_count"]) for row in rows]
