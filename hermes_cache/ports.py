@@ -6,7 +6,7 @@ Any here, so that a builder can declare which kind of key it takes.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from hermes_cache.core.events import AppliedEvent, EventId
@@ -262,10 +262,18 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event in a journal, and the position of a reader that has read it."""
+    """An event in a journal, and the position of a reader that has read it.
+
+    Attributes:
+        position: The position.
+        event: The event.
+        is_last: Whether the journal ended there when it was read, so that nobody needs to read on. False if that
+            is not known; a journal may leave it at that.
+    """
 
     position: Position
     event: AppliedEvent
+    is_last: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import stat
 from contextlib import closing, suppress
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ _HAS_RIGHTS: Final = os.name == "posix"
 _HELD: Final = Path("/proc/self/fd")
 """Linux: what a descriptor holds, by its number."""
 
-_TICK_S: Final = 0.05
+TICK_S: Final = 0.05
 _COARSE_TICK_S: Final = 3.0
 """The kernel's clock ticks every 10 ms at most, and some disks keep seconds, or every other one."""
 
@@ -136,9 +137,13 @@ def found(path: Path) -> tuple[int, ...] | None:
     return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-def is_settled(seen: tuple[int, ...] | None, now_ns: int) -> bool:
-    """Say whether a file that is written from now on is found different from what was seen now."""
+def settles_s(seen: tuple[int, ...] | None) -> float:
+    """Return for how long after a write a further one may leave a file as it was seen; infinity if for ever."""
     if seen is None or os.name != "posix":
-        return False
-    tick_s = _TICK_S if seen[-1] % 10**9 else _COARSE_TICK_S
-    return now_ns - max(seen[-2:]) > tick_s * 10**9
+        return inf
+    return TICK_S if seen[-1] % 10**9 else _COARSE_TICK_S
+
+
+def age_s(seen: tuple[int, ...] | None, now_ns: int) -> float:
+    """Return for how long nobody had written a file when it was seen; negative if its times lie in the future."""
+    return -1.0 if seen is None else (now_ns - max(seen[-2:])) / 10**9

@@ -226,6 +226,10 @@ class Follower:
             if self.state.read_failure is None:
                 logger.warning("hermes_cache.journal_not_read", exc_info=failure)
             self._change(MemberState.check_failed, failure, began_s)
+        finally:
+            if self.state.is_applying:
+                # The check was left to the next one, or interrupted.
+                self._change(MemberState.applying, is_applying=False)
         self.wake()
 
     def serve_without(self) -> None:
@@ -274,7 +278,6 @@ class Follower:
                 self._outdate_missed()
                 # After a gap, what is built until the join misses what others publish meanwhile.
                 self._change(MemberState.served_before_joining)
-            self._change(MemberState.applying, is_applying=False)
         return True
 
     def _read_on(self, position: Position, until_s: float) -> bool:

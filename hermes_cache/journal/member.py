@@ -213,7 +213,8 @@ class MemberState:
             after = replace(after, missed=part.damaged.reason, passed_seq=part.position.seq)
         # Only a mark shows, at the next read, that the journal was restored meanwhile: so a position without
         # a mark is not taken.
-        return replace(after, position=part.position) if part.position.mark else after
+        is_known = part.position == self.position or not part.position.mark
+        return after if is_known else replace(after, position=part.position)
 
     def gap_found(self, reason: str) -> "MemberState":
         """What comes after the position cannot be had, so the process has to join again."""
@@ -244,13 +245,16 @@ class MemberState:
 
     def checked(self, began_s: float, stamp: Hashable) -> "MemberState":
         """A check is over, and all that it found is applied."""
-        return replace(self, checked_s=began_s, seen=stamp, read_failure=None, failing_since_s=inf)
+        return replace(
+            self, checked_s=began_s, seen=stamp, is_applying=False, read_failure=None, failing_since_s=inf
+        )
 
     def check_failed(self, failure: Exception, began_s: float) -> "MemberState":
         """The journal could not be read. Whatever was seen, the next check looks again."""
         return replace(
             self,
             seen=NEVER_SEEN,
+            is_applying=False,
             read_failure=_text(failure),
             failing_since_s=min(self.failing_since_s, began_s),
             on_the_way=None,

@@ -67,7 +67,10 @@ def parts_after(journal: Journal, position: Position, part: int = PART) -> Itera
     """
     while parts := read_parts(journal, position, part):
         yield from parts
-        position = parts[-1].position
+        last = parts[-1]
+        if last.recorded and last.recorded[-1].is_last:
+            return
+        position = last.position
 
 
 def replay(journal: Journal, *, until: float = inf, part: int = PART) -> Replay:

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from threading import Event, Lock
+from threading import Lock
 from time import monotonic, sleep, time_ns
 from types import ModuleType
 from typing import Final, TypeVar, cast
@@ -41,9 +41,18 @@ from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupE
 from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.forks import ForkGate, after_fork_in_child
 from hermes_cache.journal.driver_connection import DriverConnection
-from hermes_cache.journal.files import found, is_settled, make_missing_file, refuse_open_folder, share_with_group
+from hermes_cache.journal.files import (
+    TICK_S,
+    age_s,
+    found,
+    make_missing_file,
+    refuse_open_folder,
+    settles_s,
+    share_with_group,
+)
 from hermes_cache.journal.tables import is_prepared, prepare
 from hermes_cache.ports import Level
+from hermes_cache.threads import Gate
 
 _BUSY_TIMEOUT_S: Final = 2.5
 """How long a lock of another process is waited for: commits take milliseconds, somebody's backup longer."""
@@ -54,8 +63,15 @@ _STAMP_TIMEOUT_S: Final = 0.5
 _RETRY_S: Final = 0.0005
 """Locks are held for 1 to 2 ms; four processes that append without a pause all get on with this."""
 
-_POLL_S: Final = 0.005
-"""A look at a still file takes 4 us, a pragma 40; so a waiter hears within the 20 ms that count."""
+_LOOK_AGAIN_S: Final = 0.002
+"""The same for a look: it need not be the next one, and each costs the other threads of the interpreter."""
+
+_POLL_S: Final = 0.008
+"""A look at a file from outside takes 4 us, a pragma 40; so a waiter hears within the 20 ms that count."""
+
+_LATER_S: Final = 0.012
+"""The kernel's clock ticks every 10 ms at most. A commit of the same tick shows only in a pragma, so a waiter asks
+for that once the tick is over."""
 
 _SHARED: Final = {"true": True, "false": False}
 """What a URL may say of it."""
@@ -95,7 +111,9 @@ class _Opened:
             return self.quick.raw_connection()
 
     def data_version(self) -> object:
-        return _run(self.held, "PRAGMA data_version")
+        # The driver's own: what SQLAlchemy puts around it takes longer than the pragma.
+        driver = cast("sqlite3.Connection", self.held.driver_connection)
+        return driver.execute("PRAGMA data_version").fetchone()[0]
 
     def close(self) -> None:
         self.held.close()
@@ -109,6 +127,32 @@ class _Opened:
                 self.idle.pop().close()
         for engine in (self.engine, self.quick):
             engine.pool.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """What a look at the journal found.
+
+    Attributes:
+        seen: The file from outside, just before.
+        stamp: The stamp.
+        age_s: For how long nobody had written the file; negative if its times cannot tell.
+    """
+
+    seen: tuple[int, ...] | None
+    stamp: tuple[int, object]
+    age_s: float
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether each later write shows from outside."""
+        return self.age_s > settles_s(self.seen)
+
+    def is_due(self, now_ns: int) -> bool:
+        """Say whether to look again though the file is still: a write of the same tick may not have shown."""
+        if self.age_s < 0 or settles_s(self.seen) > TICK_S:
+            return not self.is_settled
+        return any(self.age_s <= later_s < age_s(self.seen, now_ns) for later_s in (_LATER_S, TICK_S))
 
 
 class SqliteDatabase:
@@ -140,10 +184,10 @@ class SqliteDatabase:
         self._wal = wal_is_safe(driver.sqlite_version_info)
         self._epochs = count(1)
         self._opened: _Opened | None = None
-        self._quiet: tuple[tuple[int, ...] | None, tuple[int, object]] | None = None
+        self._looked: _Looked | None = None
         self._inherited: list[object] = []
         self._lock = Lock()
-        self._closed = Event()
+        self._closed = Gate(shared=True)
         self._unforked = ForkGate()
         after_fork_in_child(self._start_anew)
 
@@ -183,22 +227,30 @@ class SqliteDatabase:
         return self._stamp_now(_STAMP_TIMEOUT_S)
 
     def wait(self, seen: Hashable, timeout_s: float) -> None:
-        """Wait until the stamp differs from one that was seen."""
+        """Wait until the stamp may differ from one that was seen."""
         ends_at_s = monotonic() + timeout_s
-        while self._stamp_now(_BUSY_TIMEOUT_S) == seen:
+        while not self._may_differ(seen):
             left_s = ends_at_s - monotonic()
             if left_s <= 0 or self._closed.wait(min(left_s, _POLL_S)):
                 return
 
     def close(self) -> None:
         """Close all connections."""
-        self._closed.set()
+        self._closed.open()
         self._forget()
 
+    def _may_differ(self, seen: Hashable) -> bool:
+        looked = self._looked
+        if looked is None or looked.stamp != seen:
+            return self._stamp_now(_BUSY_TIMEOUT_S) != seen
+        if found(self._path) != looked.seen:
+            return True
+        return looked.is_due(time_ns()) and self._stamp(_BUSY_TIMEOUT_S) != seen
+
     def _stamp_now(self, timeout_s: float) -> tuple[int, object]:
-        quiet = self._quiet
-        if quiet is not None and quiet[0] == found(self._path):
-            return quiet[1]
+        looked = self._looked
+        if looked is not None and looked.is_settled and looked.seen == found(self._path):
+            return looked.stamp
         return self._stamp(timeout_s)
 
     def _stamp(self, timeout_s: float) -> tuple[int, object]:
@@ -206,9 +258,9 @@ class SqliteDatabase:
             lock = self._locked(timeout_s)
             try:
                 seen, now_ns = found(self._path), time_ns()
-                opened = self._look(timeout_s)
-                stamp = opened.epoch, self._at_last(opened.data_version, timeout_s)
-                self._quiet = None if self._wal or not is_settled(seen, now_ns) else (seen, stamp)
+                opened = self._look(seen and seen[:2], timeout_s)
+                stamp = opened.epoch, self._at_last(opened.data_version, timeout_s, _LOOK_AGAIN_S)
+                self._looked = None if self._wal else _Looked(seen, stamp, age_s(seen, now_ns))
                 return stamp
             finally:
                 lock.release()
@@ -246,7 +298,7 @@ class SqliteDatabase:
     def _current(self) -> _Opened:
         lock = self._locked(_BUSY_TIMEOUT_S)
         try:
-            return self._look(_BUSY_TIMEOUT_S)
+            return self._look(_inode(self._path), _BUSY_TIMEOUT_S)
         finally:
             lock.release()
 
@@ -256,11 +308,11 @@ class SqliteDatabase:
             raise JournalUnavailableError(f"another thread waits for the journal {self._path}; try again")
         return lock
 
-    def _look(self, timeout_s: float) -> _Opened:
-        if self._closed.is_set():
+    def _look(self, inode: tuple[int, ...] | None, timeout_s: float) -> _Opened:
+        if self._closed.is_open:
             raise JournalUnavailableError(f"the journal {self._path} is closed; open another")
         opened = self._opened
-        if opened is not None and opened.inode == _inode(self._path):
+        if opened is not None and opened.inode == inode:
             return opened
         self._opened = None
         if opened is not None:
@@ -333,15 +385,15 @@ class SqliteDatabase:
         self._at_last(partial(_run, driver, "BEGIN IMMEDIATE"), timeout_s)
         _run(driver, f"PRAGMA busy_timeout={timeout_s * 1000:.0f}")
 
-    def _at_last(self, call: Callable[[], _Found], timeout_s: float) -> _Found:
+    def _at_last(self, call: Callable[[], _Found], timeout_s: float, retry_s: float = _RETRY_S) -> _Found:
         ends_at_s = monotonic() + timeout_s
         while True:
             try:
                 return call()
             except self._driver.OperationalError as error:
-                if _code(error) not in _BUSY_CODES or monotonic() > ends_at_s or self._closed.is_set():
+                if _code(error) not in _BUSY_CODES or monotonic() > ends_at_s or self._closed.is_open:
                     raise
-            sleep(_RETRY_S)
+            sleep(retry_s)
 
     def _set_up(self, timeout_s: float, connection: DBAPIConnection, _record: object) -> None:
         try:
@@ -364,7 +416,7 @@ class SqliteDatabase:
 
     def _forget(self) -> None:
         with self._lock:
-            self._quiet = None
+            self._looked = None
             opened, self._opened = self._opened, None
             if opened is not None:
                 opened.close()
@@ -396,11 +448,11 @@ class SqliteDatabase:
         # Closing what the parent uses would drop its locks and run SQLite's clean-up on its files.
         self._inherited.append(self._opened)
         self._opened = None
-        self._quiet = None
+        self._looked = None
         self._lock = Lock()
-        closed, self._closed = self._closed, Event()
-        if closed.is_set():
-            self._closed.set()
+        closed, self._closed = self._closed, Gate(shared=True)
+        if closed.is_open:
+            self._closed.open()
 
 
 def _run(connection: DBAPIConnection | PoolProxiedConnection, statement: str) -> object:

@@ -179,7 +179,7 @@ def read_after(connection: Statements, after: Position, limit: int) -> list[Reco
     if after.seq == end.seq:
         return []
     rows = connection.execute(_FIRST_ROWS, {"after": after.seq, "end": end.seq, "most": limit}).all()
-    found = [_recorded_or_damaged(after.journal, row) for row in rows]
+    found = [_recorded_or_damaged(after.journal, row, end.seq) for row in rows]
     recorded = [each for each in found if isinstance(each, Recorded)]
     sound = [each for seq, each in enumerate(recorded, after.seq + 1) if each.position.seq == seq]
     if sound or not limit:
@@ -309,12 +309,12 @@ def _check_position(connection: Statements, position: Position) -> Position:
 def _first_sound(connection: Statements, after: Position, end: Position) -> list[Recorded]:
     """Find the first event behind a run of rows that are gone or damaged: one query, however long the run is."""
     with connection.execute(_ROWS, {"after": after.seq, "end": end.seq}, execution_options=_STREAMED) as rows:
-        found = (_recorded_or_damaged(after.journal, row) for row in rows)
+        found = (_recorded_or_damaged(after.journal, row, end.seq) for row in rows)
         return [*islice((each for each in found if isinstance(each, Recorded)), 1)]
 
 
 def _recorded_or_damaged(
-    journal: str, row: Row[tuple[int, str, float, bytes, int]]
+    journal: str, row: Row[tuple[int, str, float, bytes, int]], last_seq: int
 ) -> Recorded | JournalDamagedError:
     try:
         event = decode(row.seq, row.body, row.checksum)
@@ -322,4 +322,4 @@ def _recorded_or_damaged(
         return damaged
     if str(event.id) != row.event_id:
         return JournalDamagedError(row.seq, f"it is {event.id} and stands under the id {row.event_id!r}")
-    return Recorded(Position(journal, row.seq, row.event_id), event)
+    return Recorded(Position(journal, row.seq, row.event_id), event, is_last=row.seq == last_seq)

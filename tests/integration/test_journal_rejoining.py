@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from math import inf
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -16,6 +17,7 @@ from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.member import Bounds, MemberState
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.journal.replaying import parts_after, replay
+from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.ports import Position, Recorded, Snapshot
 from hermes_cache.testing import ManualClock
 from hermes_cache.threads import Gate
@@ -267,6 +269,29 @@ def test_a_check_that_takes_longer_than_its_reader_waits_is_left_to_the_next() -
 
     assert left_at == (checked_s, True, False)
     assert follower.state.position == journal.end()
+
+
+def test_a_journal_that_says_where_it_ends_is_not_read_on(tmp_path: Path) -> None:
+    """J3: for each event that others publish this saves a transaction."""
+    url = f"sqlite:///{tmp_path}/journal.db"
+    with closing(journal_at(url)) as journal, closing(journal_at(url)) as other:
+        reads: list[Position] = []
+        read = journal.read
+
+        def counted(after: Position, /, *, limit: int = 1000) -> list[Recorded]:
+            reads.append(after)
+            return read(after, limit=limit)
+
+        journal.read = counted  # type: ignore[method-assign]
+        follower = Follower(journal, ManualClock(), _BusSide(), wait_s=0.0, bounds=Bounds(part=2))
+        follower.check(since_s=2_000.0)
+        reads.clear()
+        other.append([_changed(number) for number in range(1, 6)])
+
+        follower.check(since_s=2_000.0)
+
+        assert [after.seq for after in reads] == [0, 2, 4]
+        assert follower.state.position == journal.end()
 
 
 def test_an_event_that_is_refused_after_an_outage_holds_no_later_one_up() -> None:

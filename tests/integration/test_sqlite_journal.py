@@ -24,6 +24,7 @@ from hermes_cache.errors import (
     JournalSetupError,
     JournalUnavailableError,
 )
+from hermes_cache.journal import files
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.journal.sqlite import SqliteDatabase, wal_is_safe
@@ -494,3 +495,44 @@ def test_a_file_that_somebody_locks_is_unavailable_and_then_works(file: Path, jo
             journal.append(numbered([2]))
 
     assert journal.append(numbered([2])) == [2]
+
+
+@pytest.mark.skipif(wal_is_safe(sqlite3.sqlite_version_info), reason="in WAL mode the file itself tells nothing")
+def test_a_waiter_hears_of_a_commit_that_left_the_file_looking_as_it_was(
+    file: Path, journal: SqlAlchemyJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """J3: two commits within a tick of the kernel's clock may leave the same times."""
+    journal.append(numbered([1]))
+    looks_so = files.found(file)
+    monkeypatch.setattr("hermes_cache.journal.sqlite.found", lambda _path: looks_so)
+    seen = journal.stamp()
+    with closing(_at(file)) as other:
+        other.append(numbered([2]))
+    began_s = time.monotonic()
+
+    journal.wait(seen, timeout_s=WAIT_S)
+
+    assert time.monotonic() - began_s < WAIT_S / 2
+    assert journal.stamp() != seen
+
+
+@pytest.mark.skipif(wal_is_safe(sqlite3.sqlite_version_info), reason="in WAL mode the file itself tells nothing")
+def test_a_waiter_seldom_asks_sqlite_about_a_file_that_nobody_writes(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """J3: each time costs the other threads of the interpreter."""
+    database = SqliteDatabase(make_url(f"sqlite:///{file}"))
+    with closing(SqlAlchemyJournal(database)) as journal:
+        journal.append(numbered([1]))
+        asked: list[float] = []
+        stamp = database._stamp
+
+        def ask(timeout_s: float) -> tuple[int, object]:
+            asked.append(timeout_s)
+            return stamp(timeout_s)
+
+        monkeypatch.setattr(database, "_stamp", ask)
+
+        journal.wait(journal.stamp(), timeout_s=0.3)
+
+    assert len(asked) <= 4
