@@ -1,9 +1,11 @@
 """What several of the end-to-end tests begin with: a sample home, and gateways over it."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, sync_playwright
 
 from hermes_cache import Bus, HermesHome, Policy, SessionListCache
 from hermes_cache.gateway.app import create_app
@@ -11,6 +13,21 @@ from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.samples.home import make_sample_home
 from tests.e2e.gateway_site import Site
+
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """An empty page of a real browser."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no browser here: apt-get install chromium")
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=chromium, args=QUIET) as browser,
+    ):
+        yield browser.new_page()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,15 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.samples.writer import rename_session
-
-CHROMIUM = shutil.which("chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no browser here: apt-get install chromium")
 
 
 @pytest.fixture
@@ -32,15 +26,6 @@ def server(sample: SampleHome) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own command
         yield process
         process.terminate()
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET) as browser,
-    ):
-        yield browser.new_page()
 
 
 def test_the_page_lists_sessions_and_shows_a_rename_by_another_writer(

@@ -1,7 +1,6 @@
 """Who is let in, in a real browser: the form for the token, its cookie, and pages of other sites. Rule W5."""
 
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,17 +10,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from hermes_cache.gateway.settings import GatewaySettings
 from tests.e2e.gateway_process import served
 from tests.e2e.gateway_site import Site
 
-CHROMIUM = shutil.which("chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no browser here: apt-get install chromium")
 
 PREFIX = "/hermes"
 ATTACK = """async (target) => {
@@ -52,15 +48,6 @@ ATTACK = """async (target) => {
 FRAME = """(target) => new Promise((done) => {
   document.body.append(Object.assign(document.createElement("iframe"), { src: target, onload: done }));
 })"""
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET) as browser,
-    ):
-        yield browser.new_page()
 
 
 @pytest.fixture
