@@ -15,6 +15,8 @@ import orjson
 from hermes_cache.bodies import Body
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.editions import Chunk, Edition, chunks_of
+from hermes_cache.payload.freezing import freeze
+from hermes_cache.payload.frozen import Json
 from hermes_cache.payload.rows import DIGEST_BYTES, ListShape, Piece
 
 _FORMAT: Final = 1
@@ -47,6 +49,7 @@ class View:
     grown_bytes: int = 0
     _etag: str | None = field(default=None, init=False, repr=False)
     _response: Body | None = field(default=None, init=False, repr=False)
+    _names: frozenset[str | None] | None = field(default=None, init=False, repr=False)
 
     @property
     def etag(self) -> str:
@@ -66,6 +69,21 @@ class View:
         if self._response is None:
             self._response = Body(self.content.body([piece.encoded for piece in self.pieces]), self.etag)
         return self._response
+
+    def response_with(self, fields: Mapping[str, Json]) -> Body:
+        """Return the response body with further fields behind those of the envelope; its tag stays (O7).
+
+        Raises:
+            ValueError: The view has a field of that name, or a value is no JSON value.
+        """
+        if self._names is None:
+            self._names = frozenset({self.content.name, *orjson.loads(self.content.envelope)})
+        for name in fields:
+            if name in self._names:
+                raise ValueError(f"envelope has {name!r}, which the view has already; use another name")
+        added = orjson.dumps(freeze(fields, ListShape()))
+        body = self.response.body
+        return Body(b"".join([body[:-1], b"," if len(body) > len(b"{}") else b"", added[1:]]), self.etag)
 
     @property
     def is_joined(self) -> bool:

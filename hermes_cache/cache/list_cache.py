@@ -30,7 +30,7 @@ from hermes_cache.explain.explaining import Moment, explain
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.explain.overview import Overview, overview_of
 from hermes_cache.logs import QuietLogger
-from hermes_cache.payload.frozen import Payload
+from hermes_cache.payload.frozen import Json, Payload
 from hermes_cache.views import View
 
 logger = QuietLogger(__name__)
@@ -109,14 +109,28 @@ class ListCache(RunningCache[K]):
         served = remembered(life, key) if life else None
         return self._told(served) if served else None
 
-    def render(self, key: K, **options: Unpack[ReadOptions]) -> Rendered:
-        """Return the response body, and its tag (O6). Raises what `get` raises."""
-        return self._rendered(self._serve(key, options))
+    def render(
+        self, key: K, *, envelope: Mapping[str, Json] | None = None, **options: Unpack[ReadOptions]
+    ) -> Rendered:
+        """Return the response body, and its tag (O6). Raises what `get` raises.
 
-    async def arender(self, key: K, **options: Unpack[ReadOptions]) -> Rendered:
+        Args:
+            key: The key to read.
+            envelope: Fields that the body gets behind its own; they are no part of the tag, of editions and of
+                patches (O7).
+            options: How the read wants its answer.
+
+        Raises:
+            ValueError: The view has a field of that name, or a value is no JSON value.
+        """
+        return self._rendered(self._serve(key, options), envelope)
+
+    async def arender(
+        self, key: K, *, envelope: Mapping[str, Json] | None = None, **options: Unpack[ReadOptions]
+    ) -> Rendered:
         """Do what `render` does without blocking the event loop: a body that must be made is made on a thread."""
         served = await self._aserve(key, options)
-        do = partial(self._rendered, served)
+        do = partial(self._rendered, served, envelope)
         return do() if self._is_made(served.entry) else await self._prior.away.run(do)
 
     def patch(self, key: K, *, since: str | None, **options: Unpack[ReadOptions]) -> Patch | Rendered:
@@ -280,10 +294,10 @@ class ListCache(RunningCache[K]):
     def _told(self, served: Served) -> Lookup:
         return lookup_of(served, self._clock.monotonic_s(), self._decoded, self._membership.status)
 
-    def _rendered(self, served: Served) -> Rendered:
+    def _rendered(self, served: Served, envelope: Mapping[str, Json] | None = None) -> Rendered:
         view = self._view_of(served.entry)
         self._editions.hand_out(view, self._settings_of(served.entry))
-        return Rendered.of(view.response, self._told(served))
+        return Rendered.of(view.response_with(envelope) if envelope else view.response, self._told(served))
 
     def _patched(self, since: str | None, served: Served) -> Patch | Rendered:
         view = self._view_of(served.entry)

@@ -39,7 +39,7 @@ from hermes_cache.core.record import Touch
 from hermes_cache.core.requests import Request
 from hermes_cache.core.state import HeldBack, Read, Refresh, State
 from hermes_cache.core.storing import due_again_s, send_delayed_news, weighed
-from hermes_cache.core.streams import Streams
+from hermes_cache.core.streams import Said, Streams
 from hermes_cache.core.transitions import (
     CacheStopped,
     ListsOutdated,
@@ -182,7 +182,10 @@ def _publish(turn: Turn, message: Publish) -> None:
             touch = Touch(position, event, message.profile)
             turn.record(ListsOutdated(touch, state.settings + 1, _valid_keys(state, message.profile)))
         case StreamStarted():
-            streams = state.streams.start(event.stream_id, message.profile, position=position, until_s=until_s)
+            said = Said(event.session_id, event.at_s)
+            streams = state.streams.start(
+                event.stream_id, message.profile, position=position, until_s=until_s, said=said
+            )
             _move_streams(turn, event, message.profile, streams, until_s)
         case StreamStopped():
             known = state.streams.active.get(event.stream_id)

@@ -4,9 +4,9 @@ A stream id names one turn: a stop is final whatever order it comes in, and a st
 forgotten when its lease ends. Source: rules H1, H2, H4, H5.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.versions import ALL_PROFILES, Versions
@@ -35,6 +35,37 @@ class Marker(NamedTuple):
         return bool(self.stream_ids)
 
 
+class Said(NamedTuple):
+    """What the events of a stream say of its turn.
+
+    Attributes:
+        session_id: The turn's session; None if no event named one.
+        at_s: When the first of them was published, in epoch seconds.
+    """
+
+    session_id: str | None = None
+    at_s: float = 0.0
+
+
+_NOTHING: Final = Said()
+
+
+class LiveTurn(NamedTuple):
+    """A turn whose session is known.
+
+    Attributes:
+        profile: As in `Stream`.
+        stream_id: The turn's stream.
+    """
+
+    profile: str | None
+    stream_id: str
+
+
+Turns: TypeAlias = Mapping[str, Sequence[LiveTurn]]
+"""The active turns of each session, by its id; the one that started last comes first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """One active stream.
@@ -42,10 +73,12 @@ class Stream:
     Attributes:
         profile: Its profile; None if it is not known: it then touches all keys.
         until_s: When its lease ends.
+        said: What its events say of its turn.
     """
 
     profile: str | None
     until_s: float
+    said: Said = _NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +104,22 @@ class Streams:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """What was asked for already: it is asked at every read, and changes only with the next start or stop."""
+    _turns: list[Turns] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The turns, once they were asked for."""
 
-    def start(self, stream_id: str, profile: str | None, *, position: int, until_s: float) -> "Streams":
+    def start(
+        self, stream_id: str, profile: str | None, *, position: int, until_s: float, said: Said = _NOTHING
+    ) -> "Streams":
         """Return the streams after a start; one after the stop is ignored, a repeated one is a sign of life."""
         if stream_id in self.stopped:
             return self
         known = self.active.get(stream_id)
         if known is None:
-            started = _with(self, stream_id, Stream(profile, until_s))
+            started = _with(self, stream_id, Stream(profile, until_s, said))
             return replace(started, moves=self.moves.touched(profile, position))
-        stream = Stream(settled(known.profile, profile), max(known.until_s, until_s))
+        session_id = settled(known.said.session_id, said.session_id)
+        both = Said(session_id, min(known.said.at_s, said.at_s))
+        stream = Stream(settled(known.profile, profile), max(known.until_s, until_s), both)
         moves = self.moves if stream.profile == known.profile else self.moves.touched(None, position)
         return replace(_with(_without(self, stream_id), stream_id, stream), moves=moves)
 
@@ -134,6 +173,17 @@ class Streams:
     def all_ids(self, listed: Iterable[str] = ()) -> frozenset[str]:
         """Return the ids of all active streams, of the bus and listed."""
         return frozenset(self.active).union(name for name in listed if name not in self.stopped)
+
+    def turns(self) -> Turns:
+        """Return the active turns whose sessions are known (O3)."""
+        if not self._turns:
+            found: dict[str, list[LiveTurn]] = {}
+            latest_first = sorted(self.active.items(), key=lambda item: (item[1].said.at_s, item[0]), reverse=True)
+            for name, stream in latest_first:
+                if stream.said.session_id is not None:
+                    found.setdefault(stream.said.session_id, []).append(LiveTurn(stream.profile, name))
+            self._turns.append(found)
+        return self._turns[0]
 
 
 def settled(known: str | None, said: str | None) -> str | None:

@@ -3,7 +3,7 @@
 Source: rules O1, O6.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from hermes_cache.callables import refuse_coroutine, settle
@@ -11,7 +11,7 @@ from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.content import Content
 from hermes_cache.ports import LiveSessions
-from hermes_cache.sessions.overlay import LiveSession, overlay
+from hermes_cache.sessions.overlay import Live, LiveSession, overlay
 from hermes_cache.sessions.rendering import Order, order_after, order_of, render
 from hermes_cache.views import RecentViews, View
 
@@ -22,8 +22,7 @@ class _Made(NamedTuple):
     """What a view was made of."""
 
     order: Order
-    active: frozenset[str]
-    live: Mapping[str, LiveSession]
+    live: Live
 
 
 class Renderer:
@@ -45,36 +44,34 @@ class Renderer:
         """Whether a callable is asked which sessions are live."""
         return self._live_sessions is not None
 
-    def overlay(self, rows: Sequence[object], active: frozenset[str]) -> list[object]:
-        """Lay what is live over rows (O1 to O5)."""
-        return overlay(rows, active, self._live())
+    def overlay(self, rows: Sequence[object], live: Live) -> list[object]:
+        """Lay what is live over rows (O1 to O5); the sessions in `live` are those of the callable."""
+        return overlay(rows, live._replace(sessions=self._live()))
 
-    def render(self, key: Hashable, content: Content, active: frozenset[str]) -> View:
-        """Return the view of a key's content (O6)."""
-        live = self._live()
-        if (made := self._made(key, content, active, live)) is not None:
+    def render(self, key: Hashable, content: Content, live: Live) -> View:
+        """Return the view of a key's content (O6); the sessions in `live` are those of the callable."""
+        live = live._replace(sessions=self._live())
+        if (made := self._made(key, content, live)) is not None:
             return made
         last = self._views.get(key)
         before = last[0].order if last is not None else None
         if before is None or before.content is not content:
             before = order_of(content) if before is None else order_after(before, content)
-        made_of = _Made(before, active, live)
+        made_of = _Made(before, live)
         view = render(key, *made_of)
         self._views.put(key, made_of, view)
         return view
 
-    def made(self, key: Hashable, content: Content, active: frozenset[str]) -> View | None:
+    def made(self, key: Hashable, content: Content, live: Live) -> View | None:
         """Return the view of a key's content if it is remembered, from memory alone.
 
         None also if a callable must be asked which sessions are live: that may take its time.
         """
-        return None if self._live_sessions is not None else self._made(key, content, active, {})
+        return None if self._live_sessions is not None else self._made(key, content, live)
 
-    def _made(
-        self, key: Hashable, content: Content, active: frozenset[str], live: Mapping[str, LiveSession]
-    ) -> View | None:
+    def _made(self, key: Hashable, content: Content, live: Live) -> View | None:
         last = self._views.get(key)
-        if last is None or last[0].order.content is not content or last[0] != (last[0].order, active, live):
+        if last is None or last[0].order.content is not content or last[0].live != live:
             return None
         return last[1]
 

@@ -17,7 +17,7 @@ import orjson
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import DIGEST_BYTES, EncodedRow, Piece, digest_of
 from hermes_cache.payload.splices import Splice
-from hermes_cache.sessions.overlay import LiveSession, is_running, lay_over
+from hermes_cache.sessions.overlay import Live, is_running, lay_over
 from hermes_cache.sessions.rows import time_s
 from hermes_cache.views import View
 
@@ -118,19 +118,22 @@ def order_after(before: Order, content: Content) -> Order:
     return Order(content, earlier, range(len(pieces)), pieces, b"".join(digests), tuple(restless))
 
 
-def render(key: Hashable, order: Order, active: frozenset[str], live: Mapping[str, LiveSession]) -> View:
+def render(key: Hashable, order: Order, live: Live) -> View:
     """Return the view of a content.
 
     Args:
         key: The key that is rendered.
         order: Of its rows.
-        active: The ids of the streams that are active now.
-        live: By session id.
+        live: What is live now.
+
+    Raises:
+        ValueError: A field of `LiveSession.extra` has the name of a field of its row.
     """
-    touched = {*order.restless, *(order.places_of(live) if live else ())}
+    named = live.sessions.keys() | live.turns.keys()
+    touched = {*order.restless, *(order.places_of(named) if named else ())}
     if not touched:
         return View(key, order.content, order.pieces, order.digests)
-    laid = [_laid(order.content, index, active, live) for index in sorted(touched)]
+    laid = [_laid(order.content, index, live) for index in sorted(touched)]
     pieces, digests = _put_back(order, laid, touched)
     before = order.content.pieces or ()
     grown_bytes = sum([len(row.piece.encoded) - len(before[row.rank[1]].encoded) for row in laid])
@@ -145,10 +148,10 @@ def _places(content: Content) -> dict[str, tuple[int, ...]]:
     return indexes
 
 
-def _laid(content: Content, index: int, active: frozenset[str], live: Mapping[str, LiveSession]) -> _Laid:
+def _laid(content: Content, index: int, live: Live) -> _Laid:
     piece = (content.pieces or ())[index]
     row = piece.decoded()
-    now = lay_over(row, active, live)
+    now = lay_over(row, live)
     if now is not row:
         encoded = orjson.dumps(now)
         piece = EncodedRow(encoded, digest_of(encoded), piece.facts)

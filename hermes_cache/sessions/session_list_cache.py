@@ -14,6 +14,7 @@ from hermes_cache.cache.targets import ListKind
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Entry
 from hermes_cache.sessions.keys import SessionListKey, reach_of
+from hermes_cache.sessions.overlay import Live
 from hermes_cache.sessions.renderer import Renderer
 from hermes_cache.sessions.rows import SESSION_LIST
 from hermes_cache.views import View
@@ -107,14 +108,19 @@ class SessionListCache(ListCache[SessionListKey]):
 
     def overlay(self, rows: Sequence[object]) -> list[object]:
         """Return rows with what is live laid over them, in order; the rows given stay as they are (O1 to O5)."""
-        return self._renderer.overlay(rows, self._state().active_stream_ids())
+        return self._renderer.overlay(rows, self._live())
 
     def _view_of(self, entry: Entry) -> View:
         """Return the view of an entry with what is live laid over it (O6)."""
-        return self._renderer.render(entry.target.key, entry.content, self._state().active_stream_ids())
+        return self._renderer.render(entry.target.key, entry.content, self._live())
 
     def _made_view_of(self, entry: Entry) -> View | None:
-        return self._renderer.made(entry.target.key, entry.content, self._state().active_stream_ids())
+        return self._renderer.made(entry.target.key, entry.content, self._live())
+
+    def _live(self) -> Live:
+        """Return what is known to be live without a callable."""
+        state = self._state()
+        return Live(state.active_stream_ids(), turns=state.streams.turns())
 
     def _must_look(self) -> bool:
         return self._renderer.asks or super()._must_look()

@@ -1,5 +1,7 @@
 """What a running cache holds and hands out: bounds, bodies, emptiness (rules P1, P3, P4, O1, O6, R12)."""
 
+import asyncio
+import gzip
 import json
 import random
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from hermes_cache import (
     BuildError,
     Bus,
     LiveSession,
+    Patch,
     Policy,
     SessionListCache,
     SessionListKey,
@@ -307,3 +310,102 @@ def test_bodies_of_many_threads_agree(bus: Bus, readers: ThreadPoolExecutor) -> 
         bodies = {(each.result(WAIT_S).etag, each.result().body) for each in made}
 
     assert len(bodies) == 4
+
+
+def test_a_stream_whose_event_names_a_session_runs_in_its_row(bus: Bus) -> None:
+    """O3: without any callable, of several the one that started last, until its stop"""
+    rows = [{"session_id": each, "profile": "work", "updated_at": 9.0 - at} for at, each in enumerate("abc")]
+
+    def running(cache: SessionListCache) -> list[tuple[object, ...]]:
+        found = json.loads(cache.render(_KEY).body)["sessions"]
+        assert found == cache.overlay(cache.get(_KEY)["sessions"])  # type: ignore[arg-type]
+        return [(row["session_id"], row.get("active_stream_id")) for row in found if row["is_streaming"]]
+
+    with SessionListCache(lambda _key: {"sessions": rows}, bus=bus) as cache:
+        quiet = running(cache)
+        bus.stream_started.send(None, stream_id="first", profile="work", session_id="c")
+        bus.stream_started.send(None, stream_id="elsewhere", profile="home", session_id="b")
+        one = running(cache)
+        bus.stream_started.send(None, stream_id="second", session_id="c")
+        bus.stream_started.send(None, stream_id="first", profile="work", session_id="c")
+        two = running(cache)
+        bus.stream_stopped.send(None, stream_id="second")
+        left = running(cache)
+        bus.stream_stopped.send(None, stream_id="first")
+        over = running(cache)
+
+    assert quiet == over == []
+    assert one == left == [("c", "first")]
+    assert two == [("c", "second")]
+
+
+def test_a_session_that_the_callable_lists_is_as_the_callable_says(bus: Bus) -> None:
+    """O3"""
+    live = {"a": LiveSession(active_stream_id="other")}
+    with SessionListCache(
+        lambda _key: {"sessions": [{"session_id": "a"}]}, bus=bus, live_sessions=lambda: live
+    ) as cache:
+        bus.stream_started.send(None, stream_id="turn", session_id="a")
+        listed = json.loads(cache.render(_KEY).body)["sessions"][0]
+        live.clear()
+        unlisted = json.loads(cache.render(_KEY).body)["sessions"][0]
+
+    assert (listed["active_stream_id"], listed["is_streaming"]) == ("other", False)
+    assert (unlisted["active_stream_id"], unlisted["is_streaming"]) == ("turn", True)
+
+
+def test_a_gateway_lays_fields_of_its_own_over_rows(bus: Bus) -> None:
+    """O7: in the body, its tag and its patches; a change of them alone is a change"""
+    live: dict[str, LiveSession] = {}
+    rows = [{"session_id": f"s{at}", "title": "a title", "updated_at": 99.0 - at} for at in range(50)]
+    with SessionListCache(lambda _key: {"sessions": rows}, bus=bus, live_sessions=lambda: live) as cache:
+        plain = cache.render(_KEY)
+        answers = []
+        for attention in (1, True, {"why": ["asks"]}):
+            live["s7"] = LiveSession(extra={"attention": attention})
+            answers.append(cache.render(_KEY))
+        patch = cache.patch(_KEY, since=plain.edition)
+        live["s7"] = LiveSession(extra={"title": "theirs"})
+        with pytest.raises(ValueError, match="'title', which its row has already"):
+            cache.render(_KEY)
+
+    found = [json.loads(answer.body)["sessions"][7]["attention"] for answer in answers]
+    assert repr(found) == "[1, True, {'why': ['asks']}]"
+    assert len({answer.etag for answer in [plain, *answers]}) == 4
+    assert isinstance(patch, Patch)
+    assert [row["attention"] for row in patch.rows] == [{"why": ["asks"]}]
+
+
+@pytest.mark.parametrize(
+    "extra", [{"is_streaming": True}, {"updated_at": 1.0}, {"a": {1, 2}}, {"a": float("nan")}]
+)
+def test_what_a_gateway_lays_over_rows_has_names_and_values_that_fit(extra: dict[str, object]) -> None:
+    """O7, P5"""
+    with pytest.raises(ValueError, match=r"use another name|use str keys and JSON values"):
+        LiveSession(extra=extra)
+
+
+def test_a_gateway_adds_fields_of_its_own_to_the_envelope(bus: Bus) -> None:
+    """O7: behind the others; tag, edition and patches are those of the body without them"""
+    with SessionListCache(_large, bus=bus) as cache:
+        plain = cache.render(_KEY)
+        added = cache.render(_KEY, envelope={"server_time": 5.0, "nested": {"a": [None]}}, timeout=5)
+        again = asyncio.run(cache.arender(_KEY, envelope={"server_time": 6.0}))
+        patch = cache.patch(_KEY, since=added.edition)
+        for name in ("sessions", *(set(json.loads(plain.body)) - {"sessions"})):
+            with pytest.raises(ValueError, match="which the view has already"):
+                cache.render(_KEY, envelope={name: 1})
+        with pytest.raises(ValueError, match="use str keys and JSON values"):
+            cache.render(_KEY, envelope={"a": object()})
+
+    assert plain.etag == added.etag == again.etag == patch.edition
+    assert isinstance(patch, Patch)
+    assert json.loads(added.body) == {**json.loads(plain.body), "server_time": 5.0, "nested": {"a": [None]}}
+    assert list(json.loads(again.body))[-1] == "server_time"
+    assert gzip.decompress(added.encoded("gzip")) == added.body
+
+
+def test_fields_of_a_gateway_can_be_all_that_a_body_has(bus: Bus) -> None:
+    """O7"""
+    with SessionListCache(lambda _key: {}, bus=bus) as cache:
+        assert cache.render(_KEY, envelope={"now": 1}).body == b'{"now":1}'

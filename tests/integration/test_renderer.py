@@ -10,13 +10,13 @@ import pytest
 from hermes_cache import views
 from hermes_cache.payload.content import Content
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.sessions.overlay import LiveSession
+from hermes_cache.sessions.overlay import Live, LiveSession
 from hermes_cache.sessions.renderer import Renderer
 from hermes_cache.sessions.rows import freeze
 from tests.contents import content_of
 from tests.integration.thrown import AlarmError, EndOfTask
 
-_NONE: frozenset[str] = frozenset()
+_NONE = Live()
 
 
 def _content(name: str) -> Content:

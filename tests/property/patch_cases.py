@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hermes_cache.payload.editions import Edition
 from hermes_cache.payload.patches import patch_between
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.sessions.overlay import LiveSession
+from hermes_cache.sessions.overlay import Live, LiveSession
 from hermes_cache.sessions.rendering import order_of, render
 from hermes_cache.sessions.rows import SESSION_LIST, freeze
 from hermes_cache.views import View
@@ -61,7 +61,7 @@ class State(NamedTuple):
     def view(self) -> View:
         """Render it."""
         content = content_of(freeze({"sessions": self.rows, **self.envelope}))
-        return render(KEY, order_of(content), self.active, self.live)
+        return render(KEY, order_of(content), Live(self.active, self.live))
 
 
 STATES = st.builds(

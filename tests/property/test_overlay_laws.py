@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.sessions.overlay import LiveSession, is_running, overlay
+from hermes_cache.sessions.overlay import Live, LiveSession, is_running, overlay
 from hermes_cache.sessions.rows import time_s
 
 _STREAMS = st.sampled_from(["t1", "t2", "t3"])
@@ -51,9 +51,9 @@ def test_laying_over_twice_changes_nothing_more(
     rows: list[object], active: frozenset[str], live: dict[str, LiveSession]
 ) -> None:
     """O1, O4"""
-    once = overlay(rows, active, live)
+    once = overlay(rows, Live(active, live))
 
-    twice = overlay(once, active, live)
+    twice = overlay(once, Live(active, live))
 
     assert [id(row) for row in twice] == [id(row) for row in once]
 
@@ -65,7 +65,7 @@ def test_no_row_is_lost_and_none_is_changed(
     """O1, O5"""
     before = copy.deepcopy(rows)
 
-    laid = overlay(rows, active, live)
+    laid = overlay(rows, Live(active, live))
 
     assert rows == before
     assert len(laid) == len(rows)
@@ -78,7 +78,7 @@ def test_a_row_is_copied_only_where_it_moved(
     """O1"""
     numbered = [{**row, "number": number} for number, row in enumerate(rows)]
 
-    laid = {row["number"]: row for row in overlay(numbered, active, live) if isinstance(row, dict)}
+    laid = {row["number"]: row for row in overlay(numbered, Live(active, live)) if isinstance(row, dict)}
 
     for number, row in enumerate(numbered):
         assert (laid[number] is row) == _reads_as(laid[number], row)
@@ -89,7 +89,7 @@ def test_streaming_is_told_of_exactly_the_active_streams(
     rows: list[object], active: frozenset[str], live: dict[str, LiveSession]
 ) -> None:
     """O3"""
-    laid = overlay(rows, active, live)
+    laid = overlay(rows, Live(active, live))
 
     for row in laid:
         assert isinstance(row, dict)
@@ -102,7 +102,7 @@ def test_the_order_is_running_first_then_by_time(
     rows: list[object], active: frozenset[str], live: dict[str, LiveSession]
 ) -> None:
     """O4"""
-    laid = [row for row in overlay(rows, active, live) if isinstance(row, dict)]
+    laid = [row for row in overlay(rows, Live(active, live)) if isinstance(row, dict)]
 
     positions = [(is_running(row), time_s(row)) for row in laid]
 
@@ -114,7 +114,7 @@ def test_rows_of_one_position_keep_their_order(rows: list[dict[str, object]], ac
     """O4"""
     numbered = [{**row, "number": number} for number, row in enumerate(rows)]
 
-    laid = [row for row in overlay(numbered, active, {}) if isinstance(row, dict)]
+    laid = [row for row in overlay(numbered, Live(active, {})) if isinstance(row, dict)]
 
     for one, following in pairwise(laid):
         if (is_running(one), time_s(one)) == (is_running(following), time_s(following)):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hermes_cache.sessions.overlay import LiveSession, lay_over, overlay
+from hermes_cache.sessions.overlay import Live, LiveSession, lay_over, overlay
 from hermes_cache.sessions.rows import time_s
 
 NOBODY: frozenset[str] = frozenset()
@@ -26,7 +26,7 @@ def test_rows_that_stay_as_they_are_are_the_same_objects() -> None:
     """O1"""
     rows = [row("a", last_message_at=2.0), row("b", last_message_at=1.0)]
 
-    laid = overlay(rows, frozenset({"turn"}), {"elsewhere": LiveSession("turn")})
+    laid = overlay(rows, Live(frozenset({"turn"}), {"elsewhere": LiveSession("turn")}))
 
     assert laid[0] is rows[0]
     assert laid[1] is rows[1]
@@ -37,7 +37,7 @@ def test_the_cached_rows_are_left_alone() -> None:
     rows: list[object] = [row("a", updated_at=1.0), "no row", row("b", active_stream_id="turn")]
     before = json.dumps(rows)
 
-    overlay(rows, frozenset({"turn"}), {"a": LiveSession("turn", "hello", 5.0, 6.0, 7.0)})
+    overlay(rows, Live(frozenset({"turn"}), {"a": LiveSession("turn", "hello", 5.0, 6.0, 7.0)}))
 
     assert json.dumps(rows) == before
 
@@ -46,7 +46,7 @@ def test_a_live_row_is_a_plain_new_dict() -> None:
     """O1"""
     cached = row("a")
 
-    laid = lay_over(cached, NOBODY, {"a": LiveSession(pending_user_message="hello")})
+    laid = lay_over(cached, Live(NOBODY, {"a": LiveSession(pending_user_message="hello")}))
 
     assert type(laid) is dict
     assert laid is not cached
@@ -56,7 +56,7 @@ def test_live_state_tells_the_stream_and_the_pending_message() -> None:
     """O2"""
     live = LiveSession("turn", "hello", pending_started_at=5.0)
 
-    laid = lay_over(row("a", title="Cats"), frozenset({"turn"}), {"a": live})
+    laid = lay_over(row("a", title="Cats"), Live(frozenset({"turn"}), {"a": live}))
 
     assert laid == {
         "session_id": "a",
@@ -72,7 +72,7 @@ def test_a_live_session_without_a_stream_clears_the_cached_one() -> None:
     """O2"""
     cached = row("a", active_stream_id="old", is_streaming=True, has_pending_user_message=True)
 
-    laid = lay_over(cached, frozenset({"old"}), {"a": LiveSession()})
+    laid = lay_over(cached, Live(frozenset({"old"}), {"a": LiveSession()}))
 
     assert laid == row("a", active_stream_id=None, has_pending_user_message=False)
 
@@ -88,7 +88,7 @@ def test_a_live_time_is_shown_where_it_is_greater(
     """O2"""
     times: dict[str, Any] = {name: live}
 
-    laid = lay_over(row("a", **{name: cached}), NOBODY, {"a": LiveSession(**times)})
+    laid = lay_over(row("a", **{name: cached}), Live(NOBODY, {"a": LiveSession(**times)}))
 
     assert laid[name] == shown
 
@@ -97,7 +97,7 @@ def test_a_live_row_that_already_says_so_is_the_same_object() -> None:
     """O1, O2"""
     cached = row("a", active_stream_id="turn", has_pending_user_message=False, is_streaming=True, updated_at=9.0)
 
-    laid = lay_over(cached, frozenset({"turn"}), {"a": LiveSession("turn", updated_at=9.0)})
+    laid = lay_over(cached, Live(frozenset({"turn"}), {"a": LiveSession("turn", updated_at=9.0)}))
 
     assert laid is cached
 
@@ -111,21 +111,21 @@ def test_a_row_streams_exactly_where_its_stream_is_active(
     stream_id: object, cached: object, *, is_streaming: bool
 ) -> None:
     """O3"""
-    laid = lay_over({"active_stream_id": stream_id, "is_streaming": cached}, frozenset({"turn"}), NO_SESSION)
+    laid = lay_over({"active_stream_id": stream_id, "is_streaming": cached}, Live(frozenset({"turn"}), NO_SESSION))
 
     assert laid["is_streaming"] is is_streaming
 
 
 def test_a_row_that_does_not_say_whether_it_streams_is_told() -> None:
     """O3"""
-    laid = lay_over({"session_id": "a"}, NOBODY, NO_SESSION)
+    laid = lay_over({"session_id": "a"}, Live(NOBODY, NO_SESSION))
 
     assert laid == row("a")
 
 
 def test_a_live_stream_that_is_not_active_does_not_stream() -> None:
     """O3"""
-    laid = lay_over(row("a"), NOBODY, {"a": LiveSession("turn")})
+    laid = lay_over(row("a"), Live(NOBODY, {"a": LiveSession("turn")}))
 
     assert (laid["active_stream_id"], laid["is_streaming"]) == ("turn", False)
 
@@ -140,7 +140,7 @@ def test_running_rows_stand_before_later_ones() -> None:
         row("only a stream", active_stream_id="gone", last_message_at=4.0),
     ]
 
-    laid = overlay(rows, frozenset({"turn"}), NO_SESSION)
+    laid = overlay(rows, Live(frozenset({"turn"}), NO_SESSION))
 
     assert ids(laid) == ["waits", "streams", "latest", "only a stream", "only pending"]
 
@@ -149,7 +149,7 @@ def test_ties_keep_the_order_of_the_builder() -> None:
     """O4"""
     rows = [row("a", last_message_at=1.0), row("b", last_message_at="1"), row("c"), row("d", updated_at=1)]
 
-    laid = overlay(rows, NOBODY, NO_SESSION)
+    laid = overlay(rows, Live(NOBODY, NO_SESSION))
 
     assert ids(laid) == ["a", "b", "d", "c"]
 
@@ -209,7 +209,7 @@ def test_what_is_no_positive_finite_number_counts_as_nothing(name: str, value: o
 @pytest.mark.parametrize("hostile", [None, 7, "text", ["session_id"], True, 1.5])
 def test_a_row_that_is_no_mapping_is_served_as_one_that_does_not_stream(hostile: object) -> None:
     """O5"""
-    laid = overlay([hostile], frozenset({"turn"}), {"a": LiveSession("turn")})
+    laid = overlay([hostile], Live(frozenset({"turn"}), {"a": LiveSession("turn")}))
 
     assert laid == [{"is_streaming": False}]
 
@@ -219,7 +219,7 @@ def test_a_row_without_a_session_id_stays_harmless(session_id: object) -> None:
     """O5"""
     cached = {"session_id": session_id, "is_streaming": False}
 
-    laid = overlay([cached, {"is_streaming": False}], NOBODY, {"a": LiveSession("turn")})
+    laid = overlay([cached, {"is_streaming": False}], Live(NOBODY, {"a": LiveSession("turn")}))
 
     assert laid == [cached, {"is_streaming": False}]
 
@@ -228,8 +228,8 @@ def test_any_mapping_is_a_row() -> None:
     """O5"""
     cached = MappingProxyType(row("a"))
 
-    untouched = lay_over(cached, NOBODY, NO_SESSION)
-    laid = lay_over(cached, NOBODY, {"a": LiveSession("turn")})
+    untouched = lay_over(cached, Live(NOBODY, NO_SESSION))
+    laid = lay_over(cached, Live(NOBODY, {"a": LiveSession("turn")}))
 
     assert untouched is cached
     assert laid == row("a", active_stream_id="turn", has_pending_user_message=False)
