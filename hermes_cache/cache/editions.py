@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable
 from sys import getsizeof
 from typing import Final
 
+from hermes_cache.bodies import Body
 from hermes_cache.interrupts import on_main_thread
 from hermes_cache.payload.editions import Chunk, Edition
 from hermes_cache.payload.patches import patch_between
@@ -44,7 +45,7 @@ class Editions:
         self._ages: OrderedDict[tuple[Hashable, str], None] = OrderedDict()
         self._chunks: dict[bytes, Chunk] = {}
         self._envelopes: dict[bytes, bytes] = {}
-        self._patches: dict[Hashable, tuple[Edition, Edition, bytes | None]] = {}
+        self._patches: dict[Hashable, tuple[Edition, Edition, Body | None]] = {}
         self._holders: dict[bytes, int] = {}
         self.held_bytes = 0
 
@@ -75,21 +76,21 @@ class Editions:
         edition = self.find(view.key, view.etag)
         return not self._max_bytes or (edition is not None and edition.settings == settings)
 
-    def patch(self, view: View, since: str | None, settings: Hashable) -> bytes | None:
+    def patch(self, view: View, since: str | None, settings: Hashable) -> Body | None:
         """Hand out a view as the patch from an edition; None if the whole view must be sent."""
         older = self.find(view.key, since) if since is not None else None
         newer = self.hand_out(view, settings)
         if newer is not None and since == newer.name:
-            return patch_between(newer, newer, view.pieces, self._shape.row_id or "")
+            older = newer
         if older is None or newer is None:
             return None
         last = self._patches.get(view.key)
         if last is None or last[0] is not older or last[1] is not newer:
             body = patch_between(older, newer, view.pieces, self._shape.row_id or "")
-            if body is not None and len(body) >= view.body_bytes:
-                body = None
+            is_worth_it = body is not None and (older is newer or len(body) < view.body_bytes)
             # Those who follow a view all come with the same edition.
-            last = self._patches[view.key] = older, newer, body
+            last = older, newer, Body(body, newer.name) if body is not None and is_worth_it else None
+            self._patches[view.key] = last
         return last[2]
 
     def find(self, key: Hashable, name: str) -> Edition | None:

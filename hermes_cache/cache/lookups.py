@@ -86,6 +86,7 @@ class Patch:
         list_name: The field of the view that holds the rows; None if it has no list of rows.
         row_id: The field of a row that holds its id.
         lookup: The read behind it; None if it came from elsewhere.
+        source: The body with its compressed form, shared by all who are given the same patch; None likewise.
 
     Source: rules D1, D2.
     """
@@ -101,23 +102,21 @@ class Patch:
     list_name: str | None = "sessions"
     row_id: str = "session_id"
     lookup: Lookup | None = field(default=None, repr=False, compare=False)
-    _body: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    source: Body | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", frozen_list([(row, behind) for row, behind in self.order]))
 
     @classmethod
-    def of(cls, body: bytes, lookup: Lookup | None = None) -> "Patch":
-        """Return the patch that a body says."""
-        values: dict[str, Any] = frozen_json(orjson.loads(body))  # type: ignore[assignment]  # our own JSON
-        patch = cls(**values, lookup=lookup)
-        object.__setattr__(patch, "_body", body)
-        return patch
+    def of(cls, body: Body, lookup: Lookup) -> Self:
+        """Return the patch that a body says, with the read behind it."""
+        values: dict[str, Any] = frozen_json(orjson.loads(body.body))  # type: ignore[assignment]  # our own JSON
+        return cls(**values, lookup=lookup, source=body)
 
     @property
     def body(self) -> bytes:
         """The patch as JSON."""
-        return orjson.dumps(self.values()) if self._body is None else self._body
+        return orjson.dumps(self.values()) if self.source is None else self.source.body
 
     def values(self) -> dict[str, Json]:
         """Return the patch as JSON values."""

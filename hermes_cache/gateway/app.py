@@ -31,14 +31,16 @@ from hermes_cache.gateway.answers import (
 )
 from hermes_cache.gateway.assets import Assets
 from hermes_cache.gateway.event_streams import STREAM_PARAMETERS, EventStreams
+from hermes_cache.gateway.followed_views import FollowedViews
 from hermes_cache.gateway.guard import Guard, parameters_in, parameters_of
 from hermes_cache.gateway.request_log import RequestLog
-from hermes_cache.gateway.session_lists import SessionLists
+from hermes_cache.gateway.session_lists import LIST_PARAMETERS, SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.sign_in import SignIn
 from hermes_cache.gateway.view_query import (
     USUAL_AGENT_LIMIT,
     VIEW_PARAMETERS,
+    Query,
     ViewDefaults,
     ignored_parameters,
     key_of,
@@ -71,6 +73,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
         routes=[
             Route("/api/sessions", endpoints.sessions),
             Route("/api/sessions/events", endpoints.events),
+            Route("/api/sessions/follow", endpoints.follow),
             Route("/api/explain", endpoints.explain),
             Route("/api/cache", endpoints.overview),
             Route("/api/openapi.json", endpoints.openapi),
@@ -98,13 +101,20 @@ class _Endpoints:
         self._defaults = defaults
         self._lists = lists
         self._streams = streams
+        self._followed = FollowedViews(cache, streams)
 
     async def sessions(self, request: Request) -> Response:
         view = self._defaults.kept()
         if view is None:
             view = await run_in_threadpool(self._defaults.view)
-        key, ignored = _asked(request.scope["query_string"], view)
-        return _naming(await self._lists.answer(key, request), ignored)
+        key, since, ignored = _asked(request.scope["query_string"], view)
+        return _naming(await self._lists.answer(key, request, since), ignored)
+
+    async def follow(self, request: Request) -> Response:
+        view = await run_in_threadpool(self._defaults.view)
+        key, since, ignored = _asked(request.scope["query_string"], view)
+        answer = await self._followed.answer(key, request.headers.get("Last-Event-ID") or since)
+        return _naming(answer, ignored)
 
     async def events(self, request: Request) -> Response:
         parameters = parameters_of(request)
@@ -133,10 +143,12 @@ class _Endpoints:
 
 
 @lru_cache(maxsize=256)
-def _asked(query: bytes, default: SessionListKey) -> tuple[SessionListKey, str | None]:
+def _asked(query: bytes, default: SessionListKey) -> tuple[SessionListKey, str | None, str | None]:
+    """Return the view, the edition, and the names of what is ignored."""
     # Polls ask the same again and again; to read 16 parameters takes as long as all else that answers a 304.
     parameters = parameters_in(query)
-    return key_of(parameters, default), ignored_parameters(parameters, VIEW_PARAMETERS)
+    key, since = key_of(parameters, default), Query(parameters, LIST_PARAMETERS).text("since")
+    return key, since, ignored_parameters(parameters, (*VIEW_PARAMETERS, *LIST_PARAMETERS))
 
 
 def _naming(answer: Response, ignored: str | None) -> Response:

@@ -1,14 +1,15 @@
-"""Server-sent events: each open stream is a subscription of the cache, sent as text.
+"""Server-sent events: each open stream is a subscription of the cache, or a view that is followed, sent as text.
 
-The ids of its events are the versions of the subscription, so that a client that comes back gets what it missed.
+The ids of its events are versions, or editions, so that a client that comes back gets what it missed.
 Streams live on the event loop and take no thread, but their number is bounded. Source: rules E7 to E9, W1, W5, W6.
 """
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import orjson
 from starlette.concurrency import run_in_threadpool
@@ -22,11 +23,25 @@ from hermes_cache.gateway.view_query import ParameterError, Query
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
 STREAM_PARAMETERS: Final = ("profile", "since")
-_RETRY_MS: Final = 2_000
+RETRY_MS: Final = 2_000
 """How long a browser waits before it connects again."""
 
 _HEARTBEAT: Final = b": alive\n\n"
 _MAX_VERSION_LENGTH: Final = 200
+
+
+class _Source(Protocol):
+    """What a stream is made of."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def __hash__(self) -> int: ...
+
+
+S = TypeVar("S", bound=_Source)
 
 
 class EventStreams:
@@ -42,7 +57,7 @@ class EventStreams:
         self._cache = cache
         self._heartbeat_s = heartbeat_s
         self._lock = threading.Lock()
-        self._open: set[Subscription] = set()
+        self._open: set[_Source] = set()
         self._open_count = 0
         self._closed = False
 
@@ -60,34 +75,47 @@ class EventStreams:
         since = last_seen or query.text("since")
         if since and len(since) > _MAX_VERSION_LENGTH:
             raise ParameterError("since", since[:20], f"a version, at most {_MAX_VERSION_LENGTH} characters")
+        # On a thread, because missed events may have to be read from a slow journal.
+        opened = partial(run_in_threadpool, self._cache.subscribe, query.profile(), since=since)
+        return await self.seat(opened, _Changes)
+
+    async def seat(self, opened: "Callable[[], Awaitable[S]]", stream: "type[EventStream[S]]") -> Response:
+        """Return the answer that sends what a source tells, if there is a seat for it.
+
+        Args:
+            opened: Opens the source; called once there is a seat.
+            stream: The answer.
+
+        Raises:
+            HermesCacheError: The source cannot be opened.
+        """
         if not self._count_up():
             return _refusal(self.limit)
         try:
-            # On a thread, because missed events may have to be read from a slow journal.
-            subscription = await run_in_threadpool(self._cache.subscribe, query.profile(), since=since)
+            source = await opened()
         except BaseException:
             self._count_down()
             raise
         with self._lock:
-            self._open.add(subscription)
+            self._open.add(source)
             is_late = self._closed
         if is_late:
-            subscription.close()
-        return _Stream(self, subscription, self._heartbeat_s)
+            source.close()
+        return stream(self, source, self._heartbeat_s)
 
     def close(self) -> None:
         """End all streams, and let no new one in. Any thread may call it."""
         with self._lock:
             self._closed = True
             ending = list(self._open)
-        for subscription in ending:
-            subscription.close()
+        for source in ending:
+            source.close()
 
-    def drop(self, subscription: Subscription) -> None:
+    def drop(self, source: "_Source") -> None:
         """Forget a stream that ended; its seat is free."""
-        subscription.close()
+        source.close()
         with self._lock:
-            self._open.discard(subscription)
+            self._open.discard(source)
         self._count_down()
 
     def _count_up(self) -> bool:
@@ -102,17 +130,31 @@ class EventStreams:
             self._open_count -= 1
 
 
-class _Stream(Response):
-    """The answer that sends the changes of a subscription until either side ends it."""
+class EventStream(Response, Generic[S]):
+    """The answer that sends what a source tells until either side ends it.
+
+    Args:
+        streams: Have the seat.
+        source: What is sent; closed at the end.
+        heartbeat_s: As in `EventStreams`.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, streams: EventStreams, subscription: Subscription, heartbeat_s: float) -> None:
+    def __init__(self, streams: EventStreams, source: S, heartbeat_s: float) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["Content-Length"]
+        self.source = source
         self._streams = streams
-        self._subscription = subscription
         self._heartbeat_s = heartbeat_s
+
+    def hello(self) -> bytes:
+        """Return the first lines of the stream."""
+        return b"retry: %d\n\n" % RETRY_MS
+
+    async def next(self, timeout_s: float) -> Sequence[bytes | memoryview] | None:
+        """Return the next event in parts; None if nothing came in time, or the source is closed."""
+        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
@@ -124,23 +166,32 @@ class _Stream(Response):
             await send({"type": "http.response.body", "body": b""})
         finally:
             watching.cancel()
-            self._streams.drop(self._subscription)
+            self._streams.drop(self.source)
 
     async def _send_events(self, send: Send) -> None:
-        subscription = self._subscription
-        version = subscription.version
-        hello = b"retry: %d\nid: %b\nevent: hello\ndata: %b\n\n"
-        text = hello % (_RETRY_MS, _id(version), orjson.dumps({"version": version}))
-        await send({"type": "http.response.body", "body": text, "more_body": True})
-        while not subscription.closed:
-            change = await subscription.aget(self._heartbeat_s)
-            text = _HEARTBEAT if change is None else _message(change)
-            await send({"type": "http.response.body", "body": text, "more_body": True})
+        await send({"type": "http.response.body", "body": self.hello(), "more_body": True})
+        while not self.source.closed:
+            parts = await self.next(self._heartbeat_s)
+            for part in parts or (_HEARTBEAT,):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
 
     async def _close_when_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._subscription.close()
+        self.source.close()
+
+
+class _Changes(EventStream[Subscription]):
+    """The changes of a subscription."""
+
+    def hello(self) -> bytes:
+        version = self.source.version
+        hello = b"retry: %d\nid: %b\nevent: hello\ndata: %b\n\n"
+        return hello % (RETRY_MS, _id(version), orjson.dumps({"version": version}))
+
+    async def next(self, timeout_s: float) -> Sequence[bytes | memoryview] | None:
+        change = await self.source.aget(timeout_s)
+        return None if change is None else (_message(change),)
 
 
 def _message(change: Change) -> bytes:

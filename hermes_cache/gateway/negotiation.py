@@ -9,6 +9,9 @@ from typing import Final, Literal
 
 Encoding = Literal["gzip", "identity"]
 
+PATCH_TYPE: Final = "application/vnd.hermes-cache.patch+json"
+"""The media type of what changed in a list."""
+
 _TAG: Final = pattern(r'(?:W/)?("[^"]*")')
 _QUALITY: Final = pattern(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _GZIP: Final = frozenset({"gzip", "x-gzip"})
@@ -36,6 +39,11 @@ def tag_of(digest: str, encoding: Encoding) -> str:
         digest: What names the body before it is compressed.
     """
     return f'"{digest}"' if encoding == "identity" else f'W/"{digest}-{encoding}"'
+
+
+def edition_of(since: str) -> str:
+    """Return the edition that a client names: the edition itself, or a tag of it as `tag_of` made it."""
+    return since.strip().removeprefix("W/").strip('"').removesuffix("-gzip")
 
 
 @lru_cache(maxsize=64)

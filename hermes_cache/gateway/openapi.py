@@ -11,10 +11,11 @@ from importlib.metadata import version
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
-from hermes_cache.cache.lookups import Health, Stats
+from hermes_cache.cache.lookups import Health, Patch, Stats
 from hermes_cache.core.events import EventId
 from hermes_cache.explain.explanations import BuiltBy, Explanation
 from hermes_cache.explain.overview import ActiveStream, KnownScope
+from hermes_cache.gateway.negotiation import PATCH_TYPE
 from hermes_cache.gateway.view_query import VIEW_FIELDS
 from hermes_cache.sessions.keys import SessionListKey
 
@@ -41,6 +42,7 @@ _REFUSALS: Final = {
 
 _LIST_HEADERS: Final = {
     "ETag": "Names this list in this encoding.",
+    "X-Hermes-Cache-Edition": "Names this state of the list, for `since`.",
     "X-Hermes-Cache": "How it was found: hit, stale, built, waited or outdated.",
     "X-Hermes-Cache-Reason": "Why it was no hit: age, source, event or miss.",
     "X-Hermes-Cache-Error": "What stands in the way of a newer list.",
@@ -80,6 +82,7 @@ def _paths() -> _Object:
     return {
         "/api/sessions": {"get": _list()},
         "/api/sessions/events": {"get": _events()},
+        "/api/sessions/follow": {"get": _follow()},
         "/api/explain": {"get": _operation("Why a list is as it is.", _found("Explanation"), _view())},
         "/api/cache": {"get": _operation("All that the cache holds and does.", _found("Overview"))},
         "/api/health": {
@@ -100,15 +103,25 @@ def _paths() -> _Object:
 
 def _list() -> _Object:
     headers = {name: {"description": meaning, "schema": _TEXT} for name, meaning in _LIST_HEADERS.items()}
+    whole = _json("The list, or what changed in it since the edition that the client names.", "SessionList")
+    whole["content"][PATCH_TYPE] = {"schema": {"$ref": "#/components/schemas/Patch"}}
     answers = {
-        "200": _json("The list.", "SessionList") | {"headers": headers},
+        "200": whole | {"headers": headers},
         "304": {"description": "The client has this list already.", "headers": headers},
         "404": _error("The home has no such profile."),
         "406": _error("The client accepts no encoding of a list."),
         "504": _error("The list was not built in time; the build goes on."),
     }
     known = _parameter("If-None-Match", "The tags of lists that the client has.", _TEXT, where="header")
-    return _operation("The list of a view.", answers, [*_view(), known])
+    since = _parameter("since", "The edition that the client has, to get a patch from it.", _TEXT)
+    return _operation("The list of a view.", answers, [*_view(), since, known])
+
+
+def _follow() -> _Object:
+    summary = "A view as server-sent events: the whole list, then a patch whenever it changed."
+    since = _parameter("since", "The edition that the client has.", _TEXT)
+    last = _parameter("Last-Event-ID", "The same, as a browser says it; it counts first.", _TEXT, where="header")
+    return _operation(summary, {"200": _content("The stream.", "text/event-stream")}, [*_view(), since, last])
 
 
 def _events() -> _Object:
@@ -188,6 +201,10 @@ def _schemas() -> _Object:
     return {
         "Error": _object({"error": _TEXT, "field": _TEXT}, required=["error"]),
         "SessionList": _object({"sessions": _array(_object({"session_id": _TEXT}))}),
+        "Patch": _object(
+            {each.name: {} for each in fields(Patch) if each.name not in {"lookup", "source"}}
+            | {"since": _TEXT, "edition": _TEXT, "rows": _array({"type": "object"}), "gone": _array({})}
+        ),
         "Explanation": _with(explanation, key=view, story=_TEXT),
         "Overview": _object({"at_s": {"type": "number"}, "stats": _schema_of(Stats), **parts}),
         "Health": _schema_of(Health),

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.e2e.gateway_site import Site
 
-ENDLESS = "/api/sessions/events"
+ENDLESS = ["/api/sessions/events", "/api/sessions/follow"]
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

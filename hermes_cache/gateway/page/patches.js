@@ -1,12 +1,15 @@
 /**
  * Patches: turns one edition of a view into the next one, without fetching the view again.
  *
- * The gateway sends a patch if a client names the edition that it has. An edition is the ETag of an answer, without
- * its quotes. Rows keep their identity: a row that a patch does not change is the same object before and after. So a
+ * The gateway sends a patch if a client names the edition that it has: `?since=` with the header
+ * `X-Hermes-Cache-Edition` of an earlier answer, or the stream of a followed view, whose events have editions as ids.
+ * Rows keep their identity: a row that a patch does not change is the same object before and after. So a
  * page can draw only the rows that differ. This file needs no other file and no build step:
  *
  *     import { applied } from "./patches.js";
- *     view = applied(view, await answer.json());
+ *     const events = new EventSource("/api/sessions/follow?show_cli=1");
+ *     events.addEventListener("view", (e) => draw(view = { edition: e.lastEventId, body: JSON.parse(e.data) }));
+ *     events.addEventListener("patch", (e) => draw(view = applied(view, JSON.parse(e.data))));
  *
  * Numbers beyond 2^53 lose digits in JavaScript; row ids must not be such numbers.
  *
