@@ -28,7 +28,7 @@ _SETTINGS_INTERVAL_S: Final = 1.0
 """A changed setting may take effect this late, so that a request almost never waits for the file system."""
 
 
-_LONGEST_VALUE: Final = 1_000
+_LONGEST_VALUE: Final = 200
 """Of a parameter. A view with a longer one would be kept, and shown wherever entries are listed."""
 
 
