@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from time import monotonic, thread_time, time
 from typing import Final, NamedTuple
 from uuid import uuid4
@@ -23,6 +23,10 @@ from hermes_cache.stores.growing_files import Read, opened
 from hermes_cache.stores.row_log import RowLog
 from hermes_cache.stores.session_store import LOOK_EVERY_S, MOVES_EVERY_S, Changes, Row
 from hermes_cache.stores.transcripts import Transcript
+from hermes_cache.threads import started
+
+_QUICK_S: Final = 0.005
+"""A look at everything that takes longer is made by a thread of its own, so that a stamp is told at once."""
 
 _MOST_OF_A_CORE: Final = 0.004
 """What looks at everything may take of a processor: those of 10,000 files take 45 ms each."""
@@ -75,15 +79,17 @@ class ClaudeCode:
 
     def _start_anew(self) -> None:
         # Locks that another thread held at a fork stay held in the child, so nothing is taken over.
-        self._looking, self._reading = Lock(), Lock()
-        # For who holds the first lock: what was looked at.
+        self._scanning, self._looking, self._reading = Lock(), Lock(), Lock()
+        # For who holds the first lock.
         self._files = FileLooks(str(self.path), ".jsonl")
+        # For who holds the second: what was found by looks.
         self._moved: set[str] = set()
         self._is_redacted = True
+        self._look_took_s = 0.0
         self._looked_at_s = self._looks_at_s = self._stamped_at_s = float("-inf")
         self._number = 0
         self._stamp = _Stamp(uuid4().hex, 0)
-        # For who holds the second: what was read.
+        # For who holds the third: what was read.
         self._sessions: dict[str, _Session] = {}
         self._log = RowLog()
         self._was_redacted = True
@@ -105,18 +111,27 @@ class ClaudeCode:
 
     def rows(self) -> tuple[Row, ...]:
         """Return all rows, newest first; the first call reads all transcripts."""
+        self._note_setting()
         self._look_if_due()
         self._read_what_moved()
         return self._log.rows
 
     def stamp(self) -> Hashable:
-        """Return what equals an earlier stamp as long as no transcript moved; none is read for it."""
-        self._look_if_due()
+        """Return what equals an earlier stamp as long as no transcript moved; none is read for it.
+
+        A look that is due and takes long is begun, and told of by a later stamp.
+        """
+        self._note_setting()
+        if self._look_took_s < _QUICK_S:
+            self._look_if_due()
+        elif self._is_due() and not self._scanning.locked():
+            started(Thread(target=self._look_if_due, name="hermes_cache look at a store", daemon=True))
         with self._looking:
             return self._stamp_now()
 
     def changes(self, since: Hashable, /) -> Changes | None:
         """Return what changed since a stamp; None if it is of another store or too old."""
+        self._note_setting()
         self._look_if_due()
         self._read_what_moved()
         with self._reading, self._looking:
@@ -131,7 +146,7 @@ class ClaudeCode:
         Args:
             paths: The files to look at, as a notification names them; None for all.
         """
-        with self._looking:
+        with self._scanning:
             return self._look(None if paths is None else [os.path.abspath(path) for path in paths])  # noqa: PTH100 - text
 
     def redact_when(self, says: Callable[[], bool]) -> None:
@@ -139,27 +154,36 @@ class ClaudeCode:
         self._home_redacts = says
 
     def _look_if_due(self) -> None:
-        says = self._redacts or self._home_redacts
-        redacts = says is None or says()
-        with self._looking:
-            if redacts != self._is_redacted:
-                self._is_redacted = redacts
-                self._number += 1
-            if self._clock.monotonic_s() >= self._looks_at_s:
-                self._look(None)
+        if self._is_due():
+            with self._scanning:
+                if self._is_due():
+                    self._look(None)
+
+    def _is_due(self) -> bool:
+        return self._clock.monotonic_s() >= self._looks_at_s
 
     def _look(self, paths: list[str] | None) -> bool:
         now_s, began_s = self._clock.monotonic_s(), thread_time()
         if self._looked_at_s == float("-inf"):
             paths = None
         moved = self._files.look(paths, now_s=now_s, wall_s=self._clock.wall_s())
-        if paths is None:
-            pause_s = max(LOOK_EVERY_S, (thread_time() - began_s) / _MOST_OF_A_CORE)
-            self._looked_at_s, self._looks_at_s = now_s, now_s + pause_s
-        if moved or not self._number:
-            self._moved |= moved
-            self._number += 1
+        took_s = thread_time() - began_s
+        with self._looking:
+            if paths is None:
+                self._look_took_s, self._looked_at_s = took_s, now_s
+                self._looks_at_s = now_s + max(LOOK_EVERY_S, took_s / _MOST_OF_A_CORE)
+            if moved or not self._number:
+                self._moved |= moved
+                self._number += 1
         return bool(moved)
+
+    def _note_setting(self) -> None:
+        says = self._redacts or self._home_redacts
+        redacts = says is None or says()
+        with self._looking:
+            if redacts != self._is_redacted:
+                self._is_redacted = redacts
+                self._number += 1
 
     def _stamp_now(self) -> _Stamp:
         now_s = self._clock.monotonic_s()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -114,6 +114,34 @@ def test_looks_at_everything_take_little_of_a_processor(
     clock.advance(0.2)
 
     assert (early, _titles(store)) == (["First"], ["Other", "First"])
+
+
+def test_a_stamp_does_not_wait_for_a_look_that_takes_long(
+    file: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X11, S4: a thread looks, and a later stamp tells of what it found."""
+    spent_s = iter(range(1_000))
+    monkeypatch.setattr("hermes_cache.stores.claude_code.thread_time", lambda: 0.01 * next(spent_s))
+    store = ClaudeCode(file.parent.parent, clock=clock)
+    before = store.stamp()
+    append_message(file, "More")
+    clock.advance(LOOK_EVERY_S)
+
+    with store._scanning:
+        unmoved = [store.stamp(), store.stamp()]
+        clock.advance(MOVES_EVERY_S)
+        unmoved.append(store.stamp())
+    _await(lambda: store.stamp() != before)
+
+    assert unmoved == [before] * 3
+    assert store.rows()[0]["message_count"] == 2
+
+
+def _await(is_true: Callable[[], bool]) -> None:
+    gives_up_at_s = time.monotonic() + 20.0
+    while not is_true():
+        assert time.monotonic() < gives_up_at_s
+        Event().wait(0.005)
 
 
 def test_a_notification_is_told_by_the_stamp_once_it_may_move(root: Path, file: Path, clock: ManualClock) -> None:
@@ -387,7 +415,7 @@ def test_a_forked_child_reads_on_its_own(root: Path, file: Path) -> None:
 
 @contextmanager
 def _held(store: ClaudeCode) -> Iterator[None]:
-    with store._looking, store._reading:
+    with store._scanning, store._looking, store._reading:
         yield
 
 
