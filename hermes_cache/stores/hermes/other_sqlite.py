@@ -14,7 +14,7 @@ from hermes_cache.errors import SourceError
 
 _LIBRARIES: Final = (
     "_sqlite3", "pysqlite3", "apsw", "sqlcipher3", "pysqlcipher3", "pysqlcipher", "sqlean", "pysqlite2",
-    "cysqlite", "libsql", "libsql_experimental", "turso", "limbo", "adbc_driver_sqlite",
+    "cysqlite", "libsql", "libsql_experimental", "turso", "adbc_driver_sqlite",
 )  # fmt: skip
 """The packages that bring an SQLite of their own, or a library that locks the same files in the same way."""
 
