@@ -1,5 +1,6 @@
 """What `hermes-cache serve` runs: a cache of a home, and a gateway before it."""
 
+import resource
 import socket
 import threading
 from contextlib import ExitStack, suppress
@@ -26,6 +27,9 @@ _logger: Final = QuietLogger(__name__)
 
 _POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5, repeat_window=60.0)
 """The page polls every 5 s, and the command must end within that time."""
+
+_DESCRIPTORS: Final = 8_192
+"""For 4,096 connections, and for files. A shell often allows 1,024, of which a thousand streams leave too few."""
 
 _WARMS_FOR_S: Final = 10.0
 """How long the command waits for the first list before it says that it serves."""
@@ -60,6 +64,7 @@ class Serving:
         """
         if self.journal is not None:
             _try_journal(self.journal)
+        _allow_descriptors()
         home = HermesHome(path, stores=(ClaudeCode(),) if self.lists_claude_code else ())
         life.callback(home.close)
         cache = life.enter_context(_cache(home, self.journal))
@@ -91,6 +96,15 @@ def _try_journal(url: str) -> None:
             effect = "until it is back, events of other processes do not arrive"
             reason = f"{without_password(str(error))}; {effect}"
             _logger.warning("hermes_cache.journal_not_reached", extra={"hermes_cache.reason": reason})
+
+
+def _allow_descriptors() -> None:
+    """Take as many file descriptors as all connections need, if this user may have them (W6)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _say(line: str) -> None:

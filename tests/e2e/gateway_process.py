@@ -16,18 +16,18 @@ COMMAND = [sys.executable, "-m", "hermes_cache.cli", "serve"]
 
 @contextmanager
 def served(
-    *arguments: str, claude_code: Path = Path("/nowhere"), descriptors: int | None = None
+    *arguments: str, claude_code: Path = Path("/nowhere"), ulimit: str | None = None
 ) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Run the command; gives the process and its address, once it is ready.
 
     Args:
         claude_code: The projects of Claude Code, in place of the user's own.
-        descriptors: How many file descriptors it may have; None for as many as this process.
+        ulimit: Options of the shell's command of that name, such as `-n 64`; None for the limits of this process.
     """
     environment = {**os.environ, "HERMES_WEBUI_CLAUDE_PROJECTS_DIR": str(claude_code)}
     command = [*COMMAND, "--port", "0", *arguments]
-    if descriptors is not None:
-        command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
+    if ulimit is not None:
+        command = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
     with subprocess.Popen(  # noqa: S603 -- ours
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:

@@ -13,6 +13,7 @@ import pytest
 
 from hermes_cache.samples.home import make_sample_home
 from tests.e2e.crowd import crowd, slow_answers, status_of
+from tests.e2e.event_client import Client
 from tests.e2e.gateway_process import served
 
 _CLIENT = """
@@ -43,7 +44,7 @@ def test_out_of_descriptors_it_goes_on(tmp_path: Path, descriptors: int) -> None
     # Proves W6: the command itself, with worker processes, beside more silent clients than it can have.
     make_sample_home(tmp_path / "home", sessions=100, seed=7)
 
-    with served("--home", str(tmp_path / "home"), descriptors=descriptors) as (process, url):
+    with served("--home", str(tmp_path / "home"), ulimit=f"-n {descriptors}") as (process, url):
         with crowd(url, descriptors + 50):
             slow = slow_answers(url)
         after = [status_of(url) for _ in range(5)]
@@ -54,6 +55,19 @@ def test_out_of_descriptors_it_goes_on(tmp_path: Path, descriptors: int) -> None
     assert after == [200] * 5
     assert "Traceback" not in said
     assert len(said.splitlines()) <= 12
+
+
+def test_it_takes_as_many_descriptors_as_it_may_have(tmp_path: Path) -> None:
+    # Proves W6: a thousand streams need more than a shell usually allows.
+    make_sample_home(tmp_path / "home", sessions=10, seed=7)
+
+    with served("--home", str(tmp_path / "home"), ulimit="-S -n 64") as (_, url):
+        streams = [Client(url) for _ in range(100)]
+        statuses = {stream.status for stream in streams}
+        for stream in streams:
+            stream.close()
+
+    assert statuses == {200}
 
 
 @contextmanager
