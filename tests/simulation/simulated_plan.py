@@ -74,7 +74,7 @@ def draw_faults(random: Random) -> Faults:
         effects_fail=pick((0.0, 0.0, 0.05, 0.3)),
         checks_hang=pick((0.0, 0.02, 0.02, 0.2)),
         repeats=pick((0.0, 0.05)),
-        leaves=pick((0.0, 0.05)),
+        leaves=pick((0.0, 0.1)),
         late_s=pick((0.0, 0.0, 0.3)),
         stops=pick((False, False, True)),
     )
