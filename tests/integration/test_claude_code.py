@@ -109,7 +109,7 @@ def test_looks_at_everything_take_little_of_a_processor(
     store.rows()
     append_message(file.with_name("b.jsonl"), "Other", at_s=2e9)
 
-    clock.advance(24.9)
+    clock.advance(49.9)
     early = _titles(store)
     clock.advance(0.2)
 

@@ -84,6 +84,17 @@ def test_what_only_the_index_knows_and_the_copy_of_a_deleted_session_are_no_sess
     assert "imported_cli" in _rows(home)
 
 
+def test_runs_are_kept_for_the_sake_of_a_project_that_exists(tmp_path: Path) -> None:
+    """X7"""
+    home = make_home("many_kinds", tmp_path)
+    with_project = _rows(home, show_webhook=False)
+
+    (home / "webui" / "projects.json").write_text("[]")
+
+    assert with_project["webhook_call"]["default_hidden"] is True
+    assert "webhook_call" not in _rows(home, show_webhook=False)
+
+
 def test_a_crashed_turn_is_listed_at_its_time(tmp_path: Path) -> None:
     """X7"""
     rows = _rows(make_home("many_kinds", tmp_path))
@@ -122,6 +133,7 @@ _PROVED_ELSEWHERE = {
     "leaves out what is not known": "test_every_row_has_every_field",
     "`server_time`, `server_tz`": "test_the_servers_time_stands_in_no_body",
     "gives a project of no profile": "test_the_first_project_of_a_name_and_of_the_profile_is_taken",
+    "makes the projects": "test_runs_are_kept_for_the_sake_of_a_project_that_exists",
     "`attention`": "test_a_row_of_a_home_says_nothing_that_only_a_process_knows",
     "`cron_running`": "test_a_run_is_shown_from_its_claim_to_its_end",
     "titles that hold a secret": "test_a_known_secret_is_masked",

@@ -214,6 +214,22 @@ def test_a_source_filter_and_a_side_narrow_the_list() -> None:
     assert _ids(snapshot, show_cli=True, sidebar_source="cli") == ["tui"]
 
 
+@pytest.mark.parametrize("visible_only", [True, False])
+def test_a_session_without_messages_takes_no_others_place(*, visible_only: bool) -> None:
+    """X7, K1: neither that of its chat, nor one of the newest terminals' sessions."""
+    snapshot = _snapshot(
+        _agent("chat_empty", "discord", 9.0, message_count=0),
+        _agent("chat", "discord", 8.0),
+        _agent("chat_old", "discord", 7.0),
+        _agent("window", "cli", 6.0, message_count=0),
+        _agent("talk", "cli", 5.0),
+    )
+
+    listed = _ids(snapshot, show_cli=True, visible_only=visible_only, agent_limit=1)
+
+    assert listed == (["chat", "talk"] if visible_only else ["chat_empty", "window"])
+
+
 def test_the_counts_tell_both_sides_whatever_side_is_shown() -> None:
     snapshot = _snapshot(
         _web("w", 9.0),

@@ -1,6 +1,6 @@
 """Makes the content of a key from a snapshot: a pure filter, so no key is cold once one is warm.
 
-The order of the steps decides the counts: flags and source, one row per peer, the newest of terminals, visible and
+The order of the steps decides the counts: flags and source, visible, one row per peer, the newest of terminals,
 hidden, then the counts, then the side of the sidebar, then the page of archived rows. Archived sessions take the
 place of others only in a view that lists them. Lists are whole: nothing is cut unless the key asks.
 No I/O here. Source: rules X4, X7, K1.
@@ -77,15 +77,14 @@ def _without_archived(passed: list[Session], whole: list[Session], key: SessionL
 
 
 def _narrowed(sessions: Iterable[Session], key: SessionListKey) -> list[Session]:
-    kept = list(sessions)
+    # What is not visible takes no seat: not that of a chat, and none of the newest.
+    kept = [session for session in sessions if session.is_visible or not key.visible_only]
     if not key.show_previous_messaging:
         kept = list(_newest_per_peer(kept))
     if key.agent_limit is not None:
         terminals = [session for session in kept if session.is_of_terminal]
         cut = set(map(id, terminals[key.agent_limit :]))
         kept = [session for session in kept if id(session) not in cut]
-    if key.visible_only:
-        kept = [session for session in kept if session.is_visible]
     if key.exclude_hidden:
         gates = _open_gates(key)
         kept = [session for session in kept if not session.is_hidden and session.gate in gates]
