@@ -14,7 +14,17 @@ from typing import Any
 import orjson
 import pytest
 
-from hermes_cache import Bus, HermesHome, Patch, Policy, Rendered, SessionListCache, SessionListKey, freeze
+from hermes_cache import (
+    Bus,
+    HermesHome,
+    Interrupted,
+    Patch,
+    Policy,
+    Rendered,
+    SessionListCache,
+    SessionListKey,
+    freeze,
+)
 from hermes_cache.ports import Moved, RunningWatch, Scopes
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.samples.writer import add_message, heartbeat, rename_session, write_turns
@@ -323,6 +333,32 @@ def test_beside_a_busy_writer_a_follower_gets_its_turns(cache: SessionListCache,
         writer.join()
 
     assert patches == 3
+
+
+def test_a_home_that_breaks_and_mends_is_told_to_who_follows_and_never_looks_empty(
+    cache: SessionListCache, sample: SampleHome
+) -> None:
+    """R13, X8"""
+    with cache.follow(_KEY) as following:
+        view = following.get(WAIT_S)
+        assert isinstance(view, Rendered)
+        session, whole = _agent_session(view), sample.state_db.read_bytes()
+        for companion in ("-wal", "-shm"):
+            sample.state_db.with_name(f"state.db{companion}").unlink(missing_ok=True)
+
+        sample.state_db.write_bytes(b"no database any more" * 400)
+        broken = following.get(WAIT_S)
+        sample.state_db.write_bytes(whole)
+        rename_session(sample.path, session, "after it was mended")
+        news = following.get(WAIT_S)
+        while isinstance(news, Interrupted):
+            news = following.get(WAIT_S)
+
+    assert isinstance(broken, Interrupted)
+    assert "state.db" in str(broken.error)
+    assert isinstance(news, Patch)
+    assert news.gone == []
+    assert len(_rows(view.apply(news))) == len(_rows(view))
 
 
 @pytest.mark.parametrize(
