@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cache.gateway import tokens
 from hermes_cache.gateway.tokens import (
     COOKIE_LIFE_S,
     TokenFileError,
@@ -45,6 +46,16 @@ def test_gateways_that_start_at_once_have_one_token(tmp_path: Path) -> None:
     assert len(made) == 1
 
 
+def test_a_gateway_that_comes_second_takes_the_token_that_is_there(tmp_path: Path) -> None:
+    # Proves W5: it looked before the first one had made the file.
+    first = kept_token(tmp_path)
+
+    tokens._make(tmp_path / "token")
+
+    assert kept_token(tmp_path) == first
+    assert [each.name for each in tmp_path.iterdir()] == ["token"]
+
+
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o601])
 def test_a_token_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     # Proves W5.
@@ -75,6 +86,7 @@ def test_a_link_or_a_pipe_in_the_place_of_the_token_is_not_followed(tmp_path: Pa
     link.mkdir()
     pipe.mkdir()
     (tmp_path / "other").write_text(TOKEN)
+    (tmp_path / "other").chmod(0o600)
     (link / "token").symlink_to(tmp_path / "other")
     os.mkfifo(pipe / "token", 0o600)
 
