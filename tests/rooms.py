@@ -10,6 +10,7 @@ only.
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ def files_of(room: str) -> list[str]:
     return [str(path.relative_to(_ROOT)) for path in found if room in _rooms_of(path)]
 
 
+@cache  # Each room asks for all files.
 def _rooms_of(path: Path) -> set[str]:
     if path.parent.name == "e2e":
         return _THROUGH_THE_DOOR

@@ -32,6 +32,7 @@ class _Options(TypedDict):
     root_path: str
     token: str | None
     journal: str | None
+    keep_counts: bool
     access_log: bool
     log_level: str
     log_format: LogFormat
@@ -58,6 +59,8 @@ class _Options(TypedDict):
 @click.option("--journal", envvar="HERMES_CACHE_JOURNAL", show_envvar=True, metavar="URL",
               help="Share events with other gateways and commands: sqlite:////path/to/journal.db, or "
                    "postgresql://...")  # fmt: skip
+@click.option("--keep-counts/--no-keep-counts", default=True, show_default=True,
+              help="Keep counts of messages in the user's cache folder, for a quicker next start.")  # fmt: skip
 @click.option("--access-log", is_flag=True, help="Log each request, and not only refusals.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
               show_default=True, help="The least level of what is logged to standard error.")  # fmt: skip
@@ -97,6 +100,7 @@ def _serve(settings: GatewaySettings, options: _Options, bound: socket.socket, l
     # Imported only now: the worker imports what it needs at the same time.
     from hermes_cache.cli.sample_home import demo_home  # noqa: PLC0415
     from hermes_cache.cli.serving import Serving  # noqa: PLC0415
+    from hermes_cache.stores.hermes.kept_counts import cache_folder  # noqa: PLC0415
 
     serving = Serving(
         settings=settings,
@@ -104,6 +108,7 @@ def _serve(settings: GatewaySettings, options: _Options, bound: socket.socket, l
         lists_claude_code=not options["demo"],
         # A token that a person gave is known to that person, and not shown to others.
         shows_token=not options["token"],
+        kept_in=cache_folder(os.environ) if options["keep_counts"] and not options["demo"] else None,
     )
     serving.begin(path or life.enter_context(demo_home(options["sessions"])), bound, life)
 

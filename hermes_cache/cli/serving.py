@@ -44,12 +44,14 @@ class Serving:
         journal: The URL of the journal; None for none.
         lists_claude_code: Whether the sessions of Claude Code are listed, too.
         shows_token: Whether the addresses that are printed have the token.
+        kept_in: Where counts are kept for the next start; None if they are not.
     """
 
     settings: GatewaySettings
     journal: str | None
     lists_claude_code: bool
     shows_token: bool
+    kept_in: Path | None
 
     def begin(self, path: Path, bound: socket.socket, life: ExitStack) -> None:
         """Serve a home, and say so.
@@ -65,7 +67,7 @@ class Serving:
         if self.journal is not None:
             _try_journal(self.journal)
         _allow_descriptors()
-        home = HermesHome(path, stores=(ClaudeCode(),) if self.lists_claude_code else ())
+        home = HermesHome(path, stores=(ClaudeCode(),) if self.lists_claude_code else (), kept_in=self.kept_in)
         life.callback(home.close)
         cache = life.enter_context(_cache(home, self.journal))
         is_warm = _begin_to_warm(cache, home)

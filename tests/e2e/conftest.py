@@ -30,6 +30,13 @@ def page() -> Iterator[Page]:
         yield browser.new_page()
 
 
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which commands keep what can be made again, in place of the user's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "hermes_cache"
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A sample home of 60 sessions."""

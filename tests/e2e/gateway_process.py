@@ -25,7 +25,7 @@ def served(
         ulimit: Options of the shell's command of that name, such as `-n 64`; None for the limits of this process.
     """
     environment = {**os.environ, "HERMES_WEBUI_CLAUDE_PROJECTS_DIR": str(claude_code)}
-    command = [*COMMAND, "--port", "0", *arguments]
+    command = [*COMMAND, "--port", "0", "--no-keep-counts", *arguments]
     if ulimit is not None:
         command = ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *command]
     with subprocess.Popen(  # noqa: S603 -- ours

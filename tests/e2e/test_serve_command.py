@@ -171,3 +171,14 @@ def test_a_demo_takes_no_home(home: Path) -> None:
     result = refused("--demo", "--home", str(home))
 
     assert result.returncode == 2
+
+
+def test_counts_are_kept_for_the_next_start_unless_the_user_says_no(home: Path, cache_folder: Path) -> None:
+    # Proves X14.
+    with served("--home", str(home)):
+        kept_without = cache_folder.exists()
+    with served("--home", str(home), "--keep-counts"):
+        kept = [path.name for path in cache_folder.iterdir()]
+
+    assert not kept_without
+    assert [name.startswith("counts-") for name in kept] == [True]

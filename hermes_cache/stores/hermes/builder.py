@@ -14,6 +14,7 @@ from hermes_cache.forks import after_fork_in_child
 from hermes_cache.payload.content import Content
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
+from hermes_cache.stores.hermes.kept_counts import KeptCounts
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.other_stores import OtherStores, WithStores
@@ -189,7 +190,8 @@ class HomeBuilder:
         self._lock = Lock()
         self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
         self._sharing = Sharing()
-        self._reader = ProfileReader(self._locations.is_root_profile, self._looks)
+        kept_counts = KeptCounts(self._locations.kept_in)
+        self._reader = ProfileReader(self._locations.is_root_profile, self._looks, kept_counts)
 
 
 def _is_absent(path: Path) -> bool:

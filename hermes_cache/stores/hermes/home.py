@@ -34,6 +34,8 @@ class HermesHome:
         gateway_metadata: None for `sessions/sessions.json` in each profile's home.
         stores: The stores of other agents, such as `hermes_cache.stores.ClaudeCode()`, whose sessions the root
             profile lists too if a view has `show_claude_code`.
+        kept_in: A folder of the user, in which the counts of users' messages are kept for the next start, so that
+            a home of gigabytes is read in a fraction of the time. None keeps nothing.
         is_root_profile: As given to the cache: says whether a name is an alias of the root profile, so that what
             the front end noted under a renamed root is found.
 
@@ -55,6 +57,7 @@ class HermesHome:
         gateway_metadata: Location | None = None,
         is_root_profile: IsRootProfile | None = None,
         stores: Sequence[SessionStore] = (),
+        kept_in: str | Path | None = None,
     ) -> None:
         given = {
             "session_dir": session_dir,
@@ -70,6 +73,7 @@ class HermesHome:
             own_profile=own_profile,
             folder=_current_folder(),
             is_root_profile=is_root_profile,
+            kept_in=None if kept_in is None else Path(kept_in).expanduser().absolute(),
             **{name: made_absolute(location) for name, location in given.items() if location is not None},
         )
         self._stores = tuple(stores)

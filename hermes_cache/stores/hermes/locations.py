@@ -84,6 +84,7 @@ class Locations:
         gateway_metadata: None for `sessions/sessions.json` in each profile's home.
         state_dir: The web front end's state folder; None for `webui` in the root home.
         is_root_profile: Says whether a name that the front end noted is an alias of the root profile.
+        kept_in: Where counts are kept for the next start; None if they are not.
     """
 
     root: Location
@@ -95,6 +96,7 @@ class Locations:
     gateway_metadata: Location | None = None
     state_dir: Location | None = None
     is_root_profile: IsRootProfile | None = None
+    kept_in: Path | None = None
 
     @property
     def are_fixed(self) -> bool:

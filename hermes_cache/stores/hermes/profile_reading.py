@@ -24,11 +24,12 @@ from hermes_cache.stores.hermes.front_end_records import (
 )
 from hermes_cache.stores.hermes.joining import ProfileRecords, records_of
 from hermes_cache.stores.hermes.json_files import JsonFiles
+from hermes_cache.stores.hermes.kept_counts import KeptCounts
 from hermes_cache.stores.hermes.locations import ProfileFiles, is_named_profile
 from hermes_cache.stores.hermes.looks import Looks, database_file, journal_of, shm_of, wal_of
 from hermes_cache.stores.hermes.session_folder import IndexRecord, SessionFolders
 from hermes_cache.stores.hermes.side_files import job_names, projects_by_tag, redacts_secrets, routing_by_session
-from hermes_cache.stores.hermes.state_db import SessionRecord, StateReading, read_state_db
+from hermes_cache.stores.hermes.state_db import SessionRecord, StateReading, named_anew, read_state_db
 from hermes_cache.stores.hermes.values import flag, text
 
 _logger = QuietLogger(__name__)
@@ -55,9 +56,15 @@ class ProfileReading:
 class ProfileReader:
     """Reads profiles, remembering files that did not move. Any thread may call."""
 
-    def __init__(self, is_root_profile: IsRootProfile | None = None, looks: Looks | None = None) -> None:
+    def __init__(
+        self,
+        is_root_profile: IsRootProfile | None = None,
+        looks: Looks | None = None,
+        kept_counts: KeptCounts | None = None,
+    ) -> None:
         self._is_root_profile = is_root_profile
         self._looks = looks or Looks()
+        self._kept_counts = kept_counts or KeptCounts(None)
         self._json_files = JsonFiles(self._looks)
         self._folders = SessionFolders(self._json_files, self._looks)
         self._cron_runs = CronRuns(self._looks)
@@ -76,7 +83,8 @@ class ProfileReader:
         folder = self._folders.read(files.session_dir)
         index = {sid: record for sid, record in folder.records.items() if sid not in folder.tombstones}
         own = self._of_profile(files.profile, index)
-        state = self._state(files, before, own)
+        jobs = job_names(self._json_files.content(files.cron_jobs))
+        state = self._state(files, before, own, jobs)
         left_out = (index.keys() - own.keys()) | _deleted(state, folder.tombstones)
         now_s = time.time()
         shown, turns_until_s = without_dead_turns(without_deleted(own, state.sessions), now_s)
@@ -85,7 +93,7 @@ class ProfileReader:
             {sid: record for sid, record in state.sessions.items() if sid not in left_out},
             shown,
             routing=routing_by_session(self._json_files.content(files.gateway_metadata), state.routing),
-            jobs=job_names(self._json_files.content(files.cron_jobs)),
+            jobs=jobs,
             projects=projects_by_tag(self._json_files.content(files.projects), files.profile, self._owner),
             marks_delegates=state.marks_delegates,
         )
@@ -108,13 +116,23 @@ class ProfileReader:
         self._seen.discard(files.state_db)
 
     def _state(
-        self, files: ProfileFiles, before: ProfileReading | None, own: Mapping[str, IndexRecord]
+        self,
+        files: ProfileFiles,
+        before: ProfileReading | None,
+        own: Mapping[str, IndexRecord],
+        jobs: Mapping[str, str],
     ) -> StateReading:
         """Read the database; one that is missing has no sessions, unless something tells of an earlier one."""
         path = files.state_db
         if file_stamp(path) != ABSENT:
             self._seen.add(path)
-            return read_state_db(path, before.in_database if before else None, self._looks)
+            if before is not None:
+                is_named = before.records.jobs.keys() <= jobs.keys()
+                known = before.in_database if is_named else named_anew(before.in_database)
+                return read_state_db(path, known, self._looks, jobs=jobs)
+            reading = read_state_db(path, self._kept_counts.of(path), self._looks, jobs=jobs)
+            self._kept_counts.keep(path, reading.sessions)
+            return reading
         if path in self._seen or _has_companion(path) or any(map(_is_of_the_agent, own.values())):
             raise SourceError(path, "is missing")
         return StateReading({}, {})

@@ -6,7 +6,7 @@ Source: rules X2, X3, X8.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,11 @@ from hermes_cache.errors import SourceError
 from hermes_cache.stores.hermes.first_messages import NO_OPENING, opening_of
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.read_only import read_database
-from hermes_cache.stores.hermes.source_tags import is_placeholder
+from hermes_cache.stores.hermes.source_tags import cron_job_id, is_placeholder
 from hermes_cache.stores.hermes.values import text
+
+CONTINUED: Final = frozenset({"compression", "cli_close"})
+"""How sessions end that another one continues."""
 
 _FORK_MARKERS: Final = ("_branched_from", "_reset_from", "_delegate_from")
 
@@ -78,6 +81,9 @@ _USERS_MESSAGES_OF: Final = """
 SELECT session_id, count(*) FROM messages
 WHERE role = 'user' AND session_id IN (SELECT value FROM json_each(?)) GROUP BY session_id
 """
+
+_MOST_BY_INDEX: Final = 0.25
+"""If a first reading counts a greater share of the sessions, it counts all, in the order of the file."""
 
 _SHOWN: Final = {
     "active": " AND coalesce(active, 1) <> 0",
@@ -146,6 +152,7 @@ _COUNT_AT: Final = SessionRecord._fields.index("message_count")
 _MOVED_AT: Final = SessionRecord._fields.index("moved_at")
 _TITLE_AT: Final = SessionRecord._fields.index("title")
 _SOURCE_AT: Final = SessionRecord._fields.index("source")
+_END_REASON_AT: Final = SessionRecord._fields.index("end_reason")
 
 _record: Final = partial(tuple.__new__, SessionRecord)
 """Takes half the time of `_make`, which only adds a look at the length."""
@@ -167,7 +174,11 @@ class StateReading:
 
 
 def read_state_db(
-    path: Path, before: Mapping[str, SessionRecord] | None = None, looks: Looks | None = None
+    path: Path,
+    before: Mapping[str, SessionRecord] | None = None,
+    looks: Looks | None = None,
+    *,
+    jobs: Collection[str] = (),
 ) -> StateReading:
     """Read a database.
 
@@ -175,41 +186,60 @@ def read_state_db(
         path: The database.
         before: The sessions of an earlier reading; those that did not change stay the same objects.
         looks: Knows whether the database stands still.
+        jobs: The scheduled jobs that have a name; their sessions are known by that, and need no first message.
 
     Raises:
         SourceError: It is missing, locked, being written, truncated, corrupt or none.
     """
-    return read_database(path, partial(_tolerant_reading, path, before or {}), looks or Looks())
+    return read_database(path, partial(_tolerant_reading, path, before or {}, jobs), looks or Looks())
 
 
-def _tolerant_reading(path: Path, before: Mapping[str, SessionRecord], connection: Connection) -> StateReading:
+def named_anew(records: Mapping[str, SessionRecord]) -> dict[str, SessionRecord]:
+    """Return the records of an earlier reading so that the next one finds the first messages that it lacks.
+
+    It is for jobs that lost their name: their records are taken for changed ones.
+    """
+    is_lacking = {sid for sid, record in records.items() if record.source == "cron" and not record.first_message}
+    return {sid: record._replace(source=None) if sid in is_lacking else record for sid, record in records.items()}
+
+
+def _tolerant_reading(
+    path: Path, before: Mapping[str, SessionRecord], jobs: Collection[str], connection: Connection
+) -> StateReading:
     try:
-        return _reading(connection.cursor(), path, before)
+        return _reading(connection.cursor(), path, before, jobs)
     except OperationalError as error:
         if "Could not decode" not in str(error):
             raise
     # Decoding in Python costs five times as much, so only a database with broken text pays for it.
     connection.text_factory = _decoded
-    return _reading(connection.cursor(), path, before)
+    return _reading(connection.cursor(), path, before, jobs)
 
 
 def _decoded(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _reading(cursor: Cursor, path: Path, before: Mapping[str, SessionRecord]) -> StateReading:
+def _reading(
+    cursor: Cursor, path: Path, before: Mapping[str, SessionRecord], jobs: Collection[str]
+) -> StateReading:
     present = _columns_of(cursor, "sessions")
     if "id" not in present:
         raise SourceError(path, "has no table of sessions with an id")
     has_messages = _has_messages(cursor)
-    sessions = _sessions(cursor, present, before, is_indexed=has_messages and _is_indexed(cursor))
+    sessions = _sessions(cursor, present, before, jobs, is_indexed=has_messages and _is_indexed(cursor))
     if not sessions and has_messages:
         raise SourceError(path, "has messages but no session")
     return StateReading(sessions, _routing(cursor), _marks_delegates(cursor))
 
 
 def _sessions(
-    cursor: Cursor, present: frozenset[str], before: Mapping[str, SessionRecord], *, is_indexed: bool
+    cursor: Cursor,
+    present: frozenset[str],
+    before: Mapping[str, SessionRecord],
+    jobs: Collection[str],
+    *,
+    is_indexed: bool,
 ) -> dict[str, SessionRecord]:
     has_roles = is_indexed and "role" in _columns_of(cursor, "messages")
     sessions: dict[str, SessionRecord] = {}
@@ -226,19 +256,23 @@ def _sessions(
         return sessions | {session_id: _record((*row, None, None)) for session_id, row in changed.items()}
     kept = {sid: old for sid, row in changed.items() if (old := before.get(sid)) and _says_the_same(old, row)}
     uncounted = [session_id for session_id in changed if session_id not in kept]
-    counts = _counts_of_users_messages(cursor, uncounted, is_whole=not sessions and not kept)
+    is_whole = not sessions and len(uncounted) > _MOST_BY_INDEX * len(changed)
+    counts = _counts_of_users_messages(cursor, uncounted, is_whole=is_whole)
     counts |= {session_id: old.user_message_count for session_id, old in kept.items()}
     openings = {session_id: old.first_message for session_id, old in kept.items() if old.first_message}
-    untitled = [sid for sid, row in changed.items() if counts.get(sid) and _is_untitled(row)]
+    untitled = [sid for sid, row in changed.items() if counts.get(sid) and _is_nameless(row, jobs)]
     openings |= _openings(cursor, [session_id for session_id in untitled if session_id not in openings])
     for session_id, row in changed.items():
         sessions[session_id] = _record((*row, counts.get(session_id, 0), openings.get(session_id)))
     return sessions
 
 
-def _is_untitled(row: tuple[object, ...]) -> bool:
-    title = text(row[_TITLE_AT])
-    return title is None or is_placeholder(title, str(row[_SOURCE_AT]))
+def _is_nameless(row: tuple[object, ...], jobs: Collection[str]) -> bool:
+    title, source = text(row[_TITLE_AT]), str(row[_SOURCE_AT])
+    if title is not None and not is_placeholder(title, source):
+        return False
+    # A session that another one continues is shown by that, under this one's first message.
+    return source != "cron" or row[_END_REASON_AT] in CONTINUED or cron_job_id(str(row[0])) not in jobs
 
 
 def _says_the_same(old: SessionRecord, row: tuple[object, ...]) -> bool:
