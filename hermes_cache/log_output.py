@@ -9,6 +9,7 @@ the minute one line says how many. So an attack cannot fill a disk. Source: rule
 
 import logging
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -16,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from threading import RLock, Thread
 from traceback import format_exception
 from typing import Final, Literal, Self, TypeAlias
 
@@ -68,17 +68,19 @@ class LogOutput(logging.Handler):
         self._rate = _Rate()
         self._waiting: SimpleQueue[bytes] = SimpleQueue()
         self._is_ending = False
-        self._writer = Thread(target=self._write_all, name="hermes_cache.log", daemon=True)
+        self._writer = threading.Thread(target=self._write_all, name="hermes_cache.log", daemon=True)
 
     def begin(self) -> Self:
         """Take the records of all packages."""
         logging.getLogger(_PACKAGE).setLevel(self.settings.level.upper())
         logging.getLogger().addHandler(self)
+        threading.excepthook = _log_thread_failure
         self._writer.start()
         return self
 
     def end(self) -> None:
         """Take no more records, and write what waits, for at most a second."""
+        threading.excepthook = threading.__excepthook__
         logging.getLogger().removeHandler(self)
         logging.getLogger(_PACKAGE).setLevel(logging.NOTSET)
         self._is_ending = True
@@ -94,9 +96,9 @@ class LogOutput(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Hand a record to the thread that writes."""
         with suppress(Exception):  # what another package logs may not fit its own form
-            event, fields = _content_of(record)
+            event = _event_of(record)
             if event in UNBOUNDED or self._rate.admits(event, time.monotonic()):
-                self._put(self._line(record.created, record.levelname, event, fields))
+                self._put(self._line(record.created, record.levelname, event, _fields_of(record)))
             elif self._waiting.empty():
                 # The writer sleeps without a bound while nothing is left out.
                 self._waiting.put(b"")
@@ -130,7 +132,7 @@ class _Rate:
 
     def __init__(self) -> None:
         # A signal handler may log while the thread that it interrupts holds the lock.
-        self._lock = RLock()
+        self._lock = threading.RLock()
         self._ends_at_s = 0.0
         self._counts: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
@@ -173,21 +175,30 @@ def active_settings() -> LogSettings | None:
     return next((each.settings for each in outputs), None)
 
 
-def _content_of(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
-    """Return the name of an event, and its fields."""
+def _log_thread_failure(failed: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread, in the form of the log; else Python prints it as it likes."""
+    if failed.exc_value is not None and failed.exc_type is not SystemExit:
+        extra = {"hermes_cache.thread": failed.thread.name if failed.thread else None}
+        logging.getLogger(__name__).error("hermes_cache.thread_failed", exc_info=failed.exc_value, extra=extra)
+
+
+def _event_of(record: logging.LogRecord) -> str:
+    """Return the name of an event; of what another package logs, the name of its logger."""
+    return record.msg if isinstance(record.msg, str) and record.msg.startswith(_PREFIX) else record.name
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, object]:
     fields = {
         name.removeprefix(_PREFIX): value for name, value in vars(record).items() if name.startswith(_PREFIX)
     }
-    event = record.msg
-    if not (isinstance(event, str) and event.startswith(_PREFIX)):
-        event = record.name
+    if _event_of(record) is not record.msg:
         fields["message"] = record.getMessage()
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         fields["error"] = f"{type(error).__name__}: {error}"
         if record.levelno >= logging.ERROR:
             fields["trace"] = "".join(format_exception(error))
-    return event, fields
+    return fields
 
 
 def _json_line(time_: str, level: str, event: str, fields: Mapping[str, object]) -> bytes:

@@ -4,7 +4,7 @@ Source: rules L1, W6.
 """
 
 import signal
-from queue import SimpleQueue
+import socket
 from types import FrameType
 from typing import Final
 
@@ -22,8 +22,9 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
-        # Not an Event, because a handler that strikes amid `Event.wait` would wait for that event's own lock.
-        self._received: SimpleQueue[None] = SimpleQueue()
+        # Python runs handlers in the main thread alone. If the system gives the signal to another thread, or just
+        # before the main thread falls asleep, nothing would wake that. The number that Python itself writes does.
+        self._awaited, self._woken = socket.socketpair()
         self._is_starting = True
         self.received = ""
 
@@ -32,6 +33,8 @@ class StopSignals:
 
         An ignored SIGINT does not: a shell that starts a command in the background has it ignored.
         """
+        self._woken.settimeout(0)
+        signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
         for each in _STOPPING:
             if each is not signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, self._receive)
@@ -39,13 +42,13 @@ class StopSignals:
     def wait(self) -> None:
         """Wait for a signal; one that came before ends the wait at once."""
         self._is_starting = False
-        self._received.get()
+        while not self.received:
+            self._awaited.recv(1)
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         for each in _STOPPING:
             # Ignored, not handled: the interpreter puts handlers back to 'kill the process' while it ends.
             signal.signal(each, signal.SIG_IGN)
         self.received = signal.Signals(number).name
-        self._received.put(None)
         if self._is_starting:
             raise KeyboardInterrupt

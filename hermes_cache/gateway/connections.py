@@ -18,9 +18,9 @@ from uvicorn.server import ServerState as UvicornState
 
 from hermes_cache.gateway.guard import MAX_HEAD_BYTES
 from hermes_cache.gateway.request_log import log_refusal, peer_of
-from hermes_cache.logs import SparseLogger
+from hermes_cache.logs import QuietLogger
 
-_logger: Final = SparseLogger(__name__)
+_logger: Final = QuietLogger(__name__)
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """Of a request. The gateway's own need less than one KiB."""

@@ -17,9 +17,9 @@ from hermes_cache.gateway.answers import error_answer
 from hermes_cache.gateway.request_facts import as_routed, facts_of
 from hermes_cache.gateway.sign_in import SignIn
 from hermes_cache.gateway.view_query import ParameterError
-from hermes_cache.logs import SparseLogger
+from hermes_cache.logs import QuietLogger
 
-_logger: Final = SparseLogger(__name__)
+_logger: Final = QuietLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 """The most bytes of the line and the headers of a request; browsers send about 1 KiB, with many cookies 8."""
@@ -106,10 +106,10 @@ class Guard:
         except ClientDisconnect:
             # Nobody waits for the answer any more.
             return
-        except Exception as error:
+        except Exception:
             # Also an error that the framework has no handler for. The connection ends if half an answer is out.
             extra = {"hermes_cache.path": scope["path"][:100]}
-            _logger.failure("hermes_cache.request_failed", error, extra=extra)
+            _logger.exception("hermes_cache.request_failed", extra=extra)
             if has_begun:
                 raise
             failed = error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the gateway failed; its log says why")

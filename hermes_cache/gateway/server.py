@@ -22,9 +22,9 @@ from hermes_cache.gateway.connections import Connection, Deadlines, ServerState
 from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.guard import MAX_HEAD_BYTES
 from hermes_cache.gateway.listening import BACKLOG, listener
-from hermes_cache.logs import SparseLogger
+from hermes_cache.logs import QuietLogger
 
-_logger: Final = SparseLogger(__name__)
+_logger: Final = QuietLogger(__name__)
 
 _THREADS: Final = 20
 """For the few requests that may wait for a file or a lock. Those that wait for a build take none."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cache.log_output import MOST_A_MINUTE
 from hermes_cache.samples.home import make_sample_home
 from tests.e2e.crowd import crowd, slow_answers, status_of
 from tests.e2e.event_client import Client
@@ -54,7 +55,7 @@ def test_out_of_descriptors_it_goes_on(tmp_path: Path, descriptors: int) -> None
     assert len(slow) <= 1
     assert after == [200] * 5
     assert "Traceback" not in said
-    assert len(said.splitlines()) <= 12
+    assert said.count("too_many_connections most=") <= MOST_A_MINUTE
 
 
 def test_it_takes_as_many_descriptors_as_it_may_have(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cache.log_output import MOST_A_MINUTE
 from tests.e2e.gateway_process import connect, served
 from tests.e2e.process_log import AS_JSON, Line, log_of
 
@@ -80,6 +81,22 @@ def test_it_logs_refusals_but_not_what_is_let_in(home: Path) -> None:
         "path": "/api/sessions",
     }  # fmt: skip
     assert "--allow-host" in str(refused[1].fields["reason"])
+
+
+def test_an_attack_does_not_fill_the_log(home: Path) -> None:
+    """W6"""
+    with served("--home", str(home), *AS_JSON) as (process, url):
+        statuses = {asked(url, "/api/sessions", Host="evil.example") for _ in range(200)}
+        process.terminate()
+        logged = log_of(process)
+
+    refused = [line for line in logged if line.event == "hermes_cache.request_refused"]
+    left_out = [line.fields for line in logged if line.event == "hermes_cache.lines_left_out"]
+    assert statuses == {421}
+    # A slow machine may need more than a minute.
+    assert len(refused) <= (len(left_out) + 1) * MOST_A_MINUTE
+    assert {each["left_out"] for each in left_out} == {"hermes_cache.request_refused"}
+    assert sum(each["count"] for each in left_out if isinstance(each["count"], int)) == 200 - len(refused)
 
 
 def test_an_access_log_has_each_request(home: Path) -> None:

@@ -12,7 +12,7 @@ PACKAGE = Path(log_output_path).parent
 PAGE = PACKAGE.parent / "docs" / "operators.md"
 LEVELS = {
     "debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error",
-    "failure": "error", "_run": "error", "_line": "warning",
+    "_run": "error", "_line": "warning",
 }  # fmt: skip
 """The functions that log, with their levels."""
 

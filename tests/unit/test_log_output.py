@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import IO
@@ -93,6 +94,22 @@ def test_an_error_tells_its_trace_and_a_warning_only_what_was_raised(logged: Log
     assert "ValueError: invalid literal" in first
     assert "Traceback" in "".join(rest)
     assert len(rest) == 1 if form == "json" else all(line.startswith("    ") for line in rest[1:])
+
+
+def test_what_ends_a_thread_is_logged_in_the_form_of_the_log(logged: Logged) -> None:
+    """W1"""
+
+    def log() -> None:
+        failing = threading.Thread(target=int, args=("no number",), name="failing")
+        failing.start()
+        failing.join()
+
+    (line,) = logged("json", log)
+
+    told = json.loads(line)
+    assert (told["event"], told["thread"]) == ("hermes_cache.thread_failed", "failing")
+    assert told["error"].startswith("ValueError: ")
+    assert threading.excepthook is threading.__excepthook__
 
 
 def test_other_packages_log_from_warnings_on_and_by_their_name(logged: Logged) -> None:
