@@ -99,7 +99,7 @@ class Feed:
         self._name = name
         self._size = size
         self._remembered = remembered
-        self.missed_since = missed_since
+        self._missed_since = missed_since
         self._canonical = canonical
         self._subscriptions: tuple[weakref.ref[Subscription], ...] = ()
         self._last_number = 0
@@ -221,7 +221,7 @@ class Feed:
     def _read_missed(self, version: FeedVersion) -> Iterable[AppliedEvent] | None:
         """Return what was said after a version's position; what cannot be read is not known."""
         try:
-            return self.missed_since(Position(version.journal, version.seq, version.mark))
+            return self._missed_since(Position(version.journal, version.seq, version.mark))
         except JournalError:
             # The journal's other readers tell why.
             return None

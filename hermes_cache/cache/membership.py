@@ -33,7 +33,7 @@ class Membership:
         journal: The journal, its URL, or None.
         policy: The bounds and spans.
         clock: The time.
-        feed: Hears up to which position everything was told, and reads what its subscribers missed.
+        feed: Hears up to which position everything was told.
         followers: Those who follow views of the cache.
         new_link: Makes the link between the bus and its journal if there is none.
 
@@ -58,7 +58,6 @@ class Membership:
     ) -> None:
         self._feed = feed
         self._followers = followers
-        feed.missed_since = self.missed_since
         self._bus = bus
         self._policy = policy
         self._clock = clock

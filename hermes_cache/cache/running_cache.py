@@ -90,7 +90,12 @@ class RunningCache(Generic[K]):
         self._inside = Inside()
         self._stamped = Stamped(sources, active_stream_ids, settings_version)
         self._new_targets = partial(Targets, self._kind, sources, is_root_profile, watched=bool(self._stamped))
-        self._feed = Feed(uuid4().hex, size=self._policy.subscription_size, canonical=self._canonical)
+        self._feed = Feed(
+            uuid4().hex,
+            size=self._policy.subscription_size,
+            missed_since=self._missed_since,
+            canonical=self._canonical,
+        )
         self._followers = Followers(self._policy.max_followers)
         self._watching = Watching(
             watch,
@@ -242,6 +247,9 @@ class RunningCache(Generic[K]):
     def _state(self) -> State:
         life = self._life
         return life.state if life else self._prior.state
+
+    def _missed_since(self, position: ports.Position) -> list[AppliedEvent] | None:
+        return self._membership.missed_since(position)
 
     def _canonical(self, profile: str | None) -> str | None:
         if profile is None or not profile.strip():

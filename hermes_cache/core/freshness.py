@@ -80,7 +80,7 @@ def ttl_s(entry: Entry, policy: Policy) -> float:
 
 
 def trusted(check: Check | None, request: Request, now_s: float, policy: Policy) -> bool:
-    """Say whether a check speaks for now (S4), or for a read that insists on its own (R8)."""
+    """Say whether a check still counts (S4); for a read that insists, only one that began after it does (R8)."""
     if check is None:
         return False
     if request.freshness.insists:
@@ -91,7 +91,7 @@ def trusted(check: Check | None, request: Request, now_s: float, policy: Policy)
 
 
 def trusted_for_s(check: Check, policy: Policy) -> float:
-    """Return how long after its beginning a check speaks for now."""
+    """Return for how long after its beginning a check counts."""
     return _INTERVALS_TRUSTED * policy.stamp_interval + check.took_s
 
 

@@ -89,7 +89,7 @@ class Waiter:
         read: The read.
         version: The key's version when it began (R1).
         moves: The position of the last stream that moved its reach when it began (H2).
-        awaits: What it waits for now.
+        awaits: What it waits for.
         until_s: When it stops waiting for that.
         check_by_s: Until when it may wait for a check, in all (S4).
         reason: Why it was no hit.

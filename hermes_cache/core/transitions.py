@@ -141,7 +141,7 @@ class WaitedOn:
     """Reads wait for the next build of their key, as an event overtook the one that they waited for.
 
     Attributes:
-        waiters: What each waits for now; all of one key, and as long as before.
+        waiters: What each waits for from here on; all of one key, and as long as before.
     """
 
     waiters: tuple[Waiter, ...]

@@ -238,7 +238,12 @@ class Member:
 
     def _connect(self, policy: Policy, bounds: MemberBounds) -> None:
         self.bus = Bus(incarnation=self.name)
-        self.feed = Feed(f"feed-of-{self.name}", size=bounds.waiting, remembered=bounds.remembered)
+        self.feed = Feed(
+            f"feed-of-{self.name}",
+            size=bounds.waiting,
+            remembered=bounds.remembered,
+            missed_since=self._missed_since,
+        )
         new_link = partial(JournalLink, bounds=bounds.journal, threads=False)
         self.membership = Membership(self.bus, self.journal, policy, self.clock, self.feed, new_link=new_link)
         self.bus_link = BusLink(
@@ -258,6 +263,9 @@ class Member:
 
         self.bus.record_with(watch)
         self.life = links[0].life()
+
+    def _missed_since(self, position: Position) -> list[AppliedEvent] | None:
+        return self.membership.missed_since(position)
 
     def _record(self, recorder: Recorder, event: AppliedEvent) -> Callable[[], bool | None]:
         self.put.add(str(event.id))
