@@ -84,6 +84,19 @@ def test_what_only_the_index_knows_and_the_copy_of_a_deleted_session_are_no_sess
     assert "imported_cli" in _rows(home)
 
 
+def test_a_gateway_that_only_used_a_session_moves_no_row(tmp_path: Path) -> None:
+    """X6, X7"""
+    home = make_home("many_kinds", tmp_path)
+    reader, key = HermesHome(home), SessionListKey(**_EVERYTHING)
+    before = reader.builder.refresh("default")
+    entries = home / "sessions" / "sessions.json"
+    entries.write_text(entries.read_text().replace("2026-09-21T13:35:00", "2100-01-01T00:00:00"))
+
+    assert "2100" in entries.read_text()
+    assert reader.builder.refresh("default") is before
+    assert _find(reader.builder(key), "tg_new")["updated_at"] == 1_790_000_502.0
+
+
 def test_runs_are_kept_for_the_sake_of_a_project_that_exists(tmp_path: Path) -> None:
     """X7"""
     home = make_home("many_kinds", tmp_path)

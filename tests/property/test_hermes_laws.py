@@ -62,7 +62,7 @@ def test_whatever_two_sources_hold_a_row_is_made_that_json_can_say(
 @given(
     st.one_of(st.none(), AGENT),
     st.one_of(st.none(), WEB),
-    st.one_of(st.none(), st.builds(Routing, st.just("k"), st.none(), st.one_of(st.none(), st.floats(0, 1e9)))),
+    st.one_of(st.none(), st.builds(Routing, st.just("k"), st.none())),
     st.one_of(st.none(), AGENT),
     st.sampled_from(["cli", "webui", "telegram"]),
 )
@@ -106,7 +106,7 @@ PARTS = st.fixed_dictionaries(
         "index": st.dictionaries(
             IDS, st.builds(lambda title, parent: IndexRecord("?", title, parent_session_id=parent), TITLES, IDS)
         ),
-        "routing": st.dictionaries(IDS, st.builds(Routing, IDS, TITLES, st.none())),
+        "routing": st.dictionaries(IDS, st.builds(Routing, IDS, TITLES)),
         "jobs": st.sampled_from([{}, {"nightly": "Nightly"}]),
     }
 )

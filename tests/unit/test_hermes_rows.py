@@ -55,7 +55,7 @@ def test_a_session_without_a_title_is_named_after_its_job_or_its_source_and_show
 
     assert _row(agent=untitled, job_name="Nightly")["title"] == "Nightly"
     assert _row(agent=untitled)["title"] == _row(agent=untitled)["display_title"] == "Cli Session"
-    peers = _row(agent=untitled, routing=Routing("k", "Ada", None))
+    peers = _row(agent=untitled, routing=Routing("k", "Ada"))
     assert (peers["title"], peers["display_title"]) == ("Cli Session", "Ada")
     assert _row(agent=untitled, web=_WEB._replace(title="Untitled"))["title"] == "Untitled"
 
@@ -147,4 +147,4 @@ def test_the_gateways_table_wins_over_its_file_and_notes_are_skipped() -> None:
 
     assert set(routing) == {"s1", "s2"}
     assert routing["s1"].display_name == "Table"
-    assert routing["s2"] == Routing("k2", "Chat", None)
+    assert routing["s2"] == Routing("k2", "Chat")

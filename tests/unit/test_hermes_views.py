@@ -93,7 +93,7 @@ def test_a_peer_shows_its_newest_session_unless_previous_ones_are_asked_for() ->
 
 def test_a_source_that_the_gateway_talks_to_shows_what_its_chats_did_not_leave_behind() -> None:
     """X7"""
-    active = _agent("active", "telegram", 9.0)._replace(routing=Routing("peer", "Ada", None))
+    active = _agent("active", "telegram", 9.0)._replace(routing=Routing("peer", "Ada"))
     snapshot = _snapshot(
         active,
         _agent("nobody", "telegram", 8.0),

@@ -78,7 +78,7 @@ def _is_worth_a_look(joined: JoinedSession) -> bool:
 
 def _last_s(joined: JoinedSession) -> float:
     """Return the time of the last message, else of the last update, else of the beginning."""
-    agent, web, routing, root = joined.agent, joined.web, joined.routing, joined.root
+    agent, web, root = joined.agent, joined.web, joined.root
     last_message_s = moment_s(agent.last_message_at) if agent else None
     if web:
         last_message_s = _later(web.last_message_at, last_message_s)
@@ -87,9 +87,8 @@ def _last_s(joined: JoinedSession) -> float:
     started_s = moment_s(agent.started_at) if agent else None
     moved_s = moment_s(agent.moved_at) if agent else None
     updated_s = moment_s(web.updated_at) if web else None
-    updates = (started_s, moved_s, updated_s, routing.updated_at_s if routing else None)
     begins = (moment_s(web.created_at) if web else None, moment_s(root.started_at) if root else started_s)
-    return greatest(*updates) or greatest(*begins) or 0.0
+    return greatest(started_s, moved_s, updated_s) or greatest(*begins) or 0.0
 
 
 _new_standing: Final = partial(tuple.__new__, Standing)
@@ -110,8 +109,6 @@ def make_row(joined: JoinedSession) -> dict[str, object]:
         _put_front_ends(row, web)
         if joined.tag == "webui" and not joined.agent:
             row["session_source"] = text(web.session_source) or row["session_source"]
-    if joined.routing:
-        row["updated_at"] = _later(joined.routing.updated_at_s, row["updated_at"])
     if joined.root:
         row.update(_chain_fields(joined, joined.root))
     if joined.parent_id:

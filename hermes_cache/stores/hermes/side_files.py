@@ -13,7 +13,7 @@ import orjson
 
 from hermes_cache.errors import SourceError
 from hermes_cache.stores.hermes.json_files import read_json
-from hermes_cache.stores.hermes.values import flag, moment_s, text
+from hermes_cache.stores.hermes.values import flag, text
 
 _PROJECT_OF_TAG: Final = (("cron", "Cron Jobs"), ("webhook", "Webhooks"))
 """The names of the projects in which the front end gathers the sessions of a tag."""
@@ -25,12 +25,10 @@ class Routing(NamedTuple):
     Attributes:
         session_key: Names the peer; the same for all sessions of one peer.
         display_name: The peer's name, or its chat's.
-        updated_at_s: When the gateway last used the session, in epoch seconds.
     """
 
     session_key: str
     display_name: str | None
-    updated_at_s: float | None
 
 
 def routing_by_session(file: object, table: Mapping[str, object]) -> dict[str, Routing]:
@@ -140,6 +138,4 @@ def _decoded(entry: object) -> object:
 def _routing(key: str, entry: Mapping[str, object]) -> Routing:
     origin = entry.get("origin")
     chat_name = text(origin.get("chat_name")) if isinstance(origin, dict) else None
-    # The gateway writes these times in local time without a zone.
-    updated_at_s = moment_s(entry.get("updated_at"), naive_zone=None)
-    return Routing(text(key) or "", text(entry.get("display_name")) or chat_name, updated_at_s)
+    return Routing(text(key) or "", text(entry.get("display_name")) or chat_name)
