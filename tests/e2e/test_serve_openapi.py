@@ -38,7 +38,7 @@ def ask(site: Site, mode: GenerationMode, examples: int) -> int:
         assert isinstance(found, Ok)
         operation = found.ok()
 
-        @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy(generation_mode=mode))
         def send(case: schemathesis.Case[Any]) -> None:
             nonlocal sent
