@@ -8,7 +8,7 @@ low-bandwidth network file system", SOSP 2001. No I/O here.
 Source: rules D1 to D3.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from sys import getsizeof
@@ -73,19 +73,24 @@ class Edition:
             self._are_unique = _ID_KINDS.issuperset(map(type, ids)) and len(set(ids)) == len(ids)
         return self._are_unique
 
-    def follow(self, kept: Iterable[Chunk], came: Sequence[RowId | None], fresh: Sequence[RowId | None]) -> bool:
+    def follow(
+        self,
+        kept: Sequence[Sequence[RowId | None]],
+        came: Sequence[RowId | None],
+        fresh: Sequence[RowId | None],
+    ) -> bool:
         """Find out from the rows that changed whether the ids are unique.
 
         Args:
-            kept: The chunks that it shares with an edition whose ids are unique.
-            came: The ids in its other chunks.
+            kept: The ids that it has from an edition whose ids are unique, in groups.
+            came: Its other ids.
             fresh: Those of them that the other edition does not have there.
         """
         if self._are_unique is None:
-            ids_of_kept = [chunk.ids for chunk in kept] if fresh else []
+            groups: Sequence[Collection[RowId | None]] = kept
             if len(fresh) > _MOST_FRESH:
-                ids_of_kept = [frozenset(chain.from_iterable(ids_of_kept))]  # type: ignore[list-item]  # only looked into
-            clashes = any(row_id in ids for row_id in fresh for ids in ids_of_kept)
+                groups = [frozenset(chain.from_iterable(kept))]
+            clashes = any(row_id in ids for row_id in fresh for ids in groups)
             are_ids = _ID_KINDS.issuperset(map(type, came))
             self._are_unique = are_ids and len(set(came)) == len(came) and not clashes
         return self._are_unique

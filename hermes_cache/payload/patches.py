@@ -8,8 +8,9 @@ Source: rules D1 to D3.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from typing import Final, NamedTuple, cast
+from itertools import pairwise, takewhile
+from operator import eq
+from typing import Final, NamedTuple, TypeAlias, cast
 
 import orjson
 
@@ -20,6 +21,10 @@ from hermes_cache.payload.splices import same_in_front
 
 _NEW: Final = -1
 """Stands for the position of a row in a list that does not have it."""
+
+
+_Row: TypeAlias = tuple[RowId | None, bytes]
+"""The id of a row, and its digest."""
 
 
 class _Run(NamedTuple):
@@ -45,8 +50,8 @@ class _Comparison(NamedTuple):
 
     Attributes:
         behind: The id of the row behind which the runs begin; None for the first row.
-        runs: The newer list, without what both lists begin and end with. A row outside `kept` is a run of its own.
-        kept: The chunks that both lists have.
+        runs: The newer list, without what both lists begin and end with.
+        kept: The ids that both lists have and that are in no run of one row, in groups.
         gone: The ids that only the older list has.
         differing: Where the rows of the newer list stand that are new or differ.
         came: The ids of the rows outside `kept`.
@@ -55,7 +60,7 @@ class _Comparison(NamedTuple):
 
     behind: RowId | None
     runs: list[_Run]
-    kept: list[Chunk]
+    kept: list[Sequence[RowId | None]]
     gone: list[RowId | None]
     differing: list[int]
     came: list[RowId | None]
@@ -89,47 +94,82 @@ def patch_between(older: Edition, newer: Edition, pieces: Sequence[Piece], row_i
 def _compared(older: Sequence[Chunk], newer: Sequence[Chunk]) -> _Comparison:
     front = same_in_front(older, newer)
     back = same_in_front(older[front:][::-1], newer[front:][::-1])
-    kept = [*newer[:front], *newer[len(newer) - back :]]
+    kept: list[Sequence[RowId | None]] = [chunk.ids for chunk in [*newer[:front], *newer[len(newer) - back :]]]
     old, new = older[front : len(older) - back], newer[front : len(newer) - back]
+    began_at = sum([len(chunk.ids) for chunk in older[:front]])
+    behind = newer[front - 1].ids[-1] if front else None
     shared = {chunk.digests for chunk in old}.intersection([chunk.digests for chunk in new])
+    if shared:
+        compared = _Comparison(behind, [], kept, [], [], [], [])
+        _compare_chunks(old, new, shared, began_at, compared)
+        return compared
+    left, come = _rows_of(old), _rows_of(new)
+    # Most of the rows around one that changed are the same.
+    before = _same_rows(left, come)
+    after = _same_rows(left[before:][::-1], come[before:][::-1])
+    kept.append([row for row, _ in [*come[:before], *come[len(come) - after :]]])
+    compared = _Comparison(come[before - 1][0] if before else behind, [], kept, [], [], [], [])
+    began_at += before
+    was = {row: (at, digest) for at, (row, digest) in enumerate(left[before : len(left) - after], began_at)}
+    _compare_rows(come[before : len(come) - after], began_at, was, compared)
+    compared.gone.extend(was)
+    return compared
+
+
+def _compare_chunks(
+    old: Sequence[Chunk], new: Sequence[Chunk], shared: set[bytes], began_at: int, compared: _Comparison
+) -> None:
     starts: dict[bytes, int] = {}
     left: dict[RowId | None, tuple[int, bytes]] = {}
-    began_at = at = sum([len(chunk.ids) for chunk in older[:front]])
+    at = began_at
     for chunk in old:
         if chunk.digests in shared:
             starts[chunk.digests] = at
         else:
-            left.update([(row, (at + by, digest)) for by, (row, digest) in enumerate(_rows_of(chunk))])
+            left.update([(row, (at + by, digest)) for by, (row, digest) in enumerate(_rows_of([chunk]))])
         at += len(chunk.ids)
-    compared = _Comparison(newer[front - 1].ids[-1] if front else None, [], kept, [], [], [], [])
     at = began_at
     for chunk in new:
         if chunk.digests in shared:
-            compared.kept.append(chunk)
+            compared.kept.append(chunk.ids)
             compared.runs.append(_Run(starts[chunk.digests], chunk.ids))
         else:
-            _compare_rows(chunk, at, left, compared)
+            _compare_rows(_rows_of([chunk]), at, left, compared)
         at += len(chunk.ids)
     compared.gone.extend(left)
-    return compared
 
 
 def _compare_rows(
-    chunk: Chunk, at: int, left: dict[RowId | None, tuple[int, bytes]], compared: _Comparison
+    rows: Iterable[_Row], began_at: int, left: dict[RowId | None, tuple[int, bytes]], compared: _Comparison
 ) -> None:
-    compared.came.extend(chunk.ids)
-    for by, (row, digest) in enumerate(_rows_of(chunk)):
+    follows_at = _NEW
+    ids: list[RowId | None] = []
+    for at, (row, digest) in enumerate(rows, began_at):
+        compared.came.append(row)
         was_at, before = left.pop(row, (_NEW, b""))
-        compared.runs.append(_Run(was_at, (row,)))
         if was_at == _NEW:
             compared.fresh.append(row)
+        if was_at == follows_at != _NEW:
+            ids.append(row)
+        else:
+            ids = [row]
+            compared.runs.append(_Run(was_at, ids))
+        follows_at = was_at + 1 if was_at != _NEW else _NEW
         if digest != before:
-            compared.differing.append(at + by)
+            compared.differing.append(at)
 
 
-def _rows_of(chunk: Chunk) -> Iterable[tuple[RowId | None, bytes]]:
-    starts = range(0, len(chunk.digests), DIGEST_BYTES)
-    return zip(chunk.ids, [chunk.digests[at : at + DIGEST_BYTES] for at in starts], strict=True)
+def _rows_of(chunks: Iterable[Chunk]) -> list[_Row]:
+    rows: list[_Row] = []
+    for chunk in chunks:
+        starts = range(0, len(chunk.digests), DIGEST_BYTES)
+        rows += zip(chunk.ids, [chunk.digests[at : at + DIGEST_BYTES] for at in starts], strict=True)
+    return rows
+
+
+def _same_rows(older: Iterable[_Row], newer: Iterable[_Row]) -> int:
+    """Return how many rows both begin with; equal digests are those of equal rows."""
+    return sum(takewhile(bool, map(eq, older, newer)))
 
 
 def _changes(compared: _Comparison, rows: Iterable[bytes]) -> _Changes:

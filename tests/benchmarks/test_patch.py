@@ -2,9 +2,10 @@
 
 One key, 5,500 and 55,000 rows of 35 fields, built in one worker process; one client. Each round one row anywhere
 in the list is renamed, or gets a message, which moves it to the top; an event says so, and the list is built anew.
-Then the client asks for what changed. The patch is timed by the CPU of the thread that answers, from the new list
-to the bytes. *Build and patch* is all CPU of this process since the event: the event, the message to the worker
-and back, what is held counted anew, and the patch. The baseline encodes the list once.
+It is read twice, so that a third read is a remembered hit. Then the client asks for what changed. The patch is
+timed by the CPU of the thread that answers, from the new list to the bytes. *Build and patch* is all CPU of this
+process since the event: the event, the message to the worker and back, what is held counted anew, and the patch.
+The baseline encodes the list once.
 """
 
 import time
@@ -75,7 +76,7 @@ def _measured(benchmark: Benchmark, cache: SessionListCache) -> tuple[float, flo
         nonlocal edition
         for _ in range(_ROUNDS):
             encoding_s = _cpu_s(lambda: orjson.dumps(plain))
-            building_s = _cpu_s(lambda: (cache.invalidate(), cache.lookup(key)))
+            building_s = _cpu_s(lambda: (cache.invalidate(), cache.lookup(key), cache.lookup(key)))
             began_s = time.thread_time()
             patch = cache.patch(key, since=edition)
             patching_s = time.thread_time() - began_s
