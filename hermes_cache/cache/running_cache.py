@@ -306,4 +306,4 @@ def _takes_hits(options: ReadOptions) -> bool:
     """
     if "timeout" in options:
         timeout_s(options["timeout"])
-    return options.keys() <= {"timeout"}
+    return options.keys() <= {"timeout", "freshness"} and options.get("freshness", "default") == "default"

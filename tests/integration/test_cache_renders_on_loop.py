@@ -4,8 +4,11 @@ import asyncio
 import gzip
 
 import pytest
+from starlette.requests import Request
 
 from hermes_cache import Bus, LookupTimeoutError, SessionListCache, SessionListKey
+from hermes_cache.cache.reads import ReadOptions
+from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.testing import GatedBuilder
 
 KEY = SessionListKey()
@@ -28,14 +31,15 @@ def test_a_body_made_on_a_loop_is_the_one_that_threads_get() -> None:
     asyncio.run(rendered())
 
 
-def test_a_hit_is_rendered_in_one_step_of_the_loop() -> None:
+@pytest.mark.parametrize("options", [{}, {"timeout": 5}, {"timeout": 5, "freshness": "default"}])
+def test_a_hit_is_rendered_in_one_step_of_the_loop(options: ReadOptions) -> None:
     # Proves W4, W7: no thread is asked, so the coroutine never waits.
     async def outcome() -> str:
         with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
             # The first read builds, the second is judged a hit, and from then on the hit is remembered.
             await cache.arender(KEY)
             await cache.arender(KEY)
-            step = cache.arender(KEY, timeout=5)
+            step = cache.arender(KEY, **options)
             try:
                 step.send(None)
             except StopIteration as end:
@@ -59,6 +63,30 @@ def test_a_read_on_a_loop_keeps_its_own_bound() -> None:
                 builder.open()
 
     asyncio.run(read())
+
+
+def test_a_poll_that_finds_nothing_new_is_answered_in_one_step_of_the_loop() -> None:
+    # Proves W7: what the gateway asks the cache for is a remembered hit.
+    async def status() -> int:
+        with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
+            lists = SessionLists(cache, read_timeout_s=5)
+            for _ in range(2):
+                tag = (await lists.answer(KEY, request_with({}), None)).headers["ETag"]
+            step = lists.answer(KEY, request_with({"if-none-match": tag}), None)
+            try:
+                step.send(None)
+            except StopIteration as end:
+                return int(end.value.status_code)
+            finally:
+                step.close()
+            return 0
+
+    assert asyncio.run(status()) == 304
+
+
+def request_with(headers: dict[str, str]) -> Request:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": raw})
 
 
 @pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), ("1", TypeError)])
