@@ -16,8 +16,9 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 _PATHS: Final = (
-    "/", "/api/sessions", "/api/sessions/events", "/api/explain", "/api/cache", "/api/health", "/api/ready",
-    "/api/openapi.json", "/sign-in", "/page/index.html", "/page/../../settings.py", "/page/%2e%2e/%2e%2e/x",
+    "/", "/api/sessions", "/api/sessions/events", "/api/sessions/follow", "/api/explain", "/api/cache",
+    "/api/health", "/api/ready", "/api/openapi.json", "/sign-in", "/page/index.html",
+    "/page/../../settings.py", "/page/%2e%2e/%2e%2e/x",
     "/nothing", "*", "//evil.example/x", "http://evil.example/", "/%00", "/api/sessions/", "/a" * 200, "",
 )  # fmt: skip
 _METHODS: Final = ("GET",) * 40 + (
@@ -117,9 +118,7 @@ class Fuzzer:
 
     def _query(self) -> str:
         draw = self._random
-        pairs = [
-            (draw.choice(_NAMES), draw.choice(_VALUES)) for _ in range(draw.choice((0, 0, 0, 1, 1, 2, 3, 80)))
-        ]
+        pairs = [(draw.choice(_NAMES), draw.choice(_VALUES)) for _ in range(draw.choice(_COUNTS))]
         spelled = (
             (lambda text: text) if draw.random() < 0.1 else lambda text: quote(text, safe="", errors="replace")
         )
