@@ -14,8 +14,9 @@ from math import inf
 from time import monotonic
 from typing import Final, TypeVar
 
+from hermes_cache.aside import aside
 from hermes_cache.interrupts import on_main_thread
-from hermes_cache.threads import Call, Threads, aside
+from hermes_cache.threads import Call, Threads
 
 T = TypeVar("T")
 

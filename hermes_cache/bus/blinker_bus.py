@@ -15,6 +15,7 @@ from typing import Final, TypeAlias, assert_never
 from uuid import uuid4
 
 from hermes_cache import arguments
+from hermes_cache.aside import aside
 from hermes_cache.bus.connections import Receiver
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.bus.topic import Outbox, PublishedTopic, Topic
@@ -40,7 +41,6 @@ from hermes_cache.core.notices import (
 )
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
-from hermes_cache.threads import aside
 
 _logger: Final = QuietLogger(__name__)
 

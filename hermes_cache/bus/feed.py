@@ -17,6 +17,7 @@ from threading import RLock
 from typing import Final, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
+from hermes_cache.aside import aside
 from hermes_cache.bus.changes import Change, change_of, merge_all
 from hermes_cache.bus.feed_versions import FeedVersion
 from hermes_cache.bus.positions import Positions
@@ -37,7 +38,6 @@ from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import is_interrupt
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Position
-from hermes_cache.threads import aside
 
 logger = QuietLogger(__name__)
 

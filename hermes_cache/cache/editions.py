@@ -10,12 +10,12 @@ from collections.abc import Hashable, Iterable
 from sys import getsizeof
 from typing import Final
 
+from hermes_cache.aside import aside
 from hermes_cache.bodies import Body
 from hermes_cache.interrupts import on_main_thread
 from hermes_cache.payload.editions import Chunk, Edition
 from hermes_cache.payload.patches import patch_between
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.threads import aside
 from hermes_cache.views import View
 
 MOST_OF_A_VIEW: Final = 64

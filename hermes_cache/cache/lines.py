@@ -18,8 +18,9 @@ from math import inf
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
+from hermes_cache.aside import aside
 from hermes_cache.errors import CacheStoppedError, NoThreadError
-from hermes_cache.threads import Call, Threads, aside
+from hermes_cache.threads import Call, Threads
 
 T = TypeVar("T")
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 from hermes_cache import ports
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.arguments import profile_name, timeout_s
+from hermes_cache.aside import aside
 from hermes_cache.builders.executors import executors, no_builder
 from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
@@ -48,7 +49,6 @@ from hermes_cache.loops import Away
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.threads import aside
 from hermes_cache.views import PlainViews
 
 logger = QuietLogger(__name__)
@@ -90,19 +90,9 @@ class RunningCache(Generic[K]):
         self._inside = Inside()
         self._stamped = Stamped(sources, active_stream_ids, settings_version)
         self._new_targets = partial(Targets, self._kind, sources, is_root_profile, watched=bool(self._stamped))
-        self._feed = Feed(
-            uuid4().hex,
-            size=self._policy.subscription_size,
-            missed_since=self._missed_since,
-            canonical=self._canonical,
-        )
+        self._feed = self._new_feed()
         self._followers = Followers(self._policy.max_followers)
-        self._watching = Watching(
-            watch,
-            lambda: self._life,
-            has_subscribers=lambda: self._feed.has_subscribers,
-            is_wanted=lambda: self._feed.has_subscribers or len(self._followers) > 0,
-        )
+        self._watching = Watching(watch, lambda: self._life, self._feed, self._followers)
         self._new_membership = partial(
             Membership, self._bus, journal, self._policy, self._clock, self._feed, followers=self._followers
         )
@@ -278,6 +268,10 @@ class RunningCache(Generic[K]):
                 decision = decide(self._prior.state, message, now_s, self._policy)
                 self._prior = replace(self._prior, state=decision.state)
             return self._life
+
+    def _new_feed(self) -> Feed:
+        size, missed_since = self._policy.subscription_size, self._missed_since
+        return Feed(uuid4().hex, size=size, missed_since=missed_since, canonical=self._canonical)
 
     def _new_prior(self, state: State) -> Prior:
         return Prior(state, self._new_targets(self._inside), Away())

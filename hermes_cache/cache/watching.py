@@ -5,11 +5,12 @@ followed keys are built, and subscribers hear of rows that moved. For subscriber
 scope is followed here, so that there is something to compare. Source: rules X10, E9, R13.
 """
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Sized
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.life import Life
 from hermes_cache.core.messages import Follow, Notified, Unfollow
 from hermes_cache.core.policy import Policy
@@ -27,22 +28,15 @@ class Watching:
     Args:
         watch: Begins it; None if the sources have none.
         life: Returns the life of the cache, if it has one.
-        has_subscribers: Whether somebody subscribes.
-        is_wanted: Whether somebody subscribes or follows.
+        feed: Knows whether somebody subscribes.
+        followers: Those who follow views.
     """
 
-    def __init__(
-        self,
-        watch: Watch | None,
-        life: Callable[[], Life | None],
-        *,
-        has_subscribers: Callable[[], bool],
-        is_wanted: Callable[[], bool],
-    ) -> None:
+    def __init__(self, watch: Watch | None, life: Callable[[], Life | None], feed: Feed, followers: Sized) -> None:
         self._watch = watch
         self._life = life
-        self._has_subscribers = has_subscribers
-        self._is_wanted = is_wanted
+        self._feed = feed
+        self._followers = followers
         self._running: RunningWatch | None = None
         self._followed: dict[Hashable, Target] = {}
 
@@ -53,6 +47,10 @@ class Watching:
         trouble = running.trouble if running is not None else None
         return () if trouble is None else (trouble,)
 
+    @property
+    def _is_wanted(self) -> bool:
+        return self._feed.has_subscribers or len(self._followers) > 0
+
     def paced(self, policy: Policy) -> Policy:
         """Return the policy by which sources are checked: with a watch, only now and then without its word."""
         if self._watch is None:
@@ -61,7 +59,7 @@ class Watching:
 
     def keep(self) -> None:
         """See that what is wanted is watched; never waits."""
-        if self._watch is None or not self._is_wanted():
+        if self._watch is None or not self._is_wanted:
             return
         if self._running is None:
             self._running = self._watch(self._scopes, self._moved)
@@ -85,7 +83,7 @@ class Watching:
 
     def _scopes(self) -> Collection[Hashable]:
         life = self._life()
-        if life is None or not self._is_wanted():
+        if life is None or not self._is_wanted:
             self.close()
             return ()
         with suppress(CacheStoppedError):
@@ -104,7 +102,7 @@ class Watching:
 
     def _follow_for_subscribers(self, life: Life, state: State) -> None:
         wanted: dict[Hashable, Target] = {}
-        if self._has_subscribers():
+        if self._feed.has_subscribers:
             entries = sorted(state.entries.values(), key=lambda entry: entry.build_id)
             wanted = {entry.target.scope: entry.target for entry in entries if entry.target.watched}
         for scope, target in list(self._followed.items()):

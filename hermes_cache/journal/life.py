@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final, TypeVar
 
+from hermes_cache.aside import aside
 from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, NoThreadError
@@ -23,7 +24,7 @@ from hermes_cache.journal.tail import Tail
 from hermes_cache.logs import QuietLogger
 from hermes_cache.loops import Waker
 from hermes_cache.ports import Clock, Journal
-from hermes_cache.threads import Call, Gate, KeptThread, Threads, aside
+from hermes_cache.threads import Call, Gate, KeptThread, Threads
 
 logger = QuietLogger(__name__)
 
