@@ -1,5 +1,6 @@
 """The examples, run as a reader would run them, and held against the output that stands beside them."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ MOST_LINES = 60
 def test_an_example_prints_what_stands_beside_it(example: Path) -> None:
     # Proves W4 with the gateway on http.server; the others show R2, P1, V1, H1, H2, E7, E8, E5, J1 to J3 and J8.
     expected = example.with_suffix(".out").read_text()
+    if '"node"' in example.read_text() and shutil.which("node") is None:
+        pytest.skip("node is not here; install it, as by `apt-get install nodejs`")
 
     result = subprocess.run(  # noqa: S603 -- ours
         [sys.executable, "-W", "error", str(example)],
