@@ -152,10 +152,13 @@ def _build(turn: Turn, need: Need) -> float:
 def _reason_for(turn: Turn, followed: Followed) -> Reason | None:
     """Say why a key must be built for its followers; None if they have what a read would get."""
     state, target, had = turn.state, followed.target, followed.had
+    if had is not None and had.stamp.marker != state.marker_of(target):
+        # First: the start and the stop of a stream are not held back, also if an event is.
+        return "source"
     if had is None or had.version < state.version_of(target):
         wanted = any(followed.followers.values())
         return ("miss" if had is None else "event") if wanted else None
-    if had.stamp.marker != state.marker_of(target) or has_moved_since(state, had):
+    if has_moved_since(state, had):
         return "source"
     return "age" if turn.now_s >= _ages_at_s(turn, followed) else None
 

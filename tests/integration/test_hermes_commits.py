@@ -221,7 +221,11 @@ def test_no_commit_is_missed_where_times_are_whole_seconds(tmp_path: Path) -> No
     with namespace(WHOLE_SECONDS, tmp_path) as (inside, folder):
         assert not (folder / "lost+found").stat().st_mtime_ns % 10**9
         command = [*inside, sys.executable, "-c", IN_NAMESPACE, str(tmp_path)]
-        outcome = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own
+        # The command that enters the namespace does not start in this folder.
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        outcome = subprocess.run(  # noqa: S603 - our own
+            command, env=environment, capture_output=True, text=True, timeout=50, check=False
+        )
 
     assert outcome.returncode == 0, outcome.stderr
     counts, missed = json.loads(outcome.stdout)

@@ -91,18 +91,23 @@ class FollowerLaws:
         # What is due comes before an event, and may begin what holds others back.
         at_once = isinstance(message, Publish) and now_s < before.wake_at_s
         for key, followed in self._followed.items():
-            waits = key in after.builds or followed.is_interrupted or followed.owed is None
-            calm = self._timing.is_calm_for_followers(followed.target, now_s)
-            yield waits or not calm, "R13: nothing is built after an event though it was calm"
-            yield (
-                waits or not (at_once and followed.was_calm),
-                "R13: one event does not build all that it concerns",
-            )
-            followed.was_calm = calm
+            is_built = key in after.builds or followed.is_interrupted
+            yield from self._of_promptness(followed, now_s, is_built=is_built, at_once=at_once)
         yield after.followed.keys() == self._followed.keys(), "R13: a key is followed that nobody follows"
         groups = (after.followed_by_reach, after.followed_by_scope)
         counts = [sum(map(len, group.values())) for group in groups]
         yield counts == [len(self._followed)] * 2, "R13: a key that nobody follows is remembered"
+
+    def _of_promptness(self, followed: _Followed, now_s: float, *, is_built: bool, at_once: bool) -> Laws:
+        """Return the laws of what must be built at once."""
+        calm, waits = self._timing.is_calm_for_followers(followed.target, now_s), is_built or followed.owed is None
+        yield waits or not calm, "R13: nothing is built after an event though it was calm"
+        held = not (at_once and followed.was_calm)
+        yield waits or held, "R13: one event does not build all that it concerns"
+        followed.was_calm = calm
+        if at_once and followed.last is not None:
+            moved = followed.last.noted.moves != self._world.seen(followed.target.reach).moves
+            yield is_built or not moved, "R13: nothing is built though a stream started or stopped"
 
     def _of_queued(self, before: State, after: State) -> Laws:
         """Return the law of the builds that no read asked for."""

@@ -73,7 +73,7 @@ class StepLaws:
         yield len(state.entries) <= policy.max_entries, "P4: more entries are held than allowed"
         yield state.waiting <= policy.max_waiters, "B5: more readers wait than allowed"
         # A build that ends is queued again whatever the bound, at most one a slot; so are those of followers.
-        most = policy.max_queue + policy.pool_size + len(state.followed)
+        most = policy.max_queue + policy.pool_size + state.last_followed
         yield len(state.queue) <= most, "B5: more builds queue than allowed"
         yield not state.queue or len(began_s) == policy.pool_size, "B5: a build queues though there is a slot"
         yield state.wake_at_s <= _first_timer_s(state, policy), "I4: nothing wakes the cache at its first timer"
