@@ -85,13 +85,17 @@ def serve(**options: Unpack[_Options]) -> None:
             with suppress(KeyboardInterrupt):
                 stop.begin()
                 bound = life.enter_context(_bound(settings.host, options["port"]))
-                _serve(settings, options, bound, life)
+                _serve(settings, options, bound, stop, life)
                 stop.wait()
             _logger.info("hermes_cache.stopping", extra={"hermes_cache.signal": stop.received})
         _logger.info("hermes_cache.stopped")
+    if stop.has_failed:
+        raise click.exceptions.Exit(1)
 
 
-def _serve(settings: GatewaySettings, options: _Options, bound: socket.socket, life: ExitStack) -> None:
+def _serve(
+    settings: GatewaySettings, options: _Options, bound: socket.socket, stop: StopSignals, life: ExitStack
+) -> None:
     path = None if options["demo"] else options["home"] or _default_home()
     if options["demo"]:
         # The demo is not to show the sessions of the user's own front end, nor those of another agent.
@@ -109,6 +113,7 @@ def _serve(settings: GatewaySettings, options: _Options, bound: socket.socket, l
         # A token that a person gave is known to that person, and not shown to others.
         shows_token=not options["token"],
         kept_in=cache_folder(os.environ) if options["keep_counts"] and not options["demo"] else None,
+        on_failure=stop.fail,
     )
     serving.begin(path or life.enter_context(demo_home(options["sessions"])), bound, life)
 

@@ -3,6 +3,7 @@
 import resource
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Serving:
         lists_claude_code: Whether the sessions of Claude Code are listed, too.
         shows_token: Whether the addresses that are printed have the token.
         kept_in: Where counts are kept for the next start; None if they are not.
+        on_failure: Called if the gateway fails once it serves.
     """
 
     settings: GatewaySettings
@@ -52,6 +54,7 @@ class Serving:
     lists_claude_code: bool
     shows_token: bool
     kept_in: Path | None
+    on_failure: Callable[[], None]
 
     def begin(self, path: Path, bound: socket.socket, life: ExitStack) -> None:
         """Serve a home, and say so.
@@ -76,7 +79,8 @@ class Serving:
         from hermes_cache.gateway.server import GatewayServer  # noqa: PLC0415
 
         settings = self.settings
-        server = life.enter_context(GatewayServer(create_app(cache, home, settings=settings), bound=bound))
+        app = create_app(cache, home, settings=settings)
+        server = life.enter_context(GatewayServer(app, bound=bound, on_failure=self.on_failure))
         is_warm.wait(_WARMS_FOR_S)
         _logger.info("hermes_cache.serving", extra={"hermes_cache.address": server.url, "hermes_cache.home": path})
         token = settings.token if self.shows_token else None

@@ -1,10 +1,11 @@
-"""The signals that stop a command: the first one ends it in order, and later ones change nothing.
+"""What stops a command, most often a signal: the first one ends it in order, and later ones change nothing.
 
 Source: rules L1, W6.
 """
 
 import signal
 import socket
+from contextlib import suppress
 from types import FrameType
 from typing import Final
 
@@ -19,6 +20,7 @@ class StopSignals:
 
     Attributes:
         received: The name of the signal that came; empty before.
+        has_failed: Whether a part of the command failed that it cannot do without.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,7 @@ class StopSignals:
         self._awaited, self._woken = socket.socketpair()
         self._is_starting = True
         self.received = ""
+        self.has_failed = False
 
     def begin(self) -> None:
         """Take over the signals; a SIGHUP that is ignored stays so, because `nohup` means that.
@@ -40,10 +43,16 @@ class StopSignals:
                 signal.signal(each, self._receive)
 
     def wait(self) -> None:
-        """Wait for a signal; one that came before ends the wait at once."""
+        """Wait for a signal or a failure; one that came before ends the wait at once."""
         self._is_starting = False
-        while not self.received:
+        while not self.received and not self.has_failed:
             self._awaited.recv(1)
+
+    def fail(self) -> None:
+        """End the wait because a part of the command failed. Any thread may call it."""
+        self.has_failed = True
+        with suppress(BlockingIOError):  # It is full, so the wait ends anyway.
+            self._woken.send(b"\0")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         for each in _STOPPING:

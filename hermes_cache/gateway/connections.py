@@ -6,6 +6,7 @@ client is closed at a deadline; the server looks at all of them once a second. S
 
 import asyncio
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -67,10 +68,14 @@ class ServerState(UvicornState):
         self.most_connections = sys.maxsize
 
     def look(self, now_s: float) -> None:
-        """Close the connections whose time is over."""
+        """Close the connections whose time is over. An error costs its own connection, not the server."""
         for connection in list(self.connections):
             if isinstance(connection, Connection):
-                connection.look(now_s)
+                try:
+                    connection.look(now_s)
+                except Exception:
+                    _logger.exception("hermes_cache.connection_failed")
+                    connection.transport.abort()
 
     def make_room(self, newest: "Connection") -> None:
         """Close connections if there are too many: those without a request so far first, or else the newest."""
@@ -165,7 +170,9 @@ class Connection(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            # The client may have reset the connection, and the event loop has not seen it so far.
+            with suppress(OSError):
+                self.transport.write_eof()
         self.transport.resume_reading()
 
     def look(self, now_s: float) -> None:

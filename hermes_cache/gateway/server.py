@@ -9,6 +9,7 @@ import errno
 import resource
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from math import ceil
 from pathlib import Path
@@ -50,6 +51,7 @@ class GatewayServer:
         port: 0 takes a free one.
         bound: What `listener` returned, if the address is bound already.
         deadlines: How long it waits for clients.
+        on_failure: Called on the server's thread if an error ends it after `start`.
     """
 
     def __init__(
@@ -60,11 +62,12 @@ class GatewayServer:
         *,
         bound: socket.socket | None = None,
         deadlines: Deadlines | None = None,
+        on_failure: Callable[[], None] | None = None,
     ) -> None:
         self._streams: EventStreams = app.state.streams
         self._address = (host, port)
         self._listener = bound
-        self._server = _Server(app, deadlines or Deadlines())
+        self._server = _Server(app, deadlines or Deadlines(), on_failure)
         self._thread: threading.Thread | None = None
         self._bound: tuple[str, int] = self._address
 
@@ -111,7 +114,7 @@ class _Server(uvicorn.Server):
         is_ready: Has a result once requests are answered, or the error that stands in the way.
     """
 
-    def __init__(self, app: Starlette, deadlines: Deadlines) -> None:
+    def __init__(self, app: Starlette, deadlines: Deadlines, on_failure: Callable[[], None] | None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -133,15 +136,19 @@ class _Server(uvicorn.Server):
         )
         self.server_state: ServerState = ServerState(deadlines)
         self.is_ready: Future[None] = Future()
+        self._on_failure = on_failure
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until `should_exit` is set."""
         try:
             super().run(sockets)
         except BaseException as error:
-            if self.is_ready.done():
-                raise
-            self.is_ready.set_exception(error)
+            if not self.is_ready.done():
+                self.is_ready.set_exception(error)
+                return
+            _logger.exception("hermes_cache.gateway_failed")
+            if self._on_failure is not None:
+                self._on_failure()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to serve."""
