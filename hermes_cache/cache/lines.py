@@ -29,6 +29,9 @@ _HANGS_AFTER_S: Final = 1.0
 _MOST_NAMES: Final = 4_096
 """Names come from outside: past so many it is forgotten which of them answered."""
 
+_NO_NAME: Final = object()
+"""Stands for no name at all; any other value may be the name of a line, None too."""
+
 
 class Lines:
     """Runs calls.
@@ -123,7 +126,7 @@ class Lines:
 
     def _start(self, newcomer: Hashable) -> None:
         name = self._next()
-        if name is None:
+        if name is _NO_NAME:
             return
         try:
             self._let_run(name)
@@ -157,7 +160,7 @@ class Lines:
     def _after(self, name: Hashable) -> tuple[Hashable, Call[Any]] | None:
         self._note_end(name)
         following = self._next()
-        return None if following is None else (following, self._calls[following][0])
+        return None if following is _NO_NAME else (following, self._calls[following][0])
 
     def _run_elsewhere(self, todo: tuple[Hashable, Call[Any]] | None, _: Exception | None) -> None:
         """Have what comes after a call done, if the thread of that one did not wait to hear of it."""
@@ -183,14 +186,14 @@ class Lines:
         else:
             del self._calls[name]
 
-    def _next(self) -> Hashable | None:
-        """Take the first name whose call may begin now."""
+    def _next(self) -> Hashable:
+        """Take the first name whose call may begin now; `_NO_NAME` if there is none."""
         for name in self._waiting:
             if self._may_begin(name):
                 self._waiting.remove(name)
                 self._began_s[name] = monotonic()
                 return name
-        return None
+        return _NO_NAME
 
     def _may_begin(self, name: Hashable) -> bool:
         out = len(self._began_s)

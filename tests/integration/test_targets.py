@@ -1,13 +1,17 @@
 """What is known of aliases and scopes, and for how long (K3)."""
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+import orjson
 import pytest
 
-from hermes_cache import SessionListKey
+from hermes_cache import Bus, Rendered, SessionListKey
 from hermes_cache.cache import targets as targets_module
+from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.targets import Targets
 from hermes_cache.callables import Inside
 from hermes_cache.core.state import Target
@@ -135,3 +139,28 @@ def test_past_their_bound_the_oldest_name_is_forgotten_and_no_other(monkeypatch:
 
     assert known == [False, True, True, True]
     assert asked == ["profile 0"]
+
+
+class _OneScope:
+    """Sources that never move."""
+
+    def scope(self, _key: str, /) -> str:
+        return "all"
+
+    def stamp(self, _key: str, /, *, held: bool) -> Mapping[str, bool]:  # noqa: ARG002 - the port's name
+        return {"content": True}
+
+
+@pytest.mark.parametrize(
+    "given", [{"sources": _OneScope()}, {"is_root_profile": bool}], ids=["sources", "aliases"]
+)
+def test_keys_without_profiles_are_read_and_followed(given: dict[str, Any]) -> None:
+    """K5: `profile_of` need not be given, whoever else is asked about a key"""
+    with ListCache[str](lambda key: {"of": key}, bus=Bus(), **given) as cache:
+        read = [cache.get("got", timeout=_PATIENCE_S), asyncio.run(cache.aget("awaited", timeout=_PATIENCE_S))]
+        with cache.follow("followed") as following:
+            followed = following.get(_PATIENCE_S)
+
+    assert [payload["of"] for payload in read] == ["got", "awaited"]
+    assert isinstance(followed, Rendered)
+    assert orjson.loads(followed.body)["of"] == "followed"

@@ -1,7 +1,7 @@
 """Calls of foreign code on threads of the cache's own (S4, R6)."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import pytest
 
@@ -32,6 +32,14 @@ def test_calls_of_one_name_come_one_after_the_other(lines: Lines) -> None:
 
     assert all(call.wait(_PATIENCE_S) for call in calls)
     assert most == 1
+
+
+@pytest.mark.parametrize("name", [None, False, "", ()], ids=repr)
+def test_any_value_may_be_the_name_of_a_line(lines: Lines, name: Hashable) -> None:
+    """S4: None too, which is the profile of keys that have none"""
+    calls = [lines.call(name, int), lines.call("another", int), lines.call(name, int)]
+
+    assert all(call.wait(_PATIENCE_S) for call in calls)
 
 
 def test_many_threads_may_wait_for_one_call(lines: Lines) -> None:
