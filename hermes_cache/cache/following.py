@@ -15,7 +15,7 @@ from math import inf
 from threading import TIMEOUT_MAX
 from time import monotonic
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.cache.life import Life
@@ -28,6 +28,9 @@ from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, CacheBusyError, CacheStoppedError, HermesCacheError, LookupTimeoutError
 from hermes_cache.loops import Away, Waker
 from hermes_cache.threads import Gate
+
+_READS_AGAIN_S: Final = 1.0
+"""So often the first read is tried again if its view, or the event of its ticket, is not known in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +163,23 @@ class Followers:
 
     def lay_anew(self, profile: str | None) -> None:
         """Let those look who follow a view of a profile, or of any (None): what is live there moved."""
-        reaches = (None, ALL_PROFILES) if profile is None else (profile, ALL_PROFILES)
         for slot in list(self._slots):
-            if profile is None or slot.reach in reaches:
+            if profile is None or slot.reach in (profile, ALL_PROFILES):
                 slot.take(None)
+
+
+class _Due(NamedTuple):
+    """What a follower is to get next: a payload, or an error, or nothing.
+
+    Attributes:
+        served: The payload.
+        error: Why there is none that is newer.
+        moved: The slot's `moved` when it was looked at; None if it was not.
+    """
+
+    served: Served | None = None
+    error: HermesCacheError | None = None
+    moved: object = None
 
 
 class Following:
@@ -223,12 +239,17 @@ class Following:
         ends_at_s = monotonic() + timeout_s(timeout)
         while not self._closed:
             gate = self._slot.arm()
-            self._check_life()
-            news = self._first(ends_at_s) if self._must_read() else self._next()
+            try:
+                self._check_life()
+                due = self._first(ends_at_s) if self._must_read() else self._due()
+            except CacheStoppedError:
+                self.close()
+                raise
+            news = self._taken(due, self._made(due))
             left_s = ends_at_s - monotonic()
             if news is not None or left_s <= 0:
                 return news
-            if not gate.wait(min(left_s, self._upstream.look_s, TIMEOUT_MAX)):
+            if not gate.wait(min(left_s, self._looks_in_s(), TIMEOUT_MAX)):
                 self._look()
         return None
 
@@ -238,16 +259,20 @@ class Following:
         waker = Waker()
         self._slot.arm(waker)
         while not self._closed:
-            self._check_life()
-            if self._must_read():
-                news = await self._afirst(ends_at_s)
-            else:
-                news = await self._upstream.away().run(self._next) if self._has_news() else None
+            try:
+                self._check_life()
+                due = await self._afirst(ends_at_s) if self._must_read() else self._due()
+                made = None if due.served is None else await self._upstream.away().run(partial(self._made, due))
+            except CacheStoppedError:
+                self.close()
+                raise
+            # Only now, on the loop: a wait that is cancelled loses nothing.
+            news = self._taken(due, made)
             left_s = ends_at_s - monotonic()
             if news is not None or left_s <= 0:
                 return news
-            looks_at_s = monotonic() + min(left_s, self._upstream.look_s)
-            await waker.wait(min(left_s, self._upstream.look_s))
+            looks_at_s = monotonic() + min(left_s, self._looks_in_s())
+            await waker.wait(max(0.0, looks_at_s - monotonic()))
             if monotonic() >= looks_at_s:
                 self._look()
         return None
@@ -272,32 +297,35 @@ class Following:
         life = self._life
         return life is None or not self._has_read or life.state.settings != self._settings
 
-    def _first(self, ends_at_s: float) -> News | None:
+    def _looks_in_s(self) -> float:
+        """Return how long to wait until something must be looked at of which nothing tells."""
+        return min(self._upstream.look_s, _READS_AGAIN_S) if self._must_read() else self._upstream.look_s
+
+    def _first(self, ends_at_s: float) -> _Due:
         life, settings = self._begin()
         patience_s = min(max(0.0, ends_at_s - monotonic()), life.policy.build_timeout)
-        target = life.targets.find(self._key, settings, patience_s)
-        if target is None:
-            return None
-        self._follow(life, target, settings)
         try:
+            target = life.targets.find(self._key, settings, patience_s)
+            if target is None:
+                return _Due()
+            self._follow(life, target, settings)
             served = self._upstream.serve(self._options_until(ends_at_s))
         except HermesCacheError as error:
             return self._refused(error, ends_at_s)
-        return self._read(served)
+        return self._begun(_Due(served, moved=self._seen_moved))
 
-    async def _afirst(self, ends_at_s: float) -> News | None:
+    async def _afirst(self, ends_at_s: float) -> _Due:
         life, settings = self._begin() if self._life else await self._upstream.away().run(self._begin)
         patience_s = min(max(0.0, ends_at_s - monotonic()), life.policy.build_timeout)
         try:
             target = await target_on_loop(life, self._key, settings, patience_s, self._upstream.away())
-        except TimeoutError:
-            return None
-        self._follow(life, target, settings)
-        try:
+            self._follow(life, target, settings)
             served = await self._upstream.aserve(self._options_until(ends_at_s))
+        except TimeoutError as late:
+            return self._refused(late, ends_at_s) if isinstance(late, HermesCacheError) else _Due()
         except HermesCacheError as error:
             return self._refused(error, ends_at_s)
-        return await self._upstream.away().run(partial(self._read, served))
+        return self._begun(_Due(served, moved=self._seen_moved))
 
     def _begin(self) -> tuple[Life, int]:
         life = self._life or self._upstream.living()
@@ -317,6 +345,9 @@ class Following:
         life, target = self._life, self._target
         if life is not None and target is not None:
             life.tell(Follow(self._slot, target, self._options.get("builder"), self._is_cut_off))
+            if self._closed:
+                # It was closed meanwhile, when there was nothing to undo.
+                self._unfollow()
 
     def _unfollow(self) -> None:
         life, target = self._life, self._target
@@ -328,53 +359,50 @@ class Following:
         left_s = ends_at_s - monotonic()
         return self._options if left_s == inf else {**self._options, "timeout": max(0.0, left_s)}
 
-    def _refused(self, error: HermesCacheError, ends_at_s: float) -> News | None:
+    def _refused(self, error: HermesCacheError, ends_at_s: float) -> _Due:
         if isinstance(error, CacheStoppedError):
-            self.close()
             raise error
         if isinstance(error, LookupTimeoutError) and monotonic() >= ends_at_s:
-            return None
-        self._begun()
-        return self._interrupted(error)
+            return _Due()
+        # A first answer must reflect its ticket's event: until then it is read again, now and then.
+        return _Due(error=error) if self._options.get("at_least") else self._begun(_Due(error=error))
 
-    def _read(self, served: Served) -> News | None:
-        self._begun()
-        return self._news_of(served)
-
-    def _begun(self) -> None:
+    def _begun(self, due: _Due) -> _Due:
         self._has_read = True
         # The core knows of the follower by now, as it took the read in after it.
         self._upstream.watch()
+        return due
 
     # What was delivered.
 
-    def _next(self) -> News | None:
-        """Return what the slot has that is new to the follower; None if nothing is."""
-        slot, had = self._slot, self._served
-        moved, served = slot.moved, slot.served
-        if served is not None and (had is None or served.entry.build_id > had.entry.build_id):
-            news = self._news_of(served)
-        elif moved is not self._seen_moved and had is not None:
-            news = self._news_of(had)
-        else:
-            news = None
-        self._seen_moved = moved
-        if news is not None or slot.error is None or slot.error is self._seen_error:
-            return news
-        self._seen_error = slot.error
-        return self._interrupted(slot.error)
+    def _due(self) -> _Due:
+        """Return what the slot has that is new to the follower."""
+        slot, had, target = self._slot, self._served, self._target
+        moved, served, error = slot.moved, slot.served, slot.error
+        is_own = served is not None and target is not None and served.entry.target.key == target.key
+        if is_own and served is not None and (had is None or served.entry.build_id > had.entry.build_id):
+            return _Due(served, moved=moved)
+        if moved is not self._seen_moved and had is not None:
+            return _Due(had, moved=moved)
+        return _Due(error=None if error is self._seen_error else error, moved=moved)
 
-    def _has_news(self) -> bool:
-        slot, had = self._slot, self._served
-        is_newer = slot.served is not None and (had is None or slot.served.entry.build_id > had.entry.build_id)
-        return is_newer or slot.moved is not self._seen_moved or slot.error not in (None, self._seen_error)
+    def _made(self, due: _Due) -> Patch | Rendered | None:
+        return None if due.served is None else self._upstream.answer(self._edition, due.served)
 
-    def _news_of(self, served: Served) -> News | None:
-        news = self._upstream.answer(self._edition, served)
-        self._served = served
-        is_new = news.edition != self._edition or self._failing_since_s is not None
-        self._edition, self._failing_since_s, self._sent = news.edition, None, None
-        return news if is_new else None
+    def _taken(self, due: _Due, made: Patch | Rendered | None) -> News | None:
+        """Note that the follower gets something; return it, or None if it has that already."""
+        self._seen_moved = due.moved or self._seen_moved
+        if made is not None and due.served is not None:
+            is_recovered = self._failing_since_s is not None and due.served is not self._served
+            is_new = made.edition != self._edition or is_recovered
+            self._served, self._edition = due.served, made.edition
+            if is_recovered:
+                self._failing_since_s = self._sent = None
+            return made if is_new else None
+        if due.error is None:
+            return None
+        self._seen_error = due.error
+        return self._interrupted(due.error)
 
     def _interrupted(self, error: HermesCacheError) -> News | None:
         if isinstance(error, CacheStoppedError):

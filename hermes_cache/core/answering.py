@@ -117,7 +117,10 @@ def deliver(turn: Turn, target: Target, answer: Served | HermesCacheError) -> No
     if followed is None:
         return
     if isinstance(answer, Served):
-        turn.record(FollowedMoved(replace(followed, had=noted(answer.entry))))
+        if followed.needed is not None and answer.entry.version < followed.needed:
+            # Its build began before the followers needed it: it may lack what they wait for (R1).
+            return
+        turn.record(FollowedMoved(replace(followed, had=noted(answer.entry), needed=None)))
     turn.do(Deliver(followed.followers, target.key, answer))
 
 

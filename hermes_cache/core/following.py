@@ -3,8 +3,7 @@
 It is looked at when an event, a stream, a check or the end of a build concerns it, and when its own timer is due.
 If what was delivered last is outdated, it is built: at once after a calm, then no sooner than the pause of rule B9
 after the end of the last build that only followers waited for. A build that readers wait for is not held back, and
-serves the followers, too. Every payload is delivered, also one that an event overtook: the next build comes after
-it. So a follower has what an event changed after two builds at most. Source: rule R13.
+serves the followers, too. So a follower has what an event changed after two builds at most. Source: rule R13.
 """
 
 from collections.abc import Hashable, Iterable
@@ -16,7 +15,7 @@ from hermes_cache.core import duty
 from hermes_cache.core.answering import deliver, retry_at_s, standing_failure
 from hermes_cache.core.building import request_build
 from hermes_cache.core.checking import want_check
-from hermes_cache.core.effects import Deliver
+from hermes_cache.core.effects import Deliver, Served
 from hermes_cache.core.followed import FollowedMoved, Unfollowed, noted
 from hermes_cache.core.freshness import has_moved_since, refresh_for
 from hermes_cache.core.messages import Follow, Unfollow
@@ -34,6 +33,9 @@ from hermes_cache.core.transitions import (
 from hermes_cache.core.turn import Turn
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import CacheStoppedError
+
+_LEAST_AGE_S: Final = 1.0
+"""However short the TTL, and however long the interval of looks, followers are refreshed by age no sooner."""
 
 _PACED: Final = (Refresh.EVENT, Refresh.SOURCE)
 """What the pause after a build that only followers waited for holds back."""
@@ -56,15 +58,19 @@ class Need(NamedTuple):
 
 
 def follow(turn: Turn, message: Follow) -> None:
-    """Let somebody follow a key; what is held of it counts as delivered, as its first read gets that or more."""
+    """Let somebody follow a key.
+
+    What is held is delivered to a new follower: its first read may have got an older one from memory.
+    """
     target, state = message.target, turn.state
     if state.stopped:
         turn.do(Deliver((message.follower,), target.key, CacheStoppedError()))
         return
-    followed = state.followed.get(target.key)
+    entry, followed = state.entry_of(target), state.followed.get(target.key)
     if followed is None:
-        entry = state.entry_of(target)
         followed = Followed(target, Table(), had=noted(entry) if entry else None, number=state.last_followed + 1)
+    if entry is not None and message.follower not in followed.followers:
+        turn.do(Deliver((message.follower,), target.key, Served(entry, "hit")))
     followers = followed.followers.with_one(message.follower, message.wants_events)
     builder = message.builder or followed.builder
     turn.record(FollowedMoved(replace(followed, followers=followers, builder=builder, cut_off=message.cut_off)))
@@ -122,9 +128,12 @@ def see_to(turn: Turn, needs: Iterable[Need]) -> None:
 
 def _need_of(turn: Turn, followed: Followed) -> Need:
     target, state = followed.target, turn.state
+    reason = _reason_for(turn, followed)
+    if reason is not None and followed.needed is None:
+        followed = replace(followed, needed=state.version_of(target))
+        turn.record(FollowedMoved(followed))
     if target.key in state.builds:
         return Need(followed)
-    reason = _reason_for(turn, followed)
     if reason is None:
         return Need(followed, due_s=_ages_at_s(turn, followed))
     failure = standing_failure(turn, target)
@@ -166,12 +175,12 @@ def _reason_for(turn: Turn, followed: Followed) -> Reason | None:
 def _ages_at_s(turn: Turn, followed: Followed) -> float:
     """Return when what was delivered is too old; infinity if a change of its sources would be noticed."""
     state, policy, target, had = turn.state, turn.policy, followed.target, followed.had
-    if had is None:
+    if had is None or had.version < state.version_of(target):
         return inf
     is_held = had.stamp.marker.held
     is_blind = not target.watched or scope_of(state, target).failure is not None or followed.cut_off
     return (
-        had.built_at_s + max(policy.ttl_s(streaming=is_held), policy.follow_interval)
+        had.built_at_s + max(policy.ttl_s(streaming=is_held), min(policy.follow_interval, _LEAST_AGE_S))
         if is_held or is_blind
         else inf
     )

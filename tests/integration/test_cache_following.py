@@ -447,6 +447,103 @@ def test_a_cancelled_wait_on_a_loop_loses_nothing(cache: SessionListCache, home:
     assert asyncio.run(follow()) == "renamed"
 
 
+def test_a_wait_that_is_cancelled_while_its_patch_is_made_loses_nothing(bus: Bus) -> None:
+    """R13, L6"""
+    made, goes_on = threading.Event(), threading.Event()
+    goes_on.set()
+    titles = ["before"]
+
+    def live() -> dict[str, LiveSession]:
+        made.set()
+        assert goes_on.wait(WAIT_S)
+        return {}
+
+    cache = SessionListCache(
+        lambda _key: {"sessions": [{"session_id": "one", "title": titles[0] * 40}]},
+        policy=_UNPACED, bus=bus, live_sessions=live,
+    )  # fmt: skip
+
+    async def follow() -> object:
+        async with cache.follow(_KEY) as following:
+            assert await following.aget(WAIT_S)
+            titles[0] = "after"
+            goes_on.clear()
+            wait = asyncio.ensure_future(following.aget())
+            cache.invalidate()
+            made.clear()
+            await asyncio.to_thread(made.wait, WAIT_S)
+            wait.cancel()
+            await asyncio.gather(wait, return_exceptions=True)
+            goes_on.set()
+            return await following.aget(WAIT_S)
+
+    with cache:
+        news = asyncio.run(follow())
+
+    assert isinstance(news, Patch | Rendered)
+    assert b"after" in news.body
+
+
+def test_an_error_is_sent_once_though_what_is_live_is_looked_at_meanwhile(home: Home, bus: Bus) -> None:
+    """R13"""
+    policy = Policy(ttl=3_600.0, follow_interval=0.01, max_build_duty=1.0, retry_delay=0.01, retry_delay_max=0.02)
+    with (
+        SessionListCache(home, policy=policy, bus=bus, live_sessions=lambda: home.live) as cache,
+        cache.follow(_KEY) as following,
+    ):
+        _rendered(following)
+        home.failure = OSError("the disk is gone")
+        cache.invalidate()
+        assert isinstance(following.get(WAIT_S), Interrupted)
+        calls = home.calls
+
+        assert following.get(0.3) is None
+        until(lambda: home.calls > calls + 2)
+        assert following.get(0.3) is None
+
+
+def test_one_that_is_closed_before_its_alias_is_known_is_forgotten(home: Home, bus: Bus) -> None:
+    """R13, K3"""
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def is_root(_name: str) -> bool:
+        asked.set()
+        return goes_on.wait(WAIT_S)
+
+    cache = SessionListCache(home, policy=_UNPACED, bus=bus, is_root_profile=is_root)
+    with cache, ThreadPoolExecutor(1) as pool:
+        following = cache.follow(SessionListKey("somebody"))
+        waiting = pool.submit(following.get)
+        assert asked.wait(WAIT_S)
+
+        following.close()
+        goes_on.set()
+        waiting.result(WAIT_S)
+        calls = home.calls
+        cache.invalidate()
+        cache.get(SessionListKey("another"))
+
+        assert home.calls == calls + 1
+
+
+def test_one_whose_alias_comes_late_still_gets_its_view(home: Home, bus: Bus) -> None:
+    """R13, K3"""
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def is_root(_name: str) -> bool:
+        asked.set()
+        return goes_on.wait(WAIT_S)
+
+    cache = SessionListCache(home, policy=Policy(build_timeout=0.05), bus=bus, is_root_profile=is_root)
+    with cache, ThreadPoolExecutor(1) as pool, cache.follow(SessionListKey("somebody")) as following:
+        # On a busy machine a build may be given up, which is sent too.
+        waiting = pool.submit(lambda: next(news for news in following if isinstance(news, Rendered)))
+        assert asked.wait(WAIT_S)
+        goes_on.set()
+
+        assert len(_titles(waiting.result(WAIT_S))) == len(home.rows)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_in_a_forked_child_it_ends(cache: SessionListCache, home: Home) -> None:
     """R13, L2"""

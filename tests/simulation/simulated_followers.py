@@ -141,6 +141,10 @@ class FollowerLaws:
         yield followed is not None, "R13: something was delivered for a key that nobody follows"
         if followed is None:
             return
+        if isinstance(effect.answer, Served) and effect.answer.outcome == "hit":
+            # What is held, for one who came just now.
+            yield len(effect.followers) == 1, "R13: what is held went to who has it"
+            return
         yield set(effect.followers) == followed.followers, "R13: a follower was left out, or had left"
         stopped = isinstance(effect.answer, CacheStoppedError)
         yield stopped == after.stopped, "R13: stopped and told so are not the same"

@@ -252,7 +252,7 @@ class TimingLaws:
         is_behind = check is not None and check.began_s > own.began_s and check.held == entry.stamp.marker.held
         if not (gives_way and is_behind and check is not None and check.parts != own.parts):
             return
-        is_built = build.target.key in after.builds
+        is_built = build.target.key in after.builds or len(after.abandoned) >= self._policy.max_abandoned
         yield (
             is_built or not self._is_calm(build.target, now_s),
             "R3: a commit waits though only age was refreshed",

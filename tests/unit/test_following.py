@@ -5,7 +5,7 @@ import pytest
 from hermes_cache.core.effects import Deliver, Served, TakeCheck
 from hermes_cache.core.messages import Follow, Notified, Stop, Unfollow
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.stamps import Check
+from hermes_cache.core.requests import Freshness
 from hermes_cache.core.state import Target
 from hermes_cache.errors import BuildError, CacheStoppedError
 from tests.simulation.core_script import CoreScript, target_of
@@ -38,6 +38,42 @@ def test_an_event_has_a_followed_key_built_and_delivered_though_nobody_reads() -
     [served] = _delivered(script)
     assert served.entry.build_id == build.id
     assert served.entry.version == script.state.version_of(_TARGET)
+
+
+def test_what_is_held_is_delivered_to_a_new_follower_alone() -> None:
+    """R13: its first read may have got an older payload from memory"""
+    script = _followed()
+
+    script.take(Follow("another", _TARGET))
+    [delivered] = script.all_of(Deliver)
+    script.take(Follow("another", _TARGET, cut_off=True))
+
+    assert tuple(delivered.followers) == ("another",)
+    assert not script.all_of(Deliver)
+
+
+def test_a_build_that_began_before_an_event_is_not_delivered_after_it() -> None:
+    """R13, R1: a reader's refresh was under way when the first event came that concerns the followers"""
+    script = _followed()
+    script.read(_TARGET, Freshness.FRESH)
+    refresh = script.running(_TARGET)
+
+    script.invalidate("default")
+    script.finish(refresh)
+    assert not _delivered(script)
+    script.finish(script.running(_TARGET))
+
+    assert [served.entry.version for served in _delivered(script)] == [script.state.version_of(_TARGET)]
+
+
+def test_an_outdated_payload_arms_no_timer_for_who_wants_only_what_moved_at_the_sources() -> None:
+    """X10: the actor must not wake again and again for it"""
+    script = _followed(wants_events=False)
+    script.invalidate("default")
+
+    script.wait(60.0)
+
+    assert script.state.wake_at_s > script.now_s
 
 
 def test_nothing_is_built_for_a_key_that_nobody_follows_any_more() -> None:
@@ -293,8 +329,5 @@ def test_a_check_that_finds_nothing_new_delivers_nothing() -> None:
     script = _followed(_WATCHED)
 
     script.check(_WATCHED)
-    script.take(Follow("another", _WATCHED))
-
-    assert Check(100.0).parts == ()
     assert not script.all_of(Deliver)
     assert not script.state.builds
