@@ -16,6 +16,7 @@ from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.gateway.event_streams import EventStream, EventStreams
 from hermes_cache.gateway.negotiation import edition_of
+from hermes_cache.gateway.texts import utf8
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
@@ -69,7 +70,7 @@ class _News(EventStream[Following]):
             case Patch():
                 return _event(b"patch", news.edition, news.body)
             case Interrupted():
-                fields = {"error": str(news.error), "since_s": news.since_s, "retry_in_s": news.retry_in_s}
+                fields = {"error": utf8(str(news.error)), "since_s": news.since_s, "retry_in_s": news.retry_in_s}
                 return (b"event: interrupted\ndata: %b\n\n" % orjson.dumps(fields),)
             case _:
                 assert_never(news)

@@ -4,10 +4,14 @@ import gzip
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hermes_cache import Bus, HermesHome, SessionListCache, SessionListKey
+from hermes_cache.gateway.app import create_app
+from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.payload.applying import applied
 from hermes_cache.samples.writer import rename_session
@@ -167,6 +171,23 @@ def test_a_follower_hears_why_its_view_stands_still(site: Site) -> None:
     assert event is not None
     assert event.kind == "interrupted"
     assert "state.db" in str(event.fields["error"])
+
+
+def test_a_reason_that_is_not_utf8_reaches_a_follower(tmp_path: Path) -> None:
+    # Proves X8: the name of a file may be any bytes.
+    def fail(_key: SessionListKey) -> dict[str, object]:
+        raise OSError("cannot read /home/h\udcff/state.db")
+
+    with (
+        SessionListCache(fail, bus=Bus()) as cache,
+        GatewayServer(create_app(cache, HermesHome(tmp_path))) as server,
+        Client(server.url, FOLLOW) as client,
+    ):
+        event = client.next()
+
+    assert event is not None
+    assert event.kind == "interrupted"
+    assert "/home/h?/state.db" in str(event.fields["error"])
 
 
 def test_streams_end_when_the_gateway_stops(serve: Callable[..., Site]) -> None:
