@@ -63,9 +63,9 @@ def test_a_name_that_is_malformed_is_refused_with_an_example(settings: dict[str,
 
 
 def test_a_person_is_told_addresses_that_a_browser_opens() -> None:
-    # Proves W5.
+    # Proves W5: with the prefix at this machine too, as the cookie is sent below it alone.
     assert addresses_for_browsers("http://0.0.0.0:8787/", (), "") == ("http://127.0.0.1:8787/",)
     assert addresses_for_browsers("http://[::]:8787/", ("https://box.example/",), "/hermes") == (
-        "http://[::1]:8787/",
+        "http://[::1]:8787/hermes/",
         "https://box.example/hermes/",
     )
