@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hermes_cache.gateway.access import Access
-from hermes_cache.gateway.answers import error_answer
+from hermes_cache.gateway.answers import error_answer, http_error_answer
 from hermes_cache.gateway.request_facts import as_routed, facts_of
 from hermes_cache.gateway.sign_in import SignIn
 from hermes_cache.gateway.view_query import ParameterError
@@ -124,6 +124,9 @@ class Guard:
         if self._root_path and scope["path"] == self._root_path:
             # The addresses in the page are relative to a path that ends in a slash.
             return RedirectResponse(f"{self._root_path}/", HTTPStatus.PERMANENT_REDIRECT)
+        if scope["path"].startswith("//"):
+            # Relative to this gateway's origin, it would be the address of another host.
+            return http_error_answer(HTTPStatus.NOT_FOUND, scope["path"])
         facts = facts_of(scope)
         refused = self._access.refusal(facts)
         if refused is None:

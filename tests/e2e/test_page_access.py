@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from hermes_cache.gateway.settings import GatewaySettings
 from tests.e2e.gateway_process import served
@@ -178,6 +178,26 @@ def test_the_form_is_filled_in_with_the_keyboard_and_says_what_is_wrong(
 
     expect(page.locator("li").first).to_be_visible(timeout=30_000)
     assert page.url == f"{site.server.url}?all_profiles=1"
+
+
+def test_the_form_stays_at_its_origin_whatever_its_path(serve: Callable[..., Site], page: Page) -> None:
+    # Proves W5: the gateway refuses such a path, but the script does not rely on that.
+    site = serve(GatewaySettings(token=TOKEN))
+    form = site.get("/a/b/c", Accept="text/html").body
+    opened: list[str] = []
+
+    def show(route: Route) -> None:
+        opened.append(route.request.url)
+        route.fulfill(body=form, content_type="text/html")
+
+    page.route(re.compile("evil[.]example/$"), show)
+    target = f"{site.server.url}/evil.example/"
+    page.goto(target)
+    page.get_by_label("Token of this gateway").fill(TOKEN)
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in").click()
+
+    assert opened[:2] == [target, target]
 
 
 def test_the_form_works_without_a_script(serve: Callable[..., Site], page: Page) -> None:

@@ -225,6 +225,16 @@ def test_a_prefix_without_its_last_slash_leads_to_the_page(serve: Callable[..., 
     assert site.get("/hermes/").status == 200
 
 
+@pytest.mark.parametrize("path", ["//evil.example/", "//evil.example", "/hermes//evil.example/"])
+def test_a_path_that_a_browser_takes_for_another_host_is_unknown(serve: Callable[..., Site], path: str) -> None:
+    # Proves W5: relative to it, a link or a script leads away from this gateway.
+    site = serve(GatewaySettings(token=TOKEN, root_path="/hermes"))
+
+    answer = site.get(path, **BROWSER)
+
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "application/json")
+
+
 def test_one_connection_serves_the_cookie_and_the_list(guarded: Site) -> None:
     # Proves W5: what a body is refused for does not end the connection of a client that goes on.
     connection: HTTPConnection = guarded.connect()

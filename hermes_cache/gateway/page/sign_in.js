@@ -3,7 +3,9 @@
 const form = document.getElementById("sign-in");
 const field = document.getElementById("token");
 const problem = document.getElementById("problem");
-const here = location.pathname.endsWith("/sign-in") ? "./" : location.pathname + location.search;
+/* A path that begins with `//` would be the address of another host, so `here` is a whole address. */
+const whole = location.href.split("#")[0];
+const here = location.pathname.endsWith("/sign-in") ? "./" : whole;
 
 /* The token goes into the body of a request, never into an address that a server or a proxy writes down. */
 async function trade(token) {
@@ -43,7 +45,7 @@ function decoded(text) {
 function readAddress() {
   const given = decoded(location.hash.slice(1));
   if (!given) return false;
-  history.replaceState(null, "", location.pathname + location.search);
+  history.replaceState(null, "", whole);
   trade(given);
   return true;
 }
