@@ -78,7 +78,7 @@ def addresses_for_browsers(url: str, origins: Sequence[str], root_path: str) -> 
     Args:
         url: Where it listens.
         origins: Where browsers see it, at a proxy or a tunnel.
-        root_path: The prefix of its paths. A browser sends the cookie below it alone, so it stands in all addresses.
+        root_path: The prefix of its paths. All addresses have it: a browser sends the cookie below it alone.
     """
     # No browser opens the address that stands for all addresses, but the gateway answers at loopback too.
     here = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
