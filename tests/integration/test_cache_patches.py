@@ -1,6 +1,7 @@
 """Rules D1 to D3: what changed in a view since an edition that a client has."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 from hermes_cache import Bus, LiveSession, Patch, Policy, Rendered, SessionListCache, SessionListKey
 from hermes_cache.cache.editions import MOST_OF_A_VIEW
 from hermes_cache.cache.list_cache import ListCache
+from hermes_cache.payload.editions import Edition
 from tests.waiting import WAIT_S
 
 _KEY, _OTHER = SessionListKey(), SessionListKey(show_cli=True)
@@ -230,6 +232,43 @@ def test_all_editions_together_take_no_more_than_the_bound(home: Home, bus: Bus)
 
     assert 0 < sum(kept) < len(kept)
     assert kept == sorted(kept)
+
+
+def test_patches_that_are_remembered_and_keys_count_as_editions_do(home: Home, bus: Bus) -> None:
+    """D1"""
+    policy = Policy(ttl=3_600.0, max_edition_bytes=100_000)
+    keys = [SessionListKey(extra=(("n", "x" * 5_000 + str(number)),)) for number in range(8)]
+    with SessionListCache(home, policy=policy, bus=bus) as cache, ThreadPoolExecutor(1) as thread:
+        editions = [thread.submit(cache.render, key).result(WAIT_S).edition for key in keys]
+        kept = cache._editions.held_bytes
+        home.rows[0]["title"] = "t" * 10_000
+        cache.invalidate()
+        for key, edition in zip(keys, editions, strict=True):
+            thread.submit(cache.patch, key, since=edition).result(WAIT_S)
+            assert 5_000 * len(cache._editions._ages) < cache._editions.held_bytes
+        remembered = sum(last.body.size_bytes for last in cache._editions._patches.values() if last.body)
+        assert remembered >= 10_000
+        assert remembered < cache._editions.held_bytes <= policy.max_edition_bytes
+
+    assert kept > 8 * 5_000
+
+
+def test_a_patch_keeps_no_edition_that_was_forgotten_meanwhile(home: Home, bus: Bus) -> None:
+    """D1: it may be made while its view's last edition goes; what is left of it is bounded"""
+    home.envelope = {"of": "this test"}
+    keys = [SessionListKey(extra=(("n", number),)) for number in range(70)]
+    with SessionListCache(home, policy=_LASTING, bus=bus) as cache, ThreadPoolExecutor(1) as thread:
+        for key in keys:
+            edition = thread.submit(cache.render, key).result(WAIT_S).edition
+            thread.submit(cache.patch, key, since=edition).result(WAIT_S)
+        patches = dict(cache._editions._patches)
+        while cache._editions._ages:
+            cache._editions._forget(*next(iter(cache._editions._ages)))
+        cache._editions._patches.update(patches)
+
+        held = [each for each in gc.get_objects() if isinstance(each, Edition) and each.name == edition]
+        assert held == []
+        assert len(patches) == 64
 
 
 def test_without_room_for_editions_there_are_no_patches(home: Home, bus: Bus) -> None:
