@@ -6,6 +6,7 @@ state. A law is a pair: whether it holds, and what to say where it does not.
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from math import inf
 
 from hermes_cache.core.effects import Deliver, RunBuild, Served
 from hermes_cache.core.messages import Message, Publish
@@ -17,6 +18,8 @@ from tests.simulation.simulated_timing import TimingLaws
 from tests.simulation.simulated_world import Seen, World
 
 _MOST_BUILDS = 2
+_LOOKS_AFTER_S = 5.1
+"""If a build is refused because others hang, it is asked for again so late."""
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class FollowerLaws:
         self._world = world
         self._made = made
         self._timing = timing
+        self._hung_at_s = -inf
         self._followed: dict[Hashable, _Followed] = {}
 
     def begin(self, follower: Hashable, target: Target, state: State) -> None:
@@ -88,11 +92,15 @@ class FollowerLaws:
                     yield from self._of_delivery(effect, after)
                 case _:
                     pass
+        self._hung_at_s = now_s if after.abandoned else self._hung_at_s
         # What is due comes before an event, and may begin what holds others back.
         at_once = isinstance(message, Publish) and now_s < before.wake_at_s
         for key, followed in self._followed.items():
             is_built = key in after.builds or followed.is_interrupted
             yield from self._of_promptness(followed, now_s, is_built=is_built, at_once=at_once)
+            waits = followed.was_calm and followed.owed is not None and self._timing.may_be_tried_again(key, now_s)
+            waits = waits and now_s > self._hung_at_s + _LOOKS_AFTER_S
+            yield key in after.builds or not waits, "R13: a build for followers that failed is not tried again"
         yield after.followed.keys() == self._followed.keys(), "R13: a key is followed that nobody follows"
         groups = (after.followed_by_reach, after.followed_by_scope)
         counts = [sum(map(len, group.values())) for group in groups]

@@ -112,6 +112,11 @@ class TimingLaws:
         under_way = Refresh.EVENT in self._refreshed_by[target.scope]
         return self._policy.max_build_duty >= 1 or (self._is_calm(target, now_s) and not (paused or under_way))
 
+    def may_be_tried_again(self, key: Hashable, now_s: float) -> bool:
+        """Say whether the last build of a key failed, and the pause after that is over."""
+        last = self._failures.get(key)
+        return last is not None and now_s > last.at_s + self._policy.retry_delay_s(last.count) + SLACK_S
+
     def of_rest(self) -> Laws:
         """Return the laws of a cache that is at rest."""
         late = [profile for profile, at_s in self._moved_at_s.items() if self._told_at_s.get(profile, -inf) < at_s]
