@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from time import monotonic, sleep, time_ns
 from types import ModuleType
 from typing import Final, TypeVar, cast
@@ -186,7 +186,8 @@ class SqliteDatabase:
         self._opened: _Opened | None = None
         self._looked: _Looked | None = None
         self._inherited: list[object] = []
-        self._lock = Lock()
+        # Re-entrant: a finalizer that strikes under it may follow the journal, or close it.
+        self._lock = RLock()
         self._closed = Gate(shared=True)
         self._unforked = ForkGate()
         after_fork_in_child(self._start_anew)
@@ -302,23 +303,33 @@ class SqliteDatabase:
         finally:
             lock.release()
 
-    def _locked(self, timeout_s: float) -> Lock:
+    def _locked(self, timeout_s: float) -> RLock:
         lock = self._lock
         if not lock.acquire(timeout=timeout_s):
             raise JournalUnavailableError(f"another thread waits for the journal {self._path}; try again")
         return lock
 
     def _look(self, inode: tuple[int, ...] | None, timeout_s: float) -> _Opened:
-        if self._closed.is_open:
-            raise JournalUnavailableError(f"the journal {self._path} is closed; open another")
+        self._refuse_closed()
         opened = self._opened
-        if opened is not None and opened.inode == inode:
-            return opened
-        self._opened = None
+        if opened is None or opened.inode != inode:
+            self._let_go()
+            opened = self._open(timeout_s)
+            # A finalizer that struck meanwhile may have opened it too, or closed it.
+            self._let_go()
+            self._opened = opened
+            self._refuse_closed()
+        return opened
+
+    def _refuse_closed(self) -> None:
+        if self._closed.is_open:
+            self._let_go()
+            raise JournalUnavailableError(f"the journal {self._path} is closed; open another")
+
+    def _let_go(self) -> None:
+        opened, self._opened = self._opened, None
         if opened is not None:
             opened.close()
-        self._opened = self._open(timeout_s)
-        return self._opened
 
     def _open(self, timeout_s: float) -> _Opened:
         self._refuse_network()
@@ -417,9 +428,7 @@ class SqliteDatabase:
     def _forget(self) -> None:
         with self._lock:
             self._looked = None
-            opened, self._opened = self._opened, None
-            if opened is not None:
-                opened.close()
+            self._let_go()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -449,7 +458,7 @@ class SqliteDatabase:
         self._inherited.append(self._opened)
         self._opened = None
         self._looked = None
-        self._lock = Lock()
+        self._lock = RLock()
         closed, self._closed = self._closed, Gate(shared=True)
         if closed.is_open:
             self._closed.open()

@@ -1,17 +1,19 @@
 """An SQLite journal beside locks that stay, full disks, and file systems that it must not use (rules J3, J5)."""
 
+import gc
 import multiprocessing
 import os
 import resource
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import closing, suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PosixPath, PurePosixPath
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from time import monotonic
+from typing import ClassVar
 
 import pytest
 from sqlalchemy import make_url
@@ -260,3 +262,39 @@ def test_a_folder_that_cannot_be_written_to_is_unavailable() -> None:
 
     assert "try again" in told
     assert last == 1
+
+
+class _StruckMounts(PosixPath):
+    """A table of mounts; a finalizer strikes its reader, who holds the lock of the journal."""
+
+    finalizers: ClassVar[list[Callable[[], object]]] = []
+
+    def read_text(self, *_args: object, **_options: object) -> str:
+        if self.finalizers:
+            self.finalizers.pop()()
+        return ""
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["follows", "closes"])
+def test_a_finalizer_may_follow_or_close_the_journal_that_its_thread_opens(file: Path, *, closes: bool) -> None:
+    """L6: its thread does not wait for itself, and nothing stays open"""
+    database = SqliteDatabase(make_url(f"sqlite:///{file}"), mounts=_StruckMounts("/proc/self/mounts"))
+    found: list[Hashable] = []
+    errors: list[JournalUnavailableError] = []
+
+    def follow() -> None:
+        try:
+            found.append(database.stamp())
+        except JournalUnavailableError as error:
+            errors.append(error)
+
+    _StruckMounts.finalizers[:] = [database.close if closes else follow]
+    thread = Thread(target=follow, daemon=True)
+    thread.start()
+    thread.join(_WAIT_S)
+
+    assert not thread.is_alive()
+    assert (len(found), len(errors)) == ((0, 1) if closes else (2, 0))
+    database.close()
+    gc.collect()
+    assert not [link for link in Path("/proc/self/fd").iterdir() if str(file) in os.path.realpath(link)]
