@@ -67,7 +67,7 @@ class GatewaySettings:
                 )
         if not _PREFIX.fullmatch(self.root_path):
             raise ValueError(f"{self.root_path} is not a prefix of paths; give one such as /hermes")
-        if self.token:
+        if self.token is not None:
             checked_token(self.token)
         elif reached := reached_by_others(self.host, self.origins):
             raise ValueError(

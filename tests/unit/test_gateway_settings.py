@@ -69,3 +69,9 @@ def test_a_person_is_told_addresses_that_a_browser_opens() -> None:
         "http://[::1]:8787/hermes/",
         "https://box.example/hermes/",
     )
+
+
+def test_an_empty_token_is_no_token_that_is_taken() -> None:
+    # Proves W5: whoever gives one believes that it is asked for.
+    with pytest.raises(ValueError, match="at least 16 characters"):
+        GatewaySettings(token="")
