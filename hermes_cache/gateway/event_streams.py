@@ -90,7 +90,7 @@ class EventStreams:
             HermesCacheError: The source cannot be opened.
         """
         if not self._count_up():
-            return _refusal(self.limit)
+            return self._refusal()
         try:
             source = await opened()
         except BaseException:
@@ -117,6 +117,13 @@ class EventStreams:
         with self._lock:
             self._open.discard(source)
         self._count_down()
+
+    def _refusal(self) -> Response:
+        many = f"{self.limit} event streams are open, and no more are allowed; close one, or poll the list"
+        reason = "the gateway ends; connect again" if self._closed else many
+        response = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        response.headers["Retry-After"] = "5"
+        return response
 
     def _count_up(self) -> bool:
         with self._lock:
@@ -206,12 +213,3 @@ def _message(change: Change) -> bytes:
 def _id(version: str) -> bytes:
     # A line break would end the field and begin another one.
     return "".join(version.split()).encode()
-
-
-def _refusal(limit: int) -> Response:
-    response = error_answer(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        f"{limit} event streams are open, and no more are allowed; close one, or poll the list",
-    )
-    response.headers["Retry-After"] = "5"
-    return response

@@ -1,5 +1,6 @@
 """Event streams over a real socket: what a browser's EventSource is told."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cache import Bus, SessionListCache
+from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.settings import GatewaySettings
 from tests.e2e.event_client import Client
 from tests.e2e.gateway_site import Site
@@ -129,6 +132,18 @@ def test_streams_are_bounded_and_a_closed_one_makes_room(serve: Callable[..., Si
     assert "2 event streams are open" in json.loads(third.rest())["error"]
     for each in (second, third, room):
         each.close()
+
+
+def test_a_stream_that_comes_while_the_gateway_ends_is_told_so() -> None:
+    # Proves W1, W6.
+    with SessionListCache(lambda _key: {"sessions": []}, bus=Bus()) as cache:
+        streams = EventStreams(cache, limit=5, heartbeat_s=1.0)
+        streams.close()
+
+        answer = asyncio.run(streams.answer({}, None))
+
+    assert answer.status_code == 503
+    assert b"the gateway ends" in answer.body
 
 
 def test_a_stream_ends_with_its_cache(site: Site) -> None:
