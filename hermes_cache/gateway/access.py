@@ -233,10 +233,11 @@ class Access:
             )
         if self.is_signed_in(facts):
             return None
+        is_page = facts.path == "/" and facts.wants_page
         return Refusal(
-            HTTPStatus.OK if facts.path == "/" and facts.wants_page else HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.OK if is_page else HTTPStatus.UNAUTHORIZED,
             "the token is missing or wrong; send 'Authorization: Bearer <token>'",
-            {"WWW-Authenticate": "Bearer"},
+            {} if is_page else {"WWW-Authenticate": "Bearer"},
             offers_sign_in=facts.wants_page,
         )
 

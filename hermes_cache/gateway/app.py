@@ -66,6 +66,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
         ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT),
         SessionLists(cache, read_timeout_s=settings.read_timeout_s),
         streams,
+        settings.root_path,
     )
     access = Access(settings)
     sign_in = SignIn(access)
@@ -84,24 +85,34 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
             Mount("/page", Assets(directory=_PAGE)),
         ],
         middleware=[
-            Middleware(RequestLog, token=settings.token, logs_all=settings.access_log),
-            Middleware(Guard, access=access, sign_in=sign_in, root_path=settings.root_path),
+            Middleware(
+                RequestLog, token=settings.token, root_path=settings.root_path, logs_all=settings.access_log
+            ),
+            Middleware(Guard, access=access, sign_in=sign_in, root_path=settings.root_path, token=settings.token),
         ],
         exception_handlers={HermesCacheError: _failure, HTTPException: _http_error},
     )
+    # They would lack the prefix of a proxy, and its TLS.
+    app.router.redirect_slashes = False
     app.state.streams = streams
     return app
 
 
 class _Endpoints:
     def __init__(
-        self, cache: SessionListCache, defaults: ViewDefaults, lists: SessionLists, streams: EventStreams
+        self,
+        cache: SessionListCache,
+        defaults: ViewDefaults,
+        lists: SessionLists,
+        streams: EventStreams,
+        root_path: str,
     ) -> None:
         self._cache = cache
         self._defaults = defaults
         self._lists = lists
         self._streams = streams
         self._followed = FollowedViews(cache, streams)
+        self._root_path = root_path
 
     async def sessions(self, request: Request) -> Response:
         view = self._defaults.kept()
@@ -129,8 +140,8 @@ class _Endpoints:
     def overview(self, _request: Request) -> Response:
         return overview_answer(self._cache.overview(), self._cache.stats())
 
-    def openapi(self, request: Request) -> Response:
-        return description_answer(request.scope.get("root_path", ""))
+    def openapi(self, _request: Request) -> Response:
+        return description_answer(self._root_path)
 
     async def health(self, _request: Request) -> Response:
         return health_answer(self._cache.health(), holds_lists=self._holds_lists())

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hermes_cache.gateway.access import Access
 from hermes_cache.gateway.answers import error_answer, http_error_answer
 from hermes_cache.gateway.request_facts import as_routed, facts_of
+from hermes_cache.gateway.request_log import path_for_log
 from hermes_cache.gateway.sign_in import SignIn
 from hermes_cache.gateway.view_query import ParameterError
 from hermes_cache.logs import QuietLogger
@@ -78,13 +79,17 @@ class Guard:
         access: Decides who is let in.
         sign_in: Offers the form for the token.
         root_path: The prefix of paths at a proxy.
+        token: What must not be logged.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access, sign_in: SignIn, root_path: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, access: Access, sign_in: SignIn, root_path: str, token: str | None
+    ) -> None:
         self._app = app
         self._access = access
         self._sign_in = sign_in
         self._root_path = root_path
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -108,7 +113,7 @@ class Guard:
             return
         except Exception:
             # Also an error that the framework has no handler for. The connection ends if half an answer is out.
-            extra = {"hermes_cache.path": scope["path"][:100]}
+            extra = {"hermes_cache.path": path_for_log(scope, self._token)}
             _logger.exception("hermes_cache.request_failed", extra=extra)
             if has_begun:
                 raise
@@ -123,7 +128,9 @@ class Guard:
             return error_answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
         if self._root_path and scope["path"] == self._root_path:
             # The addresses in the page are relative to a path that ends in a slash.
-            return RedirectResponse(f"{self._root_path}/", HTTPStatus.PERMANENT_REDIRECT)
+            query = scope["query_string"].decode("latin-1")
+            url = f"{self._root_path}/?{query}" if query else f"{self._root_path}/"
+            return RedirectResponse(url, HTTPStatus.PERMANENT_REDIRECT)
         if scope["path"].startswith("//"):
             # Relative to this gateway's origin, it would be the address of another host.
             return http_error_answer(HTTPStatus.NOT_FOUND, scope["path"])

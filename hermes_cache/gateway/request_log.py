@@ -1,8 +1,10 @@
 """What is logged of requests: those that are refused, and each of them if the operator asks for that.
 
-Nothing that may hold a secret is logged: no query, no header, no value of a parameter. Source: rules W1, W6.
+Nothing that may hold a secret is in these records: no query, no header, no value of a parameter.
+Source: rules W1, W6.
 """
 
+import re
 import time
 from http import HTTPStatus
 from typing import Final
@@ -10,6 +12,7 @@ from typing import Final
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hermes_cache.gateway.request_facts import as_routed
 from hermes_cache.logs import QuietLogger
 
 _logger: Final = QuietLogger(__name__)
@@ -20,7 +23,21 @@ _SIGNS_OF_LIFE: Final = frozenset({"/api/health", "/api/ready"})
 _NO_REFUSAL: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR})
 """Browsers ask for what does not exist; and a request that fails has a record of its own."""
 
+_OF_SECRETS: Final = frozenset({b"authorization", b"cookie"})
+"""Headers that no reason quotes."""
+
 _LONGEST_PATH: Final = 200
+
+
+_LEFT_OUT: Final = "its reason quotes the token, so it is left out"
+
+
+def path_for_log(scope: Scope, token: str | None) -> str:
+    """Return the path of a request, without the token and then cut: half a token is a secret too."""
+    path: str = scope["path"]
+    if token:
+        path = re.sub(re.escape(token), "<token>", path, flags=re.IGNORECASE)
+    return path[:_LONGEST_PATH]
 
 
 def log_refusal(status: int, reason: str, *, peer: str, method: str = "", path: str = "") -> None:
@@ -35,12 +52,14 @@ class RequestLog:
 
     Args:
         app: The application behind it.
-        token: What must not be logged, also if somebody puts it into a path.
+        token: What must not be logged, also if somebody puts it into a path or a host name.
+        root_path: The prefix of paths at a proxy.
         logs_all: Whether each request is logged, not only refusals.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, logs_all: bool) -> None:
+    def __init__(self, app: ASGIApp, *, token: str | None, root_path: str, logs_all: bool) -> None:
         self._app = app
+        self._root_path = root_path
         self._token = token
         self._logs_all = logs_all
 
@@ -71,13 +90,18 @@ class RequestLog:
                 _logger.info("hermes_cache.request", extra=_prefixed(fields))
 
     def _log_refusal(self, scope: Scope, status: int, body: bytes) -> None:
-        if status not in _NO_REFUSAL and scope["path"] not in _SIGNS_OF_LIFE:
-            log_refusal(status, _reason(body), **self._facts(scope))
+        if status not in _NO_REFUSAL and as_routed(scope, self._root_path)["path"] not in _SIGNS_OF_LIFE:
+            log_refusal(status, _LEFT_OUT if self._quotes_token(scope) else _reason(body), **self._facts(scope))
+
+    def _quotes_token(self, scope: Scope) -> bool:
+        """Return whether a reason may have the token, whole or cut: reasons quote what a request says."""
+        if not self._token:
+            return False
+        headers = [value.decode("latin-1") for name, value in scope["headers"] if name not in _OF_SECRETS]
+        return self._token.lower() in "\n".join((scope["method"], scope["path"], *headers)).lower()
 
     def _facts(self, scope: Scope) -> dict[str, str]:
-        path: str = scope["path"][:_LONGEST_PATH]
-        if self._token:
-            path = path.replace(self._token, "<token>")
+        path = path_for_log(scope, self._token)
         return {"method": scope["method"], "path": path, "peer": peer_of(scope["client"])}
 
 

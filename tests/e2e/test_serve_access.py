@@ -106,6 +106,7 @@ def test_a_browser_without_the_token_gets_a_form_and_a_program_gets_json(guarded
     plain, script = guarded.get("/"), guarded.get(LIST, **SCRIPT)
 
     assert [each.status for each in (page, deep, plain, script)] == [200, 401, 401, 401]
+    assert ["WWW-Authenticate" in each.headers for each in (page, deep)] == [False, True]
     assert b'action="./sign-in"' in page.body
     assert b'action="../sign-in"' in deep.body
     for form in (page, deep):
@@ -219,10 +220,27 @@ def test_a_prefix_without_its_last_slash_leads_to_the_page(serve: Callable[..., 
     # Proves W5: the addresses in the page are relative.
     site = serve(GatewaySettings(root_path="/hermes"))
 
-    answer = site.get("/hermes")
+    answer, asking = site.get("/hermes"), site.get("/hermes?all_profiles=1&source_filter=%C3%A4")
 
     assert (answer.status, answer.headers["Location"]) == (308, "/hermes/")
+    assert (asking.status, asking.headers["Location"]) == (308, "/hermes/?all_profiles=1&source_filter=%C3%A4")
     assert site.get("/hermes/").status == 200
+
+
+@pytest.mark.parametrize("path", ["/api/sessions/", "/hermes/api/sessions/", "/hermes/page"])
+def test_no_path_is_led_to_an_address_that_the_proxy_does_not_serve(serve: Callable[..., Site], path: str) -> None:
+    # Proves W5: a redirect would lack the prefix, and say http where the browser says https.
+    site = serve(GatewaySettings(root_path="/hermes"))
+
+    assert site.get(path).status == 404
+
+
+def test_the_description_of_the_interface_names_the_prefix(serve: Callable[..., Site]) -> None:
+    # Proves W1, W5.
+    prefixed, plain = serve(GatewaySettings(root_path="/hermes")), serve()
+
+    assert prefixed.get("/hermes/api/openapi.json").json["servers"] == [{"url": "/hermes"}]
+    assert plain.get("/api/openapi.json").json["servers"] == [{"url": "/"}]
 
 
 @pytest.mark.parametrize("path", ["//evil.example/", "//evil.example", "/hermes//evil.example/"])
