@@ -160,6 +160,8 @@ class RunningCache(Generic[K]):
         # Without the lock: what others said is applied meanwhile.
         membership.enter()
         membership.learn_streams(self._apply)
+        # For those who subscribed before it.
+        self._watching.keep()
 
     def _stop(self) -> None:
         with self._lock:

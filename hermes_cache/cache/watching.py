@@ -1,11 +1,12 @@
 """Watching: the part of a cache that is told of moved sources, so that nobody must poll.
 
 A watch runs while somebody follows a view or subscribes. What it says has the sources checked. If they moved,
-followed keys are built, and subscribers hear of rows that moved. For subscribers alone, the newest view of each
-scope is followed here, so that there is something to compare. Source: rules X10, E9, R13.
+followed keys are built, and subscribers hear of rows that moved. While somebody subscribes, the view of each scope
+that was built last is followed here too, as only a build tells whether rows moved. No lock is held: a finalizer or
+a signal handler may subscribe at any moment. Source: rules X10, E9, R13.
 """
 
-from collections.abc import Callable, Collection, Hashable, Sized
+from collections.abc import Callable, Collection, Hashable, Iterable, Sized
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -37,13 +38,13 @@ class Watching:
         self._life = life
         self._feed = feed
         self._followers = followers
-        self._running: RunningWatch | None = None
+        self._runs: dict[None, RunningWatch] = {}
         self._followed: dict[Hashable, Target] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know of the watch."""
-        running = self._running
+        running = self._runs.get(None)
         trouble = running.trouble if running is not None else None
         return () if trouble is None else (trouble,)
 
@@ -59,23 +60,28 @@ class Watching:
 
     def keep(self) -> None:
         """See that what is wanted is watched; never waits."""
-        if self._watch is None or not self._is_wanted:
+        if self._watch is None or self._life() is None or not self._is_wanted:
             return
-        if self._running is None:
-            self._running = self._watch(self._scopes, self._moved)
-        else:
-            self._running.scopes_changed()
+        running = self._runs.get(None)
+        if running is None:
+            begun = self._watch(self._scopes, self._moved)
+            running = self._runs.setdefault(None, begun)
+            if running is begun:
+                return
+            # Another thread began one meanwhile.
+            begun.close()
+        running.scopes_changed()
 
     def close(self) -> None:
-        """End the watch."""
-        running, self._running = self._running, None
-        self._followed.clear()
+        """End the watch, and follow nothing any more."""
+        running = self._runs.pop(None, None)
+        self._unfollow(list(self._followed.items()))
         if running is not None:
             running.close()
 
     def forget(self) -> None:
         """Begin anew in a forked child, where no thread watches."""
-        self._running = None
+        self._runs = {}
         self._followed = {}
 
     def take(self, answer: object) -> None:
@@ -85,6 +91,8 @@ class Watching:
         life = self._life()
         if life is None or not self._is_wanted:
             self.close()
+            # Somebody may have come before the close, and found a watch that ran.
+            self.keep()
             return ()
         with suppress(CacheStoppedError):
             self._follow_for_subscribers(life, life.state)
@@ -105,14 +113,20 @@ class Watching:
         if self._feed.has_subscribers:
             entries = sorted(state.entries.values(), key=lambda entry: entry.build_id)
             wanted = {entry.target.scope: entry.target for entry in entries if entry.target.watched}
-        for scope, target in list(self._followed.items()):
-            if scope not in wanted or target.key not in state.entries:
-                del self._followed[scope]
-                life.tell(Unfollow(self, target))
+        followed = list(self._followed.items())
+        self._unfollow([each for each in followed if each[0] not in wanted or each[1].key not in state.entries])
         for scope, target in wanted.items():
             if scope not in self._followed:
                 self._followed[scope] = target
                 life.tell(Follow(self, target, wants_events=False))
+
+    def _unfollow(self, followed: Iterable[tuple[Hashable, Target]]) -> None:
+        life = self._life()
+        for scope, target in followed:
+            self._followed.pop(scope, None)
+            if life is not None:
+                with suppress(CacheStoppedError):
+                    life.tell(Unfollow(self, target))
 
 
 def _of_sources(scope: Hashable) -> Hashable:

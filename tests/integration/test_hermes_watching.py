@@ -9,10 +9,12 @@ from random import Random
 from threading import Event, Thread
 from threading import enumerate as enumerate_threads
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 import orjson
 import pytest
+import watchfiles
 
 from hermes_cache import (
     Bus,
@@ -29,6 +31,7 @@ from hermes_cache.ports import Moved, RunningWatch, Scopes
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.samples.writer import add_message, heartbeat, rename_session, write_turns
 from hermes_cache.stores.hermes import watching
+from hermes_cache.stores.hermes.watching import HomeWatch
 from tests.waiting import WAIT_S, until
 
 _KEY = SessionListKey(show_cli=True)
@@ -55,8 +58,9 @@ class _Watched:
         self.scopes: list[Hashable] = [*scopes]
         self.said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
         self.watch = home.watch(lambda: list(self.scopes), self.said.put)
-        # At its start it says that all may have moved.
-        self.said.get(timeout=WAIT_S)
+        # It says that all may have moved, at its start and once the notifications have begun.
+        for _ in range(2):
+            self.said.get(timeout=WAIT_S)
 
     def hears(self) -> set[Hashable]:
         return set(self.said.get(timeout=WAIT_S))
@@ -178,6 +182,129 @@ def test_a_replaced_database_is_noticed(sample: SampleHome) -> None:
     watched.watch.close()
 
 
+def test_a_replaced_folder_is_watched_again(sample: SampleHome) -> None:
+    """X10"""
+    sessions = sample.path / "webui" / "sessions"
+    sessions.mkdir(parents=True, exist_ok=True)
+    watched = _Watched(HermesHome(sample.path), "default")
+
+    sessions.rename(sessions.with_name("before"))
+    sessions.mkdir()
+    until(lambda: watched.hears_nothing_more(1.0))
+    (sessions / "new.json").write_text("{}")
+
+    assert watched.hears() == {"default"}
+    watched.watch.close()
+
+
+def test_what_is_committed_while_the_notifications_begin_is_noticed(
+    sample: SampleHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X10"""
+    said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
+    begin = watchfiles.watch
+
+    def commit_first(*folders: Path, **options: Any) -> Iterator[set[tuple[watchfiles.Change, str]]]:
+        assert said.get(timeout=WAIT_S)
+        (sample.path / "state.db").touch()
+        return iter(begin(*folders, **options))
+
+    monkeypatch.setattr("watchfiles.watch", commit_first)
+
+    watch = HermesHome(sample.path).watch(lambda: ["default"], said.put)
+
+    assert list(said.get(timeout=WAIT_S)) == ["default"]
+    watch.close()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_watch_goes_on_after_a_listener_that_fails(
+    sample: SampleHome, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """X10, L7"""
+    monkeypatch.setattr(watching, "network_file_system", lambda *_: "nfs4")
+    said: SimpleQueue[int] = SimpleQueue()
+    failures = iter(range(times))
+
+    def listen(_scopes: Collection[Hashable]) -> None:
+        for number in failures:
+            raise RuntimeError(number)
+        said.put(1)
+
+    watch = HermesHome(sample.path).watch(lambda: ["default"], listen)
+
+    assert said.get(timeout=WAIT_S)
+    watch.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_watch_says_that_its_thread_has_ended(sample: SampleHome) -> None:
+    """X10, L4"""
+
+    def end() -> Collection[Hashable]:
+        raise SystemExit
+
+    watch = HermesHome(sample.path).watch(end, lambda _scopes: None)
+
+    until(lambda: "hermes_cache.watch does not run" in (watch.trouble or ""))
+    watch.close()
+    assert watch.trouble is None
+
+
+def test_a_close_while_it_turns_round_ends_the_watch(sample: SampleHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """X10"""
+    made: SimpleQueue[HomeWatch] = SimpleQueue()
+    closing: list[HomeWatch] = []
+
+    class Interrupt(watching._Interrupt):
+        def __init__(self) -> None:
+            # The close comes just before another interrupt is there to be opened.
+            if closing:
+                closing.pop().close()
+            super().__init__()
+
+    def scopes() -> Collection[Hashable]:
+        if made.empty():
+            return ["default"]
+        watch = made.get()
+        closing.append(watch)
+        watch.scopes_changed()
+        return ["default"]
+
+    monkeypatch.setattr(watching, "_Interrupt", Interrupt)
+    watch = HermesHome(sample.path).watch(scopes, lambda _scopes: None)
+
+    made.put(watch)
+
+    until(lambda: _watchers() == 0, within_s=WAIT_S)
+    assert not closing
+
+
+def test_a_signal_handler_may_say_that_scopes_changed_while_that_is_said(sample: SampleHome) -> None:
+    """X10, L6"""
+    watch = HermesHome(sample.path).watch(lambda: ["default"], lambda _scopes: None)
+    is_inside = False
+
+    def strike(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal is_inside
+        if event == "line" and not is_inside:
+            is_inside = True
+            watch.scopes_changed()
+            is_inside = False
+        return strike
+
+    def say() -> None:
+        sys.settrace(strike)
+        watch.scopes_changed()
+
+    saying = Thread(target=say, daemon=True)
+    saying.start()
+    saying.join(WAIT_S)
+
+    assert not saying.is_alive()
+    watch.close()
+
+
 def test_the_companions_of_a_linked_database_are_watched_where_they_lie(
     sample: SampleHome, tmp_path: Path
 ) -> None:
@@ -213,7 +340,7 @@ def test_scopes_that_are_added_are_watched_at_once(sample: SampleHome) -> None:
 
     watched.scopes.append("work")
     watched.watch.scopes_changed()
-    assert watched.hears() == {"default", "work"}
+    assert [watched.hears() for _ in range(2)] == [{"default", "work"}] * 2
     (sample.path / "profiles" / "work" / "state.db").touch()
 
     assert watched.hears() == {"work"}

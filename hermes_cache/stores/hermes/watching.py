@@ -9,23 +9,24 @@ Source: rules X10, X2.
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Event
 from time import monotonic
 from typing import Final, TypeAlias
 
-from hermes_cache.errors import SourceError
 from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Moved, Scopes
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles
 from hermes_cache.stores.hermes.other_stores import WithStores
-from hermes_cache.threads import KeptThread
+from hermes_cache.threads import Gate, KeptThread
 
 logger = QuietLogger(__name__)
 
 _WAKES_EVERY_S: Final = 0.25
 _LOOKS_EVERY_S: Final = 5.0
 """So often it looks which scopes are watched, and whether folders appeared."""
+
+_TIMEOUT_S: Final = 0.5
+"""So long it waits for notifications at a time."""
 
 _BLIND_EVERY_S: Final = 0.5
 _TRIES_AGAIN_S: Final = 60.0
@@ -35,6 +36,16 @@ Concerned: TypeAlias = dict[Path, dict[str, set[Hashable]]]
 """The folders to watch, with the names of the files there that matter, and who reads them; "" is any name."""
 
 _COMPANIONS: Final = ("-wal", "-journal")
+
+
+class _Interrupt(Gate):
+    """Interrupts a wait for notifications. It has no lock that a signal handler could wait for."""
+
+    __slots__ = ()
+
+    def is_set(self) -> bool:
+        """Return whether it was opened; watchfiles asks so."""
+        return self.is_open
 
 
 class HomeWatch:
@@ -51,7 +62,7 @@ class HomeWatch:
         self._scopes = scopes
         self._moved = moved
         self._is_closed = False
-        self._interrupted = Event()
+        self._interrupted = _Interrupt()
         self._trouble: str | None = None
         self._thread = KeptThread(self._run, "hermes_cache.watch")
         self._thread.keep()
@@ -59,22 +70,27 @@ class HomeWatch:
     @property
     def trouble(self) -> str | None:
         """Why there are no notifications; None if there are."""
+        if self._thread.is_missing:
+            return f"the thread {self._thread.name} does not run: changes are noticed every {_LOOKS_EVERY_S:g} s"
         return self._trouble
 
     def scopes_changed(self) -> None:
         """Have the scopes asked for anew, and see that the thread runs."""
-        self._interrupted.set()
+        self._interrupted.open()
         self._thread.keep()
 
     def close(self) -> None:
         """End it, without waiting for its thread, which ends within a quarter of a second."""
         self._thread.end()
         self._is_closed = True
-        self._interrupted.set()
+        self._interrupted.open()
 
     def _run(self) -> None:
-        while not self._is_closed:
-            self._interrupted.clear()
+        while True:
+            self._interrupted = _Interrupt()
+            # Looked at after that: a close that comes earlier is seen here, a later one interrupts the wait.
+            if self._is_closed:
+                return
             try:
                 self._watch()
             except Exception as error:  # whatever it is, the watch goes on without notifications
@@ -84,6 +100,7 @@ class HomeWatch:
     def _watch(self) -> None:
         """Wait for notifications until the folders to watch are others, or there are none to be had."""
         concerned = self._concerned()
+        folders = _identities(concerned)
         refused = _refused(concerned)
         if refused is not None:
             self._look_blindly(refused)
@@ -91,18 +108,24 @@ class HomeWatch:
         self._trouble = None
         # What came while nothing was watched.
         self._moved(self._scopes())
+        is_first = True
         looks_at_s = monotonic() + _LOOKS_EVERY_S
         for paths in self._notifications(concerned):
-            scopes = {scope for path in paths for scope in _of(Path(path), concerned)}
+            # With the first, what came before the notifications of the system began.
+            scopes = self._scopes() if is_first else {each for path in paths for each in _of(path, concerned)}
+            is_first = False
             if scopes:
                 self._moved(scopes)
+            if not concerned.keys().isdisjoint(paths):
+                # A folder was moved or removed, and its notifications ended with that.
+                return
             if monotonic() >= looks_at_s:
-                if self._concerned() != concerned:
+                if self._concerned() != concerned or _identities(concerned) != folders:
                     return
                 looks_at_s = monotonic() + _LOOKS_EVERY_S
 
-    def _notifications(self, folders: Collection[Path]) -> Iterator[Iterable[str]]:
-        """Yield the paths that changed, none every few seconds; end when the scopes changed, or at the close."""
+    def _notifications(self, folders: Collection[Path]) -> Iterator[list[Path]]:
+        """Yield the paths that changed, none now and then; end when the scopes changed, or at the close."""
         from watchfiles import watch  # noqa: PLC0415 - only some have it, and it takes its time to import
 
         if not folders:
@@ -114,21 +137,22 @@ class HomeWatch:
             watch_filter=None,
             debounce=step_ms,
             step=step_ms,
-            rust_timeout=round(_LOOKS_EVERY_S * 1_000),
+            rust_timeout=round(_TIMEOUT_S * 1_000),
             yield_on_timeout=True,
             raise_interrupt=False,
             force_polling=False,
             recursive=False,
             stop_event=self._interrupted,
         ):
-            yield [path for _, path in changes]
+            yield [Path(path) for _, path in changes]
 
     def _look_blindly(self, why: str) -> None:
         """Say every half second that all may have moved, until it is time to try to have notifications."""
         self._trouble = f"no file notifications ({why}); it looks every {_BLIND_EVERY_S:g} s instead"
         tries_at_s = monotonic() + _TRIES_AGAIN_S
         while monotonic() < tries_at_s and not self._interrupted.wait(_BLIND_EVERY_S):
-            with suppress(SourceError):
+            # A failure now must not end the thread: it is told when notifications are tried again.
+            with suppress(Exception):
                 self._moved(self._scopes())
 
     def _concerned(self) -> Concerned:
@@ -153,6 +177,16 @@ class HomeWatch:
 def _of(path: Path, concerned: Concerned) -> set[Hashable]:
     names = concerned.get(path.parent, {})
     return names.get(path.name, set()) | names.get("", set())
+
+
+def _identities(folders: Collection[Path]) -> dict[Path, tuple[int, int]]:
+    """Return what tells a folder from another one that replaced it under its name."""
+    found = {}
+    for folder in folders:
+        with suppress(OSError):
+            status = folder.stat()
+            found[folder] = (status.st_dev, status.st_ino)
+    return found
 
 
 def _files(files: ProfileFiles) -> Iterator[tuple[Path, str]]:
