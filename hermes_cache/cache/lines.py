@@ -141,23 +141,41 @@ class Lines:
     def _let_run(self, name: Hashable) -> None:
         call = self._calls[name][0]
         running = Call(partial(self._run, name, call))
-        running.when_over(lambda: self._go_on_without(name, call, running.error))
+        running.when_over(lambda: self._go_on_without(call, running.error))
         self._threads.run(running)
 
-    def _go_on_without(self, name: Hashable, call: Call[Any], error: BaseException | None) -> None:
-        """Let the line go on if its thread lost a call before it began it."""
-        if error is not None and call.claim(error):
+    def _go_on_without(self, call: Call[Any], error: BaseException | None) -> None:
+        """Let the lines go on if something struck their thread before it began a call, or between two."""
+        if error is None:
+            return
+        if call.claim(error):
             call.fail(error)
-            self._turns.do(lambda: self._run_elsewhere(self._after(name), None))
+        self._turns.do(self._run_what_rests)
+
+    def _run_what_rests(self) -> None:
+        # Which of them the thread had is not known. So some have a thread on its way, and two for one do no harm.
+        for name in list(self._began_s):
+            call = self._calls[name][0]
+            if call.is_over:
+                self._run_elsewhere(self._after(name, call), None)
+            elif not call.is_begun:
+                self._run_elsewhere((name, call), None)
 
     def _run(self, name: Hashable, call: Call[Any]) -> None:
         todo: tuple[Hashable, Call[Any]] | None = (name, call)
         del call
         while todo is not None:
-            todo[1].run()
-            todo = self._turns.do(partial(self._after, todo[0]), self._run_elsewhere)
+            owner = object()
+            todo[1].run(owner)
+            if not todo[1].claim(owner):
+                return
+            todo = self._turns.do(partial(self._after, *todo), self._run_elsewhere)
 
-    def _after(self, name: Hashable) -> tuple[Hashable, Call[Any]] | None:
+    def _after(self, name: Hashable, call: Call[Any]) -> tuple[Hashable, Call[Any]] | None:
+        """Note the end of a call, unless that was done, and return what to run next."""
+        line = self._calls.get(name)
+        if not line or line[0] is not call:
+            return None
         self._note_end(name)
         following = self._next()
         return None if following is _NO_NAME else (following, self._calls[following][0])
@@ -172,7 +190,7 @@ class Lines:
         except NoThreadError as refused:
             # Those who wait for it go on, and the next call of the line has its turn.
             call.fail(refused)
-            self._turns.do(partial(self._after, name), self._run_elsewhere)
+            self._turns.do(partial(self._after, name, call), self._run_elsewhere)
 
     def _note_end(self, name: Hashable) -> None:
         if len(self._answered_s) >= _MOST_NAMES:

@@ -1,11 +1,13 @@
 """Calls of foreign code on threads of the cache's own (S4, R6)."""
 
+import sys
 import threading
 from collections.abc import Hashable, Iterator
+from types import FrameType
 
 import pytest
 
-from hermes_cache.cache.lines import Lines
+from hermes_cache.cache.lines import Lines, Turns
 from tests.integration.thrown import AlarmError, throw_into
 
 _PATIENCE_S = 5.0
@@ -152,4 +154,28 @@ def test_a_line_goes_on_after_its_thread_lost_a_call(lines: Lines) -> None:
 
     assert all(call.wait(_PATIENCE_S) for call in calls)
     assert [call.error for call in calls[1:]] == [None, None]
+    assert not lines.hangs("one")
+
+
+@pytest.mark.parametrize("event", ["call", "return"])
+def test_lines_go_on_after_their_thread_was_struck_between_two_calls(lines: Lines, event: str) -> None:
+    """L6, S4: before the end of one is noted, or before the next one is in hand"""
+
+    def strike(frame: FrameType, seen: str, _of: object) -> None:
+        if frame.f_code is Turns.do.__code__ and seen == event:
+            sys.setprofile(None)
+            raise AlarmError
+
+    goes_on = threading.Event()
+
+    def be_struck() -> None:
+        goes_on.wait(_PATIENCE_S)
+        sys.setprofile(strike)
+
+    calls = [lines.call("one", be_struck), *[lines.call(name, int) for name in ("one", "two", "one", "two")]]
+    goes_on.set()
+
+    assert all(call.wait(_PATIENCE_S) for call in calls)
+    assert lines.call("one", int).wait(_PATIENCE_S)
+    assert [call.error for call in calls] == [None] * 5
     assert not lines.hangs("one")
