@@ -90,7 +90,8 @@ class ServerState(UvicornState):
             each for each in alive if isinstance(each, Connection) and each.is_waiting and each is not newest
         ]
         others.sort(key=lambda each: (each.cycle is not None, each.waits_since_s))
-        for each in others[:excess]:
+        # A few more than must be: a flood would have all connections sorted again for each newcomer.
+        for each in others[: excess + self.most_connections // 64]:
             each.transport.abort()
         if len(others) < excess:
             newest.refuse(HTTPStatus.SERVICE_UNAVAILABLE)

@@ -7,7 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import uvicorn
@@ -91,6 +91,25 @@ def test_a_look_that_raises_for_one_connection_costs_that_one_alone() -> None:
             state.look(asyncio.get_running_loop().time() + 1)
 
             await _until(lambda: not state.connections)
+
+    asyncio.run(act())
+
+
+def test_past_the_bound_some_more_connections_are_closed_than_must_be() -> None:
+    # Proves W6: all of them are sorted to find which, so that is not done for each newcomer of a flood.
+    async def act() -> None:
+        state = ServerState(Deadlines())
+        async with AsyncExitStack() as clients:
+            for _ in range(65):
+                await clients.enter_async_context(_connected(state, Connection, b""))
+            state.most_connections = 64
+            newest = next(each for each in state.connections if isinstance(each, Connection))
+
+            state.make_room(newest)
+
+            await _until(lambda: len(state.connections) <= 63)
+            assert len(state.connections) == 63
+            assert newest in state.connections
 
     asyncio.run(act())
 
