@@ -1,5 +1,6 @@
 """From query parameters and settings to the key of a view. Every parameter is checked; an error names it."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -116,7 +117,8 @@ def ignored_parameters(values: Mapping[str, Sequence[str]], names: Sequence[str]
 class ViewDefaults:
     """The view that a request without parameters means: that of the home's settings file.
 
-    The file is read at most once a second. Any thread may call this: what was read is one value, replaced whole.
+    The file is read at most once a second, by one thread at a time. The others get what was read before, so that a
+    file that hangs holds up one thread. Any thread may call this: what was read is one value, replaced whole.
 
     Args:
         read: Reads the settings.
@@ -134,26 +136,34 @@ class ViewDefaults:
         self._read = read
         self._agent_limit = agent_limit
         self._clock = clock
+        self._reading = threading.Lock()
         self._kept = self._now()
 
     def view(self) -> SessionListKey:
-        """Return the view by the settings, as of at most a second ago.
+        """Return the view by the settings, as of at most a second ago, or as before if they are being read.
 
         Source: rule W1.
         """
-        view = self.kept()
-        if view is None:
-            _, before = self._kept
+        _, before = self._kept
+        kept = self.kept()
+        if kept is not None:
+            return kept
+        if not self._reading.acquire(blocking=False):
+            return before
+        try:
             read_at_s, view = self._now()
             # The same object as long as nothing changed: keys that polls compare are the same objects then, too.
             view = before if view == before else view
             self._kept = read_at_s, view
+        finally:
+            self._reading.release()
         return view
 
     def kept(self) -> SessionListKey | None:
-        """Return the view as it was read less than a second ago, from memory alone; None if it must be read."""
+        """Return the view from memory alone; None if it was read over a second ago and nobody reads it now."""
         read_at_s, view = self._kept
-        return view if self._clock() - read_at_s < _SETTINGS_INTERVAL_S else None
+        is_fresh = self._clock() - read_at_s < _SETTINGS_INTERVAL_S
+        return view if is_fresh or self._reading.locked() else None
 
     def _now(self) -> tuple[float, SessionListKey]:
         return self._clock(), SessionListKey(

@@ -1,5 +1,7 @@
 """The settings of a home, and how closely they are followed."""
 
+import threading
+
 from hermes_cache.gateway.view_query import ViewDefaults
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.side_files import ViewSettings
@@ -43,3 +45,30 @@ def test_changed_settings_are_seen_within_a_second_and_read_no_oftener() -> None
 
     assert (before.show_cron, reads_before) == (False, 1)
     assert (after.show_cron, again.show_cron, settings.reads) == (True, True, 2)
+
+
+def test_a_settings_file_that_hangs_holds_up_one_thread_alone() -> None:
+    # Proves W6: the others get what was read before, from memory.
+    clock, begins, goes_on = ManualClock(), threading.Event(), threading.Event()
+    answers = iter([ViewSettings(), ViewSettings(show_cron=True)])
+
+    def read() -> ViewSettings:
+        settings = next(answers)
+        if settings.show_cron:
+            begins.set()
+            goes_on.wait(20)
+        return settings
+
+    defaults = ViewDefaults(read, clock=clock.monotonic_s)
+    clock.advance(2)
+    reading = threading.Thread(target=defaults.view)
+    reading.start()
+    assert begins.wait(20)
+
+    meanwhile = (defaults.kept(), defaults.view())
+    goes_on.set()
+    reading.join()
+    after = defaults.kept()
+
+    assert [view is not None and view.show_cron for view in (*meanwhile, after)] == [False, False, True]
+    assert meanwhile[0] is meanwhile[1]
