@@ -61,6 +61,7 @@ class RunningCache(Generic[K]):
 
     _life: Life | None
     _ending: Life | None
+    _inherited: tuple[object, ...] = ()
 
     def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
         self,
@@ -100,15 +101,11 @@ class RunningCache(Generic[K]):
         self._new_editions = partial(Editions, self._kind.shape, self._policy.max_edition_bytes)
         self._editions = self._new_editions()
         self._views = PlainViews(self._policy.max_entries)
-        self._inherited: tuple[object, ...] = ()
-        self._stopped = False
-        self._stops = 0
+        self._stopped, self._stops = False, 0
         self._lock = threading.RLock()
         self._life = self._ending = None
         self._prior = self._new_prior(State())
-        self._link = BusLink(
-            self._bus, self._feed, self._clock, apply=self._apply, canonical=self._canonical, sender=self
-        )
+        self._link = self._new_link()
         self._link.connect()
         after_fork_in_child(self._start_anew)
 
@@ -270,6 +267,10 @@ class RunningCache(Generic[K]):
                 decision = decide(self._prior.state, message, now_s, self._policy)
                 self._prior = replace(self._prior, state=decision.state)
             return self._life
+
+    def _new_link(self) -> BusLink:
+        apply, canonical = self._apply, self._canonical
+        return BusLink(self._bus, self._feed, self._clock, apply=apply, canonical=canonical, sender=self)
 
     def _new_feed(self) -> Feed:
         size, missed_since = self._policy.subscription_size, self._missed_since
