@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState as UvicornState
 
+from hermes_cache.gateway.event_streams import IS_STREAM
 from hermes_cache.gateway.guard import MAX_HEAD_BYTES
 from hermes_cache.gateway.request_log import log_refusal, peer_of
 from hermes_cache.logs import QuietLogger
@@ -117,6 +118,7 @@ class Connection(H11Protocol):
         self._late_bytes = 0
         self._unread_bytes = 0
         self._unread_since_s = 0.0
+        self._sends_no_more = False
 
     @property
     def is_waiting(self) -> bool:
@@ -140,11 +142,24 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._bound_request()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Return whether to stay open for a client that sends no more, until its answer is ready.
+
+        A stream that has begun ends, because most clients that send no more are gone.
+        """
+        self._sends_no_more = True
+        if self._ends_at_s is not None or self.conn.their_state not in {h11.DONE, h11.MUST_CLOSE}:
+            return False
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        return is_answering and not self.scope["state"].get(IS_STREAM)
+
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, which may lie here already."""
         self.waits_since_s = self.loop.time()
         super().on_response_complete()
         self._bound_request()
+        if self._sends_no_more and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
 
     def resume_writing(self) -> None:
         """Go on with an answer: its client took most of what was ready."""

@@ -26,6 +26,9 @@ STREAM_PARAMETERS: Final = ("profile", "since")
 RETRY_MS: Final = 2_000
 """How long a browser waits before it connects again."""
 
+IS_STREAM: Final = "hermes_cache.is_stream"
+"""In the state of a request: its answer has no end of its own."""
+
 _HEARTBEAT: Final = b": alive\n\n"
 _MAX_VERSION_LENGTH: Final = 200
 
@@ -165,6 +168,7 @@ class EventStream(Response, Generic[S]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
+        scope.setdefault("state", {})[IS_STREAM] = True
         watching = asyncio.ensure_future(self._close_when_gone(receive))
         try:
             await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})

@@ -315,3 +315,31 @@ def test_a_head_request_that_is_refused_for_its_body_gets_an_answer_without_one(
     )
 
     assert (answer.status, answer.body) == (413, b"")
+
+
+@pytest.mark.parametrize("closing", ["close", "keep-alive"])
+def test_a_client_that_sends_no_more_gets_its_answer_and_then_the_end(site: Site, closing: str) -> None:
+    # Proves W1: it closed its sending side alone, as `nc -N` does. The view is not built so far.
+    where = urlsplit(site.server.url)
+    with socket.create_connection((where.hostname or "", where.port or 80), timeout=20) as client:
+        head = f"GET {LIST}&source_filter=x HTTP/1.1\r\nHost: localhost\r\nConnection: {closing}\r\n\r\n"
+        client.sendall(head.encode())
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile("rb") as answer:
+            received = answer.read()
+
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b'"sessions"' in received
+
+
+def test_a_client_that_sends_no_more_gets_the_answers_to_all_its_requests(site: Site) -> None:
+    # Proves W1.
+    where = urlsplit(site.server.url)
+    with socket.create_connection((where.hostname or "", where.port or 80), timeout=20) as client:
+        for path in (LIST, "/", LIST):
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile("rb") as answers:
+            received = answers.read()
+
+    assert received.count(b"HTTP/1.1 200 ") == 3
