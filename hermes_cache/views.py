@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 import orjson
 
 from hermes_cache.bodies import Body
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.editions import Chunk, Edition, chunks_of
 from hermes_cache.payload.freezing import freeze
@@ -173,5 +174,8 @@ class PlainViews:
 def _text_of(key: Hashable) -> str:
     try:
         return _ADDRESS.sub("", repr(key)).encode("utf-8", "replace").decode()
-    except Exception:  # noqa: BLE001 - it is foreign code, and a tag without it is as good within this process
+    except Exception as error:
+        if belongs_to_caller(error):
+            raise
+        # The key's own code failed; a tag without its text is as good within this process.
         return type(key).__qualname__
