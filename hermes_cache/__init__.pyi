@@ -44,6 +44,8 @@ from hermes_cache.sessions.rows import freeze as freeze
 from hermes_cache.sessions.session_list_cache import SessionListCache as SessionListCache
 from hermes_cache.stores.hermes.home import HermesHome as HermesHome
 
+__version__: str
+
 __all__ = [
     "AgreedState",
     "BuildError",

@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 
 from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.state import Target
+from hermes_cache.distribution import install_command
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.rows import ListShape
@@ -41,7 +42,7 @@ def executors(kind: str, builder: Builder | str | None, slots: int, shape: ListS
     try:
         processes = import_module("hermes_cache.builders.process_executor")
     except ModuleNotFoundError as missing:
-        text = f"executor='processes' needs {missing.name}; pip install 'hermes_cache[processes]'"
+        text = f"executor='processes' needs {missing.name}; {install_command('processes')}"
         raise ImportError(text) from missing
     return processes.new_executors(builder, resolved, slots, shape)  # type: ignore[no-any-return]  # loaded late
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from hermes_cache.cli.standard_streams import forget_output, open_closed_streams
+from hermes_cache.distribution import install_command, installed_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def _missing_extra(name: str, missing: ModuleNotFoundError) -> Exception:
     if (missing.name or "").partition(".")[0] not in _EXTRA_PACKAGES:
         return missing
     return click.ClickException(
-        f"'{name}' needs {missing.name}, which is not installed; run: pip install 'hermes_cache[serve]'"
+        f"'{name}' needs {missing.name}, which is not installed; run: {install_command('serve')}"
     )
 
 
@@ -88,8 +89,15 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(each.name, each.summary) for each in _SUBCOMMANDS])
 
 
+def _print_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
+    if wanted and not context.resilient_parsing:
+        click.echo(f"hermes-cache, version {installed_version()}")
+        context.exit()
+
+
 @click.command(cls=_LazyGroup)
-@click.version_option(package_name="hermes_cache")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
+              help="Print the version and exit.")  # fmt: skip
 def main() -> None:
     """Keep a chat gateway's session list fast and true.
 

@@ -12,6 +12,7 @@ from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.distribution import install_command
 from hermes_cache.errors import JournalSetupError, TransactionConflictError
 from hermes_cache.journal import tables
 from hermes_cache.journal.sqlite import SqliteDatabase
@@ -169,6 +170,6 @@ def _postgres(url: URL) -> JournalDatabase:
     try:
         from hermes_cache.journal.postgres import PostgresDatabase  # noqa: PLC0415  # an extra
     except ImportError as error:
-        told = "psycopg is not installed: pip install 'hermes_cache[postgres]'"
+        told = f"psycopg is not installed: {install_command('postgres')}"
         raise JournalSetupError(url.render_as_string(), told) from error
     return PostgresDatabase(url)

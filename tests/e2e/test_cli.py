@@ -59,7 +59,7 @@ def test_serve_without_its_extras_says_what_to_install(package: str, extra: str,
     result = run_python("-c", f"import sys; sys.modules[{package!r}] = None; {run}")
 
     assert result.returncode == 1
-    assert f"pip install 'hermes_cache[{extra}]'" in result.stderr
+    assert f'pip install "hermes-session-cache[{extra}]"' in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -394,7 +394,7 @@ def test_a_driver_that_is_missing_is_told_with_what_to_install() -> None:
     result = execute(sys.executable, "-c", code)
 
     assert result.returncode == 1
-    assert "pip install 'hermes_cache[postgres]'" in result.stderr
+    assert 'pip install "hermes-session-cache[postgres]"' in result.stderr
     assert "secret" not in result.stderr
 
 

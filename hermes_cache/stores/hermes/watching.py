@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, TypeAlias
 
+from hermes_cache.distribution import install_command
 from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Moved, Scopes
@@ -209,7 +210,7 @@ def _refused(folders: Collection[Path]) -> str | None:
     try:
         import watchfiles  # noqa: F401, PLC0415 - see `_notifications`
     except ImportError:
-        return "watchfiles is not installed: pip install 'hermes_cache[watch]'"
+        return f"watchfiles is not installed: {install_command('watch')}"
     with suppress(OSError):
         mounts = MOUNTS.read_text()
         for folder in folders:
