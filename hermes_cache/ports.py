@@ -6,6 +6,7 @@ Any here, so that a builder can declare which kind of key it takes.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -18,6 +19,7 @@ from hermes_cache.sessions.overlay import LiveSession
 __all__ = [
     "SETTINGS_PART",
     "ActiveStreamIds",
+    "BuildContext",
     "Builder",
     "Clock",
     "Doubted",
@@ -65,6 +67,10 @@ class Builder(Protocol):
 
     def __call__(self, key: Any, /) -> Mapping[str, object]:
         """Return a mapping of str to JSON values, with the rows as a list under `sessions`."""
+
+
+BuildContext: TypeAlias = Callable[[Any], AbstractContextManager[object]]
+"""Returns, for a key, what every builder of that key runs inside of, on its thread or in its worker process."""
 
 
 @runtime_checkable

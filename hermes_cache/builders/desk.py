@@ -10,19 +10,19 @@ import select
 import time
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pkgutil import resolve_name
 from threading import Thread
 from typing import Final
 
 from loky import process_executor
 
-from hermes_cache.builders.executors import build_here
+from hermes_cache.builders.executors import build_here, within
 from hermes_cache.builders.parcels import Changes, Parcel, SentRow, Share, differing_indexes
 from hermes_cache.log_output import LogOutput, LogSettings, active_settings
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape, Piece, digest_of
-from hermes_cache.ports import Builder, JoiningBuilder
+from hermes_cache.ports import BuildContext, Builder, JoiningBuilder
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 _LOOKS_EVERY_S: Final = 5.0
@@ -37,11 +37,12 @@ _SENT_FOR_EACH: Final = 4
 
 
 class Desk:
-    """One builder, and what was sent of its rows."""
+    """One builder, with what it runs inside of, and what was sent of its rows."""
 
-    def __init__(self, builder: Builder, shape: ListShape) -> None:
+    def __init__(self, builder: Builder, shape: ListShape, context: BuildContext | None = None) -> None:
         self._builder = builder
         self._shape = shape
+        self._context = context
         self._sent: set[bytes] = set()
         self._last: tuple[Piece, ...] = ()
         self._lists: OrderedDict[Hashable, tuple[bytes, list[bytes]]] = OrderedDict()
@@ -58,13 +59,7 @@ class Desk:
             shares: Of scopes that live in other workers and that this one joins.
             held: The digest of the list that the caller holds of the key; None if it holds none.
         """
-        if isinstance(self._builder, JoiningBuilder):
-            for scope, (token, share) in shares.items():
-                # Noted when it is done, by who did it: one that was lost on the way must come again.
-                self._adopted.pop(scope, None)
-                self._builder.adopt(scope, share)
-                self._adopted[scope] = token
-        content = build_here(self._builder, key, self._shape)
+        content = within(self._context, key, partial(self._content, key, shares))
         self._last = content.pieces or ()
         if content.pieces is None:
             return Parcel(content.envelope, None, {}, content.name, b"")
@@ -88,11 +83,20 @@ class Desk:
         parts = self._builder.parts(key) if isinstance(self._builder, JoiningBuilder) else ()
         return {scope: self._adopted.get(scope) for scope in parts}
 
-    def share(self, scope: Hashable, seen: Hashable) -> Share:
-        """Refresh a scope for a worker that joins it; see `JoiningBuilder`."""
+    def share(self, key: Hashable, scope: Hashable, seen: Hashable) -> Share:
+        """Refresh a scope for a worker that joins it to build a key; see `JoiningBuilder`."""
         if not isinstance(self._builder, JoiningBuilder):
             raise TypeError(f"{self._builder!r} shares no scopes")
-        return self._builder.share(scope, seen)
+        return within(self._context, key, partial(self._builder.share, scope, seen))
+
+    def _content(self, key: Hashable, shares: Mapping[Hashable, Share]) -> Content:
+        if isinstance(self._builder, JoiningBuilder):
+            for scope, (token, share) in shares.items():
+                # Noted when it is done, by who did it: one that was lost on the way must come again.
+                self._adopted.pop(scope, None)
+                self._builder.adopt(scope, share)
+                self._adopted[scope] = token
+        return build_here(self._builder, key, self._shape)
 
     def _remember(self, key: Hashable, list_id: bytes, digests: list[bytes]) -> None:
         self._lists[key] = list_id, digests
@@ -119,7 +123,8 @@ def call(spec: bytes, method: str, *args: object) -> object:
     """Have a desk answer a call, in a worker.
 
     Args:
-        spec: The builder and the shape of its lists, pickled; a str names it as "package.module:function".
+        spec: The builder, the shape of its lists and its context, pickled; a str names the builder as
+            "package.module:function".
         method: Of `Desk`.
         args: Its arguments.
     """
@@ -158,8 +163,8 @@ def _end_with(parent: int) -> None:
 
 @lru_cache(_MOST_DESKS)
 def _desk(spec: bytes) -> Desk:
-    builder, shape = pickle.loads(spec)  # noqa: S301 - made by the parent
-    return Desk(resolve_name(builder) if isinstance(builder, str) else builder, shape)
+    builder, shape, context = pickle.loads(spec)  # noqa: S301 - made by the parent
+    return Desk(resolve_name(builder) if isinstance(builder, str) else builder, shape, context)
 
 
 def _portable(failure: BaseException) -> Exception:

@@ -4,9 +4,11 @@ Source: rules B2, B6, B8.
 """
 
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
 from pkgutil import resolve_name
+from typing import TypeVar
 
 from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.state import Target
@@ -14,10 +16,18 @@ from hermes_cache.distribution import install_command
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.ports import Builder, EncodingBuilder, Executor
+from hermes_cache.ports import BuildContext, Builder, EncodingBuilder, Executor
+
+T = TypeVar("T")
 
 
-def executors(kind: str, builder: Builder | str | None, slots: int, shape: ListShape) -> Callable[[], Executor]:
+def executors(
+    kind: str,
+    builder: Builder | str | None,
+    slots: int,
+    shape: ListShape,
+    context: BuildContext | None = None,
+) -> Callable[[], Executor]:
     """Return what makes an executor of a kind, one for each life of a cache.
 
     Args:
@@ -25,9 +35,11 @@ def executors(kind: str, builder: Builder | str | None, slots: int, shape: ListS
         builder: The cache's own, or its name as "package.module:function"; None if every read brings one.
         slots: How many builds run side by side.
         shape: How lists lie in the payloads.
+        context: What every builder runs inside of; None for nothing.
 
     Raises:
-        TypeError: The builder cannot be called, is a coroutine function, or cannot be pickled and must be.
+        TypeError: The builder or the context cannot be called, is a coroutine function, or cannot be pickled and
+            must be.
         ValueError: There is no such kind, or no builder of that name.
         ImportError: Worker processes are asked for, and the extra that they need is not installed.
     """
@@ -35,8 +47,11 @@ def executors(kind: str, builder: Builder | str | None, slots: int, shape: ListS
     if resolved is not None and not callable(resolved):
         raise TypeError(f"builder is {builder!r}; it must be callable, or named, or None")
     refuse_coroutine(resolved, "builder")
+    if context is not None and not callable(context):
+        raise TypeError(f"build_context is {context!r}; it must be callable, or None")
+    refuse_coroutine(context, "build_context")
     if kind == "threads":
-        return partial(ThreadExecutor, resolved, shape)
+        return partial(ThreadExecutor, resolved, shape, context)
     if kind != "processes":
         raise ValueError(f"executor is {kind!r}; it must be 'threads' or 'processes'")
     try:
@@ -44,7 +59,7 @@ def executors(kind: str, builder: Builder | str | None, slots: int, shape: ListS
     except ModuleNotFoundError as missing:
         text = f"executor='processes' needs {missing.name}; {install_command('processes')}"
         raise ImportError(text) from missing
-    return processes.new_executors(builder, resolved, slots, shape)  # type: ignore[no-any-return]  # loaded late
+    return processes.new_executors(builder, resolved, slots, shape, context)  # type: ignore[no-any-return]  # loaded late
 
 
 def no_builder() -> TypeError:
@@ -58,11 +73,13 @@ class ThreadExecutor:
     Args:
         builder: The cache's own; None if every read brings one.
         shape: How lists lie in the payloads.
+        context: What every builder runs inside of; None for nothing.
     """
 
-    def __init__(self, builder: Builder | None, shape: ListShape) -> None:
+    def __init__(self, builder: Builder | None, shape: ListShape, context: BuildContext | None = None) -> None:
         self._builder = builder
         self._shape = shape
+        self._context = context
 
     def start(self) -> None:
         """Do nothing: the threads are the caller's."""
@@ -75,7 +92,7 @@ class ThreadExecutor:
         chosen = builder or self._builder
         if chosen is None:
             raise no_builder()
-        return build_here(chosen, target.key, self._shape)
+        return within(self._context, target.key, partial(build_here, chosen, target.key, self._shape))
 
     def give_up(self, _build_id: int) -> None:
         """Leave a build alone: a thread cannot be killed."""
@@ -93,6 +110,22 @@ def build_here(builder: Builder, key: Hashable, shape: ListShape) -> Content:
     if isinstance(builder, EncodingBuilder):
         return builder.content(key)
     return content_of(freeze(settle(builder(key), "the builder"), shape), shape)
+
+
+def within(context: BuildContext | None, key: Hashable, build: Callable[[], T]) -> T:
+    """Run a part of a key's build inside its context (B2).
+
+    Raises:
+        BaseException: Whatever the context raises, or the build, also if the context suppresses that.
+    """
+    raised: BaseException
+    with nullcontext() if context is None else context(key):
+        try:
+            return build()
+        except BaseException as error:
+            raised = error
+            raise
+    raise raised
 
 
 def _resolved(name: str) -> Builder:

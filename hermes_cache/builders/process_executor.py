@@ -24,7 +24,7 @@ from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.ports import Builder, ScopedBuilder
+from hermes_cache.ports import BuildContext, Builder, ScopedBuilder
 
 _MOST_SCOPES: Final = 4_096
 """Scopes whose slot is remembered; the names of the others choose theirs. None ever moves: what a slot adopted
@@ -41,15 +41,25 @@ class ProcessExecutor:
         spec: The cache's own builder, `pickled`; None if every read brings one.
         slots: How many workers.
         shape: How lists lie in the payloads.
+        context: What every builder runs inside of, in its worker; None for nothing.
         scoped: Whether that builder keeps something for each scope.
     """
 
     _slots: tuple["_Slot", ...]
     _has_built: bool
 
-    def __init__(self, spec: bytes | None, slots: int, shape: ListShape, *, scoped: bool) -> None:
+    def __init__(
+        self,
+        spec: bytes | None,
+        slots: int,
+        shape: ListShape,
+        context: BuildContext | None = None,
+        *,
+        scoped: bool,
+    ) -> None:
         self._spec = spec
         self._shape = shape
+        self._context = context
         self._is_scoped = scoped
         self._count = slots
         self._inherited: list[object] = []
@@ -70,7 +80,7 @@ class ProcessExecutor:
         Raises:
             TypeError: It cannot be pickled.
         """
-        pickled(builder, self._shape)
+        pickled(builder, self._shape, self._context)
 
     def build(self, build_id: int, target: Target, builder: Builder | None) -> Content:
         """Build a key's content in a worker.
@@ -79,7 +89,7 @@ class ProcessExecutor:
             WorkerError: The worker died, twice, or was killed since the build was given up.
             Exception: Whatever the builder raised.
         """
-        spec = self._spec if builder is None else pickled(builder, self._shape)
+        spec = self._spec if builder is None else pickled(builder, self._shape, self._context)
         if spec is None:
             raise no_builder()
         scoped = self._is_scoped if builder is None else is_scoped(builder)
@@ -144,7 +154,7 @@ class ProcessExecutor:
             owner = self._slot_of(part)
             if owner is not slot:
                 with owner.turn(build_id, self._given_up) as other:
-                    shares[part] = cast("Share", other.call(spec, "share", part, token))
+                    shares[part] = cast("Share", other.call(spec, "share", target.key, part, token))
         return shares
 
     def _free_slot(self) -> "_Slot":
@@ -245,26 +255,36 @@ class _Slot:
 
 
 def new_executors(
-    builder: Builder | str | None, resolved: Builder | None, slots: int, shape: ListShape
+    builder: Builder | str | None,
+    resolved: Builder | None,
+    slots: int,
+    shape: ListShape,
+    context: BuildContext | None = None,
 ) -> Callable[[], ProcessExecutor]:
     """Return what makes an executor, as `executors` does; `resolved` is the builder itself."""
-    spec = None if builder is None else pickled(builder, shape)
-    return partial(ProcessExecutor, spec, slots, shape, scoped=is_scoped(resolved))
+    if context is not None:
+        _pickled(context, f"build_context is {context!r}", "it must be one that can be pickled")
+    spec = None if builder is None else pickled(builder, shape, context)
+    return partial(ProcessExecutor, spec, slots, shape, context, scoped=is_scoped(resolved))
 
 
-def pickled(builder: Builder | str, shape: ListShape) -> bytes:
-    """Return a builder, and the shape of its lists, as bytes that a worker can read.
+def pickled(builder: Builder | str, shape: ListShape, context: BuildContext | None = None) -> bytes:
+    """Return a builder, the shape of its lists and its context as bytes that a worker can read.
 
     Raises:
         TypeError: It cannot be pickled.
     """
+    wanted = "it must be one that can be pickled, or be named as 'package.module:function'"
+    return _pickled((builder, shape, context), f"builder is {builder!r}", wanted)
+
+
+def _pickled(value: object, what: str, wanted: str) -> bytes:
     try:
-        spec: bytes = cloudpickle.dumps((builder, shape))
+        spec: bytes = cloudpickle.dumps(value)
     except Exception as failure:
         if belongs_to_caller(failure):
             raise
-        wanted = "it must be one that can be pickled, or be named as 'package.module:function'"
-        raise TypeError(f"builder is {builder!r}, which cannot go to a worker process: {wanted}") from failure
+        raise TypeError(f"{what}, which cannot go to a worker process: {wanted}") from failure
     return spec
 
 

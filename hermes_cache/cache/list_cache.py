@@ -59,6 +59,8 @@ class ListCache(RunningCache[K]):
         active_stream_ids: Lists streams that the bus may not know.
         settings_version: Returns a value that moves when settings change.
         watch: Notices that sources moved, as `HermesHome.watch`; None to look at those that are read or followed.
+        build_context: Returns the context manager in which builders of a key run, a read's own too (B2); with
+            worker processes one that can be pickled. None for nothing.
         clock: The time; None for the machine's.
 
     Raises:

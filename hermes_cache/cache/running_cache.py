@@ -80,12 +80,13 @@ class RunningCache(Generic[K]):
         active_stream_ids: ports.ActiveStreamIds | None = None,
         settings_version: ports.SettingsVersion | None = None,
         watch: ports.Watch | None = None,
+        build_context: ports.BuildContext | None = None,
         clock: ports.Clock | None = None,
     ) -> None:
         self._builder = builder
         self._policy = policy or Policy()
         self._kind = kind or ListKind(profile_of, ListShape(rows, row_id, needs_ids=rows is not None))
-        self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape)
+        self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape, build_context)
         self._clock: ports.Clock = clock or SystemClock()
         self._bus = Bus() if bus is None else bus
         self._inside = Inside()

@@ -63,6 +63,8 @@ class SessionListCache(ListCache[SessionListKey]):
         live_sessions: Returns live state for the overlay.
         settings_version: Returns a value that moves when settings change.
         watch: Notices that sources moved, as `HermesHome.watch`; None to look at those that are read or followed.
+        build_context: Returns the context manager in which builders of a key run, a read's own too (B2); with
+            worker processes one that can be pickled. None for nothing.
         clock: The time; None for the machine's.
 
     Raises:
@@ -86,6 +88,7 @@ class SessionListCache(ListCache[SessionListKey]):
         live_sessions: ports.LiveSessions | None = None,
         settings_version: ports.SettingsVersion | None = None,
         watch: ports.Watch | None = None,
+        build_context: ports.BuildContext | None = None,
         clock: ports.Clock | None = None,
     ) -> None:
         policy = policy or Policy()
@@ -103,6 +106,7 @@ class SessionListCache(ListCache[SessionListKey]):
             active_stream_ids=active_stream_ids,
             settings_version=settings_version,
             watch=watch,
+            build_context=build_context,
             clock=clock,
         )
 
