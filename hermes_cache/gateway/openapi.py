@@ -7,12 +7,12 @@ that nothing is written twice. Each path also answers HEAD and OPTIONS. Source: 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from http import HTTPStatus
-from importlib.metadata import version
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from hermes_cache.cache.lookups import Health, Patch, Stats
 from hermes_cache.core.events import EventId
+from hermes_cache.distribution import installed_version
 from hermes_cache.explain.explanations import BuiltBy, Explanation
 from hermes_cache.explain.overview import ActiveStream, KnownScope
 from hermes_cache.gateway.negotiation import PATCH_TYPE
@@ -61,7 +61,7 @@ def description(root_path: str = "") -> _Object:
         "openapi": "3.1.0",
         "info": {
             "title": "hermes_cache gateway",
-            "version": version("hermes_cache"),
+            "version": installed_version(),
             "description": "The session lists of a Hermes home, and what their cache does.",
         },
         "servers": [{"url": root_path or "/"}],
