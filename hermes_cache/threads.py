@@ -8,7 +8,7 @@ Source: rules L1, L6, L7.
 
 import _thread
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -29,6 +29,14 @@ _RETRY_S: Final = 1.0
 _LOOK_S: Final = 0.5
 """A wait is cut in parts: to see whether a thread lives, and so that a process that was suspended for long does
 not count all of that."""
+
+
+_made_anew: Final[Counter[str]] = Counter()
+
+
+def threads_made_anew() -> int:
+    """Return how often kept threads of this process ended by mistake, or did not start, and were made anew."""
+    return sum(list(_made_anew.values()))
 
 
 class Gate:
@@ -213,6 +221,8 @@ class KeptThread:
         tried_s, self._tried_s = self._tried_s, now_s
         if now_s - tried_s < _RETRY_S:
             return False
+        if thread is not None:
+            _made_anew[self._name] += 1
         # Known before it runs: a call that an interrupt ends in the middle leaves no second thread.
         self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         return started(thread)

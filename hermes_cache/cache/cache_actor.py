@@ -49,9 +49,9 @@ from hermes_cache.core.messages import (
     Weighed,
 )
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.record import Counts
+from hermes_cache.core.record import Counts, Tally
 from hermes_cache.core.state import Read, State, Target
-from hermes_cache.core.transitions import Evicted, Stored
+from hermes_cache.core.transitions import Ended, Evicted, Stored
 from hermes_cache.core.turn import Decision
 from hermes_cache.core.use_order import UseOrder
 from hermes_cache.ports import Clock
@@ -108,11 +108,9 @@ class CacheActor(MailboxActor):
         self._had.add(hit)
         return hit.served
 
-    def counted(self) -> dict[str, int]:
-        """Count the reads by outcome, those of this very moment too; from any thread."""
-        outcomes = dict(self._counts.outcomes)
-        hits = outcomes.get("hit", 0) + self.hits_had
-        return {**outcomes, "hit": hits} if hits else outcomes
+    def tally(self) -> Tally:
+        """Return what was counted, reads of this very moment too; from any thread."""
+        return self._counts.tally(self.hits_had)
 
     def counted_for(self, key: Hashable) -> dict[str, int]:
         """Count the reads of a key by outcome, since the payload that it holds was built (J7); from any thread."""
@@ -240,7 +238,7 @@ class CacheActor(MailboxActor):
         if not isinstance(answer, Served):
             self._counts.add(effect.key, type(answer).__name__)
             return
-        self._counts.add(effect.key, answer.outcome)
+        self._counts.add(effect.key, answer.outcome, answer.reason)
         self._use(effect.key)
         if answer.outcome == "hit":
             self.hits.remember(self.state, answer, self._clock())
@@ -260,15 +258,18 @@ class CacheActor(MailboxActor):
                 self._counts.add_remembered(entry.target.key, "hit", count)
 
     def _follow(self, decision: Decision) -> None:
-        """Keep the order of use of what is held, and count the readers of a payload from when it is held."""
+        """Keep the order of use of what is held, and count what happened."""
         for happened in decision.transitions:
             match happened:
                 case Stored(entry=entry):
                     key = entry.target.key
                     self._counts.begin(key)
                     self._used.add(key)
-                case Evicted(key=key):
+                case Ended(build=build):
+                    self._counts.add_build(build)
+                case Evicted(key=key, bound=bound):
                     self._counts.begin(key)
+                    self._counts.add_evicted(bound)
                     self._used.drop(key)
 
     def _use(self, key: Hashable) -> None:

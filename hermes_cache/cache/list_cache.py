@@ -24,6 +24,7 @@ from hermes_cache.cache.reads import (
 )
 from hermes_cache.cache.running_cache import RunningCache
 from hermes_cache.core.effects import Served
+from hermes_cache.core.record import Tally
 from hermes_cache.core.state import Entry
 from hermes_cache.errors import BuildError, CacheStoppedError
 from hermes_cache.explain.explaining import Moment, explain
@@ -264,8 +265,8 @@ class ListCache(RunningCache[K]):
     def stats(self) -> Stats:
         """Return counts and sizes, without a lock or a wait (L4)."""
         life = self._life
-        outcomes, dropped = (life.actor.counted(), life.notifier.dropped) if life else ({}, 0)
-        return stats_of(self._state(), outcomes, dropped, self._membership.status, followers=len(self._followers))
+        tally, dropped = (life.actor.tally(), life.notifier.dropped) if life else (Tally(), 0)
+        return stats_of(self._state(), tally, dropped, self._membership.status, followers=len(self._followers))
 
     def health(self) -> Health:
         """Say whether the cache does its work, without a lock or a wait (L4, X8)."""

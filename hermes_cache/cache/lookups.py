@@ -15,6 +15,7 @@ from hermes_cache.core.answering import failure_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.record import Durations, Tally
 from hermes_cache.core.state import Outcome, Reason, State
 from hermes_cache.errors import BuildError, ProfileNotFoundError
 from hermes_cache.journal.member import JournalStatus
@@ -22,6 +23,7 @@ from hermes_cache.payload.applying import applied
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json, Payload, frozen_list
 from hermes_cache.payload.rows import RowId, frozen_json
+from hermes_cache.threads import threads_made_anew
 
 _RECENT_S: Final = 60.0
 """What was not asked for since is no trouble of anybody's (X8)."""
@@ -192,6 +194,13 @@ class Stats:
         journal_seq: The journal's last event that is applied here; None without one, or while it is not joined.
         journal_pending: Events of this process that are not committed.
         journal_lag_s: As in `Health`.
+        reasons: Reads that were no hit, by outcome and then by reason.
+        ended: Builds that ended, by what became of them: `stored`, `discarded`, `failed` or `abandoned`.
+        overtaken: Of these, builds that an event overtook.
+        durations: How long the builds took that began.
+        evicted: Entries that had to go, by the bound that was reached: `entries`, `bytes` or `gone`.
+        threads_made_anew: How often threads of this process's caches ended by mistake, or did not start, and were
+            made anew.
     """
 
     outcomes: Mapping[str, int]
@@ -210,6 +219,12 @@ class Stats:
     journal_seq: int | None = None
     journal_pending: int = 0
     journal_lag_s: float | None = None
+    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    ended: Mapping[str, int] = field(default_factory=dict)
+    overtaken: int = 0
+    durations: Durations = field(default_factory=Durations)
+    evicted: Mapping[str, int] = field(default_factory=dict)
+    threads_made_anew: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +285,7 @@ def lookup_of(
 
 def stats_of(
     state: State,
-    outcomes: Mapping[str, int],
+    tally: Tally,
     dropped_notices: int,
     journal: JournalStatus | None,
     *,
@@ -278,7 +293,7 @@ def stats_of(
 ) -> Stats:
     """Tell of a state, and of what is counted beside it."""
     return Stats(
-        outcomes=outcomes,
+        outcomes=tally.outcomes,
         builds=state.last_build,
         entries=len(state.entries),
         held_bytes=state.held_bytes,
@@ -294,6 +309,12 @@ def stats_of(
         journal_seq=journal.seq if journal else None,
         journal_pending=journal.pending if journal else 0,
         journal_lag_s=journal.lag_s if journal else None,
+        reasons=tally.reasons,
+        ended=tally.ended,
+        overtaken=tally.overtaken,
+        durations=tally.durations,
+        evicted=tally.evicted,
+        threads_made_anew=threads_made_anew(),
     )
 
 

@@ -7,6 +7,7 @@ number. So one key's tail is found at once, and a busy list pushes out nothing o
 What readers got is counted beside it, as a hit is no event and makes no new state. Source: rule J7.
 """
 
+from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,9 @@ from hermes_cache.core.versions import ALL_PROFILES
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+BUILD_BOUNDS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Builds are counted by these durations: a small list takes milliseconds, `Policy.build_timeout` is 60 s."""
 
 _MOST_EVENTS: Final = 16
 """Kept of each profile, and of all together."""
@@ -131,32 +135,98 @@ class Record:
         return replace(self, builds={})
 
 
-class Counts:
-    """How many reads got what: by outcome, or by the name of the error.
-
-    Whoever runs the mailbox counts; any thread may read.
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long builds took, as a histogram.
 
     Attributes:
-        outcomes: The reads of all keys.
+        counts: How many took at most as long as each of `BUILD_BOUNDS_S`, and longer than the bound before it; at
+            the end, how many took longer than the last bound.
+        sum_s: The seconds of all of them.
+    """
+
+    counts: tuple[int, ...] = (0,) * (len(BUILD_BOUNDS_S) + 1)
+    sum_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What was counted since a cache was started.
+
+    Attributes:
+        outcomes: Reads by outcome, and by the name of the error for those that raised.
+        reasons: Reads that were no hit, by outcome and then by reason.
+        ended: Builds by what became of them.
+        overtaken: Of these, builds that an event overtook.
+        durations: How long the builds took that began.
+        evicted: Entries by the bound for which they had to go.
+    """
+
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    ended: Mapping[str, int] = field(default_factory=dict)
+    overtaken: int = 0
+    durations: Durations = field(default_factory=Durations)
+    evicted: Mapping[str, int] = field(default_factory=dict)
+
+
+class Counts:
+    """How many reads got what, and what became of builds and entries.
+
+    Whoever runs the mailbox counts; any thread may read.
     """
 
     def __init__(self) -> None:
-        self.outcomes: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._reasons: Counter[tuple[str, str]] = Counter()
+        self._ended: Counter[str] = Counter()
+        self._evicted: Counter[str] = Counter()
+        self._overtaken = 0
+        self._durations = Durations()
         self._of_keys: OrderedDict[Hashable, Counter[str]] = OrderedDict()
 
-    def add(self, key: Hashable, outcome: str, times: int = 1) -> None:
-        """Count reads of a key."""
-        self.outcomes[outcome] += times
-        self.add_remembered(key, outcome, times)
+    def tally(self, remembered_hits: int = 0) -> Tally:
+        """Return what was counted.
+
+        Args:
+            remembered_hits: The reads that remembered hits answered.
+        """
+        outcomes, reasons = dict(self._outcomes), dict[str, dict[str, int]]()
+        if hits := outcomes.get("hit", 0) + remembered_hits:
+            outcomes["hit"] = hits
+        for (outcome, reason), count in dict(self._reasons).items():
+            reasons.setdefault(outcome, {})[reason] = count
+        return Tally(outcomes, reasons, dict(self._ended), self._overtaken, self._durations, dict(self._evicted))
+
+    def add(self, key: Hashable, outcome: str, reason: str | None = None) -> None:
+        """Count a read of a key."""
+        self._outcomes[outcome] += 1
+        if reason is not None:
+            self._reasons[outcome, reason] += 1
+        self.add_remembered(key, outcome, 1)
 
     def add_remembered(self, key: Hashable, outcome: str, times: int) -> None:
-        """Count reads of a key that `outcomes` does not count: those that a remembered hit answered."""
+        """Count reads for their key alone: those that a remembered hit answered."""
         counted = self._of_keys.get(key)
         if counted is None:
             counted = self._of_keys[key] = Counter()
             if len(self._of_keys) > _MOST_COUNTED:
                 self._of_keys.popitem(last=False)
         counted[outcome] += times
+
+    def add_build(self, build: PastBuild) -> None:
+        """Count a build that ended."""
+        self._ended[build.outcome] += 1
+        if build.overtaken_by is not None:
+            self._overtaken += 1
+        if build.began_s is not None:
+            counts = list(self._durations.counts)
+            counts[bisect_left(BUILD_BOUNDS_S, build.took_s)] += 1
+            self._durations = Durations(tuple(counts), self._durations.sum_s + build.took_s)
+
+    def add_evicted(self, bound: str) -> None:
+        """Count an entry that had to go."""
+        self._evicted[bound] += 1
 
     def begin(self, key: Hashable) -> None:
         """Begin to count a key anew: it holds another payload, or none any more."""

@@ -169,13 +169,14 @@ def test_a_thread_that_the_machine_refuses_is_told_and_made_anew(monkeypatch: py
     with monkeypatch.context() as short_of_threads:
         short_of_threads.setattr(threading.Thread, "start", _start_no_tail)
         cache.start()
-        sick = cache.health()
+        sick, before = cache.health(), cache.stats().threads_made_anew
     with cache, SessionListCache(bus=others, journal=MemoryJournal(store), policy=_POLICY):
         cache.get(_KEY)
-        well = cache.health()
+        well, made_anew = cache.health(), cache.stats().threads_made_anew - before
         others.session_list_changed.send(reason="later")
         [event] = heard.wait_for(1, timeout_s=WAIT_S)
 
+    assert made_anew == 1
     assert (sick.healthy, sick.missing_threads) == (False, frozenset({"hermes_cache.tail"}))
     assert (well.healthy, well.missing_threads) == (True, frozenset())
     assert event.reason == "later"

@@ -4,6 +4,7 @@ import pytest
 
 from hermes_cache.cache.lookups import health_of, lookup_of, stats_of
 from hermes_cache.core.effects import Served
+from hermes_cache.core.record import Tally
 from hermes_cache.errors import BuildError, ProfileNotFoundError
 from hermes_cache.journal.member import JournalStatus
 from hermes_cache.payload.content import Content
@@ -57,11 +58,11 @@ def test_stats_count_what_the_state_holds() -> None:
     script.start_stream("turn", "work")
     script.read(target_of("home"))
 
-    stats = stats_of(script.state, {"built": 1}, 3, None, followers=7)
+    stats = stats_of(script.state, Tally({"built": 1}, overtaken=2), 3, None, followers=7)
 
     assert (stats.builds, stats.entries, stats.building, stats.queued, stats.waiting) == (2, 1, 1, 0, 1)
     assert (stats.streams, stats.events, stats.slowest_build_s, stats.dropped_notices) == (1, 1, 0.5, 3)
-    assert stats.followers == 7
+    assert (stats.followers, stats.outcomes, stats.overtaken) == (7, {"built": 1}, 2)
     assert stats.held_bytes == script.state.entries[HERE.key].content.size_bytes
 
 

@@ -2,7 +2,15 @@
 
 from hermes_cache.core.events import EventId, SessionListChanged, SettingsChanged
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.record import Counts, Touch, Touches
+from hermes_cache.core.record import (
+    BUILD_BOUNDS_S,
+    Counts,
+    Durations,
+    PastBuild,
+    PastOutcome,
+    Touch,
+    Touches,
+)
 from hermes_cache.core.versions import ALL_PROFILES
 from tests.simulation.core_script import CoreScript, content, target_of
 
@@ -15,6 +23,12 @@ def touch(position: int, profile: str | None) -> Touch:
 
 def positions(touches: Touches, reach: str) -> list[int]:
     return [each.position for each in touches.of(reach)]
+
+
+def past_build(
+    outcome: PastOutcome, *, took_s: float = 0.0, began_s: float | None = 1.0, overtaken_by: EventId | None = None
+) -> PastBuild:
+    return PastBuild(1, "miss", began_s, took_s, outcome, None, overtaken_by)
 
 
 def outcomes(script: CoreScript) -> list[str]:
@@ -207,19 +221,50 @@ def test_readers_are_counted_by_key_and_by_what_they_got() -> None:
 
     assert counts.of(HERE.key) == {"built": 1, "hit": 3}
     assert counts.of(target_of("elsewhere").key) == {}
-    assert counts.outcomes == {"built": 1, "hit": 1}
+    assert counts.tally(3).outcomes == {"built": 1, "hit": 4}
 
 
 def test_another_payload_begins_another_count() -> None:
     """J7"""
     counts = Counts()
-    counts.add(HERE.key, "hit", 3)
+    counts.add(HERE.key, "hit")
 
     counts.begin(HERE.key)
     counts.add(HERE.key, "built")
 
     assert counts.of(HERE.key) == {"built": 1}
-    assert counts.outcomes == {"hit": 3, "built": 1}
+    assert counts.tally().outcomes == {"hit": 1, "built": 1}
+
+
+def test_reads_that_were_no_hit_are_counted_by_outcome_and_reason() -> None:
+    """L4"""
+    counts = Counts()
+    counts.add(HERE.key, "hit")
+    counts.add(HERE.key, "stale", "age")
+    counts.add(HERE.key, "stale", "source")
+    counts.add(HERE.key, "built", "miss")
+    counts.add(HERE.key, "BuildError")
+
+    tally = counts.tally()
+
+    assert tally.outcomes == {"hit": 1, "stale": 2, "built": 1, "BuildError": 1}
+    assert tally.reasons == {"stale": {"age": 1, "source": 1}, "built": {"miss": 1}}
+
+
+def test_builds_are_counted_by_outcome_and_those_that_ran_by_their_duration() -> None:
+    """L4"""
+    counts = Counts()
+    counts.add_build(past_build("stored", took_s=0.0))
+    counts.add_build(past_build("discarded", took_s=0.25, overtaken_by=EventId("a", 1)))
+    counts.add_build(past_build("abandoned", took_s=61.5))
+    counts.add_build(past_build("failed", began_s=None))
+
+    tally = counts.tally()
+
+    assert tally.ended == {"stored": 1, "discarded": 1, "abandoned": 1, "failed": 1}
+    assert tally.overtaken == 1
+    assert tally.durations == Durations((1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1), 61.75)
+    assert len(tally.durations.counts) == len(BUILD_BOUNDS_S) + 1
 
 
 def test_what_is_counted_is_handed_out_as_a_copy() -> None:
