@@ -40,6 +40,7 @@ __all__ = [
     "SettlingSources",
     "Snapshot",
     "Sources",
+    "StampOf",
 ]
 
 
@@ -178,6 +179,10 @@ class Sources(Protocol):
             held: Whether a stream is active. If so, neither read nor return the parts that a stream itself
                 changes.
         """
+
+
+StampOf: TypeAlias = Callable[[Any], Hashable]
+"""Returns a value of a key that changes when its sources do; each key is a scope of its own."""
 
 
 @runtime_checkable

@@ -50,7 +50,8 @@ class ListCache(RunningCache[K]):
         rows: The field of a payload that holds its list; None for payloads that are one piece.
         row_id: The field of a row that holds its id; each row must have one of its own.
         kind: What another class says of its keys and lists, instead of `profile_of`, `rows` and `row_id`.
-        sources: Say whether what was built still holds; None if only events, streams and age outdate.
+        sources: Say whether what was built still holds: `ports.Sources`, or a callable that returns, for a key, a
+            value that changes when its sources do. None if only events, streams and age outdate.
         policy: The bounds and spans; None for the defaults.
         bus: Where events come from; None for one of its own.
         journal: Keeps the events, for other processes and for later: a URL such as "sqlite:////path/to/journal.db",

@@ -31,7 +31,7 @@ from hermes_cache.cache.reads import (
     request_of,
     serve,
 )
-from hermes_cache.cache.stamper import Stamped, Stamper
+from hermes_cache.cache.stamper import Stamped, Stamper, sources_of
 from hermes_cache.cache.targets import ListKind, ProfileOf, Targets
 from hermes_cache.cache.watching import Watching
 from hermes_cache.callables import Inside
@@ -71,7 +71,7 @@ class RunningCache(Generic[K]):
         rows: str | None = None,
         row_id: str = "id",
         kind: ListKind | None = None,
-        sources: ports.Sources | None = None,
+        sources: ports.Sources | ports.StampOf | None = None,
         policy: Policy | None = None,
         bus: Bus | None = None,
         journal: str | ports.Journal | None = None,
@@ -90,8 +90,11 @@ class RunningCache(Generic[K]):
         self._clock: ports.Clock = clock or SystemClock()
         self._bus = Bus() if bus is None else bus
         self._inside = Inside()
-        self._stamped = Stamped(sources, active_stream_ids, settings_version)
-        self._new_targets = partial(Targets, self._kind, sources, is_root_profile, watched=bool(self._stamped))
+        known_sources = sources_of(sources)
+        self._stamped = Stamped(known_sources, active_stream_ids, settings_version)
+        self._new_targets = partial(
+            Targets, self._kind, known_sources, is_root_profile, watched=bool(self._stamped)
+        )
         self._feed = self._new_feed()
         self._followers = Followers(self._policy.max_followers)
         self._watching = Watching(watch, lambda: self._life, self._feed, self._followers)

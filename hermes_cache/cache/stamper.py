@@ -5,9 +5,9 @@ time. Source: rules S4, S5, H1, H4, V3.
 """
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from hermes_cache.callables import Inside, refuse_coroutine, settle
@@ -24,6 +24,7 @@ from hermes_cache.ports import (
     SettingsVersion,
     SettlingSources,
     Sources,
+    StampOf,
 )
 
 logger = QuietLogger(__name__)
@@ -31,6 +32,38 @@ logger = QuietLogger(__name__)
 T = TypeVar("T")
 
 _NOBODY: Final[frozenset[str]] = frozenset()
+
+
+class KeyedSources:
+    """`Sources` made of one callable: each key is a scope of its own, and its stamp has one part.
+
+    The callable is not called while a stream holds a key down.
+    """
+
+    def __init__(self, stamp_of: StampOf) -> None:
+        self._stamp_of = stamp_of
+
+    def scope(self, key: Any) -> Hashable:
+        """Return the key."""
+        return cast("Hashable", key)
+
+    def stamp(self, key: Any, *, held: bool) -> Mapping[str, Hashable]:
+        """Return what the callable says of the key, unless a stream holds it down."""
+        return {} if held else {"source": settle(self._stamp_of(key), "sources")}
+
+
+def sources_of(given: Sources | StampOf | None) -> Sources | None:
+    """Return the sources that a gateway gave, also if it gave one callable.
+
+    Raises:
+        TypeError: They are neither, or a coroutine function.
+    """
+    if given is None or hasattr(given, "stamp"):
+        return cast("Sources | None", given)
+    if not callable(given):
+        raise TypeError(f"sources is {given!r}; it must have scope and stamp, or be a callable, or None")
+    refuse_coroutine(given, "sources")
+    return KeyedSources(given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ class SessionListCache(ListCache[SessionListKey]):
     Args:
         builder: Builds the payload of a key: a callable, for worker processes one that can be pickled, or its name
             as "package.module:function"; None if every read brings its own.
-        sources: Say whether what was built still holds; None if only events, streams and age outdate.
+        sources: Say whether what was built still holds: `ports.Sources`, or a callable that returns, for a key, a
+            value that changes when its sources do. None if only events, streams and age outdate.
         policy: The bounds and spans; None for the defaults.
         bus: Where events come from; None for the process-wide one.
         journal: Keeps the events, for other processes and for later: a URL such as "sqlite:////path/to/journal.db",
@@ -78,7 +79,7 @@ class SessionListCache(ListCache[SessionListKey]):
         self,
         builder: ports.Builder | str | None = None,
         *,
-        sources: ports.Sources | None = None,
+        sources: ports.Sources | ports.StampOf | None = None,
         policy: Policy | None = None,
         bus: Bus | None = None,
         journal: str | ports.Journal | None = None,
