@@ -14,8 +14,6 @@ import click
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalGapError
-from hermes_cache.journal.files import missing_journal_file
-from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.ports import Journal, Recorded
 
 _LONG_S: Final = 1.0
@@ -44,6 +42,10 @@ def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
         url: The value of `journal_option`.
         make: Make an SQLite file if there is none; otherwise a missing file is a failure.
     """
+    # Imported only now, because SQLAlchemy takes longer to import than a help takes in all.
+    from hermes_cache.journal.files import missing_journal_file  # noqa: PLC0415
+    from hermes_cache.journal.sqlalchemy_journal import journal_at  # noqa: PLC0415
+
     try:
         with closing(journal_at(url)) as journal:
             missing = None if make else missing_journal_file(url)

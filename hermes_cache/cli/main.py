@@ -1,14 +1,13 @@
 """The command `hermes-cache`. A subcommand is imported when it runs, so that help comes at once."""
 
-import errno
-import sys
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final
 
 import click
 
-from hermes_cache.cli.standard_streams import forget_output, open_closed_streams
+from hermes_cache.cli.standard_streams import open_closed_streams, unwritable_output_told
 from hermes_cache.distribution import install_command, installed_version
 
 
@@ -39,8 +38,10 @@ _SUBCOMMANDS: Final = (
     _Subcommand("serve", "Serve the session list of a Hermes home over HTTP."),
     _Subcommand("tail", "Print the last events of a journal, and new ones as they come."),
 )
+COMMANDS: Final = tuple(each.name for each in _SUBCOMMANDS)
+"""The names of the subcommands."""
+
 _EXTRA_PACKAGES: Final = frozenset({"anyio", "h11", "starlette", "uvicorn"})
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def _missing_extra(name: str, missing: ModuleNotFoundError) -> Exception:
@@ -57,30 +58,41 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the subcommands."""
         del ctx
-        return [each.name for each in _SUBCOMMANDS]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a subcommand."""
         del ctx
         return next((each.load() for each in _SUBCOMMANDS if each.name == cmd_name), None)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand that is named; one that is not there is answered with those that are nearly so."""
+        name = args[0]
+        if not name.startswith("-") and name not in COMMANDS and not ctx.resilient_parsing:
+            close = " or ".join(map(repr, get_close_matches(name, COMMANDS)))
+            hint = f"did you mean {close}?" if close else f"there are {', '.join(COMMANDS)}"
+            ctx.fail(f"there is no command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line; help and version are printed here already."""
+        with unwritable_output_told():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a subcommand; one that imports a package of an extra only when it needs it may find it missing."""
         try:
-            return super().invoke(ctx)
+            with unwritable_output_told():
+                return super().invoke(ctx)
         except ModuleNotFoundError as missing:
             raise _missing_extra(ctx.invoked_subcommand or "", missing) from missing
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; a disk that is full ends it with one line."""
+        """Run the command line."""
         open_closed_streams()
-        try:
-            return super().main(*args, **kwargs)
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            forget_output()
-            sys.exit(f"Error: cannot write {error.filename or 'the output'}: {error.strerror}")
+        return super().main(*args, **kwargs)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview, without an import."""
@@ -95,7 +107,7 @@ def _print_version(context: click.Context, _option: click.Parameter, wanted: boo
         context.exit()
 
 
-@click.command(cls=_LazyGroup)
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
               help="Print the version and exit.")  # fmt: skip
 def main() -> None:

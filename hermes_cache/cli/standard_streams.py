@@ -3,11 +3,32 @@
 Source: rules W3, W6.
 """
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
+import click
+
 _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+
+_UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT})
+"""What is wrong with the output, and not with the command."""
+
+
+@contextmanager
+def unwritable_output_told() -> Iterator[None]:
+    """End a command with one line if its output is a pipe that was closed, or a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        forget_output()
+        what = error.filename or "the output"
+        raise click.ClickException(f"cannot write {what}: {error.strerror}") from error
 
 
 def open_closed_streams() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cache.cli.main import COMMANDS
+
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return run_python("-m", "hermes_cache.cli", *arguments)
@@ -16,28 +18,49 @@ def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 -- ours
 
 
-def test_the_overview_names_each_command_without_importing_it() -> None:
+HEAVY = ("sqlalchemy", "psycopg", "rich", "starlette", "uvicorn", "loky", "hermes_cache.stores")
+"""What takes longer to import than a help may take in all."""
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_each_help_has_an_example_and_imports_nothing_that_takes_long(command: str | None, option: str) -> None:
     # Proves W3.
+    arguments = [option] if command is None else [command, option]
     code = (
-        "import sys; from hermes_cache.cli.main import main; main(['--help'], standalone_mode=False); "
-        "sys.exit('starlette' in sys.modules or 'uvicorn' in sys.modules)"
+        f"import sys; from hermes_cache.cli.main import main; main({arguments!r}, standalone_mode=False); "
+        f"sys.exit(' '.join(each for each in {HEAVY!r} if each in sys.modules) or 0)"
     )
 
     result = run_python("-c", code)
 
-    assert result.returncode == 0
-    assert "serve" in result.stdout
-    assert "sample-home" in result.stdout
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Example" in result.stdout
+    assert f"  hermes-cache {command or 'serve'} " in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["sample-home", "--help"]])
-def test_each_help_has_an_example(arguments: list[str]) -> None:
+def test_the_overview_names_each_command() -> None:
     # Proves W3.
+    result = run("-h")
+
+    assert all(f"  {command} " in result.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["sever"], "'serve'"),
+        (["sample_home"], "'sample-home'"),
+        (["tail", "--folow"], "'--follow'"),
+        (["fly"], "tail"),
+    ],
+)
+def test_a_near_miss_is_answered_with_what_was_meant(arguments: list[str], meant: str) -> None:
+    # Proves W3: a command that is like no other gets all there are.
     result = run(*arguments)
 
-    assert result.returncode == 0
-    assert "Example" in result.stdout
-    assert "  hermes-cache " in result.stdout
+    assert result.returncode == 2
+    assert meant in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("arguments", [["fly"], ["serve", "--port", "high"], ["sample-home"], ["serve", "--fast"]])
@@ -54,7 +77,7 @@ def test_wrong_usage_has_exit_code_2(arguments: list[str]) -> None:
 )
 def test_serve_without_its_extras_says_what_to_install(package: str, extra: str, tmp_path: Path) -> None:
     # Proves W3.
-    run = f"from hermes_cache.cli.main import main; main(['serve', '--home', {str(tmp_path)!r}])"
+    run = f"from hermes_cache.cli.main import main; main(['serve', '--port', '0', '--home', {str(tmp_path)!r}])"
 
     result = run_python("-c", f"import sys; sys.modules[{package!r}] = None; {run}")
 

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cache.cli.main import COMMANDS
+from hermes_cache.core.events import EventId, SettingsChanged
+from hermes_cache.journal.sqlalchemy_journal import journal_at
 from tests.e2e.gateway_process import COMMAND
 from tests.e2e.process_log import AS_JSON, log_of
 from tests.waiting import until
+
+UNWRITABLE = {"full disk": "No space left on device", "closed pipe": "Broken pipe"}
 
 
 def free_port() -> int:
@@ -54,7 +59,7 @@ def test_a_gateway_whose_standard_streams_are_closed_works(home: Path, closed: s
     assert code == 0
 
 
-@pytest.mark.parametrize("output", ["full disk", "closed pipe"])
+@pytest.mark.parametrize("output", UNWRITABLE)
 def test_a_gateway_whose_output_cannot_be_written_says_so_once_and_works(home: Path, output: str) -> None:
     """W6, W3"""
     port = free_port()
@@ -82,12 +87,41 @@ def test_a_gateway_whose_output_cannot_be_written_says_so_once_and_works(home: P
     assert process.wait() == 0
 
 
-def test_a_disk_that_is_full_gives_one_line(tmp_path: Path) -> None:
-    """W3"""
-    command = [*COMMAND[:-1], "sample-home", str(tmp_path / "home"), "--sessions", "1", "--json"]
-    with Path("/dev/full").open("wb") as full:
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603 -- ours
+@pytest.fixture
+def prints(tmp_path: Path) -> dict[str, list[str]]:
+    """The arguments with which each command prints something, and ends."""
+    url = f"sqlite:///{tmp_path / 'journal.db'}"
+    with closing(journal_at(url)) as journal:
+        journal.append([SettingsChanged(id=EventId("a", 1), at_s=1.0)])
+    return {
+        "compact": ["--journal", url],
+        "explain": ["--journal", url],
+        "publish": ["--journal", url],
+        "replay": ["--journal", url],
+        "sample-home": [str(tmp_path / "made"), "--sessions", "1", "--json"],
+        "serve": ["--help"],  # What it does once it serves, the tests above say.
+        "tail": ["--journal", url],
+    }
 
-    complaints = result.stderr.splitlines()[2:]
+
+@pytest.mark.parametrize(("output", "reason"), UNWRITABLE.items())
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_whose_output_cannot_be_written_says_so_in_one_line(
+    command: str, output: str, reason: str, prints: dict[str, list[str]]
+) -> None:
+    """W3"""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open("/dev/full" if output == "full disk" else theirs, "wb") as target:  # noqa: PTH123 -- may be a number
+        result = subprocess.run(  # noqa: S603 -- ours
+            [*COMMAND[:-1], command, *prints[command]],
+            stdout=target,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=50,
+        )
+
+    complaints = [line for line in result.stderr.splitlines() if not line.startswith(("Making", "Done"))]
+    assert complaints == [f"Error: cannot write the output: {reason}"]
     assert result.returncode == 1
-    assert complaints == ["Error: cannot write the output: No space left on device"]
