@@ -26,6 +26,7 @@ from hermes_cache.cache.running_cache import RunningCache
 from hermes_cache.core.effects import Served
 from hermes_cache.core.record import Tally
 from hermes_cache.core.state import Entry
+from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, CacheStoppedError
 from hermes_cache.explain.explaining import Moment, explain
 from hermes_cache.explain.explanations import Explanation
@@ -236,6 +237,17 @@ class ListCache(RunningCache[K]):
         following = Following(upstream, self._followers, key, since, given)
         self._membership.listen()
         return following
+
+    def profile_of(self, key: K) -> str | None:
+        """Return the profile whose events touch a key; None if everybody's do (K5).
+
+        Raises:
+            Exception: What the cache's own `profile_of` raises.
+            TypeError: It is no key of this cache.
+        """
+        self._kind.check(key)
+        reach = self._kind.reach(key, self._kind.profile_of(key))
+        return None if reach == ALL_PROFILES else reach
 
     def overlay_changed(self, profile: str | None = None) -> None:
         """Say that what is live changed: those who follow a view get it at once, and not with the next look.

@@ -18,7 +18,7 @@ from hermes_cache.errors import HermesCacheError, JournalUnavailableError
 from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.tokens import address_with
-from hermes_cache.gateway.view_query import USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.gateway.view_defaults import USUAL_AGENT_LIMIT, ViewDefaults
 from hermes_cache.logs import QuietLogger
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.claude_code import ClaudeCode

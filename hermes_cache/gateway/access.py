@@ -17,8 +17,8 @@ from typing import Final
 
 from hermes_cache.gateway.origins import Origin, host_name, plain_name
 from hermes_cache.gateway.settings import GatewaySettings
-from hermes_cache.gateway.texts import quoted
 from hermes_cache.gateway.tokens import COOKIE_LIFE_S, cookie_for, is_cookie_for, is_same_token
+from hermes_cache.integrations.texts import quoted
 
 SIGN_IN_PATH: Final = "/sign-in"
 """Where a page trades the token for a cookie."""

@@ -3,34 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
-from math import ceil
 
-import orjson
 from starlette.responses import Response
 
 from hermes_cache.cache.lookups import Health, Stats
-from hermes_cache.errors import (
-    BuildError,
-    CacheBusyError,
-    CacheStoppedError,
-    HermesCacheError,
-    JournalUnavailableError,
-    LookupTimeoutError,
-    ProfileNotFoundError,
-    SourceError,
-)
+from hermes_cache.errors import HermesCacheError
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.explain.overview import Overview
 from hermes_cache.explain.plain import plain_explanation, plain_overview
 from hermes_cache.gateway.openapi import description
-from hermes_cache.gateway.texts import quoted, utf8
-from hermes_cache.gateway.view_query import ParameterError
+from hermes_cache.integrations import answers
+from hermes_cache.integrations.asgi_streams import response_of
+from hermes_cache.integrations.texts import quoted, utf8
 
 
-def error_answer(status: HTTPStatus, reason: str, *, field: str | None = None) -> Response:
-    """Return a refusal with its reason, and with the name of the parameter if one was wrong."""
-    body = {"error": utf8(reason)}
-    return _json_answer(body if field is None else {**body, "field": quoted(field, marks="")}, status)
+def error_answer(status: HTTPStatus, reason: str) -> Response:
+    """Return a refusal with its reason."""
+    return response_of(answers.error_answer(status, reason))
 
 
 def http_error_answer(status_code: int, path: str) -> Response:
@@ -49,7 +38,7 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
 
     Source: rules L4, W1.
     """
-    answers = health.running and (holds_lists or not health.failing)
+    can_answer = health.running and (holds_lists or not health.failing)
     body = {
         "running": health.running,
         "healthy": health.healthy,
@@ -62,7 +51,7 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
         "missing_threads": sorted(health.missing_threads),
         "notes": list(map(utf8, health.notes)),
     }
-    return _json_answer(body, HTTPStatus.OK if answers else HTTPStatus.SERVICE_UNAVAILABLE)
+    return _json_answer(body, HTTPStatus.OK if can_answer else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def readiness_answer(*, holds_lists: bool) -> Response:
@@ -78,7 +67,7 @@ def explanation_answer(explanation: Explanation) -> Response:
 
     Source: rules J7, W1.
     """
-    return _json_answer({**plain_explanation(explanation), "story": utf8(str(explanation))}, HTTPStatus.OK)
+    return _json_answer({**plain_explanation(explanation), "story": utf8(str(explanation))})
 
 
 def overview_answer(overview: Overview, stats: Stats) -> Response:
@@ -86,7 +75,7 @@ def overview_answer(overview: Overview, stats: Stats) -> Response:
 
     Source: rules J7, W1.
     """
-    return _json_answer({"stats": asdict(stats), **plain_overview(overview)}, HTTPStatus.OK)
+    return _json_answer({"stats": asdict(stats), **plain_overview(overview)})
 
 
 def description_answer(root_path: str) -> Response:
@@ -94,7 +83,7 @@ def description_answer(root_path: str) -> Response:
 
     Source: rule W1.
     """
-    return _json_answer(description(root_path), HTTPStatus.OK)
+    return _json_answer(description(root_path))
 
 
 def failure_answer(error: HermesCacheError) -> Response:
@@ -102,29 +91,8 @@ def failure_answer(error: HermesCacheError) -> Response:
 
     Source: rules W1, X8.
     """
-    match error:
-        case ParameterError():
-            return error_answer(HTTPStatus.BAD_REQUEST, str(error), field=error.field)
-        case LookupTimeoutError():
-            return error_answer(HTTPStatus.GATEWAY_TIMEOUT, str(error))
-        case BuildError(__cause__=ProfileNotFoundError(profile=profile)) | ProfileNotFoundError(profile=profile):
-            return error_answer(
-                HTTPStatus.NOT_FOUND, f"there is no profile {quoted(profile)} here", field="profile"
-            )
-        case BuildError():
-            return _later(error, error.retry_in_s)
-        case SourceError() | CacheBusyError() | CacheStoppedError() | JournalUnavailableError():
-            return _later(error, None)
-        case _:
-            return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+    return response_of(answers.failure_answer(error))
 
 
-def _json_answer(body: Mapping[str, object], status: HTTPStatus) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")
-
-
-def _later(error: HermesCacheError, retry_in_s: float | None) -> Response:
-    response = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-    response.headers["Retry-After"] = str(max(1, ceil(retry_in_s or 1)))
-    return response
+def _json_answer(body: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return response_of(answers.json_answer(body, status))

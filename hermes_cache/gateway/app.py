@@ -4,7 +4,6 @@ An endpoint that only looks into memory is a coroutine and runs on the event loo
 a lock is a function, and runs on one of a bounded number of threads. Source: rules W1, W6.
 """
 
-from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -30,22 +29,22 @@ from hermes_cache.gateway.answers import (
     readiness_answer,
 )
 from hermes_cache.gateway.assets import Assets
-from hermes_cache.gateway.event_streams import STREAM_PARAMETERS, EventStreams
-from hermes_cache.gateway.followed_views import FollowedViews
-from hermes_cache.gateway.guard import Guard, parameters_in, parameters_of
+from hermes_cache.gateway.guard import Guard
 from hermes_cache.gateway.request_log import RequestLog
-from hermes_cache.gateway.session_lists import LIST_PARAMETERS, SessionLists
+from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.sign_in import SignIn
-from hermes_cache.gateway.view_query import (
-    USUAL_AGENT_LIMIT,
+from hermes_cache.gateway.view_defaults import USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.integrations.asgi import query_of
+from hermes_cache.integrations.asgi_streams import EventStreams
+from hermes_cache.integrations.view_query import (
     VIEW_PARAMETERS,
-    Query,
-    ViewDefaults,
+    asked_changes,
+    asked_view,
     ignored_parameters,
     key_of,
+    parameters_in,
 )
-from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
@@ -111,29 +110,27 @@ class _Endpoints:
         self._defaults = defaults
         self._lists = lists
         self._streams = streams
-        self._followed = FollowedViews(cache, streams)
         self._root_path = root_path
 
     async def sessions(self, request: Request) -> Response:
         view = self._defaults.kept()
         if view is None:
             view = await run_in_threadpool(self._defaults.view)
-        key, since, ignored = _asked(request.scope["query_string"], view)
-        return _naming(await self._lists.answer(key, request, since), ignored)
+        asked = asked_view(query_of(request), view)
+        return _naming(await self._lists.answer(asked.key, request, asked.since), asked.ignored)
 
     async def follow(self, request: Request) -> Response:
-        view = await run_in_threadpool(self._defaults.view)
-        key, since, ignored = _asked(request.scope["query_string"], view)
-        answer = await self._followed.answer(key, request.headers.get("Last-Event-ID") or since)
-        return _naming(answer, ignored)
+        asked = asked_view(query_of(request), await run_in_threadpool(self._defaults.view))
+        answer = await self._streams.follow(asked.key, request.headers.get("Last-Event-ID") or asked.since)
+        return _naming(answer, asked.ignored)
 
     async def events(self, request: Request) -> Response:
-        parameters = parameters_of(request)
-        answer = await self._streams.answer(parameters, request.headers.get("Last-Event-ID"))
-        return _naming(answer, ignored_parameters(parameters, STREAM_PARAMETERS))
+        profile, since, ignored = asked_changes(query_of(request))
+        answer = await self._streams.changes(profile, request.headers.get("Last-Event-ID") or since)
+        return _naming(answer, ignored)
 
     def explain(self, request: Request) -> Response:
-        parameters = parameters_of(request)
+        parameters = parameters_in(query_of(request))
         answer = explanation_answer(self._cache.explain(key_of(parameters, self._defaults.view())))
         return _naming(answer, ignored_parameters(parameters, VIEW_PARAMETERS))
 
@@ -151,15 +148,6 @@ class _Endpoints:
 
     def _holds_lists(self) -> bool:
         return self._cache.stats().entries > 0
-
-
-@lru_cache(maxsize=256)
-def _asked(query: bytes, default: SessionListKey) -> tuple[SessionListKey, str | None, str | None]:
-    """Return the view, the edition, and the names of what is ignored."""
-    # Polls ask the same again and again; to read 16 parameters takes as long as all else that answers a 304.
-    parameters = parameters_in(query)
-    key, since = key_of(parameters, default), Query(parameters, LIST_PARAMETERS).text("since")
-    return key, since, ignored_parameters(parameters, (*VIEW_PARAMETERS, *LIST_PARAMETERS))
 
 
 def _naming(answer: Response, ignored: str | None) -> Response:

@@ -17,9 +17,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState as UvicornState
 
-from hermes_cache.gateway.event_streams import IS_STREAM
 from hermes_cache.gateway.guard import MAX_HEAD_BYTES
 from hermes_cache.gateway.request_log import log_refusal, peer_of
+from hermes_cache.integrations.asgi_streams import IS_STREAM
 from hermes_cache.logs import QuietLogger
 
 _logger: Final = QuietLogger(__name__)

@@ -6,9 +6,8 @@ It is an ASGI application around the others, so that it also sees their errors. 
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qsl
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,16 +16,12 @@ from hermes_cache.gateway.answers import error_answer, http_error_answer
 from hermes_cache.gateway.request_facts import as_routed, facts_of
 from hermes_cache.gateway.request_log import path_for_log
 from hermes_cache.gateway.sign_in import SignIn
-from hermes_cache.gateway.view_query import ParameterError
 from hermes_cache.logs import QuietLogger
 
 _logger: Final = QuietLogger(__name__)
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 """The most bytes of the line and the headers of a request; browsers send about 1 KiB, with many cookies 8."""
-
-_MAX_PARAMETERS: Final = 64
-"""The views have 16 parameters; front ends add a few of their own."""
 
 _SECURITY: Final = (
     (
@@ -38,31 +33,6 @@ _SECURITY: Final = (
     # With `no-referrer` a browser would send `Origin: null` with the form for the token.
     (b"referrer-policy", b"same-origin"),
 )
-
-
-def parameters_of(request: Request) -> dict[str, list[str]]:
-    """Return the query parameters of a request, all values by name.
-
-    Raises:
-        ParameterError: There are too many.
-    """
-    return parameters_in(request.scope["query_string"])
-
-
-def parameters_in(query: bytes) -> dict[str, list[str]]:
-    """Return the parameters in a query, all values by name.
-
-    Raises:
-        ParameterError: There are too many.
-    """
-    try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS)
-    except ValueError:
-        raise ParameterError("query", "too long", f"at most {_MAX_PARAMETERS} parameters") from None
-    values: dict[str, list[str]] = {}
-    for name, value in pairs:
-        values.setdefault(name, []).append(value)
-    return values
 
 
 @lru_cache(maxsize=256)

@@ -15,8 +15,8 @@ from hermes_cache.core.events import EventId
 from hermes_cache.distribution import installed_version
 from hermes_cache.explain.explanations import BuiltBy, Explanation
 from hermes_cache.explain.overview import ActiveStream, KnownScope
-from hermes_cache.gateway.negotiation import PATCH_TYPE
-from hermes_cache.gateway.view_query import VIEW_FIELDS
+from hermes_cache.integrations.negotiation import PATCH_TYPE
+from hermes_cache.integrations.view_query import VIEW_FIELDS
 from hermes_cache.sessions.keys import SessionListKey
 
 _Object: TypeAlias = dict[str, Any]

@@ -20,9 +20,9 @@ from anyio.to_thread import current_default_thread_limiter
 from starlette.applications import Starlette
 
 from hermes_cache.gateway.connections import Connection, Deadlines, ServerState
-from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.guard import MAX_HEAD_BYTES
 from hermes_cache.gateway.listening import BACKLOG, listener
+from hermes_cache.integrations.asgi_streams import EventStreams
 from hermes_cache.logs import QuietLogger
 
 _logger: Final = QuietLogger(__name__)

@@ -20,8 +20,8 @@ from starlette.types import Receive, Scope, Send
 
 from hermes_cache import Bus, HermesHome, Policy, SessionListCache
 from hermes_cache.gateway.app import create_app
-from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.server import GatewayServer
+from hermes_cache.integrations.asgi_streams import EventStreams
 
 _ROOT = Path(__file__).parents[2]
 

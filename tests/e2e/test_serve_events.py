@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hermes_cache import Bus, SessionListCache
-from hermes_cache.gateway.event_streams import EventStreams
 from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.integrations.asgi_streams import EventStreams
 from tests.e2e.event_client import Client
 from tests.e2e.gateway_site import Site
 
@@ -140,7 +140,7 @@ def test_a_stream_that_comes_while_the_gateway_ends_is_told_so() -> None:
         streams = EventStreams(cache, limit=5, heartbeat_s=1.0)
         streams.close()
 
-        answer = asyncio.run(streams.answer({}, None))
+        answer = asyncio.run(streams.changes(None, None))
 
     assert answer.status_code == 503
     assert b"the gateway ends" in answer.body

@@ -16,7 +16,7 @@ from hermes_cache.errors import (
     SourceError,
 )
 from hermes_cache.gateway.answers import failure_answer, health_answer
-from hermes_cache.gateway.texts import one_line
+from hermes_cache.integrations.texts import one_line
 from hermes_cache.sessions.keys import SessionListKey
 
 KEY = SessionListKey("work")

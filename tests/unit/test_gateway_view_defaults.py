@@ -2,7 +2,7 @@
 
 import threading
 
-from hermes_cache.gateway.view_query import ViewDefaults
+from hermes_cache.gateway.view_defaults import ViewDefaults
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.side_files import ViewSettings
 from hermes_cache.testing import ManualClock

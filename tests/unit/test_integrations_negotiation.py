@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cache.gateway.negotiation import accepted_encodings, has_tag, tag_of
+from hermes_cache.integrations.negotiation import accepted_encodings, has_tag, tag_of
 
 
 @pytest.mark.parametrize(

@@ -1,34 +1,28 @@
-"""From query parameters and settings to the key of a view. Every parameter is checked; an error names it."""
+"""From query parameters to the key of a view. Every parameter is checked; an error names it. No I/O."""
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from re import compile as pattern
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, quote
 
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.gateway.texts import quoted
+from hermes_cache.integrations.texts import quoted
 from hermes_cache.sessions.keys import SessionListKey
-from hermes_cache.stores.hermes.side_files import ViewSettings
 
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no"})
 _MAX_ARCHIVED_LIMIT: Final = 2_000
 _MAX_ARCHIVED_OFFSET: Final = 200_000
-USUAL_AGENT_LIMIT: Final = 20
-"""As many terminals' sessions as the front end lists."""
-
 _MAX_AGENT_LIMIT: Final = 1_000_000
 _SIDEBAR_SOURCES: Final = frozenset({"webui", "cli"})
 _PROFILE: Final = pattern(r"[a-z0-9][a-z0-9_-]{0,63}")
+_MAX_PARAMETERS: Final = 64
+"""The views have 16 parameters; front ends add a few of their own."""
+
 _MOST_NAMES: Final = 10
 _LONGEST_NAME: Final = 40
-_SETTINGS_INTERVAL_S: Final = 1.0
-"""A changed setting may take effect this late, so that a request almost never waits for the file system."""
-
-
 _LONGEST_VALUE: Final = 200
 """Of a parameter. A view with a longer one would be kept, and shown wherever entries are listed."""
 
@@ -101,6 +95,22 @@ class Query:
         return value
 
 
+def parameters_in(query: str) -> dict[str, list[str]]:
+    """Return the parameters in the query of an address, all values by name.
+
+    Raises:
+        ParameterError: There are too many.
+    """
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS)
+    except ValueError:
+        raise ParameterError("query", "too long", f"at most {_MAX_PARAMETERS} parameters") from None
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return values
+
+
 def ignored_parameters(values: Mapping[str, Sequence[str]], names: Sequence[str]) -> str | None:
     """Return the parameters that were ignored in the form of a header's value; None if there are none.
 
@@ -112,63 +122,6 @@ def ignored_parameters(values: Mapping[str, Sequence[str]], names: Sequence[str]
     """
     ignored = [quote(name[:_LONGEST_NAME], safe="") for name in values if name and name not in names]
     return ", ".join(ignored[:_MOST_NAMES]) or None
-
-
-class ViewDefaults:
-    """The view that a request without parameters means: that of the home's settings file.
-
-    The file is read at most once a second, by one thread at a time. The others get what was read before, so that a
-    file that hangs holds up one thread. Any thread may call this: what was read is one value, replaced whole.
-
-    Args:
-        read: Reads the settings.
-        agent_limit: How many terminals' sessions are listed at most, which no setting says; None for all.
-        clock: Returns monotonic seconds.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[], ViewSettings],
-        *,
-        agent_limit: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._read = read
-        self._agent_limit = agent_limit
-        self._clock = clock
-        self._reading = threading.Lock()
-        self._kept = self._now()
-
-    def view(self) -> SessionListKey:
-        """Return the view by the settings, as of at most a second ago, or as before if they are being read.
-
-        Source: rule W1.
-        """
-        _, before = self._kept
-        kept = self.kept()
-        if kept is not None:
-            return kept
-        if not self._reading.acquire(blocking=False):
-            return before
-        try:
-            read_at_s, view = self._now()
-            # The same object as long as nothing changed: keys that polls compare are the same objects then, too.
-            view = before if view == before else view
-            self._kept = read_at_s, view
-        finally:
-            self._reading.release()
-        return view
-
-    def kept(self) -> SessionListKey | None:
-        """Return the view from memory alone; None if it was read over a second ago and nobody reads it now."""
-        read_at_s, view = self._kept
-        is_fresh = self._clock() - read_at_s < _SETTINGS_INTERVAL_S
-        return view if is_fresh or self._reading.locked() else None
-
-    def _now(self) -> tuple[float, SessionListKey]:
-        return self._clock(), SessionListKey(
-            visible_only=True, agent_limit=self._agent_limit, **asdict(self._read())
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +205,12 @@ VIEW_FIELDS: Final = (
 )  # fmt: skip
 """All fields of a view that a request may name."""
 
+LIST_PARAMETERS: Final = ("since",)
+"""What a list is asked by, beside the fields of a view."""
+
+STREAM_PARAMETERS: Final = ("profile", "since")
+"""What a stream of changes is asked by."""
+
 VIEW_PARAMETERS: Final = tuple(each.name for each in VIEW_FIELDS)
 """Their names."""
 
@@ -271,3 +230,48 @@ def key_of(values: Mapping[str, Sequence[str]], default: SessionListKey) -> Sess
     query = Query(values, VIEW_PARAMETERS)
     read: dict[str, Any] = {each.name: each.read(query, default) for each in VIEW_FIELDS}
     return SessionListKey(**read)
+
+
+class AskedView(NamedTuple):
+    """What a request for a list asks for.
+
+    Attributes:
+        key: The view.
+        since: The edition that the client has, if it wants what changed since; it may be a tag.
+        ignored: The parameters that are not known, in the form of a header's value; None if there are none.
+    """
+
+    key: SessionListKey
+    since: str | None
+    ignored: str | None
+
+
+@lru_cache(maxsize=256)
+def asked_view(query: str, default: SessionListKey) -> AskedView:
+    """Return what the query of an address asks for.
+
+    Polls ask the same again and again; to read 16 parameters takes as long as all else that answers a 304. So what
+    was read is kept.
+
+    Args:
+        query: What stands behind the question mark.
+        default: Tells what an absent parameter means.
+
+    Raises:
+        ParameterError: A parameter is given twice, or has a value out of range.
+    """
+    parameters = parameters_in(query)
+    since = Query(parameters, LIST_PARAMETERS).text("since")
+    ignored = ignored_parameters(parameters, (*VIEW_PARAMETERS, *LIST_PARAMETERS))
+    return AskedView(key_of(parameters, default), since, ignored)
+
+
+def asked_changes(query: str) -> tuple[str | None, str | None, str | None]:
+    """Return whose changes the query of an address asks for, since which version, and what of it is ignored.
+
+    Raises:
+        ParameterError: A parameter is given twice, or the profile is no name of one.
+    """
+    parameters = parameters_in(query)
+    asked = Query(parameters, STREAM_PARAMETERS)
+    return asked.profile(), asked.text("since"), ignored_parameters(parameters, STREAM_PARAMETERS)

@@ -29,7 +29,7 @@ def has_tag(if_none_match: str | None, tag: str) -> bool:
     return if_none_match.strip() == "*" or tag.removeprefix("W/") in _TAG.findall(if_none_match)
 
 
-def tag_of(digest: str, encoding: Encoding) -> str:
+def tag_of(digest: str, encoding: Encoding, *, is_weak: bool = False) -> str:
     """Return the tag of a body in one encoding.
 
     Each encoding has a tag of its own: a cache between must not hand a compressed body to a client that cannot
@@ -37,8 +37,11 @@ def tag_of(digest: str, encoding: Encoding) -> str:
 
     Args:
         digest: What names the body before it is compressed.
+        encoding: How the body is sent.
+        is_weak: Whether bodies of one digest may differ.
     """
-    return f'"{digest}"' if encoding == "identity" else f'W/"{digest}-{encoding}"'
+    tag = f'"{digest}"' if encoding == "identity" else f'"{digest}-{encoding}"'
+    return f"W/{tag}" if is_weak or encoding != "identity" else tag
 
 
 def edition_of(since: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes_cache.gateway.view_query import VIEW_PARAMETERS, ParameterError, ignored_parameters, key_of
+from hermes_cache.integrations.view_query import VIEW_PARAMETERS, ParameterError, ignored_parameters, key_of
 from hermes_cache.sessions.keys import SessionListKey
 
 DEFAULT = SessionListKey(show_cli=True, visible_only=True, source_filter="slack")

@@ -1,0 +1,118 @@
+"""The seats of event streams: a stream has no end of its own, so the number of those that are open is bounded.
+
+Source: rules W1, W5, W6.
+"""
+
+import threading
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final, Protocol, TypeVar
+
+from hermes_cache.integrations.answers import Answer, error_answer
+
+MAX_STREAMS: Final = 200
+HEARTBEAT_S: Final = 15.0
+
+_RETRY_IN_S: Final = 5.0
+
+
+class Source(Protocol):
+    """What a stream is made of: a subscription, or a followed view."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it ended."""
+
+    def close(self) -> None:
+        """End it; any thread may call this, and more than once."""
+
+    def __hash__(self) -> int: ...
+
+
+S = TypeVar("S", bound=Source)
+
+
+class Seats:
+    """The event streams that are open now. Any thread may use it.
+
+    Args:
+        limit: The most streams at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._open: set[Source] = set()
+        self._taken = 0
+        self._closed = False
+
+    def give(self, opened: Callable[[], S]) -> S | Answer:
+        """Open a stream if there is a seat for it.
+
+        Args:
+            opened: Opens the source; called once there is a seat.
+
+        Returns:
+            The source, to be returned by `drop`; or the refusal, if there is no seat.
+
+        Raises:
+            HermesCacheError: The source cannot be opened.
+        """
+        if not self._take():
+            return self._refusal()
+        try:
+            return self._noted(opened())
+        except BaseException:
+            self._free()
+            raise
+
+    async def agive(self, opened: Callable[[], Awaitable[S]]) -> S | Answer:
+        """Do what `give` does with a source that is opened on an event loop."""
+        if not self._take():
+            return self._refusal()
+        try:
+            return self._noted(await opened())
+        except BaseException:
+            self._free()
+            raise
+
+    def drop(self, source: Source) -> None:
+        """Close a source; its seat is free. Dropping it twice is no error."""
+        source.close()
+        with self._lock:
+            if source not in self._open:
+                return
+            self._open.discard(source)
+        self._free()
+
+    def close(self) -> None:
+        """End all streams, and let no new one in."""
+        with self._lock:
+            self._closed = True
+            ending = list(self._open)
+        for source in ending:
+            source.close()
+
+    def _noted(self, source: S) -> S:
+        with self._lock:
+            self._open.add(source)
+            is_late = self._closed
+        if is_late:
+            source.close()
+        return source
+
+    def _refusal(self) -> Answer:
+        many = f"{self.limit} event streams are open, and no more are allowed; close one, or poll the list"
+        reason = "the gateway ends; connect again" if self._closed else many
+        return error_answer(HTTPStatus.SERVICE_UNAVAILABLE, reason, retry_in_s=_RETRY_IN_S)
+
+    def _take(self) -> bool:
+        with self._lock:
+            if self._closed or self._taken >= self.limit:
+                return False
+            self._taken += 1
+            return True
+
+    def _free(self) -> None:
+        with self._lock:
+            self._taken -= 1
