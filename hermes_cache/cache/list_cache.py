@@ -64,6 +64,7 @@ class ListCache(RunningCache[K]):
         watch: Notices that sources moved, as `HermesHome.watch`; None to look at those that are read or followed.
         build_context: Returns the context manager in which builders of a key run, a read's own too (B2); with
             worker processes one that can be pickled. None for nothing.
+        reraise: Whether reads raise a copy of the builder's own error, not a `BuildError` with it as its cause.
         clock: The time; None for the machine's.
 
     Raises:
@@ -79,7 +80,8 @@ class ListCache(RunningCache[K]):
         """Return the payload of a key: a frozen dict, by reference.
 
         Raises:
-            BuildError: The build failed, and nothing that may be served is held.
+            BuildError: The build failed, and nothing that may be served is held. Its `__cause__` is what the
+                builder raised; with `reraise` a copy of that is raised instead.
             BuildTimeoutError: It took longer than `Policy.build_timeout`.
             LookupTimeoutError: This read waited its `timeout`.
             CacheBusyError: Too many wait already.
@@ -226,8 +228,8 @@ class ListCache(RunningCache[K]):
             raise no_builder()
         upstream = Upstream(
             living=self._living,
-            serve=partial(self._serve, key),
-            aserve=partial(self._aserve, key),
+            serve=partial(self._serve, key, reraises=False),
+            aserve=partial(self._aserve, key, reraises=False),
             answer=self._patched,
             cut_off=self._is_cut_off,
             look_s=self._policy.follow_interval if self._must_look() else inf,

@@ -4,6 +4,7 @@ Source: rules R1, R8, R10, R11, L5.
 """
 
 from collections.abc import Hashable
+from copy import copy
 from functools import partial
 from math import inf
 from typing import Final, Literal, TypedDict, cast
@@ -17,7 +18,8 @@ from hermes_cache.core.events import EventId
 from hermes_cache.core.freshness import judge, reason_of
 from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.state import Outcome, Read, Target
-from hermes_cache.errors import BuildError, HermesCacheError
+from hermes_cache.errors import BuildError, HermesCacheError, PayloadError, WorkerError
+from hermes_cache.interrupts import ForeignCode, belongs_to_caller
 from hermes_cache.loops import Away, Waker
 from hermes_cache.ports import Builder
 
@@ -106,11 +108,12 @@ def _freshness_of(word: object) -> Freshness:
         raise ValueError(f"freshness is {word!r}; it must be {', '.join(most)} or {last}") from None
 
 
-def serve(life: Life, key: Hashable, request: Request) -> Served:
+def serve(life: Life, key: Hashable, request: Request, *, reraises: bool = False) -> Served:
     """Read, and wait for the answer.
 
     Raises:
         HermesCacheError: There is no answer but that.
+        Exception: A copy of the builder's own error, if it `reraises`.
     """
     if life.works.is_inside():
         return _from_memory(life, key, request)
@@ -119,10 +122,10 @@ def serve(life: Life, key: Hashable, request: Request) -> Served:
         life.wait(_begin(life, key, request, reader), reader)
     finally:
         life.leave(reader)
-    return reader.served()
+    return _answer_of(reader, reraises=reraises)
 
 
-async def aserve(life: Life, key: Hashable, request: Request, away: Away) -> Served:
+async def aserve(life: Life, key: Hashable, request: Request, away: Away, *, reraises: bool = False) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
     if life.works.is_inside():
         return _from_memory(life, key, request)
@@ -142,7 +145,7 @@ async def aserve(life: Life, key: Hashable, request: Request, away: Away) -> Ser
         finally:
             life.leave(reader)
         if not isinstance(reader.answer, ReadLostError):
-            return reader.served()
+            return _answer_of(reader, reraises=reraises)
         _check_time(life, key, request)
 
 
@@ -158,6 +161,47 @@ def remembered(life: Life, key: Hashable) -> Served | None:
     reason = reason_of(verdict)
     outcome: Outcome = "hit" if reason is None else "stale" if reason in ("age", "source") else "outdated"
     return Served(entry, outcome, reason, failure=state.failures.get(entry.target.key))
+
+
+def _answer_of(reader: Reader, *, reraises: bool) -> Served:
+    if reraises and isinstance(reader.answer, BuildError):
+        raise own_error_of(reader.answer)
+    return reader.served()
+
+
+def own_error_of(error: BuildError) -> Exception:
+    """Return a copy of the error that a builder raised; the error itself if there is none, or no copy (R7).
+
+    What would end a thread, such as `SystemExit`, is no error of a read. Each call makes another copy, and raising
+    it changes no other: readers share what a build raised.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, Exception) or isinstance(cause, PayloadError | WorkerError):
+        return error
+    try:
+        copied = _copied(cause)
+    except BaseException as failure:
+        if belongs_to_caller(failure):
+            raise
+        return error
+    copied.__cause__, copied.__context__ = cause.__cause__, cause.__context__
+    copied.__suppress_context__ = cause.__suppress_context__
+    if hasattr(cause, "__notes__"):
+        copied.__notes__ = list(cause.__notes__)
+    return copied.with_traceback(cause.__traceback__)
+
+
+def _copied(cause: Exception) -> Exception:
+    kind = type(cause)
+    with ForeignCode():
+        copied = copy(cause)
+        if type(copied) is kind and copied.args == cause.args:
+            return copied
+    # Its class takes other arguments than it keeps: the object is made anew without them.
+    made = kind.__new__(kind, *cause.args)
+    made.args = cause.args
+    made.__dict__.update(cause.__dict__)
+    return made
 
 
 async def _wait_on_loop(life: Life, read: Read, reader: Reader, waker: Waker) -> None:

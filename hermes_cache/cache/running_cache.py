@@ -81,9 +81,11 @@ class RunningCache(Generic[K]):
         settings_version: ports.SettingsVersion | None = None,
         watch: ports.Watch | None = None,
         build_context: ports.BuildContext | None = None,
+        reraise: bool = False,
         clock: ports.Clock | None = None,
     ) -> None:
         self._builder = builder
+        self._reraise = reraise
         self._policy = policy or Policy()
         self._kind = kind or ListKind(profile_of, ListShape(rows, row_id, needs_ids=rows is not None))
         self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape, build_context)
@@ -188,20 +190,22 @@ class RunningCache(Generic[K]):
         else:
             logger.warning("hermes_cache.stopped_late", extra={"hermes_cache.waited_s": self._policy.stop_timeout})
 
-    def _serve(self, key: K, options: ReadOptions) -> Served:
+    def _serve(self, key: K, options: ReadOptions, *, reraises: bool = True) -> Served:
         life = self._life or self._living()
         if not options:
             if not (self._membership.is_current() or life.works.is_inside()):
                 self._membership.catch_up()
             target = life.targets.known(key, life.state.settings)
             served = life.hit(target) if target else None
-            return served if served is not None else serve(life, key, self._request(life, options))
+            if served is not None:
+                return served
+            return serve(life, key, self._request(life, options), reraises=reraises and self._reraise)
         request = self._request(life, options)
         if not life.works.is_inside():
             self._membership.admit(key, request)
-        return serve(life, key, request)
+        return serve(life, key, request, reraises=reraises and self._reraise)
 
-    async def _aserve(self, key: K, options: ReadOptions) -> Served:
+    async def _aserve(self, key: K, options: ReadOptions, *, reraises: bool = True) -> Served:
         life = self._life
         if life is None:
             life = self._living() if self._stopped else await self._prior.away.run(self._living)
@@ -213,7 +217,7 @@ class RunningCache(Generic[K]):
         request = self._request(life, options)
         if not life.works.is_inside():
             await self._membership.aadmit(key, request, self._prior.away)
-        return await aserve(life, key, request, self._prior.away)
+        return await aserve(life, key, request, self._prior.away, reraises=reraises and self._reraise)
 
     def _request(self, life: Life, options: ReadOptions) -> Request:
         """Check what a caller asks for."""

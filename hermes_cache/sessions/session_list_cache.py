@@ -66,6 +66,7 @@ class SessionListCache(ListCache[SessionListKey]):
         watch: Notices that sources moved, as `HermesHome.watch`; None to look at those that are read or followed.
         build_context: Returns the context manager in which builders of a key run, a read's own too (B2); with
             worker processes one that can be pickled. None for nothing.
+        reraise: Whether reads raise a copy of the builder's own error, not a `BuildError` with it as its cause.
         clock: The time; None for the machine's.
 
     Raises:
@@ -90,6 +91,7 @@ class SessionListCache(ListCache[SessionListKey]):
         settings_version: ports.SettingsVersion | None = None,
         watch: ports.Watch | None = None,
         build_context: ports.BuildContext | None = None,
+        reraise: bool = False,
         clock: ports.Clock | None = None,
     ) -> None:
         policy = policy or Policy()
@@ -108,6 +110,7 @@ class SessionListCache(ListCache[SessionListKey]):
             settings_version=settings_version,
             watch=watch,
             build_context=build_context,
+            reraise=reraise,
             clock=clock,
         )
 
