@@ -87,10 +87,14 @@ class Aside:
             call.run()
         return call
 
-    def rest(self) -> None:
-        """End all threads that are free, and the others once they are; the next call starts another."""
+    def rest(self, wait_s: float = _REST_S) -> None:
+        """End all threads that are free, and the others once they are; the next call starts another.
+
+        Args:
+            wait_s: How long to wait for each to end.
+        """
         for thread in self._threads.rest():
-            thread.join(_REST_S)
+            thread.join(wait_s)
 
     def see_to(self, call: Call[T]) -> None:
         """Start another thread for a call that is not begun: the others are busy, or ended."""

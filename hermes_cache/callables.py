@@ -1,13 +1,15 @@
-"""Callables of others: which are refused, and which threads run one for a cache.
+"""Callables of others: which are refused, and which threads and tasks run one for a cache.
 
-Those that can only be awaited are refused where they are given. Nobody awaits what a receiver or a callable of the
-cache returns. A coroutine is true, so an `async def` that answers yes or no would always say yes. No I/O here.
+Those that can only be awaited are refused where they are given, but for builders and sources (`coroutines.py`).
+Nobody awaits what a receiver or another callable of the cache returns. A coroutine is true, so an `async def` that
+answers yes or no would always say yes. No I/O here.
 Source: rules E4, B2, L5.
 """
 
 import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Final, TypeVar
 
@@ -16,6 +18,9 @@ from hermes_cache.interrupts import ForeignCode
 T = TypeVar("T")
 
 _ASYNC_FLAGS: Final = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+_INSIDE: Final[ContextVar[tuple["Inside", ...]]] = ContextVar("hermes_cache.inside", default=())
+"""Those whose foreign code the present task runs; a task that it starts runs it, too."""
 
 _MOST_LAYERS: Final = 100
 """A proxy may have any attribute, its own wrapper included: the walk through wrappers is bounded."""
@@ -40,6 +45,16 @@ def refuse_coroutine(function: object, what: str) -> None:
         )
 
 
+def refuse_async_generator(function: object, what: str) -> None:
+    """Raise `TypeError` if a builder or a source is an asynchronous generator function; see `refuse_coroutine`.
+
+    Raises:
+        TypeError: It is one.
+    """
+    if any(map(_is_async_generator, _layers(function))):
+        raise TypeError(f"{what} is {function!r}, an asynchronous generator function; it must return one value")
+
+
 def is_awaitable(result: object) -> bool:
     """Say whether a result can only be awaited, or iterated asynchronously."""
     return inspect.isawaitable(result) or isinstance(result, AsyncGenerator)
@@ -57,8 +72,17 @@ def settle(result: T, what: str) -> T:
     """
     if not is_awaitable(result):
         return result
-    _close(result)
+    close_awaitable(result)
     raise TypeError(f"{what} returned {result!r}, which nobody awaits; give a plain function")
+
+
+def close_awaitable(awaitable: Awaitable[object] | object) -> None:
+    """See that nothing warns of a coroutine that nobody awaits."""
+    close = _attribute(awaitable, "close")
+    if callable(close):
+        # A coroutine that was not begun closes in silence; for any other one, the failure was raised already.
+        with ForeignCode():
+            close()
 
 
 class _Depth(threading.local):
@@ -66,7 +90,7 @@ class _Depth(threading.local):
 
 
 class Inside:
-    """Knows which threads run foreign code for one cache, so that a read from there waits for nobody (L5).
+    """Knows which threads and tasks run foreign code for one cache: a read from there waits for nobody (L5).
 
     A builder, a stamp or another callable that reads its own cache may be what that read would wait for. A child
     that one of them forks is not inside: the child's cache begins anew.
@@ -76,8 +100,12 @@ class Inside:
         self._here = _Depth()
 
     def is_here(self) -> bool:
-        """Return whether the calling thread does."""
-        return self._here.depth > 0
+        """Return whether the calling thread, or the present task, does."""
+        return self._here.depth > 0 or self in _INSIDE.get()
+
+    def note_task(self) -> None:
+        """Know that the present task does, from now on to its end."""
+        _INSIDE.set((*_INSIDE.get(), self))
 
     def call(self, function: Callable[[], T]) -> T:
         """Call foreign code."""
@@ -113,19 +141,19 @@ def _is_async(layer: object) -> bool:
     with ForeignCode():
         if inspect.iscoroutinefunction(layer) or inspect.isasyncgenfunction(layer):
             return True
+    return _has_flags(layer, _ASYNC_FLAGS)
+
+
+def _is_async_generator(layer: object) -> bool:
+    return _has_flags(layer, inspect.CO_ASYNC_GENERATOR)
+
+
+def _has_flags(layer: object, wanted: int) -> bool:
     flags = _attribute(_attribute(layer, "__code__"), "co_flags")
-    return isinstance(flags, int) and bool(flags & _ASYNC_FLAGS)
+    return isinstance(flags, int) and bool(flags & wanted)
 
 
 def _attribute(layer: object, name: str) -> object:
     with ForeignCode():
         return getattr(layer, name, None)
     return None
-
-
-def _close(awaitable: Awaitable[object] | object) -> None:
-    close = _attribute(awaitable, "close")
-    if callable(close):
-        # A coroutine that was not begun closes in silence; for any other one, the failure was raised already.
-        with ForeignCode():
-            close()

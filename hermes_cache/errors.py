@@ -87,6 +87,14 @@ class CacheStoppedError(HermesCacheError):
         super().__init__("the cache is stopped; call start() to use it again")
 
 
+class CoroutineCancelledError(HermesCacheError):
+    """The coroutine of a builder or a source was cancelled: past its time, by its own code, or with its loop."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"the coroutine of {what} was cancelled: past its time, by itself, or with its loop")
+
+
 class MailboxReentryError(HermesCacheError, RuntimeError):
     """A thread called `ask` on an actor while it handled a message of the same actor."""
 

@@ -80,6 +80,11 @@ async def aside_on_loop(act: Callable[[], T]) -> T:
     """
     if not on_main_thread() or sys.is_finalizing():
         return act()
+    return await elsewhere(act)
+
+
+async def elsewhere(act: Callable[[], T]) -> T:
+    """Do something that may wait on another thread of the process; as `aside_on_loop`, whatever thread this is."""
     call = aside.begin(act)
     while not await over_on_loop(call, _LOOK_S):
         aside.see_to(call)

@@ -5,7 +5,7 @@ return late; the cache survives that. A key is any hashable value, as the reader
 Any here, so that a builder can declare which kind of key it takes.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -60,13 +60,16 @@ class Clock(Protocol):
 class Builder(Protocol):
     """Builds the payload of a key. The call may be slow, and may read files and databases.
 
+    It may be a coroutine function. The coroutine runs on the event loop in which the cache was entered with
+    `async with`, else on a loop of its own. Past `Policy.build_timeout` it is cancelled.
+
     Promise: the payload depends only on the key and the sources, never on the calling thread. The cache calls a
     builder on a thread of its pool, for each key once at a time, with the canonical profile of the key. An error
     fails only that build. The builder may change what it returned afterwards, because the cache keeps a frozen
     copy.
     """
 
-    def __call__(self, key: Any, /) -> Mapping[str, object]:
+    def __call__(self, key: Any, /) -> Mapping[str, object] | Awaitable[Mapping[str, object]]:
         """Return a mapping of str to JSON values, with the rows as a list under `sessions`."""
 
 
@@ -166,12 +169,13 @@ class Sources(Protocol):
 
     Promise: `stamp` opens nothing for writing and blocks for at most 50 ms. Equal stamps mean unchanged sources. A
     call that raises is a failed check (S4). The cache makes one call for a scope at a time, from any thread.
+    `stamp` may be a coroutine function, which runs as that of a builder does.
     """
 
     def scope(self, key: Any, /) -> Hashable:
         """Return the scope of a key, which is equal for the keys that share a check. It is pure and quick."""
 
-    def stamp(self, key: Any, /, *, held: bool) -> Mapping[str, Hashable]:
+    def stamp(self, key: Any, /, *, held: bool) -> Mapping[str, Hashable] | Awaitable[Mapping[str, Hashable]]:
         """Return the parts of the stamp now, by name.
 
         Args:
@@ -181,7 +185,7 @@ class Sources(Protocol):
         """
 
 
-StampOf: TypeAlias = Callable[[Any], Hashable]
+StampOf: TypeAlias = Callable[[Any], Hashable | Awaitable[Hashable]]
 """Returns a value of a key that changes when its sources do; each key is a scope of its own."""
 
 

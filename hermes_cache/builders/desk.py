@@ -19,6 +19,7 @@ from loky import process_executor
 
 from hermes_cache.builders.executors import build_here, within
 from hermes_cache.builders.parcels import Changes, Parcel, SentRow, Share, differing_indexes
+from hermes_cache.coroutines import Coroutines
 from hermes_cache.log_output import LogOutput, LogSettings, active_settings
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape, Piece, digest_of
@@ -43,6 +44,7 @@ class Desk:
         self._builder = builder
         self._shape = shape
         self._context = context
+        self._coroutines = Coroutines()
         self._sent: set[bytes] = set()
         self._last: tuple[Piece, ...] = ()
         self._lists: OrderedDict[Hashable, tuple[bytes, list[bytes]]] = OrderedDict()
@@ -96,7 +98,7 @@ class Desk:
                 self._adopted.pop(scope, None)
                 self._builder.adopt(scope, share)
                 self._adopted[scope] = token
-        return build_here(self._builder, key, self._shape)
+        return build_here(self._builder, key, self._shape, self._coroutines)
 
     def _remember(self, key: Hashable, list_id: bytes, digests: list[bytes]) -> None:
         self._lists[key] = list_id, digests

@@ -10,8 +10,9 @@ from importlib import import_module
 from pkgutil import resolve_name
 from typing import TypeVar
 
-from hermes_cache.callables import refuse_coroutine, settle
+from hermes_cache.callables import refuse_async_generator, refuse_coroutine
 from hermes_cache.core.state import Target
+from hermes_cache.coroutines import Coroutines
 from hermes_cache.distribution import install_command
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
@@ -27,8 +28,8 @@ def executors(
     slots: int,
     shape: ListShape,
     context: BuildContext | None = None,
-) -> Callable[[], Executor]:
-    """Return what makes an executor of a kind, one for each life of a cache.
+) -> Callable[[Coroutines], Executor]:
+    """Return what makes an executor of a kind, one for each life of a cache, from what runs its coroutines.
 
     Args:
         kind: "threads" or "processes".
@@ -38,7 +39,8 @@ def executors(
         context: What every builder runs inside of; None for nothing.
 
     Raises:
-        TypeError: The builder or the context cannot be called, is a coroutine function, or cannot be pickled and
+        TypeError: The builder or the context cannot be called, is an asynchronous generator function (a context
+            not even a coroutine function), or cannot be pickled and
             must be.
         ValueError: There is no such kind, or no builder of that name.
         ImportError: Worker processes are asked for, and the extra that they need is not installed.
@@ -46,7 +48,7 @@ def executors(
     resolved = _resolved(builder) if isinstance(builder, str) else builder
     if resolved is not None and not callable(resolved):
         raise TypeError(f"builder is {builder!r}; it must be callable, or named, or None")
-    refuse_coroutine(resolved, "builder")
+    refuse_async_generator(resolved, "builder")
     if context is not None and not callable(context):
         raise TypeError(f"build_context is {context!r}; it must be callable, or None")
     refuse_coroutine(context, "build_context")
@@ -74,12 +76,16 @@ class ThreadExecutor:
         builder: The cache's own; None if every read brings one.
         shape: How lists lie in the payloads.
         context: What every builder runs inside of; None for nothing.
+        coroutines: Runs those of builders.
     """
 
-    def __init__(self, builder: Builder | None, shape: ListShape, context: BuildContext | None = None) -> None:
+    def __init__(
+        self, builder: Builder | None, shape: ListShape, context: BuildContext | None, coroutines: Coroutines
+    ) -> None:
         self._builder = builder
         self._shape = shape
         self._context = context
+        self._coroutines = coroutines
 
     def start(self) -> None:
         """Do nothing: the threads are the caller's."""
@@ -87,29 +93,35 @@ class ThreadExecutor:
     def check(self, builder: Builder) -> None:
         """Accept every builder."""
 
-    def build(self, _build_id: int, target: Target, builder: Builder | None) -> Content:
+    def build(self, build_id: int, target: Target, builder: Builder | None) -> Content:
         """Build a key's content."""
         chosen = builder or self._builder
         if chosen is None:
             raise no_builder()
-        return within(self._context, target.key, partial(build_here, chosen, target.key, self._shape))
+        do = partial(build_here, chosen, target.key, self._shape, self._coroutines, build_id)
+        return within(self._context, target.key, do)
 
-    def give_up(self, _build_id: int) -> None:
-        """Leave a build alone: a thread cannot be killed."""
+    def give_up(self, build_id: int) -> None:
+        """Cancel a build's coroutine; a thread cannot be killed."""
+        self._coroutines.cancel(build_id)
 
     def stop(self) -> None:
-        """Do nothing: what runs ends by itself."""
+        """Cancel the coroutines; what runs on threads ends by itself."""
+        self._coroutines.stop()
 
 
-def build_here(builder: Builder, key: Hashable, shape: ListShape) -> Content:
-    """Build a key's content on this thread.
+def build_here(
+    builder: Builder, key: Hashable, shape: ListShape, coroutines: Coroutines, build_id: int | None = None
+) -> Content:
+    """Build a key's content on this thread; a builder's coroutine runs on a loop meanwhile.
 
     Raises:
         Exception: Whatever the builder raises.
     """
     if isinstance(builder, EncodingBuilder):
         return builder.content(key)
-    return content_of(freeze(settle(builder(key), "the builder"), shape), shape)
+    payload = coroutines.result(builder(key), "the builder", name=build_id)
+    return content_of(freeze(payload, shape), shape)
 
 
 def within(context: BuildContext | None, key: Hashable, build: Callable[[], T]) -> T:

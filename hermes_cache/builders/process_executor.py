@@ -9,7 +9,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Container, Hashable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Final, cast
 
 import cloudpickle
@@ -260,12 +259,13 @@ def new_executors(
     slots: int,
     shape: ListShape,
     context: BuildContext | None = None,
-) -> Callable[[], ProcessExecutor]:
+) -> Callable[[object], ProcessExecutor]:
     """Return what makes an executor, as `executors` does; `resolved` is the builder itself."""
     if context is not None:
         _pickled(context, f"build_context is {context!r}", "it must be one that can be pickled")
     spec = None if builder is None else pickled(builder, shape, context)
-    return partial(ProcessExecutor, spec, slots, shape, context, scoped=is_scoped(resolved))
+    # Workers run coroutines themselves.
+    return lambda _coroutines: ProcessExecutor(spec, slots, shape, context, scoped=is_scoped(resolved))
 
 
 def pickled(builder: Builder | str, shape: ListShape, context: BuildContext | None = None) -> bytes:

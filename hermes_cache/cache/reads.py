@@ -11,7 +11,7 @@ from typing import Final, Literal, TypedDict, cast
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.cache.life import Life, Reader, ReadLostError
-from hermes_cache.callables import refuse_coroutine
+from hermes_cache.callables import refuse_async_generator
 from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
@@ -72,7 +72,7 @@ def request_of(options: ReadOptions, began_s: float) -> Request:
     if builder is not None:
         if not callable(builder):
             raise TypeError(f"builder is {builder!r}; it must be callable, or None for the cache's own")
-        refuse_coroutine(builder, "builder")
+        refuse_async_generator(builder, "builder")
     if at_least is not None and not isinstance(at_least, str):
         raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
     event_id = None if at_least is None else EventId.parse(at_least)

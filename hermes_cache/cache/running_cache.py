@@ -3,6 +3,7 @@
 Only here are the rooms wired. Every method may be called from any thread.
 """
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Hashable
@@ -42,10 +43,11 @@ from hermes_cache.core.messages import Publish
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
 from hermes_cache.core.state import State
+from hermes_cache.coroutines import Coroutines
 from hermes_cache.errors import CacheStoppedError, CallBlockedError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
-from hermes_cache.loops import Away
+from hermes_cache.loops import Away, elsewhere
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.payload.rows import ListShape
@@ -92,6 +94,8 @@ class RunningCache(Generic[K]):
         self._clock: ports.Clock = clock or SystemClock()
         self._bus = Bus() if bus is None else bus
         self._inside = Inside()
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._coroutines = self._new_coroutines()
         known_sources = sources_of(sources)
         self._stamped = Stamped(known_sources, active_stream_ids, settings_version)
         self._new_targets = partial(
@@ -140,6 +144,30 @@ class RunningCache(Generic[K]):
     ) -> None:
         self.stop()
 
+    async def __aenter__(self) -> Self:
+        """Start without blocking the event loop, and run coroutines of builders and sources on it."""
+        self._home = asyncio.get_running_loop()
+        if self._life is None:
+            try:
+                await elsewhere(partial(self._start, self._stops))
+            except BaseException:
+                # Nobody leaves what nobody entered: what was begun ends by itself.
+                self._stops += 1
+                aside.begin(self._stop)
+                raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop without blocking the event loop, and wait for the coroutines that the stop cancelled."""
+        self._stops += 1
+        coroutines = self._coroutines
+        await elsewhere(self._stop)
+        aside.rest(0.0)
+        self._home = None
+        await coroutines.ended(self._policy.stop_timeout)
+
     def _start(self, stops: int) -> None:
         with self._lock:
             if self._life is not None or self._stops != stops:
@@ -150,13 +178,14 @@ class RunningCache(Generic[K]):
                 self._membership = self._new_membership()
                 self._stopped = False
                 self._link.connect()
-            membership = self._membership
+            membership, self._coroutines = self._membership, self._new_coroutines()
+            limit_s = self._policy.build_timeout
             self._life = Life(
                 self._prior,
                 self._watching.paced(self._policy),
                 self._clock,
-                stamper=Stamper(self._clock, self._inside, self._stamped),
-                executor=self._new_executor(),
+                stamper=Stamper(self._clock, self._inside, self._stamped, self._coroutines, limit_s),
+                executor=self._new_executor(self._coroutines),
                 notifier=Notifier(self._link.announce),
                 owner=self._kind.shape.owner,
             )
@@ -276,6 +305,9 @@ class RunningCache(Generic[K]):
                 self._prior = replace(self._prior, state=decision.state)
             return self._life
 
+    def _new_coroutines(self) -> Coroutines:
+        return Coroutines(self._inside, lambda: self._home)
+
     def _new_link(self) -> BusLink:
         apply, canonical = self._apply, self._canonical
         return BusLink(self._bus, self._feed, self._clock, apply=apply, canonical=canonical, sender=self)
@@ -299,6 +331,7 @@ class RunningCache(Generic[K]):
         self._lock = threading.RLock()
         self._life = self._ending = None
         self._inside = Inside()
+        self._home = None
         self._prior = self._new_prior(State())
 
 

@@ -5,15 +5,18 @@ time. Source: rules S4, S5, H1, H4, V3.
 """
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from hermes_cache.callables import Inside, refuse_coroutine, settle
+from hermes_cache.callables import Inside, close_awaitable, refuse_async_generator, refuse_coroutine, settle
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
+from hermes_cache.coroutines import Coroutines
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import (
@@ -47,22 +50,39 @@ class KeyedSources:
         """Return the key."""
         return cast("Hashable", key)
 
-    def stamp(self, key: Any, *, held: bool) -> Mapping[str, Hashable]:
+    def stamp(self, key: Any, *, held: bool) -> Mapping[str, Hashable] | Awaitable[Mapping[str, Hashable]]:
         """Return what the callable says of the key, unless a stream holds it down."""
-        return {} if held else {"source": settle(self._stamp_of(key), "sources")}
+        if held:
+            return {}
+        found = self._stamp_of(key)
+        return _AwaitedPart(found) if isawaitable(found) else {"source": settle(found, "sources")}
+
+
+class _AwaitedPart:
+    """Gives the one part of a stamp, once it is awaited."""
+
+    def __init__(self, found: Awaitable[Hashable]) -> None:
+        self._found = found
+
+    def __await__(self) -> Generator[Any, None, Mapping[str, Hashable]]:
+        return {"source": (yield from self._found.__await__())}
+
+    def close(self) -> None:
+        """See that nothing warns if nobody awaits it."""
+        close_awaitable(self._found)
 
 
 def sources_of(given: Sources | StampOf | None) -> Sources | None:
     """Return the sources that a gateway gave, also if it gave one callable.
 
     Raises:
-        TypeError: They are neither, or a coroutine function.
+        TypeError: They are neither, or an asynchronous generator function.
     """
     if given is None or hasattr(given, "stamp"):
         return cast("Sources | None", given)
     if not callable(given):
         raise TypeError(f"sources is {given!r}; it must have scope and stamp, or be a callable, or None")
-    refuse_coroutine(given, "sources")
+    refuse_async_generator(given, "sources")
     return KeyedSources(given)
 
 
@@ -83,7 +103,7 @@ class Stamped:
     def __post_init__(self) -> None:
         refuse_coroutine(self.active_stream_ids, "active_stream_ids")
         refuse_coroutine(self.settings_version, "settings_version")
-        refuse_coroutine(getattr(self.sources, "stamp", None), "sources.stamp")
+        refuse_async_generator(getattr(self.sources, "stamp", None), "sources.stamp")
 
     def __bool__(self) -> bool:
         return not (self.sources is None and self.active_stream_ids is None and self.settings_version is None)
@@ -96,12 +116,17 @@ class Stamper:
         clock: For the moment and the length of a check.
         inside: Knows that foreign code runs.
         stamped: What to look at.
+        coroutines: Runs those of sources.
+        limit_s: After so many seconds one is cancelled.
     """
 
-    def __init__(self, clock: Clock, inside: Inside, stamped: Stamped) -> None:
+    def __init__(
+        self, clock: Clock, inside: Inside, stamped: Stamped, coroutines: Coroutines, limit_s: float
+    ) -> None:
         self._clock = clock
         self.inside = inside
         self._stamped = stamped
+        self._await = partial(coroutines.result, limit_s=limit_s)
         self._failing: frozenset[str] = frozenset()
         # Re-entrant: a signal handler may read while this thread looks for a lock, or holds one.
         self._finding = threading.RLock()
@@ -198,7 +223,7 @@ class Stamper:
     def _look(self, target: Target, *, held: bool) -> tuple[Parts, bool]:
         if self._stamped.sources is None:
             return (), True
-        found = settle(self._stamped.sources.stamp(target.key, held=held), "sources.stamp")
+        found = self._await(self._stamped.sources.stamp(target.key, held=held), "sources.stamp")
         known = {name: part.value if isinstance(part, LastKnown) else part for name, part in found.items()}
         parts = tuple(sorted(known.items()))
         # Here, and not where parts are compared: a value that has no hash may have no plain equality either.

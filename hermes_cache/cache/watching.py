@@ -13,6 +13,7 @@ from typing import Final
 
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.life import Life
+from hermes_cache.callables import refuse_coroutine
 from hermes_cache.core.messages import Follow, Notified, Unfollow
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State, Target
@@ -34,6 +35,7 @@ class Watching:
     """
 
     def __init__(self, watch: Watch | None, life: Callable[[], Life | None], feed: Feed, followers: Sized) -> None:
+        refuse_coroutine(watch, "watch")
         self._watch = watch
         self._life = life
         self._feed = feed

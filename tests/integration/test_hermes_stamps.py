@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hermes_cache import Bus, Policy, SessionListCache
-from hermes_cache.ports import SETTINGS_PART, Sources
+from hermes_cache.ports import SETTINGS_PART
 from hermes_cache.samples import writer
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
@@ -32,10 +32,9 @@ def sample(tmp_path: Path) -> SampleHome:
 def test_a_stamp_tells_part_by_part_what_a_list_is_built_from(sample: SampleHome) -> None:
     """S1"""
     home = HermesHome(sample.path)
-    found_by: Sources = home.sources
     home.sources.settle(KEY)
 
-    stamp = found_by.stamp(KEY, held=False)
+    stamp = home.sources.stamp(KEY, held=False)
 
     found = sample.session_index.stat()
     assert sorted(stamp) == [
@@ -44,7 +43,7 @@ def test_a_stamp_tells_part_by_part_what_a_list_is_built_from(sample: SampleHome
     ]  # fmt: skip
     times = (found.st_mtime_ns, found.st_ctime_ns)
     assert stamp["session_index"] == (*times, found.st_size, found.st_ino, found.st_dev)
-    assert stamp == found_by.stamp(KEY, held=False)
+    assert stamp == home.sources.stamp(KEY, held=False)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ ALL = SessionListKey(all_profiles=True)
 
 
 def test_the_stand_ins_are_what_the_ports_ask_for() -> None:
-    clock: Clock = ManualClock()
-    builder: Builder = GatedBuilder(is_open=True)
-    sources: Sources = VersionedSources()
+    clock, builder, sources = ManualClock(), GatedBuilder(is_open=True), VersionedSources()
+    asked_for: tuple[Clock, Builder, Sources] = (clock, builder, sources)
 
     answers = (clock.monotonic_s(), builder(HOME)["call"], sources.stamp(HOME, held=False)["settings"])
 
+    assert asked_for == (clock, builder, sources)
     assert answers == (1_000.0, 1, 0)
 
 

@@ -1,0 +1,186 @@
+"""Coroutines of builders and sources: a thread of the cache has one run on an event loop, and waits for it.
+
+It runs on the loop in which the cache was entered with `async with`, so that it may use what belongs to that loop,
+such as a pool of connections. If there is none, or it does not run, the thread that waits runs a loop for this
+one call. A coroutine that is cancelled and goes on all the same keeps its thread, as a function that hangs does.
+Only a stop leaves it to the gateway's loop. Source: rules B2, B6, L1, L5.
+"""
+
+import asyncio
+from asyncio import AbstractEventLoop, CancelledError
+from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
+from inspect import isawaitable
+from math import inf
+from typing import Any, Final, Generic, TypeVar
+
+from hermes_cache.callables import Inside, close_awaitable, settle
+from hermes_cache.errors import CacheStoppedError, CoroutineCancelledError
+from hermes_cache.threads import Call
+
+T = TypeVar("T")
+
+_LOOK_S: Final = 0.5
+"""A loop that was closed tells nobody, so the thread that waits looks now and then."""
+
+
+def no_loop() -> None:
+    """Name no loop: each coroutine gets one of its own."""
+
+
+class Coroutines:
+    """Runs the coroutines of one life of a cache. Any thread may call.
+
+    Args:
+        inside: Learns that foreign code runs, so that a read from there waits for nobody.
+        home: Returns the loop to run on; None if each coroutine gets one of its own.
+    """
+
+    def __init__(
+        self, inside: Inside | None = None, home: Callable[[], AbstractEventLoop | None] = no_loop
+    ) -> None:
+        self._inside = inside or Inside()
+        self._home = home
+        self._runs: dict[Hashable, _Run[Any]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_stopped = False
+
+    def result(self, returned: T | Awaitable[T], what: str, *, name: Hashable = None, limit_s: float = inf) -> T:
+        """Return what a callable returned, or the result of that if it must be awaited.
+
+        Args:
+            returned: What it returned.
+            what: The name of the callable, for messages.
+            name: Of the call, for `cancel`; None if nobody cancels it.
+            limit_s: After so many seconds it is cancelled.
+
+        Raises:
+            BaseException: Whatever the coroutine raises.
+            CacheStoppedError: The cache was stopped meanwhile.
+            CoroutineCancelledError: It was cancelled.
+            TimeoutError: It was cancelled past its limit.
+            TypeError: It is an asynchronous generator.
+        """
+        if not isawaitable(returned):
+            return settle(returned, what)
+        run: _Run[T] = _Run(returned, what, self._inside, limit_s)
+        name = run if name is None else name
+        self._runs[name] = run
+        try:
+            # Looked at after it was noted: a stop finds it, or is seen here.
+            if self._is_stopped:
+                raise CacheStoppedError
+            home = self._home()
+            return run.on_own_loop() if home is None or not home.is_running() else run.on_loop(home, self._tasks)
+        finally:
+            run.close()
+            self._runs.pop(name, None)
+
+    def cancel(self, name: Hashable) -> None:
+        """Cancel the coroutine of a call, if it has one; it is not waited for."""
+        run = self._runs.get(name)
+        if run is not None:
+            run.cancel()
+
+    def stop(self) -> None:
+        """Cancel all, now and later; who waits for one on another thread's loop waits no more."""
+        self._is_stopped = True
+        for run in list(self._runs.values()):
+            run.let_go(CacheStoppedError())
+            run.cancel()
+
+    async def ended(self, timeout_s: float) -> None:
+        """Wait on the loop where they run for those that were cancelled, at most so many seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+
+
+class _Run(Generic[T]):
+    """One awaitable on its way: a thread waits for it, and a loop runs it."""
+
+    def __init__(self, awaitable: Awaitable[T], what: str, inside: Inside, limit_s: float) -> None:
+        self._awaitable = awaitable
+        self._what = what
+        self._inside = inside
+        self._limit_s = None if limit_s == inf else limit_s
+        self._task: asyncio.Task[Any] | None = None
+        self._is_begun = False
+        self._is_cancelled = False
+        self._over: Call[T] = Call(self._outcome)
+
+    def on_own_loop(self) -> T:
+        """Run it on this thread, on a loop for it alone."""
+        main = self._main()
+        try:
+            with asyncio.Runner() as runner:
+                return runner.run(main)
+        except CancelledError:
+            raise CoroutineCancelledError(self._what) from None
+        finally:
+            main.close()
+
+    def on_loop(self, loop: AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> T:
+        """Have the loop of another thread run it, and wait.
+
+        Args:
+            loop: The loop.
+            tasks: Holds its task while that runs; only the loop's thread changes it.
+        """
+
+        def begin() -> None:
+            task = loop.create_task(self._main())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+            task.add_done_callback(self._end)
+
+        try:
+            # The context variables of this thread go along, such as those that `build_context` set.
+            loop.call_soon_threadsafe(begin)
+            while not self._over.wait(_LOOK_S):
+                if loop.is_closed():
+                    self._over.fail(CoroutineCancelledError(self._what))
+        except RuntimeError:
+            # The loop was closed just now.
+            self._over.fail(CoroutineCancelledError(self._what))
+        return self._over.result()
+
+    def cancel(self) -> None:
+        """Cancel it; one that is not begun is never begun."""
+        self._is_cancelled = True
+        task = self._task
+        if task is None:
+            self._over.fail(CoroutineCancelledError(self._what))
+            return
+        with suppress(RuntimeError):
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def let_go(self, error: Exception) -> None:
+        """Let the thread go with an error that waits for it on another thread's loop."""
+        self._over.fail(error)
+
+    def close(self) -> None:
+        """See that nothing warns of an awaitable that was never begun."""
+        if not self._is_begun:
+            close_awaitable(self._awaitable)
+
+    async def _main(self) -> T:
+        self._task = asyncio.current_task()
+        # Looked at after the task was noted: who cancels it finds the task, or is seen here.
+        if self._is_cancelled:
+            raise CancelledError
+        self._is_begun = True
+        self._inside.note_task()
+        async with asyncio.timeout(self._limit_s):
+            return await self._awaitable
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            # Else the loop complains that nobody looked, if the thread was let go.
+            task.exception()
+        self._over.run()
+
+    def _outcome(self) -> T:
+        if self._task is None or self._task.cancelled():
+            raise CoroutineCancelledError(self._what)
+        outcome: T = self._task.result()
+        return outcome
