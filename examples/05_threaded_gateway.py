@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 from hermes_cache import Policy, SessionListCache, SessionListKey
+from hermes_cache.integrations import wsgi
 
 TABS = 8
 
@@ -17,13 +18,7 @@ def build(_key: SessionListKey) -> dict[str, object]:
 def handler_of(cache: SessionListCache) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            rendered = cache.render(SessionListKey())
-            tag = f'"{rendered.etag}"'
-            is_known = self.headers.get("If-None-Match") == tag
-            self.send_response(304 if is_known else 200)
-            self.send_header("ETag", tag)
-            self.end_headers()
-            self.wfile.write(b"" if is_known else rendered.body)
+            wsgi.reply(self, wsgi.respond(cache, SessionListKey(), wsgi.environ_of(self)))
 
         def log_message(self, *_args: object) -> None:
             """Keep the output to what the example prints."""

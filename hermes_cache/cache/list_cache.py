@@ -10,6 +10,7 @@ from math import inf
 from typing import TypeVar, Unpack
 
 from hermes_cache.arguments import profile_name
+from hermes_cache.bodies import Coding
 from hermes_cache.builders.executors import no_builder
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
@@ -139,6 +140,11 @@ class ListCache(RunningCache[K]):
         served = await self._aserve(key, options)
         do = partial(self._rendered, served, envelope)
         return do() if self._is_made(served.entry) else await self._prior.away.run(do)
+
+    async def aencoded(self, found: Rendered | Patch, coding: Coding) -> bytes:
+        """Do what `found.encoded` does without blocking the event loop: a body is compressed on a thread."""
+        made = found.source.made(coding) if found.source else None
+        return made if made is not None else await self._prior.away.run(partial(found.encoded, coding))
 
     def patch(self, key: K, *, since: str | None, **options: Unpack[ReadOptions]) -> Patch | Rendered:
         """Return what changed in a view since the `edition` of an earlier answer (D1); raises what `get` raises.

@@ -120,6 +120,14 @@ class Patch:
         """The patch as JSON."""
         return orjson.dumps(self.values()) if self.source is None else self.source.body
 
+    def encoded(self, coding: Coding) -> bytes:
+        """Return the body in compressed form, which is made once for all who are given the same patch.
+
+        Raises:
+            ValueError: There is no such coding.
+        """
+        return (self.source or Body(self.body, self.edition)).encoded(coding)
+
     def values(self) -> dict[str, Json]:
         """Return the patch as JSON values."""
         return {each.name: getattr(self, each.name) for each in fields(self)[:-2]}

@@ -11,8 +11,10 @@ from starlette.responses import Response
 
 from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.errors import BuildError, SourceError
-from hermes_cache.integrations.answers import freshness_headers
-from hermes_cache.integrations.asgi import read, response_to
+from hermes_cache.integrations.answers import answer_to, freshness_headers
+from hermes_cache.integrations.asgi import asked_in
+from hermes_cache.integrations.asgi_streams import response_of
+from hermes_cache.integrations.reading import aread, awhole
 from hermes_cache.logs import QuietLogger
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
@@ -55,14 +57,14 @@ class SessionLists:
                 raise
             found = await self._read(key, since, "any")
             self._note_outdated(key, found)
-            return await _answer(found, request, freshness_headers(found, outcome="outdated", error=error))
+            return await self._answered(found, request, freshness_headers(found, outcome="outdated", error=error))
         self._outdated.discard(key)
-        return await _answer(found, request, freshness_headers(found))
+        return await self._answered(found, request, freshness_headers(found))
 
     async def _read(
         self, key: SessionListKey, since: str | None, freshness: Literal["default", "any"]
     ) -> Patch | Rendered:
-        return await read(self._cache, key, since, timeout=self._read_timeout_s, freshness=freshness)
+        return await aread(self._cache, key, since, timeout=self._read_timeout_s, freshness=freshness)
 
     def _note_outdated(self, key: SessionListKey, found: Patch | Rendered) -> None:
         """Log that a list is served though an event outdated it; once, until it is served as it should be."""
@@ -75,8 +77,7 @@ class SessionLists:
         extra = {"hermes_cache.key": str(key), "hermes_cache.age_s": age_s}
         _logger.warning("hermes_cache.served_outdated", extra=extra)
 
-
-async def _answer(found: Patch | Rendered, request: Request, headers: dict[str, str]) -> Response:
-    headers["Server-Time"] = f"{time.time():.3f}"
-    headers["Server-Timezone"] = time.strftime("%z")
-    return await response_to(found, request, headers)
+    async def _answered(self, found: Patch | Rendered, request: Request, headers: dict[str, str]) -> Response:
+        headers["Server-Time"] = f"{time.time():.3f}"
+        headers["Server-Timezone"] = time.strftime("%z")
+        return response_of(await awhole(self._cache, answer_to(found, asked_in(request, None), headers)))

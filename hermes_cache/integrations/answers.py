@@ -1,17 +1,17 @@
 """Answers over HTTP, whatever the framework: lists, patches, 304, and errors with a status and what to do. No I/O.
 
-An answer is made in two steps: `answer_to` decides quickly, and `Answer.whole` compresses the body, which may take
-milliseconds but is done once for all who get the same body. Source: rules D4, O6, O7, W1, W4, X8.
+`answer_to` decides quickly; compressing the body is left to `reading`, as it may take milliseconds.
+Source: rules D4, O6, O7, W1, W4, X8.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from math import ceil
 from typing import Final
 
 import orjson
 
-from hermes_cache.bodies import Body, Coding
+from hermes_cache.bodies import Coding
 from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.errors import (
     BuildError,
@@ -54,20 +54,13 @@ class Answer:
         status: The status.
         headers: The headers, but for `Content-Length`.
         body: The body; empty if there is none, or if it is to be compressed yet.
-        to_compress: What `whole` compresses; None if the answer is whole.
+        to_compress: What is to be compressed for the body, and how; None if the body is whole.
     """
 
     status: HTTPStatus
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    to_compress: tuple[Body, Coding] | None = None
-
-    def whole(self) -> "Answer":
-        """Return the answer with its body, which is compressed if it must be."""
-        if self.to_compress is None:
-            return self
-        body, coding = self.to_compress
-        return replace(self, body=body.encoded(coding), to_compress=None)
+    to_compress: tuple[Patch | Rendered, Coding] | None = None
 
 
 def answer_to(found: Patch | Rendered, asked: Asked, headers: dict[str, str], *, is_weak: bool = False) -> Answer:
@@ -98,7 +91,7 @@ def answer_to(found: Patch | Rendered, asked: Asked, headers: dict[str, str], *,
     headers["Content-Encoding"] = encoding
     made = found.source.made(encoding)
     if made is None:
-        return Answer(HTTPStatus.OK, headers, to_compress=(found.source, encoding))
+        return Answer(HTTPStatus.OK, headers, to_compress=(found, encoding))
     return Answer(HTTPStatus.OK, headers, made)
 
 

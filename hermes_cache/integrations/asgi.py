@@ -4,66 +4,28 @@
 on the event loop: a read that waits for a build takes no thread. Source: rules W4, D4, O7.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable
 from inspect import isawaitable
-from typing import Any, Final, TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from hermes_cache.cache.list_cache import ListCache
-from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.cache.reads import ReadOptions
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.integrations.answers import Asked, answer_to, failure_answer, freshness_headers
+from hermes_cache.integrations.answers import Asked, failure_answer
 from hermes_cache.integrations.asgi_streams import EventStreams, response_of
-from hermes_cache.integrations.negotiation import edition_of
+from hermes_cache.integrations.reading import READ_TIMEOUT_S, Envelope, aanswer
 from hermes_cache.integrations.view_query import asked_changes, asked_view
-from hermes_cache.payload.frozen import Json
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
-__all__ = ["EventStreams", "KeyOf", "respond", "response_to", "routes", "session_routes"]
-
-READ_TIMEOUT_S: Final = 30.0
+__all__ = ["EventStreams", "KeyOf", "respond", "routes", "session_routes"]
 
 KeyOf: TypeAlias = Callable[[Request], Hashable | Awaitable[Hashable]]
 """Returns the key that a request asks for; it may be a coroutine function. What it raises, the request raises."""
-
-
-async def response_to(
-    found: Patch | Rendered, request: Request, headers: dict[str, str], *, is_weak: bool = False
-) -> Response:
-    """Return what a cache found as an answer: the list, what changed in it, or 304.
-
-    Args:
-        found: What the cache found.
-        request: Says what the client has and can read.
-        headers: Further headers of the answer.
-        is_weak: Whether the body has fields that its tag does not name.
-    """
-    asked = Asked(None, _listed(request, "If-None-Match"), _listed(request, "Accept-Encoding"))
-    answer = answer_to(found, asked, headers, is_weak=is_weak)
-    if answer.to_compress is not None:
-        answer = await run_in_threadpool(answer.whole)
-    return response_of(answer)
-
-
-async def read(
-    cache: ListCache[Any],
-    key: Hashable,
-    since: str | None,
-    envelope: Mapping[str, Json] | None = None,
-    **options: Unpack[ReadOptions],
-) -> Patch | Rendered:
-    """Return a list, or what changed in it since an edition or its tag; raises what `get` raises."""
-    if since:
-        found = await cache.apatch(key, since=edition_of(since), **options)
-        if isinstance(found, Patch) or not envelope:
-            return found
-    return await cache.arender(key, envelope=envelope, **options)
 
 
 async def respond(
@@ -71,7 +33,7 @@ async def respond(
     key: Hashable,
     request: Request,
     *,
-    envelope: Mapping[str, Json] | None = None,
+    envelope: Envelope = None,
     **options: Unpack[ReadOptions],
 ) -> Response:
     """Answer a request for a list: with the list, with what changed (`?since=`), with 304, or with the error.
@@ -83,11 +45,13 @@ async def respond(
         envelope: Fields that the body gets behind its own; then the tag is weak. Patches do not have them (O7).
         options: How the read wants its answer.
     """
-    try:
-        found = await read(cache, key, request.query_params.get("since"), envelope, **options)
-        return await response_to(found, request, freshness_headers(found), is_weak=bool(envelope))
-    except HermesCacheError as error:
-        return response_of(failure_answer(error))
+    asked = asked_in(request, request.query_params.get("since"))
+    return response_of(await aanswer(cache, key, asked, envelope, **options))
+
+
+def asked_in(request: Request, since: str | None) -> Asked:
+    """Return what a request says of the answer that it wants."""
+    return Asked(since, _listed(request, "If-None-Match"), _listed(request, "Accept-Encoding"))
 
 
 def routes(
