@@ -8,7 +8,8 @@ from typing import Final
 
 import click
 
-from hermes_cache.cli.journals import journal_option, json_option, opened_journal, said_if_long
+from hermes_cache.cli.journals import journal_option, json_option, opened_journal
+from hermes_cache.cli.output import progress
 from hermes_cache.core.policy import Policy
 from hermes_cache.journal.snapshots import fold_snapshot
 
@@ -42,7 +43,7 @@ def compact(url: str, *, max_age_s: float, max_events: int, as_json: bool) -> No
     Example:
       hermes-cache compact --journal sqlite:///journal.db --max-age 2d --max-events 10000
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
-    with opened_journal(url) as journal, said_if_long("Compacting the journal"):
+    with opened_journal(url) as journal, progress("Compacting the journal", counts=False):
         gone = journal.compact(fold_snapshot, before_s=time.time() - max_age_s, max_events=max_events)
         end = journal.end()
     result = {"compacted": gone, "journal": end.journal, "seq": end.seq}

@@ -2,12 +2,13 @@
 
 import json
 from collections import deque
-from typing import Final, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import click
 
-from hermes_cache.cli.gateways import asked_gateway
-from hermes_cache.cli.journals import json_option, opened_journal, print_found, said_if_long
+from hermes_cache.cli.gateways import DEFAULT_URL, asked_gateway
+from hermes_cache.cli.journals import json_option, one_word, opened_journal, print_found
+from hermes_cache.cli.output import Noted, progress
 from hermes_cache.core.events import (
     AppliedEvent,
     SessionListChanged,
@@ -18,8 +19,6 @@ from hermes_cache.core.events import (
 from hermes_cache.errors import JournalDamagedError
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Position, Recorded
-
-_DEFAULT_URL: Final = "http://127.0.0.1:8787"
 
 
 class _Options(TypedDict):
@@ -43,7 +42,7 @@ def _pairs(
 
 
 @click.command()
-@click.option("--url", metavar="URL", help=f"The gateway to ask.  [default: {_DEFAULT_URL}]")
+@click.option("--url", metavar="URL", help=f"The gateway to ask.  [default: {DEFAULT_URL}]")
 @click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True, help="The gateway's token.")
 @click.option("--profile", metavar="NAME",
               help="The profile of the list.  [default: the root profile; with --journal: all]")  # fmt: skip
@@ -75,13 +74,17 @@ def _explain_by_gateway(options: _Options) -> None:
     query = list(options["query"])
     if options["profile"] is not None:
         query.append(("profile", options["profile"]))
-    answer = asked_gateway(options["url"] or _DEFAULT_URL, "/api/explain", query, token=options["token"])
+    answer = asked_gateway(options["url"] or DEFAULT_URL, "/api/explain", query, token=options["token"])
     click.echo(json.dumps(answer) if options["as_json"] else answer.get("story"))
 
 
 def _explain_by_journal(url: str, options: _Options) -> None:
-    with opened_journal(url) as journal, said_if_long("Reading the journal"):
-        found, damaged = _events_touching(journal, options["profile"], limit=options["limit"])
+    profile = options["profile"]
+    with opened_journal(url) as journal, progress("Reading the journal") as noted:
+        found, damaged, named = _events_touching(journal, profile, noted, limit=options["limit"])
+    if profile is not None and profile not in named:
+        known = f"; it names {', '.join(map(one_word, sorted(named)))}" if named else ""
+        click.echo(f"No event in the journal names the profile {one_word(profile)}{known}.", err=True)
     for row in damaged:
         print_found(row, as_json=options["as_json"])
     for event in found:
@@ -91,23 +94,29 @@ def _explain_by_journal(url: str, options: _Options) -> None:
 
 
 def _events_touching(
-    journal: Journal, profile: str | None, *, limit: int
-) -> tuple[list[Recorded], list[JournalDamagedError]]:
-    """Return the last events that touched a profile, oldest first, and the damaged rows (J7, V1, H5)."""
-    snapshot = journal.snapshot()
-    start = snapshot.position if snapshot else Position(journal.end().journal)
+    journal: Journal, profile: str | None, noted: Noted, *, limit: int
+) -> tuple[list[Recorded], list[JournalDamagedError], set[str]]:
+    """Return the last events that touched a profile, oldest first, the damaged rows, and the profiles named.
+
+    Source: rules J7, V1, H5.
+    """
+    snapshot, end = journal.snapshot(), journal.end()
+    start = snapshot.position if snapshot else Position(end.journal)
+    named: set[str] = set()
     streams: dict[str, str | None] = {}
     found: deque[Recorded] = deque(maxlen=limit)
     damaged: list[JournalDamagedError] = []
     for part in parts_after(journal, start):
-        touched = [(each, _profile_of(each.event, streams)) for each in part.recorded]
+        touched = [(each, touched_profile(each.event, streams)) for each in part.recorded]
+        named.update(whose for _, whose in touched if whose is not None)
         found.extend(each for each, whose in touched if profile is None or whose in (None, profile))
         if part.damaged:
             damaged.append(part.damaged)
-    return list(found), damaged
+        noted(part.position.seq, end.seq)
+    return list(found), damaged, named
 
 
-def _profile_of(event: AppliedEvent, streams: dict[str, str | None]) -> str | None:
+def touched_profile(event: AppliedEvent, streams: dict[str, str | None]) -> str | None:
     """Return the profile that an event touches, as published; None for all.
 
     Args:

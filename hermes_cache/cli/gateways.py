@@ -10,6 +10,9 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 import click
 
+DEFAULT_URL: Final = "http://127.0.0.1:8787"
+"""Where `hermes-cache serve` listens unless told otherwise."""
+
 _TIMEOUT_S: Final = 10.0
 _NEXT_STEP: Final = "start one with 'hermes-cache serve', or name another with --url"
 
@@ -78,4 +81,6 @@ def _refusal(url: str, status: int, reason: str) -> click.ClickException:
         return click.UsageError(reason)
     if status == HTTPStatus.UNAUTHORIZED:
         return click.ClickException(f"the gateway at {url} wants its token; give it with --token")
+    if status == HTTPStatus.NOT_FOUND:
+        return click.ClickException(f"the gateway at {url} says: {reason}")
     return click.ClickException(f"the gateway at {url} answers {status}: {reason}")

@@ -2,11 +2,9 @@
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
-from threading import Timer
 from typing import Final
 
 import click
@@ -16,7 +14,6 @@ from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalGapError
 from hermes_cache.ports import Journal, Recorded
 
-_LONG_S: Final = 1.0
 _SHORT: Final = 8
 
 journal_option: Final = click.option(
@@ -65,19 +62,6 @@ def without_password(message: str) -> str:
     return re.sub(r"(password=)[^&\s]*", r"\1***", message)
 
 
-@contextmanager
-def said_if_long(what: str) -> Iterator[None]:
-    """Tell people at a terminal what is being done if it takes longer than a second; scripts hear nothing."""
-    timer = Timer(_LONG_S, click.echo, [f"{what} ..."], {"err": True})
-    timer.daemon = True
-    if sys.stderr is not None and sys.stderr.isatty():
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def print_found(found: Recorded | JournalDamagedError, *, as_json: bool) -> None:
     """Print what a reader of a journal found: an event as a line, a damaged row as a message."""
     if isinstance(found, JournalDamagedError):
@@ -100,7 +84,7 @@ def event_line(event: AppliedEvent) -> str:
     ]
     publisher = f"by={one_word(event.id.incarnation[:_SHORT])}:{event.id.number}"
     kind = str(plain["kind"]).replace("_", "-")
-    return "  ".join([_local_time(event.at_s), f"{kind:20}", *fields, publisher])
+    return "  ".join([local_time(event.at_s), f"{kind:20}", *fields, publisher])
 
 
 def one_word(value: object) -> str:
@@ -109,8 +93,8 @@ def one_word(value: object) -> str:
     return word if word.isprintable() and word and " " not in word else repr(word)
 
 
-def _local_time(at_s: float) -> str:
-    # A time that no calendar has is printed as a number.
+def local_time(at_s: float) -> str:
+    """Return a moment in this machine's time zone; one that no calendar has is printed as a number."""
     try:
         return datetime.fromtimestamp(at_s).astimezone().isoformat(" ", "milliseconds")
     except (OverflowError, ValueError, OSError):

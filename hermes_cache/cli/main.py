@@ -36,6 +36,7 @@ _SUBCOMMANDS: Final = (
     _Subcommand("replay", "Print the state that the events of a journal lead to."),
     _Subcommand("sample-home", "Make a realistic Hermes home to try things on."),
     _Subcommand("serve", "Serve the session list of a Hermes home over HTTP."),
+    _Subcommand("stats", "Print what a gateway has counted, or what a journal holds."),
     _Subcommand("tail", "Print the last events of a journal, and new ones as they come."),
 )
 COMMANDS: Final = tuple(each.name for each in _SUBCOMMANDS)

@@ -14,8 +14,8 @@ from hermes_cache.cli.journals import (
     json_option,
     one_word,
     opened_journal,
-    said_if_long,
 )
+from hermes_cache.cli.output import Noted, progress
 from hermes_cache.core.events import StreamStarted
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalDamagedError, JournalGapError
@@ -39,8 +39,8 @@ def replay(url: str, *, until: int | None, as_json: bool) -> None:
       hermes-cache replay --journal sqlite:///journal.db
       hermes-cache replay --journal sqlite:///journal.db --until 120 --json
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
-    with opened_journal(url) as journal, said_if_long("Replaying the journal"):
-        replayed = _replayed(journal, until)
+    with opened_journal(url) as journal, progress("Replaying the journal") as noted:
+        replayed = _replayed(journal, until, noted)
     now_s = time.time() if until is None else _moment_s(replayed.agreed)
     streams = replayed.agreed.active_streams(now_s, Policy().stream_lease)
     for run in _runs(replayed.damaged):
@@ -52,12 +52,17 @@ def replay(url: str, *, until: int | None, as_json: bool) -> None:
         click.echo(line)
 
 
-def _replayed(journal: Journal, until: int | None) -> replaying.Replay:
+def _replayed(journal: Journal, until: int | None, noted: Noted) -> replaying.Replay:
+    last = journal.end().seq if until is None else until
+
+    def note(seq: int) -> None:
+        noted(seq, last)
+
     if until is None:
-        return replaying.replay(journal)
+        return replaying.replay(journal, noted=note)
     refused = f"the journal cannot be replayed until {until}"
     try:
-        replayed = replaying.replay(journal, until=until)
+        replayed = replaying.replay(journal, until=until, noted=note)
     except JournalGapError as gap:
         raise click.ClickException(f"{refused}: {gap.reason}") from gap
     if replayed.position.seq < until:

@@ -19,6 +19,7 @@ from typing import Final
 
 import click
 
+from hermes_cache.cli.output import progress
 from hermes_cache.samples.home import make_sample_home
 from hermes_cache.samples.writer import write_turns
 
@@ -45,7 +46,8 @@ def sample_home(path: Path, *, sessions: int, seed: int, as_json: bool) -> None:
     click.echo(f"Making a home of {sessions} sessions in {name} ...", err=True)
     began_s = time.monotonic()
     try:
-        make_sample_home(path, sessions=sessions, seed=seed)
+        with progress("Making the home") as noted:
+            make_sample_home(path, sessions=sessions, seed=seed, noted=noted)
     except (OSError, sqlite3.Error) as error:
         raise click.ClickException(f"the home could not be made: {error}") from error
     took_s = round(time.monotonic() - began_s, 2)

@@ -13,11 +13,12 @@ import click
 from hermes_cache.cli.journals import (
     journal_option,
     json_option,
+    one_word,
     opened_journal,
     print_found,
-    said_if_long,
     without_password,
 )
+from hermes_cache.cli.output import progress
 from hermes_cache.core.events import profile_of
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
 from hermes_cache.journal.replaying import parts_after
@@ -28,6 +29,8 @@ _Found: TypeAlias = Recorded | JournalDamagedError
 
 _PART: Final = 1000
 _RETRY_S: Final = 0.5
+
+_WAITS: Final = "No events{} yet; waiting for new ones. Ctrl-C ends it."
 
 _WAIT_S: Final = 1.0
 """If a notification of PostgreSQL is lost, the event is printed so much later."""
@@ -62,11 +65,21 @@ def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
     with suppress(*quiet_end), opened_journal(url) as journal:
         wanted = _of_profile(options["profile"])
         end = journal.end()
-        with said_if_long("Reading the journal"):
+        with progress("Reading the journal", counts=False):
             last = _last(journal, end, options["lines"], wanted)
+        if follow and not last and options["lines"]:
+            click.echo(_WAITS.format(_whose(options["profile"])), err=True)
+        elif not last and options["lines"]:
+            click.echo(
+                f"The journal has no events{_whose(options['profile'])}; --follow waits for new ones.", err=True
+            )
         coming = filter(wanted, _followed(journal, end)) if follow else ()
         for found in chain(last, coming):
             print_found(found, as_json=options["as_json"])
+
+
+def _whose(profile: str | None) -> str:
+    return "" if profile is None else f" that touch the profile {one_word(profile)}"
 
 
 def _of_profile(profile: str | None) -> Callable[[_Found], bool]:

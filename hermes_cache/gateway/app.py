@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from hermes_cache.errors import HermesCacheError
+from hermes_cache.errors import HermesCacheError, ProfileNotFoundError, SourceError
 from hermes_cache.gateway.access import READING_METHODS, SIGN_IN_PATH, Access
 from hermes_cache.gateway.answers import (
     description_answer,
@@ -45,6 +45,7 @@ from hermes_cache.integrations.view_query import (
     key_of,
     parameters_in,
 )
+from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 
@@ -65,6 +66,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
         ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT),
         SessionLists(cache, read_timeout_s=settings.read_timeout_s),
         streams,
+        home,
         settings.root_path,
     )
     access = Access(settings)
@@ -104,12 +106,14 @@ class _Endpoints:
         defaults: ViewDefaults,
         lists: SessionLists,
         streams: EventStreams,
+        home: HermesHome,
         root_path: str,
     ) -> None:
         self._cache = cache
         self._defaults = defaults
         self._lists = lists
         self._streams = streams
+        self._home = home
         self._root_path = root_path
 
     async def sessions(self, request: Request) -> Response:
@@ -131,8 +135,18 @@ class _Endpoints:
 
     def explain(self, request: Request) -> Response:
         parameters = parameters_in(query_of(request))
-        answer = explanation_answer(self._cache.explain(key_of(parameters, self._defaults.view())))
-        return _naming(answer, ignored_parameters(parameters, VIEW_PARAMETERS))
+        explanation = self._cache.explain(key_of(parameters, self._defaults.view()))
+        if isinstance(explanation.key, SessionListKey) and explanation.condition == "missing":
+            self._refuse_missing_profile(explanation.key)
+        return _naming(explanation_answer(explanation), ignored_parameters(parameters, VIEW_PARAMETERS))
+
+    def _refuse_missing_profile(self, key: SessionListKey) -> None:
+        try:
+            known = self._home.profiles()
+        except SourceError:
+            return  # What is known of the list is told all the same.
+        if not key.all_profiles and key.profile_name not in known:
+            raise ProfileNotFoundError("profiles", key.profile_name)
 
     def overview(self, _request: Request) -> Response:
         return overview_answer(self._cache.overview(), self._cache.stats())

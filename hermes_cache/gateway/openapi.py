@@ -83,7 +83,9 @@ def _paths() -> _Object:
         "/api/sessions": {"get": _list()},
         "/api/sessions/events": {"get": _events()},
         "/api/sessions/follow": {"get": _follow()},
-        "/api/explain": {"get": _operation("Why a list is as it is.", _found("Explanation"), _view())},
+        "/api/explain": {
+            "get": _operation("Why a list is as it is.", _found("Explanation") | _no_profile(), _view())
+        },
         "/api/cache": {"get": _operation("All that the cache holds and does.", _found("Overview"))},
         "/api/health": {
             "get": _operation("Whether reads can be answered.", _found("Health") | {"503": _json("No.", "Health")})
@@ -108,7 +110,7 @@ def _list() -> _Object:
     answers = {
         "200": whole | {"headers": headers},
         "304": {"description": "The client has this list already.", "headers": headers},
-        "404": _error("The home has no such profile."),
+        **_no_profile(),
         "406": _error("The client accepts no encoding of a list."),
         "504": _error("The list was not built in time; the build goes on."),
     }
@@ -182,6 +184,10 @@ def _content(meaning: str, media_type: str) -> _Object:
 
 def _error(meaning: str) -> _Object:
     return _json(meaning, "Error")
+
+
+def _no_profile() -> _Object:
+    return {"404": _error("The home has no such profile.")}
 
 
 def _schemas() -> _Object:

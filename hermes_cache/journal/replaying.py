@@ -3,7 +3,7 @@
 It reads through the port alone, and waits for the journal. Source: rules J2, J5.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -73,13 +73,16 @@ def parts_after(journal: Journal, position: Position, part: int = PART) -> Itera
         position = last.position
 
 
-def replay(journal: Journal, *, until: float = inf, part: int = PART) -> Replay:
+def replay(
+    journal: Journal, *, until: float = inf, part: int = PART, noted: Callable[[int], None] | None = None
+) -> Replay:
     """Fold a journal's snapshot and the events after it.
 
     Args:
         journal: The journal to read.
         until: The last sequence number to be folded; infinity for all there are.
         part: Events in one read.
+        noted: Called with the number of the last event of each part, for those who show how far it is.
 
     Raises:
         JournalGapError: `until` lies before the snapshot.
@@ -89,12 +92,12 @@ def replay(journal: Journal, *, until: float = inf, part: int = PART) -> Replay:
     if until < start.position.seq:
         raise JournalGapError(int(until), f"it is compacted up to {start.position.seq}; replay from there on")
     try:
-        return _continued(journal, start, until, part)
+        return _continued(journal, start, until, part, noted)
     except JournalGapError:
         if _start_of(journal).position == start.position:
             raise
         # Compacted between the two reads: the newer snapshot covers what was missed.
-        return replay(journal, until=until, part=part)
+        return replay(journal, until=until, part=part, noted=noted)
 
 
 def _start_of(journal: Journal) -> Replay:
@@ -113,7 +116,9 @@ def _start_of(journal: Journal) -> Replay:
         return Replay(snapshot.position, AgreedState(), (snapshot.position.seq,))
 
 
-def _continued(journal: Journal, start: Replay, until: float, most: int) -> Replay:
+def _continued(
+    journal: Journal, start: Replay, until: float, most: int, noted: Callable[[int], None] | None
+) -> Replay:
     position, agreed, damaged = start.position, start.agreed, list(start.damaged)
     for part in parts_after(journal, position, most):
         wanted = [each for each in part.recorded if each.position.seq <= until]
@@ -124,6 +129,8 @@ def _continued(journal: Journal, start: Replay, until: float, most: int) -> Repl
             reached = wanted[-1].position if wanted else position
             return Replay(Position(position.journal, lost[-1]) if lost else reached, agreed, tuple(damaged))
         position = part.position
+        if noted is not None:
+            noted(position.seq)
     return Replay(position, agreed, tuple(damaged))
 
 

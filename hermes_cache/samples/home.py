@@ -6,10 +6,11 @@ Source: rule X9.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import datetime
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from random import Random
@@ -82,7 +83,7 @@ class SampleHome:
         return self.path / "webui" / "sessions" / "_index.json"
 
 
-def make_sample_home(
+def make_sample_home(  # noqa: PLR0913 - each is a thing of its own
     path: str | Path,
     *,
     sessions: int = 250,
@@ -90,6 +91,7 @@ def make_sample_home(
     profiles: Sequence[str] = ("work",),
     seed: int = 0,
     now_s: float | None = None,
+    noted: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> SampleHome:
     """Make a home in a folder that is empty or does not exist.
 
@@ -100,6 +102,7 @@ def make_sample_home(
         profiles: The named profiles.
         seed: The same seed makes the same home.
         now_s: The latest time in the home, in epoch seconds; None for the present.
+        noted: Called after each session with how many are written, and how many there will be.
 
     Raises:
         FileExistsError: The folder is not empty.
@@ -112,19 +115,24 @@ def make_sample_home(
     sizes |= {name: (max(1, sessions // _NAMED_SHARE), max(1, total // _NAMED_SHARE)) for name in profiles}
     now = time() if now_s is None else now_s
     made: dict[str, list[SampleSession]] = {}
-    for name, (count, message_count) in sizes.items():
+    written, in_all = count(1), sum(size for size, _ in sizes.values())
+
+    def note() -> None:
+        noted(next(written), in_all)
+
+    for name, (size, message_count) in sizes.items():
         random = Random(f"{seed}/{name}")  # noqa: S311 - a sample needs no cryptography
-        made[name] = sample_sessions(count, message_count, profile=name, random=random, now_s=now)
+        made[name] = sample_sessions(size, message_count, profile=name, random=random, now_s=now)
         home = root if name == DEFAULT_PROFILE else root / "profiles" / name
-        _write_profile(home, name, made[name])
+        _write_profile(home, name, made[name], note)
     _write_web_state(root / "webui", made)
     return SampleHome(root, tuple(sizes), tuple(made[DEFAULT_PROFILE]), total)
 
 
-def _write_profile(home: Path, profile: str, sessions: Sequence[SampleSession]) -> None:
+def _write_profile(home: Path, profile: str, sessions: Sequence[SampleSession], note: Callable[[], None]) -> None:
     home.mkdir(parents=True, exist_ok=True)
     routing = _routing(sessions)
-    _write_state_db(home / "state.db", sessions, routing)
+    _write_state_db(home / "state.db", sessions, routing, note)
     _write_json(home / "sessions" / "sessions.json", {"_README": "Written by the gateway.", **routing})
     jobs = [
         {"id": job, "name": f"Nightly task {number}", "profile": profile} for number, job in enumerate(CRON_JOBS)
@@ -132,7 +140,12 @@ def _write_profile(home: Path, profile: str, sessions: Sequence[SampleSession]) 
     _write_json(home / "cron" / "jobs.json", {"jobs": jobs})
 
 
-def _write_state_db(path: Path, sessions: Sequence[SampleSession], routing: dict[str, dict[str, object]]) -> None:
+def _write_state_db(
+    path: Path,
+    sessions: Sequence[SampleSession],
+    routing: dict[str, dict[str, object]],
+    note: Callable[[], None],
+) -> None:
     marks = ",".join("?" * len(_COLUMNS))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -146,7 +159,7 @@ def _write_state_db(path: Path, sessions: Sequence[SampleSession], routing: dict
             )
             connection.executemany(
                 "INSERT INTO messages (session_id, role, content, timestamp, token_count) VALUES (?,?,?,?,?)",
-                _messages(sessions),
+                _messages(sessions, note),
             )
             connection.executemany(
                 "INSERT INTO gateway_routing VALUES (?,?,?,?)",
@@ -156,11 +169,14 @@ def _write_state_db(path: Path, sessions: Sequence[SampleSession], routing: dict
     path.chmod(0o600)
 
 
-def _messages(sessions: Iterable[SampleSession]) -> Iterator[tuple[str, str, str, float, int]]:
+def _messages(
+    sessions: Iterable[SampleSession], note: Callable[[], None]
+) -> Iterator[tuple[str, str, str, float, int]]:
     for session in sessions:
         for number in range(session.message_count):
             role = "assistant" if number % 2 else "user"
             yield session.id, role, _TEXT, session.started_at + 7.0 * (number + 1), 40
+        note()
 
 
 def _routing(sessions: Iterable[SampleSession]) -> dict[str, dict[str, object]]:

@@ -205,3 +205,22 @@ def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "no journal" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_that_no_event_names_is_told_so(journal: str) -> None:
+    # Proves W3: events of all profiles touch it all the same.
+    result = explained("--journal", journal, "--profile", "wrok", "--json")
+
+    assert (result.returncode, ids(result)) == (0, ["a:6", "b:1", "b:3"])
+    assert "names the profile wrok; it names home, work" in result.stderr
+
+
+def test_a_profile_that_the_gateway_does_not_have_is_told_so(home: Path) -> None:
+    # Proves W3, X8.
+    with served("--home", str(home)) as (_, url):
+        result = explained("--url", url, "--profile", "wrok")
+        known = explained("--url", url, "--profile", "work")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "there is no profile 'wrok'" in result.stderr
+    assert known.returncode == 0

@@ -100,6 +100,7 @@ def prints(tmp_path: Path) -> dict[str, list[str]]:
         "replay": ["--journal", url],
         "sample-home": [str(tmp_path / "made"), "--sessions", "1", "--json"],
         "serve": ["--help"],  # What it does once it serves, the tests above say.
+        "stats": ["--journal", url],
         "tail": ["--journal", url],
     }
 

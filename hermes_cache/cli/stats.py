@@ -1,0 +1,195 @@
+"""`hermes-cache stats`: what a running gateway has counted, or what a journal holds."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypedDict, Unpack
+
+import click
+
+from hermes_cache.bus.codec import to_plain
+from hermes_cache.cli.explain import touched_profile
+from hermes_cache.cli.gateways import DEFAULT_URL, asked_gateway
+from hermes_cache.cli.journals import json_option, local_time, opened_journal
+from hermes_cache.cli.output import Noted, Table, print_tables, progress
+from hermes_cache.explain.wording import span
+from hermes_cache.journal.replaying import parts_after
+from hermes_cache.ports import Journal, Position
+
+_MOST_LISTS: Final = 20
+"""The lists that were asked for last; `--json` has all that the gateway tells of."""
+
+_BUILDS_NOW: Final = {"building": "building", "queued": "queued", "abandoned": "hanging"}
+"""Counts of builds that are not over, by the words that people know."""
+
+_UNITS: Final = ("bytes", "KiB", "MiB", "GiB")
+_UNIT: Final = 1024
+
+
+class _Options(TypedDict):
+    url: str | None
+    token: str | None
+    journal: str | None
+    as_json: bool
+
+
+@click.command()
+@click.option("--url", metavar="URL", help=f"The gateway to ask.  [default: {DEFAULT_URL}]")
+@click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True, help="The gateway's token.")
+@click.option("--journal", metavar="URL", help="Ask no gateway: count the events of a journal.")
+@json_option
+def stats(**options: Unpack[_Options]) -> None:
+    """Print what a gateway has counted since its start, or what a journal holds.
+
+    \b
+    Examples:
+      hermes-cache stats
+      hermes-cache stats --url http://127.0.0.1:9000 --json
+      hermes-cache stats --journal sqlite:///journal.db
+    """  # noqa: D301 -- \b is click's mark for lines to be left as they are
+    url, journal_url = options["url"], options["journal"]
+    if journal_url is None:
+        told = asked_gateway(url or DEFAULT_URL, "/api/cache", (), token=options["token"])
+        tables: Sequence[Table] = [*_gateway_tables(told)] if not options["as_json"] else ()
+    elif url is not None:
+        raise click.UsageError("a journal is counted without a gateway: leave out --url, or --journal")
+    else:
+        with opened_journal(journal_url) as journal, progress("Reading the journal") as noted:
+            counted = count_journal(journal, noted)
+        told, tables = counted.plain(), [*_journal_tables(counted)]
+    if options["as_json"]:
+        click.echo(json.dumps(told))
+    else:
+        print_tables(tables)
+
+
+def _gateway_tables(told: Mapping[str, object]) -> Iterator[Table]:
+    counts = _mapping(told.get("stats"))
+    outcomes = {name: count for name, count in _mapping(counts.get("outcomes")).items() if isinstance(count, int)}
+    reads, builds = sum(outcomes.values()), counts.get("builds")
+    shares = [(name, count, f"{count / reads:.1%}") for name, count in sorted(outcomes.items(), key=_by_count)]
+    yield Table("Reads", ("outcome", "reads", "share"), [*shares, ("all", reads, "")] if reads else ())
+    ended = [(name, count) for name, count in _mapping(counts.get("ended")).items() if count]
+    saved = [("saved", max(0, reads - builds))] if isinstance(builds, int) else []
+    now = [(word, counts.get(name, 0)) for name, word in _BUILDS_NOW.items()]
+    yield Table(
+        "Builds", ("", "builds"), [("all", builds), *saved, *ended, ("overtaken", counts.get("overtaken", 0))]
+    )
+    held = [("lists", counts.get("entries", 0)), ("size", _size(counts.get("held_bytes")))]
+    others = [(name, counts.get(name, 0)) for name in ("waiting", "followers", "streams", "events")]
+    yield Table("Now", ("", ""), [*held, *now, *others])
+    lag_s = counts.get("journal_lag_s")
+    if isinstance(lag_s, int | float):
+        rows = [("last event", counts.get("journal_seq")), ("pending", counts.get("journal_pending"))]
+        yield Table("Journal", ("", ""), [*rows, ("not heard for", span(lag_s))])
+    yield _lists(told.get("entries"))
+
+
+def _lists(entries: object) -> Table:
+    known = [_mapping(each) for each in entries][-_MOST_LISTS:] if isinstance(entries, list) else []
+    rows = [
+        (each.get("key", ""), each.get("condition", ""), _span(each.get("age_s")), _span(each.get("build_s")))
+        for each in reversed(known)
+    ]
+    return Table("Lists", ("list", "is", "age", "built in"), rows)
+
+
+@dataclass(slots=True)
+class JournalCount:
+    """What a journal holds.
+
+    Attributes:
+        start: The position behind what was compacted.
+        end: The position of the newest event.
+        kinds: Its events by kind.
+        profiles: Its events by profile, those that touch all profiles under None.
+        publishers: How many processes published them.
+        damaged: Rows that are gone or damaged.
+        times_s: When the oldest and the newest of them were published, in epoch seconds; None without events.
+    """
+
+    start: Position
+    end: Position
+    kinds: Counter[str] = field(default_factory=Counter)
+    profiles: Counter[str | None] = field(default_factory=Counter)
+    publishers: set[str] = field(default_factory=set)
+    damaged: int = 0
+    times_s: tuple[float, float] | None = None
+
+    def plain(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        return {
+            "journal": self.end.journal,
+            "seq": self.end.seq,
+            "compacted": self.start.seq,
+            "events": self.kinds.total(),
+            "kinds": dict(self.kinds),
+            "profiles": [{"profile": name, "events": count} for name, count in self.profiles.most_common()],
+            "publishers": len(self.publishers),
+            "damaged": self.damaged,
+            "first_at_s": self.times_s[0] if self.times_s else None,
+            "last_at_s": self.times_s[1] if self.times_s else None,
+        }
+
+
+def count_journal(journal: Journal, noted: Noted) -> JournalCount:
+    """Count the events that a journal holds.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    snapshot, end = journal.snapshot(), journal.end()
+    start = snapshot.position if snapshot else Position(end.journal)
+    counted, streams = JournalCount(start, end), dict[str, str | None]()
+    for part in parts_after(journal, start):
+        counted.damaged += len(part.lost)
+        for each in part.recorded:
+            event = each.event
+            counted.kinds[str(to_plain(event)["kind"])] += 1
+            counted.profiles[touched_profile(event, streams)] += 1
+            counted.publishers.add(event.id.incarnation)
+            first_s, last_s = counted.times_s or (event.at_s, event.at_s)
+            counted.times_s = (min(first_s, event.at_s), max(last_s, event.at_s))
+        noted(part.position.seq - start.seq, end.seq - start.seq)
+    return counted
+
+
+def _journal_tables(counted: JournalCount) -> Iterator[Table]:
+    rows: list[tuple[object, object]] = [
+        ("last event", counted.end.seq),
+        ("kept", counted.kinds.total()),
+        ("compacted", counted.start.seq),
+        ("damaged", counted.damaged),
+        ("publishers", len(counted.publishers)),
+    ]
+    yield Table("Journal", ("", ""), rows)
+    if counted.times_s:
+        first_s, last_s = counted.times_s
+        yield Table("Published", ("", ""), [("first", local_time(first_s)), ("last", local_time(last_s))])
+    kinds = [(kind.replace("_", "-"), count) for kind, count in counted.kinds.most_common()]
+    yield Table("Events", ("kind", "events"), kinds)
+    profiles = [("(all)" if name is None else name, count) for name, count in counted.profiles.most_common()]
+    yield Table("Profiles", ("profile", "events"), profiles)
+
+
+def _by_count(pair: tuple[str, int]) -> tuple[int, str]:
+    return -pair[1], pair[0]
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _span(value: object) -> str:
+    return span(value) if isinstance(value, int | float) else ""
+
+
+def _size(value: object) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    size = float(value) if isinstance(value, int | float) else 0.0
+    for unit in _UNITS:
+        if size < _UNIT or unit == _UNITS[-1]:
+            break
+        size /= _UNIT
+    return f"{size:.0f} {unit}" if unit == _UNITS[0] else f"{size:.1f} {unit}"
