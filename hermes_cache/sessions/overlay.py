@@ -7,7 +7,7 @@ identity tells which rows were laid over. Source: rules O1 to O5, O7.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import orjson
 
@@ -18,6 +18,7 @@ from hermes_cache.sessions.rows import number_of, time_s
 
 _MOVED_BY_LIVE: Final = ("pending_started_at", "updated_at", "last_message_at")
 _LAID_OVER: Final = frozenset({*_MOVED_BY_LIVE, "active_stream_id", "has_pending_user_message", "is_streaming"})
+_READ_OF_SESSION: Final = ("active_stream_id", "pending_user_message", *_MOVED_BY_LIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,17 @@ class LiveSession:
         object.__setattr__(self, "extra", extra)
         # As text, 1, 1.0 and true are three values.
         object.__setattr__(self, "_encoded_extra", orjson.dumps(extra))
+
+    @classmethod
+    def of(cls, session: object, **extra: object) -> Self:
+        """Return what an object says that has attributes by these names, such as a gateway's own session.
+
+        Args:
+            session: An attribute that it does not have counts as None.
+            extra: As the attribute of that name.
+        """
+        values: dict[str, Any] = {name: getattr(session, name, None) for name in _READ_OF_SESSION}
+        return cls(**values, extra=extra)
 
 
 class Live(NamedTuple):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,6 +66,17 @@ def test_live_state_tells_the_stream_and_the_pending_message() -> None:
         "has_pending_user_message": True,
         "pending_started_at": 5.0,
     }
+
+
+def test_a_gateways_own_session_is_read_by_the_names_of_its_attributes() -> None:
+    """O1, O7"""
+    session = SimpleNamespace(active_stream_id="turn", updated_at=7.0, title="not live")
+
+    live = LiveSession.of(session, attention="approval")
+
+    assert live == LiveSession("turn", updated_at=7.0, extra={"attention": "approval"})
+    assert live.extra == {"attention": "approval"}
+    assert lay_over(row("a"), Live(NOBODY, {"a": live}))["attention"] == "approval"
 
 
 def test_a_live_session_without_a_stream_clears_the_cached_one() -> None:
