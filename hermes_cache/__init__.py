@@ -14,6 +14,7 @@ _DEFINED_IN: Final = {
     "bus.subscription": ("Subscription",),
     "bus.tickets": ("Ticket",),
     "cache.following": ("Following", "Interrupted"),
+    "cache.list_cache": ("ListCache",),
     "cache.lookups": ("Health", "Lookup", "Patch", "Rendered", "Stats"),
     "core.events": (
         "EventId",

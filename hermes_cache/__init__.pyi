@@ -7,6 +7,7 @@ from hermes_cache.bus.subscription import Subscription as Subscription
 from hermes_cache.bus.tickets import Ticket as Ticket
 from hermes_cache.cache.following import Following as Following
 from hermes_cache.cache.following import Interrupted as Interrupted
+from hermes_cache.cache.list_cache import ListCache as ListCache
 from hermes_cache.cache.lookups import Health as Health
 from hermes_cache.cache.lookups import Lookup as Lookup
 from hermes_cache.cache.lookups import Patch as Patch
@@ -64,6 +65,7 @@ __all__ = [
     "Interrupted",
     "JournalError",
     "JournalUnavailableError",
+    "ListCache",
     "LiveSession",
     "Lookup",
     "LookupTimeoutError",

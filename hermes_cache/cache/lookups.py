@@ -6,7 +6,7 @@ Source: rules R9, O6, D1, L4.
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any, Final, Self
+from typing import Any, Final, Generic, Self
 
 import orjson
 
@@ -21,7 +21,7 @@ from hermes_cache.errors import BuildError, ProfileNotFoundError
 from hermes_cache.journal.member import JournalStatus
 from hermes_cache.payload.applying import applied
 from hermes_cache.payload.content import Content
-from hermes_cache.payload.frozen import Json, Payload, frozen_list
+from hermes_cache.payload.frozen import Json, P, frozen_list
 from hermes_cache.payload.rows import RowId, frozen_json
 from hermes_cache.threads import threads_made_anew
 
@@ -30,7 +30,7 @@ _RECENT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Generic[P]):
     """A payload, and how the read went.
 
     Attributes:
@@ -61,10 +61,10 @@ class Lookup:
     retry_in_s: float | None = None
     journal_lag_s: float = 0.0
     content: Content = field(kw_only=True, repr=False)
-    decode: Callable[[Content], Payload] = field(kw_only=True, repr=False, compare=False)
+    decode: Callable[[Content], P] = field(kw_only=True, repr=False, compare=False)
 
     @property
-    def payload(self) -> Payload:
+    def payload(self) -> P:
         """The payload; decoded at its first use if it came as bytes."""
         return self.decode(self.content)
 
@@ -110,7 +110,7 @@ class Patch:
         object.__setattr__(self, "order", frozen_list([(row, behind) for row, behind in self.order]))
 
     @classmethod
-    def of(cls, body: Body, lookup: Lookup) -> Self:
+    def of(cls, body: Body, lookup: Lookup[Any]) -> Self:
         """Return the patch that a body says, with the read behind it."""
         values: dict[str, Any] = frozen_json(orjson.loads(body.body))  # type: ignore[assignment]  # our own JSON
         return cls(**values, lookup=lookup, source=body)
@@ -150,7 +150,7 @@ class Rendered:
     source: Body = field(kw_only=True, repr=False, compare=False)
 
     @classmethod
-    def of(cls, body: Body, lookup: Lookup) -> Self:
+    def of(cls, body: Body, lookup: Lookup[Any]) -> Self:
         """Return a body with the read behind it."""
         return cls(body.body, body.etag, lookup, source=body)
 
@@ -270,8 +270,8 @@ class Health:
 
 
 def lookup_of(
-    served: Served, now_s: float, decode: Callable[[Content], Payload], journal: JournalStatus | None
-) -> Lookup:
+    served: Served, now_s: float, decode: Callable[[Content], P], journal: JournalStatus | None
+) -> Lookup[P]:
     """Tell of an answer."""
     entry, failure = served.entry, served.failure
     error = failure_error(entry.target, failure, now_s) if failure else None

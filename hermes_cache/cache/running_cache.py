@@ -6,13 +6,15 @@ Only here are the rooms wired. Every method may be called from any thread.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import inf
 from types import TracebackType
-from typing import Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self
 from uuid import uuid4
+
+from typing_extensions import TypeVar
 
 from hermes_cache import ports
 from hermes_cache.actors.notifier import Notifier
@@ -33,7 +35,7 @@ from hermes_cache.cache.reads import (
     serve,
 )
 from hermes_cache.cache.stamper import Stamped, Stamper, sources_of
-from hermes_cache.cache.targets import ListKind, ProfileOf, Targets
+from hermes_cache.cache.targets import ListKind, Targets
 from hermes_cache.cache.watching import Watching
 from hermes_cache.callables import Inside
 from hermes_cache.core.decide import decide
@@ -49,16 +51,16 @@ from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
 from hermes_cache.loops import Away, elsewhere
 from hermes_cache.payload.content import Content
-from hermes_cache.payload.frozen import Payload
+from hermes_cache.payload.frozen import Json, P
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.views import PlainViews
 
 logger = QuietLogger(__name__)
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K", bound=Hashable, default=Any)
 
 
-class RunningCache(Generic[K]):
+class RunningCache(Generic[K, P]):
     """Starts, stops, hears events and reads. `ListCache` adds what a gateway calls and explains the arguments."""
 
     _life: Life | None
@@ -67,9 +69,9 @@ class RunningCache(Generic[K]):
 
     def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
         self,
-        builder: ports.Builder | str | None = None,
+        builder: Callable[[K], Mapping[str, Json] | Awaitable[Mapping[str, Json]]] | str | None = None,
         *,
-        profile_of: ProfileOf | None = None,
+        profile_of: Callable[[K], str | None] | None = None,
         rows: str | None = None,
         row_id: str = "id",
         kind: ListKind | None = None,
@@ -257,9 +259,11 @@ class RunningCache(Generic[K]):
             life.works.check(builder)
         return request
 
-    def _decoded(self, content: Content) -> Payload:
+    def _decoded(self, content: Content) -> P:
         life = self._life
-        return aside.do(partial(life.decoded, content), inf) if life else content.decoded()
+        if life is None:
+            return content.decoded()  # type: ignore[return-value]  # P is what the owner of the cache says
+        return aside.do(partial(life.decoded, content), inf)  # type: ignore[return-value]  # likewise
 
     def _living(self) -> Life:
         """Return this life; a read before `start` starts one (L1)."""

@@ -4,7 +4,9 @@ Source: rules P1, P2.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import NoReturn, TypeAlias
+
+from typing_extensions import TypeVar
 
 Json: TypeAlias = object
 """None, bool, int, float, str, a list of them, or a dict with str keys. It is checked when it is frozen."""
@@ -45,6 +47,10 @@ class Payload(dict[str, Json]):
 
     def __reduce_ex__(self, _protocol: object) -> tuple[type[dict[str, Json]], tuple[dict[str, Json]]]:
         return dict, (thawed(self),)
+
+
+P = TypeVar("P", bound=Mapping[str, Json], default=Payload)
+"""What the owner of a cache says of its payloads, such as a `TypedDict`; a type checker believes it."""
 
 
 class FrozenList(list[Json]):

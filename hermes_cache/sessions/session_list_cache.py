@@ -13,6 +13,7 @@ from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.targets import ListKind
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Entry
+from hermes_cache.payload.frozen import Payload
 from hermes_cache.sessions.keys import SessionListKey, reach_of
 from hermes_cache.sessions.overlay import Live
 from hermes_cache.sessions.renderer import Renderer
@@ -46,7 +47,7 @@ class SessionLists(ListKind):
         return reach_of(key)
 
 
-class SessionListCache(ListCache[SessionListKey]):
+class SessionListCache(ListCache[SessionListKey, Payload]):
     """Serves session lists that are never slower than they must be and never older than they may be.
 
     Args:

@@ -5,7 +5,13 @@ from pathlib import Path
 from tests.rooms import _ROOMS, files_of
 
 _ROOT = Path(__file__).parents[2]
-_OF_NO_ROOM = {"test_api_types.py", "test_measures.py", "test_rooms.py", "test_public_names.py"}
+_OF_NO_ROOM = {
+    "test_api_types.py",
+    "test_list_types.py",
+    "test_measures.py",
+    "test_rooms.py",
+    "test_public_names.py",
+}
 
 
 def test_every_test_file_belongs_to_a_room() -> None:
