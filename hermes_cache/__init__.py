@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import Final
 
 _DEFINED_IN: Final = {
-    "bus.blinker_bus": ("Bus", "default_bus"),
     "bus.changes": ("Change",),
     "bus.subscription": ("Subscription",),
     "bus.tickets": ("Ticket",),
@@ -41,6 +40,7 @@ _DEFINED_IN: Final = {
     ),
     "explain.explanations": ("Explanation",),
     "journal.agreed": ("AgreedState",),
+    "journal.bus": ("Bus", "default_bus"),
     "journal.replaying": ("Replay", "replay"),
     "journal.sqlalchemy_journal": ("journal_at",),
     "payload.frozen": ("Payload", "thaw"),

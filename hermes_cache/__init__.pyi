@@ -1,7 +1,5 @@
 # The public names, for type checkers; `__init__.py` loads each when it is used.
 
-from hermes_cache.bus.blinker_bus import Bus as Bus
-from hermes_cache.bus.blinker_bus import default_bus as default_bus
 from hermes_cache.bus.changes import Change as Change
 from hermes_cache.bus.subscription import Subscription as Subscription
 from hermes_cache.bus.tickets import Ticket as Ticket
@@ -34,6 +32,8 @@ from hermes_cache.errors import ProfileNotFoundError as ProfileNotFoundError
 from hermes_cache.errors import SourceError as SourceError
 from hermes_cache.explain.explanations import Explanation as Explanation
 from hermes_cache.journal.agreed import AgreedState as AgreedState
+from hermes_cache.journal.bus import Bus as Bus
+from hermes_cache.journal.bus import default_bus as default_bus
 from hermes_cache.journal.replaying import Replay as Replay
 from hermes_cache.journal.replaying import replay as replay
 from hermes_cache.journal.sqlalchemy_journal import journal_at as journal_at

@@ -1,8 +1,9 @@
-"""Checks what callers give: the arguments of publishers, one function for each topic; names of profiles; timeouts.
+"""Checks what callers give: the arguments of publishers, one function for each topic; names; timeouts.
 
-An unknown argument raises `TypeError`, as for any function. Source: rules E3, K3, R6.
+An unknown argument raises `TypeError`, as for any function. Source: rules E3, K3, K5, R6.
 """
 
+import re
 from math import inf
 from typing import Final, TypeAlias
 
@@ -24,6 +25,19 @@ def session_list_changed(
         "reason": _word("reason", reason),
         "profile": _profile(profile),
         "session_id": _text("session_id", session_id),
+    }
+
+
+def list_changed(*, reason: object = "list_changed", profile: object = None, row_id: object = None) -> Fields:
+    """Check the arguments of `SessionListChanged` by the names that lists of any kind have for them.
+
+    Raises:
+        EventError: An argument is refused; the error names the field.
+    """
+    return {
+        "reason": _word("reason", reason),
+        "profile": _profile(profile),
+        "session_id": _text("row_id", row_id),
     }
 
 
@@ -52,6 +66,24 @@ def stream_stopped(*, stream_id: object = None) -> Fields:
 def settings_changed() -> Fields:
     """Check the arguments of `SettingsChanged`: there are none."""
     return {}
+
+
+def bus_name(name: object) -> str:
+    """Return the name of a bus.
+
+    Raises:
+        TypeError: It is no text.
+        ValueError: It is empty, longer than 64 characters, or has others than ASCII letters, digits, `_` and `-`.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a bus is {shown(name)}; it must be a str")
+    if not _BUS_NAME.fullmatch(name):
+        raise ValueError(f"the name of a bus is {shown(name)}; it must be 1 to 64 of A-Z, a-z, 0-9, _ and -")
+    return name
+
+
+_BUS_NAME: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
+"""It stands in tickets and in the versions of subscribers, which are headers, cookies and parts of URLs."""
 
 
 def timeout_s(timeout: object) -> float:

@@ -5,6 +5,7 @@ return late; the cache survives that. A key is any hashable value, as the reader
 Any here, so that a builder can declare which kind of key it takes.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -55,6 +56,13 @@ class Clock(Protocol):
 
     def wall_s(self) -> float:
         """Return epoch seconds."""
+
+
+class SystemClock:
+    """`Clock` on the operating system's clocks."""
+
+    monotonic_s = staticmethod(time.monotonic)
+    wall_s = staticmethod(time.time)
 
 
 class Builder(Protocol):

@@ -20,6 +20,7 @@ from hermes_cache.bus.connections import Receiver
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.bus.topic import Outbox, PublishedTopic, Topic
 from hermes_cache.core.events import (
+    SESSIONS,
     AppliedEvent,
     Event,
     EventId,
@@ -57,16 +58,18 @@ Recorder: TypeAlias = Callable[[AppliedEvent], Callable[[], bool | None]]
 """Takes an event for a journal; what it gives waits for the commit and says whether it came. Neither raises."""
 
 
-class Bus:
+class BlinkerBus:
     """Topics for publishers and monitors, with one numbering of events.
 
     A forked child's copy is another incarnation and numbers from 1 again (rule L2).
 
     Args:
-        incarnation: Names this life of this process in event ids; a random name if none is given.
+        name: Names it, in event ids too: buses of different names share a journal and do not touch one another.
+        incarnation: Names this life of this bus in event ids; a random name if none is given.
 
     Attributes:
         session_list_changed: The list of a profile, or every list, changed.
+        list_changed: Another name of this topic, with `row_id` for `session_id`: for lists that hold no sessions.
         stream_started: A chat turn began to produce tokens.
         stream_stopped: A chat turn ended.
         settings_changed: Settings changed.
@@ -76,11 +79,13 @@ class Bus:
 
     _incarnation: str
 
-    def __init__(self, *, incarnation: str | None = None) -> None:
+    def __init__(self, name: str = SESSIONS, *, incarnation: str | None = None) -> None:
+        self._name = arguments.bus_name(name)
         outbox = Outbox()
         self._attached: tuple[tuple[Applier, Listener | None], ...] = ()
         self._recorder: Recorder | None = None
         self._last_number = 0
+        self._is_unheard = False
 
         def published(
             kind: Callable[..., AppliedEvent], fields_of: Callable[..., arguments.Fields]
@@ -88,6 +93,9 @@ class Bus:
             return PublishedTopic(fields_of.__name__, partial(self._publish, kind, fields_of), outbox)
 
         self.session_list_changed = published(SessionListChanged, arguments.session_list_changed)
+        publish = partial(self._publish, SessionListChanged, arguments.list_changed)
+        changed = self.session_list_changed
+        self.list_changed = PublishedTopic("session_list_changed", publish, outbox, changed)
         self.stream_started = published(StreamStarted, arguments.stream_started)
         self.stream_stopped = published(StreamStopped, arguments.stream_stopped)
         self.settings_changed = published(SettingsChanged, arguments.settings_changed)
@@ -104,8 +112,13 @@ class Bus:
         after_fork_in_child(self._start_anew)
 
     @property
+    def name(self) -> str:
+        """Names the bus."""
+        return self._name
+
+    @property
     def incarnation(self) -> str:
-        """Names this life of this process in event ids."""
+        """Names this life of this bus in event ids."""
         return self._incarnation
 
     @property
@@ -219,10 +232,22 @@ class Bus:
     ) -> tuple[list[tuple[Receiver, object]], Ticket]:
         fields = fields_of(**given)
         say = partial(self._say, kind, fields)
-        # Where nothing is attached there is nothing that an interrupt could divide.
-        event, wait_for_commit = aside.do(say) if self._attached or self._recorder else say()
+        if self._attached or self._recorder:
+            event, wait_for_commit = aside.do(say)
+        else:
+            # There is nothing that an interrupt could divide.
+            event, wait_for_commit = say()
+            self._tell_if_unheard(event)
         heard = topic.tell(event, sender)
         return heard, Ticket.of(event.id, committed=wait_for_commit())
+
+    def _tell_if_unheard(self, event: AppliedEvent) -> None:
+        """Log once that neither a cache, nor a journal, nor a receiver hears what is sent here."""
+        if self._is_unheard or self.has_receivers:
+            return
+        self._is_unheard = True
+        extra = {"hermes_cache.bus": self._name, "hermes_cache.event_id": str(event.id)}
+        _logger.warning("hermes_cache.event_unheard", extra=extra)
 
     def _say(
         self, kind: Callable[..., AppliedEvent], fields: arguments.Fields
@@ -257,13 +282,13 @@ class Bus:
 
     def told_id(self) -> EventId:
         """Number an event that is only told here, such as `SourceChanged`, apart from those that are kept."""
-        return EventId(f"{self._incarnation}-told", next(self._told_numbers))
+        return EventId(f"{self._incarnation}-told", next(self._told_numbers), self._name)
 
     def next_id(self) -> EventId:
         """Number an event that is published, or made for publishing."""
         with self._lock:
             # Drawn from a counter in one step: a signal handler that publishes must not draw the same.
-            event_id = EventId(self._incarnation, next(self._numbers))
+            event_id = EventId(self._incarnation, next(self._numbers), self._name)
             self._last_number = max(self._last_number, event_id.number)
             return event_id
 
@@ -286,7 +311,3 @@ def _run(attached: Applier | Listener, event: AppliedEvent, failure: str) -> Non
 
 def _unknown() -> None:
     """Say that nothing is known of a commit."""
-
-
-default_bus: Final = Bus()
-"""The bus of this process, for publishers and caches that are given no other."""

@@ -24,11 +24,16 @@ _R = TypeVar("_R", bound=Receiver)
 
 
 class Topic:
-    """Tells the receivers that are connected to it; what they raise is logged and goes no further."""
+    """Tells the receivers that are connected to it; what they raise is logged and goes no further.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: Names it.
+        topic: The topic that this is another name of; None if it is of its own.
+    """
+
+    def __init__(self, name: str, topic: "Topic | None" = None) -> None:
         self._name = name
-        self._signal = Connections()
+        self._signal: Connections = Connections() if topic is None else topic._signal  # noqa: SLF001
 
     @property
     def has_receivers(self) -> bool:
@@ -112,8 +117,8 @@ Publish: TypeAlias = Callable[
 class PublishedTopic(Topic):
     """A topic on which publishers say facts, with plain arguments."""
 
-    def __init__(self, name: str, publish: Publish, outbox: Outbox) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, publish: Publish, outbox: Outbox, topic: "PublishedTopic | None" = None) -> None:
+        super().__init__(name, topic)
         self._publish = publish
         self._outbox = outbox
 

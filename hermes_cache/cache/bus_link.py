@@ -6,7 +6,7 @@ Source: rules E5 to E9.
 from collections.abc import Callable
 from typing import assert_never
 
-from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.bus.blinker_bus import BlinkerBus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.core.effects import Tell
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SourceChanged, profile_of
@@ -41,7 +41,7 @@ class BusLink:
 
     def __init__(
         self,
-        bus: Bus,
+        bus: BlinkerBus,
         feed: Feed,
         clock: Clock,
         *,

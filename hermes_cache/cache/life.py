@@ -50,13 +50,6 @@ _MOST_LOOKS: Final = 10
 """An answer that was due so many looks ago is lost; half a second, for a machine that is busy."""
 
 
-class SystemClock:
-    """`ports.Clock` on the operating system's clocks."""
-
-    monotonic_s = staticmethod(time.monotonic)
-    wall_s = staticmethod(time.time)
-
-
 class ReadLostError(HermesCacheError):
     """A read that was sent must be sent anew: settings changed since its alias was asked for, or it was lost."""
 

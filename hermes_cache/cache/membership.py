@@ -9,12 +9,12 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
+from hermes_cache.journal.bus import Bus
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.member import JournalStatus
 from hermes_cache.loops import Away, over_on_loop
@@ -30,7 +30,7 @@ class Membership:
 
     Args:
         bus: The bus whose journal it is.
-        journal: The journal, its URL, or None.
+        journal: The journal, its URL, or None for that of the bus, if it has one.
         policy: The bounds and spans.
         clock: The time.
         feed: Hears up to which position everything was told.
@@ -62,6 +62,7 @@ class Membership:
         self._policy = policy
         self._clock = clock
         self._link = None
+        journal = bus.journal if journal is None else journal
         if journal is not None:
             new = partial(new_link, policy=policy, clock=clock)
             self._link = JournalLink.of(bus, journal, user=self, new=new)
@@ -79,7 +80,9 @@ class Membership:
     def enter(self) -> None:
         """Begin to follow the journal; what others say from now on is heard, where it can be reached."""
         if self._link is not None:
-            self._link.life().join()
+            life = self._link.life()
+            life.follow()
+            life.join()
 
     def leave(self, timeout_s: float) -> bool:
         """Follow it no more; say whether all threads ended in time, where no other cache needs them."""
@@ -225,6 +228,8 @@ class Membership:
         return event_id
 
     def _check_published(self, event_id: EventId) -> None:
+        if event_id.bus != self._bus.name:
+            raise ValueError(f"{event_id} is of the bus {event_id.bus!r}; this cache is on {self._bus.name!r}")
         if event_id.incarnation == self._bus.incarnation and event_id.number > self._bus.last_number:
             raise ValueError(f"{event_id} names an event that was never published")
 

@@ -21,12 +21,11 @@ from hermes_cache.actors.notifier import Notifier
 from hermes_cache.arguments import profile_name, timeout_s
 from hermes_cache.aside import aside
 from hermes_cache.builders.executors import executors, no_builder
-from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.bus_link import BusLink
 from hermes_cache.cache.editions import Editions
 from hermes_cache.cache.following import Followers
-from hermes_cache.cache.life import ALIAS_WAIT_S, Life, Prior, SystemClock
+from hermes_cache.cache.life import ALIAS_WAIT_S, Life, Prior
 from hermes_cache.cache.membership import Membership
 from hermes_cache.cache.reads import (
     ReadOptions,
@@ -48,6 +47,7 @@ from hermes_cache.core.state import State
 from hermes_cache.coroutines import Coroutines
 from hermes_cache.errors import CacheStoppedError, CallBlockedError
 from hermes_cache.forks import after_fork_in_child
+from hermes_cache.journal.bus import Bus
 from hermes_cache.logs import QuietLogger
 from hermes_cache.loops import Away, elsewhere
 from hermes_cache.payload.content import Content
@@ -93,7 +93,7 @@ class RunningCache(Generic[K, P]):
         self._policy = policy or Policy()
         self._kind = kind or ListKind(profile_of, ListShape(rows, row_id, needs_ids=rows is not None))
         self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape, build_context)
-        self._clock: ports.Clock = clock or SystemClock()
+        self._clock: ports.Clock = clock or ports.SystemClock()
         self._bus = Bus() if bus is None else bus
         self._inside = Inside()
         self._home: asyncio.AbstractEventLoop | None = None

@@ -11,7 +11,6 @@ from typing import Final
 
 import click
 
-from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.cli.standard_streams import forget_output
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError
@@ -19,6 +18,7 @@ from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.tokens import address_with
 from hermes_cache.gateway.view_defaults import USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.journal.bus import Bus
 from hermes_cache.logs import QuietLogger
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.claude_code import ClaudeCode

@@ -4,23 +4,31 @@ Source: rule E1.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
+
+from hermes_cache.arguments import bus_name
+
+SESSIONS: Final = "sessions"
+"""The name of a bus that is given no other; an event in a journal that names no bus is of this one."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class EventId:
-    """The id of an event: which process published it, and which of its events it is.
+    """The id of an event: on which bus it was published, in which life of that bus, and as which of its events.
 
     Attributes:
-        incarnation: One life of one process; a fork starts another.
+        incarnation: One life of one bus in one process; a fork starts another.
         number: Grows within the incarnation, from 1.
+        bus: The name of the bus.
     """
 
     incarnation: str
     number: int
+    bus: str = SESSIONS
 
     def __str__(self) -> str:
-        return f"{self.incarnation}:{self.number}"
+        named = "" if self.bus == SESSIONS and "/" not in self.incarnation else f"{self.bus}/"
+        return f"{named}{self.incarnation}:{self.number}"
 
     @classmethod
     def parse(cls, text: str) -> "EventId":
@@ -29,10 +37,11 @@ class EventId:
         Raises:
             ValueError: `text` is no event id.
         """
-        incarnation, colon, number = text.rpartition(":")
-        if not (incarnation and colon and number.isascii() and number.isdigit() and len(number) < _DIGITS):
-            raise ValueError(f"{text!r} is no event id; it must look like 'incarnation:number'")
-        return cls(incarnation, int(number))
+        named, _, number = text.rpartition(":")
+        bus, slash, incarnation = named.partition("/") if "/" in named else (SESSIONS, "", named)
+        if not (incarnation and number.isascii() and number.isdigit() and len(number) < _DIGITS):
+            raise ValueError(f"{text!r} is no event id; it must look like 'incarnation:7' or 'bus/incarnation:7'")
+        return cls(incarnation, int(number), bus_name(bus) if slash else bus)
 
 
 _DIGITS = 19
@@ -48,7 +57,7 @@ class SessionListChanged:
         at_s: When it was published, in epoch seconds.
         reason: A word for why, such as `session_rename`.
         profile: The profile whose list changed; None for all.
-        session_id: The session that moved, if it was one.
+        session_id: The session, or in another list the row, that moved, if it was one.
     """
 
     id: EventId
@@ -56,6 +65,11 @@ class SessionListChanged:
     reason: str = "session_changed"
     profile: str | None = None
     session_id: str | None = None
+
+    @property
+    def row_id(self) -> str | None:
+        """The row that moved, if it was one: its name in lists that are no session lists."""
+        return self.session_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

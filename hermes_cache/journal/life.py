@@ -165,9 +165,12 @@ class JournalLife:
         self._stopped = False
 
     def start(self) -> None:
-        """Begin to follow the journal."""
+        """Begin to write to the journal; `follow` begins to read it."""
         self._writer.thread.keep()
-        self._tail.start()
+
+    def follow(self) -> None:
+        """Follow the journal from now on, if it is not followed already."""
+        self._tail.see_to()
 
     def do_without_threads(self) -> None:
         """Let whoever asks do everything on its own thread, instead of `start`; for simulations."""
@@ -321,9 +324,12 @@ class JournalLife:
         return True
 
     def flush(self, timeout_s: float) -> bool:
-        """Write what is not written; say whether all was in time."""
+        """Write what is not written; say whether all was in time, and log how much was not."""
         self._writer.flush(timeout_s)
-        return not self.state.buffer
+        pending = len(self.state.buffer)
+        if pending:
+            logger.error("hermes_cache.events_not_written", extra={"hermes_cache.pending": pending})
+        return not pending
 
     def stop(self, timeout_s: float, *, close: bool) -> bool:
         """Write what is not written, and end all threads; say whether they ended in time.
@@ -339,9 +345,7 @@ class JournalLife:
 
         self._stopped = True
         self.follower.wake()
-        if not self.flush(left_s()):
-            pending = {"hermes_cache.pending": len(self.state.buffer)}
-            logger.error("hermes_cache.events_not_written", extra=pending)
+        self.flush(left_s())
         self._tail.end()
         self._inquiries.stop()
         if close:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, Protocol, TypeAlias, cast
 
 from hermes_cache.actors.notifier import Notifier
-from hermes_cache.bus.blinker_bus import Bus, Recorder
+from hermes_cache.bus.blinker_bus import BlinkerBus, Recorder
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError
@@ -42,9 +42,6 @@ class User(Protocol):
 
 _MAX_UNHEARD: Final = 10_000
 """Events of others that a slow receiver may be behind; past them the oldest go untold, never unapplied."""
-
-_EXIT_FLUSH_S: Final = 2.0
-"""How long the end of the interpreter waits for what nobody waited to have committed."""
 
 
 class _Users:
@@ -93,7 +90,7 @@ class JournalLink:
 
     def __init__(
         self,
-        bus: Bus,
+        bus: BlinkerBus,
         journal: Named,
         policy: Policy,
         clock: Clock,
@@ -116,7 +113,7 @@ class JournalLink:
 
     @classmethod
     def of(
-        cls, bus: Bus, journal: Named, *, user: User, new: "Callable[[Bus, Named], JournalLink]"
+        cls, bus: BlinkerBus, journal: Named, *, user: User, new: "Callable[[BlinkerBus, Named], JournalLink]"
     ) -> "JournalLink":
         """Return a bus's link to a journal, for one more user.
 
@@ -195,7 +192,7 @@ class JournalLink:
         return replace(status, missing_threads=status.missing_threads | missing) if missing else status
 
     def leave(self, user: User, timeout_s: float) -> bool:
-        """Let a user go; with the last one, write what is not written and end all threads.
+        """Let a user go, and write what is not written; with the last one, end all threads.
 
         Returns:
             Whether they ended in time.
@@ -209,7 +206,9 @@ class JournalLink:
                 self._life = None
                 self._notifier.stop(0)
             self._bus.record_with(lambda recorder: recorder if recorder is not self or self._users else None)
-            return ended
+            if not self._users:
+                return ended
+        return life is None or life.flush(timeout_s)
 
     def learn_streams(self, apply: Callable[[AppliedEvent], None]) -> None:
         """Apply to a cache that starts what is known of streams (J2)."""
@@ -321,8 +320,8 @@ class JournalLink:
 
     def _flush_at_exit(self) -> None:
         life = self._life
-        if life is not None and not life.flush(_EXIT_FLUSH_S):
-            logger.error("hermes_cache.events_not_written", extra={"hermes_cache.pending": life.status.pending})
+        if life is not None:
+            life.flush(self._policy.stop_timeout)
 
     def _begin(self) -> None:
         self._lock = threading.RLock()

@@ -100,12 +100,8 @@ class Tail:
         """The name of its thread, if that should run and does not."""
         return frozenset({self._thread.name} if self._thread.is_missing else ())
 
-    def start(self) -> None:
-        """Begin to follow; where there is no thread for it, `see_to` tries again."""
-        self._thread.keep()
-
     def see_to(self) -> None:
-        """Go on following where the thread ended."""
+        """Begin to follow, or go on where the thread ended."""
         self._thread.keep()
 
     def end(self) -> None:

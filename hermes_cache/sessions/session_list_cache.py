@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, Literal
 
 from hermes_cache import ports
-from hermes_cache.bus.blinker_bus import Bus, default_bus
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.targets import ListKind
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Entry
+from hermes_cache.journal.bus import Bus, default_bus
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.sessions.keys import SessionListKey, reach_of
 from hermes_cache.sessions.overlay import Live

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from hermes_cache.bus.blinker_bus import Bus
+from hermes_cache.journal.bus import Bus
 from hermes_cache.samples.home import make_sample_home
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.testing import GatedBuilder

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.gateway.app import create_app
 from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
+from hermes_cache.journal.bus import Bus
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.hermes import HermesHome
 from hermes_cache.testing import GatedBuilder

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 
-from hermes_cache.bus.blinker_bus import Bus, default_bus
 from hermes_cache.bus.topic import PublishedTopic
 from hermes_cache.core.events import (
     AppliedEvent,
@@ -31,6 +30,7 @@ from hermes_cache.core.notices import (
     Notice,
 )
 from hermes_cache.errors import EventError
+from hermes_cache.journal.bus import Bus, default_bus
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.testing import Listener
 from tests.waiting import WAIT_S

@@ -12,9 +12,9 @@ import pytest
 
 from hermes_cache import threads
 from hermes_cache.actors.notifier import Notifier
-from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.core.events import EventId, SessionListChanged
+from hermes_cache.journal.bus import Bus
 from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

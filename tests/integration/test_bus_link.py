@@ -2,10 +2,10 @@
 
 import pytest
 
-from hermes_cache.bus.blinker_bus import Bus
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.bus_link import BusLink
 from hermes_cache.core.events import EventId, SessionListChanged
+from hermes_cache.journal.bus import Bus
 from hermes_cache.ports import Position
 from hermes_cache.testing import ManualClock
 

@@ -26,7 +26,7 @@ from hermes_cache import (
     SessionListKey,
 )
 from hermes_cache.aside import aside
-from hermes_cache.cache.life import SystemClock
+from hermes_cache.ports import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
 from tests.waiting import WAIT_S, until
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from hermes_cache.bus.blinker_bus import Bus, Recorder
+from hermes_cache.bus.blinker_bus import Recorder
 from hermes_cache.bus.feed import Feed
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.cache.bus_link import BusLink
@@ -25,6 +25,7 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.core.policy import Policy
 from hermes_cache.journal.agreed import AgreedState
+from hermes_cache.journal.bus import Bus
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.member import Bounds, MemberState
 from hermes_cache.ports import Position

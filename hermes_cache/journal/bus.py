@@ -1,0 +1,118 @@
+"""The bus that publishers hold: topics under one name, and the journal that keeps what is sent on them.
+
+A process that only publishes needs no cache: such a bus writes to its journal, and does not read it before
+a cache on the bus does. Source: rules K5, E2, E10.
+"""
+
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from hermes_cache.aside import aside
+from hermes_cache.bus.blinker_bus import BlinkerBus
+from hermes_cache.core.events import SESSIONS
+from hermes_cache.core.policy import Policy
+from hermes_cache.errors import CallBlockedError
+from hermes_cache.journal.link import JournalLink, Named
+from hermes_cache.ports import Position, SystemClock
+
+
+class Bus(BlinkerBus):
+    """A namespace of events: what is sent on it outdates the lists of the caches on it, and no others.
+
+    It may be used as a context manager, which closes it.
+
+    Args:
+        name: Names the namespace, in a journal too. Buses of one name that share a journal are one namespace.
+        journal: Keeps what is sent: a URL such as "sqlite:////path/to/journal.db", a journal, or None.
+        policy: The spans and bounds of writing to the journal; None for the defaults.
+        incarnation: Names this life of this bus in event ids; a random name if none is given.
+
+    Raises:
+        JournalSetupError: The URL names no journal.
+        TypeError: The name is no text, or the journal is none.
+        ValueError: There can be no bus of that name.
+    """
+
+    def __init__(
+        self,
+        name: str = SESSIONS,
+        journal: Named | None = None,
+        policy: Policy | None = None,
+        *,
+        incarnation: str | None = None,
+    ) -> None:
+        super().__init__(name, incarnation=incarnation)
+        self._policy = policy or Policy()
+        self._publisher: _Publisher | None = None
+        if journal is not None:
+            self.attach_journal(journal)
+
+    @property
+    def journal(self) -> Named | None:
+        """The journal that was attached, as it was named; None if there is none."""
+        return self._publisher.journal if self._publisher is not None else None
+
+    def attach_journal(self, journal: Named) -> None:
+        """Keep what is sent from now on in a journal; caches that are made on the bus from now on share it.
+
+        Args:
+            journal: Its URL, or itself; naming the same once more changes nothing.
+
+        Raises:
+            JournalSetupError: The URL names no journal.
+            TypeError: It is no journal.
+            ValueError: The bus has another journal, or a cache that has none is on the bus already.
+        """
+        publisher = _Publisher(journal)
+        new = partial(JournalLink, policy=self._policy, clock=SystemClock())
+        with self._lock:
+            if self._recorder is None and self._attached:
+                todo = "attach it before the cache is made, or give it to the cache"
+                raise ValueError(f"a cache without a journal is on the bus {self.name!r} already; {todo}")
+            publisher.link = JournalLink.of(self, journal, user=publisher, new=new)
+            self._publisher = publisher
+
+    def close(self) -> None:
+        """Write what was sent, and let the journal go, unless caches on the bus use it.
+
+        It waits at most `Policy.stop_timeout`; what is not written then is logged with its count. What is sent
+        afterwards is not kept. Closing twice is no error.
+        """
+        with suppress(CallBlockedError):
+            aside.do(self._close, self._policy.stop_timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _close(self) -> None:
+        publisher = self._publisher
+        if publisher is not None:
+            publisher.link.leave(publisher, self._policy.stop_timeout)
+            # Only now: a second call finishes what one that was interrupted did not.
+            self._publisher = None
+
+
+class _Publisher:
+    """A bus as a user of its own journal: it writes, and waits for nothing that others say."""
+
+    link: JournalLink
+
+    def __init__(self, journal: Named) -> None:
+        self.journal = journal
+
+    def is_listening(self) -> bool:
+        return False
+
+    def hear_position(self, position: Position) -> None:
+        pass
+
+
+default_bus: Final = Bus()
+"""The bus of this process, for publishers and session lists that are given no other; it is called `sessions`."""
