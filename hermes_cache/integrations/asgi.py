@@ -16,13 +16,14 @@ from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.reads import ReadOptions
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.integrations.answers import Asked, failure_answer
+from hermes_cache.integrations.asgi_lifespan import lifespan
 from hermes_cache.integrations.asgi_streams import EventStreams, response_of
 from hermes_cache.integrations.reading import READ_TIMEOUT_S, Envelope, aanswer
 from hermes_cache.integrations.view_query import asked_changes, asked_view
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
-__all__ = ["EventStreams", "KeyOf", "respond", "routes", "session_routes"]
+__all__ = ["EventStreams", "KeyOf", "lifespan", "respond", "routes", "session_routes"]
 
 KeyOf: TypeAlias = Callable[[Request], Hashable | Awaitable[Hashable]]
 """Returns the key that a request asks for; it may be a coroutine function. What it raises, the request raises."""

@@ -20,6 +20,7 @@ from hermes_cache.cache.following import Following
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.integrations.answers import Answer
+from hermes_cache.integrations.asgi_lifespan import OPEN_STREAMS, OpenStreams
 from hermes_cache.integrations.negotiation import edition_of
 from hermes_cache.integrations.seats import HEARTBEAT_S, MAX_STREAMS, S, Seats
 from hermes_cache.integrations.server_sent_events import (
@@ -136,7 +137,10 @@ class _EventStream(Response, Generic[S]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
-        scope.setdefault("state", {})[IS_STREAM] = True
+        state = scope.setdefault("state", {})
+        state[IS_STREAM] = True
+        open_streams: OpenStreams = state.get(OPEN_STREAMS) or OpenStreams()
+        open_streams.add(self._source)
         watching = asyncio.ensure_future(self._close_when_gone(receive))
         try:
             await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
@@ -145,6 +149,7 @@ class _EventStream(Response, Generic[S]):
             await send({"type": "http.response.body", "body": b""})
         finally:
             watching.cancel()
+            open_streams.discard(self._source)
             self._seats.drop(self._source)
 
     async def _send_events(self, send: Send) -> None:

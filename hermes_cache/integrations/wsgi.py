@@ -18,6 +18,7 @@ from hermes_cache.integrations.answers import Asked, error_answer, failure_answe
 from hermes_cache.integrations.reading import READ_TIMEOUT_S, Envelope, aanswer, answer
 from hermes_cache.integrations.view_query import asked_changes, asked_view
 from hermes_cache.integrations.wsgi_streams import (
+    MAX_STREAMS,
     Environ,
     EventStream,
     EventStreams,
@@ -29,8 +30,10 @@ from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
 __all__ = [
+    "MAX_STREAMS",
     "Application",
     "Environ",
+    "EventStream",
     "EventStreams",
     "Response",
     "arespond",

@@ -9,11 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
+from flask import Flask
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.integrations import asgi, wsgi
+from hermes_cache.integrations.flask import HermesCache
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,14 @@ def through_wsgi(cache: ListCache[Any], *, max_streams: int = 8) -> Ask:
     return wsgi_door(wsgi.Application(cache, owner, streams=streams), mounted_at="/list")
 
 
-DOORS = [through_asgi, through_wsgi]
+def through_flask(cache: ListCache[Any], *, max_streams: int = 8) -> Ask:
+    app = Flask("lists")
+    app.config["HERMES_CACHE_MAX_STREAMS"] = max_streams
+    HermesCache(app=app, make=lambda **_given: cache, key_of=lambda request: request.args["of"], path="/list")
+    return wsgi_door(app)
+
+
+DOORS = [through_asgi, through_wsgi, through_flask]
 
 
 def asgi_door(app: ASGIApp) -> Ask:
