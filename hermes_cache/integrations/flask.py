@@ -16,7 +16,7 @@ import click
 from flask import Flask, Request, Response, current_app, request
 from flask.cli import AppGroup
 
-from hermes_cache.bus.blinker_bus import Bus
+from  import Bus
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.reads import ReadOptions
 from hermes_cache.errors import HermesCacheError
