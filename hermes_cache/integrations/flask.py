@@ -16,13 +16,13 @@ import click
 from flask import Flask, Request, Response, current_app, request
 from flask.cli import AppGroup
 
-from  import Bus
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.reads import ReadOptions
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.integrations import wsgi
 from hermes_cache.integrations.reading import Envelope
 from hermes_cache.integrations.settings import CacheSettings, settings_in
+from hermes_cache.journal.bus import Bus
 from hermes_cache.ports import Builder
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
