@@ -8,7 +8,7 @@ from typing import Final, Literal
 DISTRIBUTION: Final = "hermes-session-cache"
 """Indexes already have a `hermescache`, and take no name that differs from another by separators alone."""
 
-Extra = Literal["postgres", "processes", "serve", "watch"]
+Extra = Literal["opentelemetry", "postgres", "processes", "prometheus", "serve", "watch"]
 """The optional parts of the distribution, as `pyproject.toml` has them."""
 
 

@@ -1,11 +1,13 @@
-"""Which file systems are of a network, where SQLite's locks can't be trusted; known on Linux alone.
+"""Which file systems are of a network, where SQLite's locks can't be trusted, and how a file is replaced whole.
 
-There the locks of one machine, or of a virtual machine's host, are not always seen by the others, files that
-several processes write to are damaged, and times are those of another clock. Source: rules J5, S2;
-https://sqlite.org/howtocorrupt.html.
+Networks are known on Linux alone. There the locks of one machine, or of a virtual machine's host, are not always
+seen by the others, files that several processes write to are damaged, and times are those of another clock.
+Source: rules J5, S2; https://sqlite.org/howtocorrupt.html.
 """
 
+import os
 from pathlib import Path, PurePath
+from tempfile import mkstemp
 from typing import Final
 
 MOUNTS: Final = Path("/proc/self/mounts")
@@ -64,3 +66,15 @@ def is_of_a_network(path: Path, mounts: Path = MOUNTS) -> bool:
         return network_file_system(path.resolve(), mounts.read_text(errors="replace")) is not None
     except (OSError, RuntimeError):
         return False
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file that only its user may read; a reader meets the old one or the new one, whole."""
+    descriptor, name = mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -6,7 +6,7 @@ A fork or a restart begins another. Source: rules L1 to L3, L5.
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from threading import TIMEOUT_MAX
 from typing import Any, Final, cast
@@ -26,6 +26,7 @@ from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
 from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Stop, Tick
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.record import Tally
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import (
     CacheStoppedError,
@@ -106,11 +107,13 @@ class Prior:
         state: What is known from before.
         targets: Finds what keys mean.
         away: Does for event loops what they must not do.
+        tally: What the last life counted.
     """
 
     state: State
     targets: Targets
     away: Away
+    tally: Tally = field(default_factory=Tally)
 
 
 class Life:

@@ -25,7 +25,6 @@ from hermes_cache.cache.reads import (
 )
 from hermes_cache.cache.running_cache import K, RunningCache
 from hermes_cache.core.effects import Served
-from hermes_cache.core.record import Tally
 from hermes_cache.core.state import Entry
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, CacheStoppedError
@@ -286,9 +285,9 @@ class ListCache(RunningCache[K, P]):
         return overview_of(self._state(), self._policy, now, incarnation=self._bus.incarnation, served=served)
 
     def stats(self) -> Stats:
-        """Return counts and sizes, without a lock or a wait (L4)."""
+        """Return counts and sizes, without a lock or a wait; after a stop, the counts as of then (L4)."""
         life = self._life
-        tally, dropped = (life.actor.tally(), life.notifier.dropped) if life else (Tally(), 0)
+        tally, dropped = (life.actor.tally(), life.notifier.dropped) if life else (self._prior.tally, 0)
         return stats_of(self._state(), tally, dropped, self._membership.status, followers=len(self._followers))
 
     def health(self) -> Health:

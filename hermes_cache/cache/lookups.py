@@ -183,7 +183,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts since the cache was started, and sizes now.
+    """Counts since the cache was started last, and sizes now.
 
     Attributes:
         outcomes: Reads by outcome, and by the name of the error for those that raised.

@@ -121,6 +121,11 @@ class RunningCache(Generic[K, P]):
         self._link.connect()
         after_fork_in_child(self._start_anew)
 
+    @property
+    def bus(self) -> Bus:
+        """Where its events come from, and where monitors hear of its work."""
+        return self._bus
+
     def start(self) -> None:
         """Start the threads; a running cache stays as it is. A `stop` that interrupts it wins."""
         aside.do(partial(self._start, self._stops), inf)
@@ -201,7 +206,8 @@ class RunningCache(Generic[K, P]):
         with self._lock:
             if self._life is not None:
                 self._ending, self._life = self._life, None
-                self._prior = replace(self._prior, state=self._ending.state.before_a_start())
+                tally = self._ending.actor.tally()
+                self._prior = replace(self._prior, state=self._ending.state.before_a_start(), tally=tally)
             # All of it under the lock: a start that comes next finds a stop that is over.
             if not self._stopped:
                 self._stopped = True

@@ -6,12 +6,13 @@ Source: rules E6, E9.
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from hermes_cache.core.events import EventId
 from hermes_cache.core.followed import FollowedMoved, Unfollowed
 from hermes_cache.core.transitions import (
     Begun,
+    Bound,
     CacheStopped,
     Ended,
     Evicted,
@@ -131,7 +132,7 @@ class EntryEvicted:
     """
 
     key: Hashable
-    reason: Literal["entries", "bytes", "gone"]
+    reason: Bound
 
 
 Notice: TypeAlias = (

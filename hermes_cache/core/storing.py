@@ -10,7 +10,7 @@ from typing import Final, Literal
 from hermes_cache.core.answering import answer_stale, is_over_kept_bound
 from hermes_cache.core.messages import Built, Recency, Weighed
 from hermes_cache.core.state import Entry, News
-from hermes_cache.core.transitions import Evicted, Measured, NewsDelayed, NewsSent, Stored
+from hermes_cache.core.transitions import Bound, Evicted, Measured, NewsDelayed, NewsSent, Stored
 from hermes_cache.core.turn import Turn
 
 _NEWS_EVERY_S: Final = 2.0
@@ -87,7 +87,7 @@ def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
     return "bytes" if turn.state.held_bytes > turn.policy.max_bytes else None
 
 
-def _drop(turn: Turn, key: Hashable, bound: Literal["entries", "bytes", "gone"]) -> None:
+def _drop(turn: Turn, key: Hashable, bound: Bound) -> None:
     entry = turn.state.entries[key]
     turn.record(Evicted(key, bound))
     turn.let_go(entry)

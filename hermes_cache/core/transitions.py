@@ -40,6 +40,9 @@ _MAX_NEWS: Final = 1_024
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+Bound: TypeAlias = Literal["entries", "bytes", "gone"]
+"""Why an entry had to go: the number of entries, their bytes, or its profile is gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class ListsOutdated:
@@ -278,7 +281,7 @@ class Evicted:
     """
 
     key: Hashable
-    bound: Literal["entries", "bytes", "gone"]
+    bound: Bound
 
     def apply(self, state: State) -> State:  # noqa: D102
         held_of = without_name(state.held_of, state.entries[self.key].target.reach, self.key)

@@ -30,6 +30,7 @@ from hermes_cache.gateway.answers import (
 )
 from hermes_cache.gateway.assets import Assets
 from hermes_cache.gateway.guard import Guard
+from hermes_cache.gateway.metrics import Metrics
 from hermes_cache.gateway.request_log import RequestLog
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
@@ -81,6 +82,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
             Route("/api/openapi.json", endpoints.openapi),
             Route("/api/health", endpoints.health),
             Route("/api/ready", endpoints.ready),
+            Route("/metrics", endpoints.metrics),
             Route("/", Assets(directory=_PAGE, html=True)),
             Route(SIGN_IN_PATH, sign_in.answer, methods=["GET", "POST"]),
             Mount("/page", Assets(directory=_PAGE)),
@@ -114,6 +116,7 @@ class _Endpoints:
         self._lists = lists
         self._streams = streams
         self._home = home
+        self._metrics = Metrics(cache)
         self._root_path = root_path
 
     async def sessions(self, request: Request) -> Response:
@@ -159,6 +162,9 @@ class _Endpoints:
 
     async def ready(self, _request: Request) -> Response:
         return readiness_answer(holds_lists=self._holds_lists())
+
+    def metrics(self, request: Request) -> Response:
+        return self._metrics.answer(request.headers.get("Accept", ""))
 
     def _holds_lists(self) -> bool:
         return self._cache.stats().entries > 0

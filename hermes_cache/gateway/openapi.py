@@ -94,6 +94,7 @@ def _paths() -> _Object:
             "get": _operation("Whether a list was built.", _found("Ready") | {"503": _json("Not yet.", "Ready")})
         },
         "/api/openapi.json": {"get": _operation("This description.", _found("Description"))},
+        "/metrics": {"get": _operation("What Prometheus collects.", {"200": _metrics()})},
         "/sign-in": {
             "get": _operation("Whether the browser is signed in.", _found("SignedIn")),
             "post": _sign_in(),
@@ -132,6 +133,12 @@ def _events() -> _Object:
     since = _parameter("since", "The last version that the client saw.", _TEXT)
     last = _parameter("Last-Event-ID", "The same, as a browser says it; it counts first.", _TEXT, where="header")
     return _operation(summary, {"200": _content("The stream.", "text/event-stream")}, [*profile, since, last])
+
+
+def _metrics() -> _Object:
+    plain = _content("The metrics; `Accept` chooses their form.", "text/plain")
+    plain["content"]["application/openmetrics-text"] = {"schema": _TEXT}
+    return plain
 
 
 def _sign_in() -> _Object:

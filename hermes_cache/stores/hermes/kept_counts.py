@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Final
 
 import orjson
 
+from hermes_cache.file_systems import replace_file
 from hermes_cache.logs import QuietLogger
 from hermes_cache.stores.hermes.state_db import SessionRecord
 
@@ -61,7 +61,7 @@ class KeptCounts:
         try:
             content = orjson.dumps({"version": _VERSION, "database": str(database), "counts": counts})
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _replace(self._file(database), content)
+            replace_file(self._file(database), content)
         except (OSError, TypeError) as error:
             extra = {"hermes_cache.path": str(self._folder), "hermes_cache.reason": str(error)}
             _logger.warning("hermes_cache.counts_not_kept", extra=extra)
@@ -85,15 +85,3 @@ def _record(session_id: str, messages: object, moved_at: object, users: object) 
     if type(users) is not int:
         raise TypeError(f"{users!r} is no count")
     return SessionRecord(session_id, message_count=messages, moved_at=moved_at, user_message_count=users)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file that only its user may read; a reader meets the old one or the new one, whole."""
-    descriptor, name = mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
