@@ -138,6 +138,27 @@ class JoiningBuilder(ScopedBuilder, Protocol):
         """Take over the state of a scope that another builder shared."""
 
 
+@runtime_checkable
+class NoticingBuilder(Builder, Protocol):
+    """A builder whose copy in another process must be told what was noticed in this one.
+
+    Promise: neither method waits.
+    """
+
+    def noticed(self, seen: Hashable, /) -> tuple[Hashable, object]:
+        """Return what a copy must be told before it builds.
+
+        Args:
+            seen: The first value that the last call for that copy returned; None at the first call.
+
+        Returns:
+            The value to give as `seen` at the next call; and what to give to `notice`, None if there is nothing.
+        """
+
+    def notice(self, news: object, /) -> None:
+        """Take what was noticed in the other process."""
+
+
 class Executor(Protocol):
     """Runs builders, in threads or elsewhere.
 

@@ -23,7 +23,7 @@ from hermes_cache.coroutines import Coroutines
 from hermes_cache.log_output import LogOutput, LogSettings, active_settings
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape, Piece, digest_of
-from hermes_cache.ports import BuildContext, Builder, JoiningBuilder
+from hermes_cache.ports import BuildContext, Builder, JoiningBuilder, NoticingBuilder
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 _LOOKS_EVERY_S: Final = 5.0
@@ -99,6 +99,11 @@ class Desk:
                 self._builder.adopt(scope, share)
                 self._adopted[scope] = token
         return build_here(self._builder, key, self._shape, self._coroutines)
+
+    def notice(self, news: object) -> None:
+        """Take what was noticed in the process that sends the keys; see `NoticingBuilder`."""
+        if isinstance(self._builder, NoticingBuilder):
+            self._builder.notice(news)
 
     def _remember(self, key: Hashable, list_id: bytes, digests: list[bytes]) -> None:
         self._lists[key] = list_id, digests

@@ -68,6 +68,8 @@ def differing_indexes(before: Sequence[bytes], after: Sequence[bytes]) -> tuple[
         Where the rows stand in the list before that went, and in the list after that came; None if too many did,
         or if what stayed is in another order.
     """
+    if before == after:
+        return [], []
     old, new = set(before), set(after)
     gone = [index for index, digest in enumerate(before) if digest not in new]
     come = [index for index, digest in enumerate(after) if digest not in old]

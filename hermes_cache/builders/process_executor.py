@@ -23,7 +23,7 @@ from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.ports import BuildContext, Builder, ScopedBuilder
+from hermes_cache.ports import BuildContext, Builder, NoticingBuilder, ScopedBuilder
 
 _MOST_SCOPES: Final = 4_096
 """Scopes whose slot is remembered; the names of the others choose theirs. None ever moves: what a slot adopted
@@ -41,7 +41,7 @@ class ProcessExecutor:
         slots: How many workers.
         shape: How lists lie in the payloads.
         context: What every builder runs inside of, in its worker; None for nothing.
-        scoped: Whether that builder keeps something for each scope.
+        builder: That builder itself.
     """
 
     _slots: tuple["_Slot", ...]
@@ -54,12 +54,13 @@ class ProcessExecutor:
         shape: ListShape,
         context: BuildContext | None = None,
         *,
-        scoped: bool,
+        builder: Builder | None,
     ) -> None:
         self._spec = spec
         self._shape = shape
         self._context = context
-        self._is_scoped = scoped
+        self._is_scoped = is_scoped(builder)
+        self._notices = builder if isinstance(builder, NoticingBuilder) else None
         self._count = slots
         self._inherited: list[object] = []
         self._begin()
@@ -129,6 +130,8 @@ class ProcessExecutor:
         try:
             with slot.turn(build_id, self._given_up) as worker:
                 shares = self._shares(slot, worker, build_id, spec, target)
+                if spec is self._spec:
+                    self._pass_on(worker, spec)
                 last = self._received.last(key)
                 sent = worker.call(spec, "build", key, shares, last.list_id if last else None)
                 if last is not None and isinstance(sent, Changes):
@@ -155,6 +158,14 @@ class ProcessExecutor:
                 with owner.turn(build_id, self._given_up) as other:
                     shares[part] = cast("Share", other.call(spec, "share", target.key, part, token))
         return shares
+
+    def _pass_on(self, worker: Worker, spec: bytes) -> None:
+        """Tell a worker what was noticed here since it was told last."""
+        if self._notices is not None:
+            seen, news = self._notices.noticed(worker.seen)
+            if news is not None:
+                worker.call(spec, "notice", news)
+            worker.seen = seen
 
     def _free_slot(self) -> "_Slot":
         return next((slot for slot in self._slots if not slot.is_taken()), self._slots[0])
@@ -265,7 +276,7 @@ def new_executors(
         _pickled(context, f"build_context is {context!r}", "it must be one that can be pickled")
     spec = None if builder is None else pickled(builder, shape, context)
     # Workers run coroutines themselves.
-    return lambda _coroutines: ProcessExecutor(spec, slots, shape, context, scoped=is_scoped(resolved))
+    return lambda _coroutines: ProcessExecutor(spec, slots, shape, context, builder=resolved)
 
 
 def pickled(builder: Builder | str, shape: ListShape, context: BuildContext | None = None) -> bytes:

@@ -8,7 +8,7 @@ Source: rules B6, L2, X14.
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -34,6 +34,10 @@ class Worker:
     Args:
         modules: What it imports first.
 
+    Attributes:
+        is_gone: Whether it died or was killed.
+        seen: Up to where its builder was told what was noticed here; see `NoticingBuilder`.
+
     Raises:
         WorkerGoneError: It died already.
     """
@@ -41,6 +45,7 @@ class Worker:
     def __init__(self, *modules: str) -> None:
         self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
         self.is_gone = False
+        self.seen: Hashable = None
         with _gone_is_told():
             self._pool.submit(_arrive, os.getpid(), active_settings(), modules)
         # The pool registered a hook of its own, which waits for its worker.

@@ -6,7 +6,8 @@ written. Source: rules X11, X12.
 """
 
 import os
-from collections.abc import Callable, Hashable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -32,6 +33,10 @@ _MOST_OF_A_CORE: Final = 0.002
 """What looks at everything may take of a processor: those of 10,000 files take 45 ms each."""
 
 
+_MOST_MOVES: Final = 256
+"""Files that are remembered as moved, for a process that must be told of them; past it, it looks at all."""
+
+
 class _Stamp(NamedTuple):
     store: str
     number: int
@@ -52,7 +57,7 @@ class _MachineClock:
 
 
 class ClaudeCode:
-    """The sessions of Claude Code; a `SessionStore`. Any thread may call.
+    """The sessions of Claude Code; a `NotifiedStore`. Any thread may call.
 
     Args:
         path: The folder of its projects; None for `HERMES_WEBUI_CLAUDE_PROJECTS_DIR`, else `~/.claude/projects`.
@@ -84,6 +89,8 @@ class ClaudeCode:
         self._files = FileLooks(str(self.path), ".jsonl")
         # For who holds the second: what was found by looks.
         self._moved: set[str] = set()
+        self._moves: OrderedDict[str, int] = OrderedDict()
+        self._forgotten = 0
         self._is_redacted = True
         self._look_took_s = 0.0
         self._looked_at_s = self._looks_at_s = self._stamped_at_s = float("-inf")
@@ -144,10 +151,23 @@ class ClaudeCode:
         """Look at the files now, and say whether any moved.
 
         Args:
-            paths: The files to look at, as a notification names them; None for all.
+            paths: The files and folders to look at, as notifications name them; None for all.
         """
         with self._scanning:
             return self._look(None if paths is None else [os.path.abspath(path) for path in paths])  # noqa: PTH100 - text
+
+    def folders(self) -> Collection[Path]:
+        """Return the folder of the projects, and their own."""
+        with self._scanning:
+            return [Path(each) for each in self._files.folders()]
+
+    def moved(self, since: Hashable, /) -> tuple[Hashable, Sequence[str] | None]:
+        """Return which files the looks found moved after an earlier call; see `NotifiedStore`."""
+        with self._looking:
+            now = _Stamp(self._stamp.store, self._number)
+            if not isinstance(since, _Stamp) or since.store != now.store or since.number < self._forgotten:
+                return now, None
+            return now, [path for path, number in self._moves.items() if number > since.number]
 
     def redact_when(self, says: Callable[[], bool]) -> None:
         """Have a home say whether secrets are masked, if nothing else was given to say it."""
@@ -175,7 +195,15 @@ class ClaudeCode:
             if moved or not self._number:
                 self._moved |= moved
                 self._number += 1
+                self._note_moves(moved)
         return bool(moved)
+
+    def _note_moves(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self._moves[path] = self._number
+            self._moves.move_to_end(path)
+        while len(self._moves) > _MOST_MOVES:
+            _, self._forgotten = self._moves.popitem(last=False)
 
     def _note_setting(self) -> None:
         says = self._redacts or self._home_redacts

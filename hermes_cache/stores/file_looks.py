@@ -6,7 +6,8 @@ known of it. Files are named by text: a look at 10,000 files has no time for mor
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
 from hermes_cache.logs import QuietLogger
@@ -37,11 +38,11 @@ class FileLooks:
         """Say whether the last look found a file."""
         return path in self._stamps
 
-    def look(self, paths: Iterable[str] | None, *, now_s: float, wall_s: float) -> set[str]:
+    def look(self, paths: Collection[str] | None, *, now_s: float, wall_s: float) -> set[str]:
         """Look now, and return the files that moved, came or went since the last look.
 
         Args:
-            paths: The files to look at; None for all.
+            paths: The files to look at, and folders of such; None for all.
             now_s: Monotonic seconds.
             wall_s: Epoch seconds, by the clock that the file system goes by.
         """
@@ -68,9 +69,16 @@ class FileLooks:
                 found |= {path: each for path, each in self._stamps.items() if os.path.dirname(path) == folder}  # noqa: PTH120 - text
         return found
 
-    def _these(self, paths: Iterable[str]) -> dict[str, FileStamp]:
+    def _these(self, paths: Collection[str]) -> dict[str, FileStamp]:
+        folders = {path for path in paths if os.path.dirname(path) == self._root}  # noqa: PTH120 - text
         found = dict(self._stamps)
-        for path in paths:
+        if folders:
+            found = {path: stamp for path, stamp in found.items() if os.path.dirname(path) not in folders}  # noqa: PTH120 - text
+        for folder in folders:
+            if _is_folder(folder):
+                with suppress(OSError):
+                    self._list_into(found, folder)
+        for path in {*paths} - folders:
             found.pop(path, None)
             folder = os.path.dirname(path)  # noqa: PTH120 - text
             is_ours = os.path.dirname(folder) == self._root and path.lower().endswith(self._suffix)  # noqa: PTH120 - text
@@ -78,6 +86,10 @@ class FileLooks:
             if stamp is not None:
                 found[path] = stamp
         return found
+
+    def folders(self) -> list[str]:
+        """Return the root and the folders in it; none if there is no root."""
+        return [self._root, *self._folders()] if _is_folder(self._root) else []
 
     def _folders(self) -> list[str]:
         if not _is_folder(self._root):

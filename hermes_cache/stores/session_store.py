@@ -12,8 +12,9 @@ A store is one module: it reads an agent's own files, never writes to them, and 
 Any thread may call. `hermes_cache.testing.SessionStoreContract` proves a store. Source: rule X11.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 Row: TypeAlias = Mapping[str, object]
@@ -54,3 +55,31 @@ class SessionStore(Protocol):
 
     def changes(self, since: Hashable, /) -> Changes | None:
         """Return what changed since a stamp; None if that is no longer known: then take `rows`."""
+
+
+@runtime_checkable
+class NotifiedStore(SessionStore, Protocol):
+    """A store whose files are watched: it is told of those that moved, and need not wait for its next look.
+
+    Promise: neither method reads content.
+    """
+
+    def folders(self) -> Collection[Path]:
+        """Return the folders in which its files lie, and those in which such folders appear; none that is gone."""
+
+    def look(self, paths: Iterable[str | Path] | None = None, /) -> bool:
+        """Look at the files now, and say whether any moved.
+
+        Args:
+            paths: The files and folders to look at, which may be those of others; None for all.
+        """
+
+    def moved(self, since: Hashable, /) -> tuple[Hashable, Sequence[str] | None]:
+        """Return which files moved after an earlier call.
+
+        Args:
+            since: The first value that the earlier call returned; None at the first call.
+
+        Returns:
+            The value to give at the next call; and the paths, None if they are not known any more.
+        """

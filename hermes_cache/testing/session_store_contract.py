@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from unittest import SkipTest
 
-from hermes_cache.stores.session_store import LOOK_EVERY_S, MOVES_EVERY_S, Row, SessionStore
+from hermes_cache.stores.session_store import LOOK_EVERY_S, MOVES_EVERY_S, NotifiedStore, Row, SessionStore
 
 _TEXTS = ("session_id", "title", "source_tag", "raw_source", "session_source", "source_label")
 _MOMENTS = ("created_at", "updated_at", "last_message_at")
@@ -157,6 +157,34 @@ class SessionStoreContract:
             assert _by_id(list(rows.values())) == _by_id(store.rows())
         assert store.stamp() != since
         assert self._titles(store) == {"Renamed", "c", "New"}
+
+    def test_a_store_that_can_be_notified_finds_what_moved_without_a_look_at_all(self) -> None:
+        """X11: the other store is the copy in another process, which is told what the first one found."""
+        self.write_session("a", "First")
+        store, other = self.open_store(), self.open_store()
+        if not isinstance(store, NotifiedStore) or not isinstance(other, NotifiedStore):
+            raise SkipTest("this store has no `folders`, `look` and `moved`: it is looked at whole, now and then")
+        self._settle(store)
+        self._settle(other)
+        seen, _ = store.moved(None)
+        before = set(self._contents().items())
+
+        self.write_session("a", "Second")
+        self.write_session("b", "Third")
+        files = {name for name, _ in set(self._contents().items()) - before}
+        was_moved = store.look(files)
+        _, moved = store.moved(seen)
+        other.look(moved)
+
+        assert {Path(file).parent for file in files} <= {*store.folders()}
+        assert (was_moved, files <= set(moved or ())) == (True, True)
+        assert self._titles(store) == self._titles(other) == {"Second", "Third"}
+
+    def test_what_moved_since_an_unknown_moment_is_not_known(self) -> None:
+        """X11."""
+        store = self.open_store()
+        if isinstance(store, NotifiedStore):
+            assert store.moved("unknown")[1] is None
 
     def test_changes_since_an_unknown_stamp_are_not_known(self) -> None:
         """X11."""

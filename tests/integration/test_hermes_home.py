@@ -6,6 +6,7 @@ import pickle
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from operator import is_
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,24 @@ def test_an_unmoved_home_is_not_read_again(sample: SampleHome) -> None:
     first, second = (home.builder.refresh("default") for _ in range(2))
 
     assert first is second
+
+
+def test_an_unmoved_home_gives_the_same_contents_and_a_moved_one_others(sample: SampleHome) -> None:
+    """X4, X6"""
+    home, keys = (
+        HermesHome(sample.path),
+        [SessionListKey(show_cron=True, show_kanban=True, archived_limit=each) for each in range(40)],
+    )
+
+    first, second = ([home.builder.content(key) for key in keys[:3]] for _ in range(2))
+    many = [home.builder.content(key).decoded() for key in keys]
+    renamed = next(each for each in sample.sessions if each.source in {"kanban", "cron"})
+    writer.rename_session(sample.path, renamed.id, "A new name")
+    third = home.builder.content(keys[0])
+
+    assert all(map(is_, first, second))
+    assert [content.decoded() for content in first] == many[:3]
+    assert third is not first[0]
 
 
 def test_an_index_that_a_front_end_rewrote_is_seen(sample: SampleHome) -> None:

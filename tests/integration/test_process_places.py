@@ -108,7 +108,7 @@ def test_a_worker_that_hangs_over_its_share_is_killed(cache: SessionListCache, f
 def test_a_build_that_was_given_up_in_its_queue_never_runs(folder: Path) -> None:
     """B6"""
     (folder / "one").write_text("hangs")
-    executor = ProcessExecutor(pickled(Folder(folder), SESSION_LIST), 1, SESSION_LIST, scoped=True)
+    executor = ProcessExecutor(pickled(Folder(folder), SESSION_LIST), 1, SESSION_LIST, builder=Folder(folder))
     target = Target(SessionListKey("one"), None, "one", watched=False)
     failures: list[Exception] = []
 
@@ -135,7 +135,7 @@ def test_a_build_that_was_given_up_in_its_queue_never_runs(folder: Path) -> None
 
 def test_nothing_starts_after_a_stop(folder: Path) -> None:
     """L1, B8"""
-    executor = ProcessExecutor(pickled(Folder(folder), SESSION_LIST), 2, SESSION_LIST, scoped=True)
+    executor = ProcessExecutor(pickled(Folder(folder), SESSION_LIST), 2, SESSION_LIST, builder=Folder(folder))
     executor.stop()
 
     executor.start()

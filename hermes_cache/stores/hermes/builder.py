@@ -23,6 +23,9 @@ from hermes_cache.stores.hermes.projection import Projection, Snapshot, newest_f
 from hermes_cache.stores.hermes.sharing import Sharing
 from hermes_cache.stores.hermes.views import view
 
+_MAX_VIEWS: Final = 16
+"""Views that are remembered of the snapshot that a scope has now; past it all are forgotten."""
+
 _MAX_SCOPES: Final = 64
 """A projection of 5,000 sessions takes some 20 MB; past the bound the least recently used is forgotten."""
 
@@ -37,6 +40,17 @@ class _Slot:
         self.projection: Projection | None = None
         self.joined: tuple[tuple[Snapshot, ...], Snapshot] | None = None
         self.snapshot = Snapshot(())
+        self._viewed: tuple[Snapshot, dict[SessionListKey, Content]] = (self.snapshot, {})
+
+    def view(self, snapshot: Snapshot, key: SessionListKey) -> Content:
+        """Return the content of a key from a snapshot; the same one as before if the snapshot is."""
+        of, contents = self._viewed
+        if of is not snapshot or len(contents) >= _MAX_VIEWS:
+            of, contents = self._viewed = (snapshot, {})
+        content = contents.get(key)
+        if content is None:
+            content = contents[key] = view(snapshot, key)
+        return content
 
 
 class HomeBuilder:
@@ -73,7 +87,9 @@ class HomeBuilder:
             ProfileNotFoundError: The home has no such profile.
             SourceError: A file that brings rows cannot be read; it names the file and the reason.
         """
-        return view(self.refresh(self._other_stores.scope_of(key, self._locations)), key)
+        scope = self._other_stores.scope_of(key, self._locations)
+        snapshot = self.refresh(scope)
+        return self._slot(scope).view(snapshot, key)
 
     def refresh(self, scope: Hashable, /) -> Snapshot:
         """Probe a scope's sources, read them if they moved, and return its snapshot.
@@ -127,6 +143,14 @@ class HomeBuilder:
     def adopt(self, scope: Hashable, share: bytes, /) -> None:
         """Take in what another process shared of a profile, and join that from now on."""
         self._sharing.adopt(scope, share)
+
+    def noticed(self, seen: Hashable, /) -> tuple[Hashable, object]:
+        """Return what moved in other agents' stores, for the copy of this builder in another process."""
+        return self._other_stores.noticed(seen)
+
+    def notice(self, news: object, /) -> None:
+        """Look at what moved in other agents' stores, as the process that sends the keys found it."""
+        self._other_stores.notice(news)
 
     def _slot(self, scope: Hashable) -> _Slot:
         with self._lock:

@@ -99,13 +99,14 @@ class HermesHome:
             scopes: Returns the scopes to watch.
             moved: Called with those whose sources may have moved.
         """
-        return HomeWatch(self._locations, scopes, moved)
+        return HomeWatch(self._locations, scopes, moved, self._other_stores)
 
     def close(self) -> None:
         """Do nothing: a home holds neither connections nor files open (X2). It is here for those who call it."""
 
     def _open(self) -> None:
-        looks, other_stores = Looks(), OtherStores(self._stores, self._locations)
+        looks = Looks()
+        self._other_stores = other_stores = OtherStores(self._stores, self._locations)
         self.builder = HomeBuilder(self._locations, looks, other_stores)
         self.sources = HomeSources(self._locations, looks, other_stores)
 

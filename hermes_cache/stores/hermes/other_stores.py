@@ -6,8 +6,9 @@ rows stand. Source: rules X11, X12.
 """
 
 import threading
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from operator import is_
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from hermes_cache.forks import after_fork_in_child
@@ -24,7 +25,7 @@ from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_firs
 from hermes_cache.stores.hermes.session_rows import make_row
 from hermes_cache.stores.hermes.side_files import redacts_secrets
 from hermes_cache.stores.hermes.values import count, flag, moment_s, text
-from hermes_cache.stores.session_store import Row, SessionStore
+from hermes_cache.stores.session_store import NotifiedStore, Row, SessionStore
 from hermes_cache.threads import started
 
 _logger = QuietLogger(__name__)
@@ -110,6 +111,30 @@ class _ListedStore:
             self._asking.discard(thread)
         return self._stamp
 
+    def folders(self) -> Collection[Path]:
+        """Return the folders whose files are to be watched."""
+        try:
+            return self._store.folders() if isinstance(self._store, NotifiedStore) else ()
+        except Exception as error:  # noqa: BLE001 - foreign code
+            self._log(error)
+            return ()
+
+    def look(self, paths: Iterable[str | Path] | None) -> None:
+        """Have a store that can be told of changes look at what moved; None for all."""
+        try:
+            if isinstance(self._store, NotifiedStore):
+                self._store.look(paths)
+        except Exception as error:  # noqa: BLE001 - foreign code
+            self._log(error)
+
+    def moved(self, since: Hashable) -> tuple[Hashable, Sequence[str] | None]:
+        """Return which files moved after an earlier call; see `NotifiedStore`."""
+        try:
+            return self._store.moved(since) if isinstance(self._store, NotifiedStore) else (None, ())
+        except Exception as error:  # noqa: BLE001 - foreign code
+            self._log(error)
+            return None, ()
+
     def refresh(self) -> None:
         """Bring the sessions up to date; those whose rows stayed are the same objects."""
         if self.is_read or self._was_read_at_once():
@@ -183,6 +208,30 @@ class OtherStores:
     def stamp_parts(self) -> dict[str, Hashable]:
         """Return the stores' parts of a stamp; any thread may ask for them."""
         return {f"store_{number}": store.stamp() for number, store in enumerate(self._stores, 1)}
+
+    def folders(self) -> Collection[Path]:
+        """Return the folders of the stores whose files are to be watched."""
+        return [folder for store in self._stores for folder in store.folders()]
+
+    def look(self, paths: Sequence[Path] | None) -> None:
+        """Have the stores look at what moved, as notifications name it; None for all."""
+        for store in self._stores:
+            store.look(paths)
+
+    def noticed(self, seen: Hashable) -> tuple[Hashable, object]:
+        """Return what the copy of this in another process must be told; see `ports.NoticingBuilder`."""
+        before = seen if isinstance(seen, tuple) else (None,) * len(self._stores)
+        moved = [store.moved(since) for store, since in zip(self._stores, before, strict=True)]
+        news = tuple([paths for _, paths in moved])
+        return tuple([now for now, _ in moved]), news if any(each is None or each for each in news) else None
+
+    def notice(self, news: object) -> None:
+        """Look at what the process that sends the keys found moved."""
+        if isinstance(news, tuple):
+            for store, paths in zip(self._stores, news, strict=True):
+                # One that was never read here reads all.
+                if store.is_read and (paths is None or paths):
+                    store.look(paths)
 
     def listed_beside(self, snapshot: Snapshot, scope: WithStores) -> Snapshot:
         """Return the snapshot of the other scope with the stores' sessions; the same one if nothing moved.

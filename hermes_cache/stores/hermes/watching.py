@@ -8,6 +8,7 @@ Source: rules X10, X2.
 
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Final, TypeAlias
@@ -17,7 +18,8 @@ from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Moved, Scopes
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles
-from hermes_cache.stores.hermes.other_stores import WithStores
+from hermes_cache.stores.hermes.other_stores import OtherStores, WithStores
+from hermes_cache.stores.session_store import MOVES_EVERY_S
 from hermes_cache.threads import Gate, KeptThread
 
 logger = QuietLogger(__name__)
@@ -56,12 +58,19 @@ class HomeWatch:
         locations: Where the files are.
         scopes: Returns the scopes to watch; called by the thread of the watch.
         moved: Called with the scopes whose sources may have moved, by that thread.
+        other_stores: The stores of other agents, which are told what moved of theirs.
     """
 
-    def __init__(self, locations: Locations, scopes: Scopes, moved: Moved) -> None:
+    def __init__(
+        self, locations: Locations, scopes: Scopes, moved: Moved, other_stores: OtherStores | None = None
+    ) -> None:
         self._locations = locations
         self._scopes = scopes
         self._moved = moved
+        self._other_stores = other_stores or OtherStores()
+        self._folders_of_stores: frozenset[Path] = frozenset()
+        self._looked_into: frozenset[Path] = frozenset()
+        self._moves_again_at_s = inf
         self._is_closed = False
         self._interrupted = _Interrupt()
         self._trouble: str | None = None
@@ -94,6 +103,9 @@ class HomeWatch:
                 return
             try:
                 self._watch()
+            except FileNotFoundError:
+                # A folder went before it was watched: the next look finds it no more.
+                self._interrupted.wait(_WAKES_EVERY_S)
             except Exception as error:  # whatever it is, the watch goes on without notifications
                 logger.warning("hermes_cache.watch_failed", exc_info=True)
                 self._look_blindly(f"{type(error).__name__}: {error}")
@@ -113,17 +125,45 @@ class HomeWatch:
         looks_at_s = monotonic() + _LOOKS_EVERY_S
         for paths in self._notifications(concerned):
             # With the first, what came before the notifications of the system began.
-            scopes = self._scopes() if is_first else {each for path in paths for each in _of(path, concerned)}
+            scopes = set(self._scopes()) if is_first else {each for path in paths for each in _of(path, concerned)}
+            if is_first:
+                self._look_where_nothing_was_watched()
             is_first = False
+            is_other = self._tell_stores(paths)
+            scopes |= self._held_back()
             if scopes:
                 self._moved(scopes)
             if not concerned.keys().isdisjoint(paths):
                 # A folder was moved or removed, and its notifications ended with that.
                 return
-            if monotonic() >= looks_at_s:
+            if is_other or monotonic() >= looks_at_s:
                 if self._concerned() != concerned or _identities(concerned) != folders:
                     return
                 looks_at_s = monotonic() + _LOOKS_EVERY_S
+
+    def _look_where_nothing_was_watched(self) -> None:
+        """Have the stores look into folders that came or went since the last notifications ended."""
+        before, self._looked_into = self._looked_into, self._folders_of_stores
+        differing = before ^ self._looked_into
+        if differing:
+            self._other_stores.look(sorted(differing) if before else None)
+
+    def _tell_stores(self, paths: list[Path]) -> bool:
+        """Have the stores look at what moved of theirs, and say whether a folder may be new among it."""
+        theirs = [path for path in paths if path.parent in self._folders_of_stores]
+        if not theirs:
+            return False
+        self._other_stores.look(theirs)
+        # A store's stamp does not move twice within that span; what it holds back then must be asked for.
+        self._moves_again_at_s = min(self._moves_again_at_s, monotonic() + MOVES_EVERY_S)
+        return any(path.is_dir() and path not in self._folders_of_stores for path in theirs)
+
+    def _held_back(self) -> set[Hashable]:
+        """Return the scopes of stores whose stamps may move by now for what was found within the span."""
+        if monotonic() < self._moves_again_at_s:
+            return set()
+        self._moves_again_at_s = inf
+        return {each for each in self._scopes() if isinstance(each, WithStores)}
 
     def _notifications(self, folders: Collection[Path]) -> Iterator[list[Path]]:
         """Yield the paths that changed, none now and then; end when the scopes changed, or at the close."""
@@ -158,7 +198,10 @@ class HomeWatch:
 
     def _concerned(self) -> Concerned:
         concerned: Concerned = {}
-        for scope in self._scopes():
+        scopes = self._scopes()
+        has_stores = any(isinstance(each, WithStores) for each in scopes)
+        self._folders_of_stores = frozenset(self._other_stores.folders() if has_stores else ())
+        for scope in scopes:
             for folder, name in self._files_of(scope):
                 concerned.setdefault(folder, {}).setdefault(name, set()).add(scope)
         return {folder: names for folder, names in concerned.items() if folder.is_dir()}
@@ -166,6 +209,7 @@ class HomeWatch:
     def _files_of(self, scope: Hashable) -> Iterator[tuple[Path, str]]:
         if isinstance(scope, WithStores):
             yield from self._files_of(scope.scope)
+            yield from [(folder, "") for folder in self._folders_of_stores]
             return
         profiles: Iterable[str] = (str(scope),)
         if scope == ALL_PROFILES:
