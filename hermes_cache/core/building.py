@@ -165,8 +165,18 @@ def _end(
     failure: Failure | None = None,
 ) -> None:
     took_s = 0.0 if build.began_s is None else turn.now_s - build.began_s
-    why = why and why[:_LONGEST_WHY]
-    past = PastBuild(build.id, build.reason, build.began_s, took_s, outcome, why, build.overtaken_by)
+    waiting = _builds_waiters(turn, build)
+    past = PastBuild(
+        build.id,
+        build.reason,
+        build.began_s,
+        took_s,
+        outcome,
+        why and why[:_LONGEST_WHY],
+        build.overtaken_by,
+        waited=len(waiting),
+        sent_on=sum([not _answers(build, waiter) for waiter in waiting]),
+    )
     turn.record(Ended(build.target.key, past, build_s, failure))
     if build.refresh is not None:
         duty.leave(turn, build)

@@ -93,6 +93,8 @@ class PastBuild:
         outcome: What became of it.
         why: Why it was not stored, in words; None if it was.
         overtaken_by: The first event that touched its key while it ran.
+        waited: How many readers waited for it when it ended.
+        sent_on: How many of these it could not answer, because they came after what overtook it.
     """
 
     id: int
@@ -102,6 +104,8 @@ class PastBuild:
     outcome: PastOutcome
     why: str | None
     overtaken_by: EventId | None
+    waited: int = 0
+    sent_on: int = 0
 
 
 @dataclass(frozen=True, slots=True)

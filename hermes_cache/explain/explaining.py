@@ -141,17 +141,28 @@ def builds_of(state: State, key: Hashable, now: Moment) -> tuple[BuiltBy, ...]:
     """Return the builds of a key, newest first: the one under way, and the last that are over."""
     live = state.builds.get(key)
     past = [_past(build, now) for build in reversed(state.record.builds.get(key, ()))]
-    return (_live(live, now), *past) if live else tuple(past)
+    return (_live(state, live, now), *past) if live else tuple(past)
 
 
-def _live(build: Build, now: Moment) -> BuiltBy:
+def _live(state: State, build: Build, now: Moment) -> BuiltBy:
+    waited = len(state.for_build(build.target))
     if build.began_s is None:
-        return BuiltBy(build.id, build.reason, None, 0.0, "queued", None, None)
+        return BuiltBy(build.id, build.reason, None, 0.0, "queued", None, None, waited)
     took_s = now.monotonic_s - build.began_s
     began_at_s = now.epoch_s(build.began_s)
-    return BuiltBy(build.id, build.reason, began_at_s, took_s, "running", None, build.overtaken_by)
+    return BuiltBy(build.id, build.reason, began_at_s, took_s, "running", None, build.overtaken_by, waited)
 
 
 def _past(build: PastBuild, now: Moment) -> BuiltBy:
     began_at_s = None if build.began_s is None else now.epoch_s(build.began_s)
-    return BuiltBy(build.id, build.reason, began_at_s, build.took_s, build.outcome, build.why, build.overtaken_by)
+    return BuiltBy(
+        build.id,
+        build.reason,
+        began_at_s,
+        build.took_s,
+        build.outcome,
+        build.why,
+        build.overtaken_by,
+        build.waited,
+        build.sent_on,
+    )

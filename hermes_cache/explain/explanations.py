@@ -58,6 +58,8 @@ class BuiltBy:
         outcome: What became of it.
         why: Why it was not stored, in words; None if it was, or may still be.
         overtaken_by: The first event that touched the key while it ran.
+        waited: How many readers wait for it, or waited for it when it ended.
+        sent_on: How many of these it could not answer, because they came after what overtook it.
     """
 
     id: int
@@ -67,6 +69,8 @@ class BuiltBy:
     outcome: BuildOutcome
     why: str | None
     overtaken_by: EventId | None
+    waited: int = 0
+    sent_on: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,10 @@ def _build(build: BuiltBy, now_s: float) -> str:
         text += f", {began}, {'runs' if build.outcome == 'running' else 'ran'} {span(build.took_s)}"
     if build.overtaken_by is not None:
         text += f", overtaken by {short_id(build.overtaken_by)}"
+    if build.waited:
+        text += f", {build.waited} waited for it"
+    if build.sent_on:
+        text += f", {build.sent_on} of them came after the event and were sent on to the next"
     return text if build.why is None else f"{text}: {one_line(build.why)}"
 
 

@@ -77,6 +77,8 @@ class Overview:
         streams: The active streams, by id.
         scopes: What is known of each scope.
         left_out: How many of each of these are not in it, by its name.
+        incarnation: Names this life of the bus: the numbers of builds of another one mean nothing here.
+        ttl_s: How old an entry may be, and likewise `streaming_ttl_s` while a stream holds it down.
     """
 
     at_s: float
@@ -86,6 +88,9 @@ class Overview:
     streams: tuple[ActiveStream, ...]
     scopes: tuple[KnownScope, ...]
     left_out: Mapping[str, int]
+    incarnation: str
+    ttl_s: float
+    streaming_ttl_s: float
 
 
 def overview_of(
@@ -126,6 +131,9 @@ def overview_of(
         streams=tuple(streams[:_MOST]),
         scopes=tuple([_scope(scope, now) for scope in scopes[:_MOST]]),
         left_out={name: max(0, count - _MOST) for name, count in found.items()},
+        incarnation=incarnation,
+        ttl_s=policy.ttl,
+        streaming_ttl_s=policy.ttl_s(streaming=True),
     )
 
 

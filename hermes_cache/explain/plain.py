@@ -47,6 +47,9 @@ def plain_overview(overview: Overview) -> dict[str, object]:
         "streams": [_fields(stream) for stream in overview.streams],
         "scopes": [_fields(scope) for scope in overview.scopes],
         "left_out": dict(overview.left_out),
+        "incarnation": overview.incarnation,
+        "ttl_s": overview.ttl_s,
+        "streaming_ttl_s": overview.streaming_ttl_s,
     }
 
 

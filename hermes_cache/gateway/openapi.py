@@ -204,6 +204,10 @@ def _schemas() -> _Object:
         name: each for name, each in explanation["properties"].items() if name not in {"stamp", "builds", "events"}
     }
     parts = {
+        "at_s": {"type": "number"},
+        "incarnation": _TEXT,
+        "ttl_s": {"type": "number"},
+        "streaming_ttl_s": {"type": "number"},
         "entries": _array(_object(entry | {"key": _TEXT, "view": view})),
         "builds": _array(build),
         "events": _array({"type": "object"}),
@@ -219,7 +223,7 @@ def _schemas() -> _Object:
             | {"since": _TEXT, "edition": _TEXT, "rows": _array({"type": "object"}), "gone": _array({})}
         ),
         "Explanation": _with(explanation, key=view, story=_TEXT),
-        "Overview": _object({"at_s": {"type": "number"}, "stats": _schema_of(Stats), **parts}),
+        "Overview": _object({"stats": _schema_of(Stats), **parts}),
         "Health": _schema_of(Health),
         "Ready": _object({"ready": {"type": "boolean"}}),
         "SignedIn": _object({"signed_in": {"type": "boolean"}}),

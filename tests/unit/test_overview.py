@@ -58,6 +58,22 @@ def test_an_overview_tells_of_events_streams_and_scopes() -> None:
     assert [(scope.name, scope.check_age_s, scope.failure) for scope in found.scopes] == [("here", 1.0, None)]
 
 
+def test_an_overview_tells_who_waited_for_a_build_and_whom_it_could_not_answer() -> None:
+    """J7, B4"""
+    script = CoreScript()
+    script.read(HERE)
+    script.read(HERE)
+    first = script.running(HERE)
+    script.invalidate()
+    script.read(HERE)
+
+    script.finish(first)
+
+    running, overtaken = [each.build for each in overview(script).builds]
+    assert (overtaken.outcome, overtaken.waited, overtaken.sent_on) == ("discarded", 3, 1)
+    assert (running.outcome, running.waited, running.sent_on) == ("running", 1, 0)
+
+
 def test_an_overview_is_json_with_the_names_of_views_and_their_fields() -> None:
     """W1"""
     script = CoreScript()
@@ -75,6 +91,7 @@ def test_an_overview_is_json_with_the_names_of_views_and_their_fields() -> None:
         ("profile here", None),
     ]
     assert plain["scopes"][0]["held_back"] == []
+    assert (plain["incarnation"], plain["ttl_s"], plain["streaming_ttl_s"]) == ("ours", 2.5, 10.0)
     assert plain["left_out"] == {"entries": 0, "builds": 0, "streams": 0, "scopes": 0}
 
 

@@ -41,7 +41,7 @@ def test_an_explanation_is_told_by_the_names_of_its_fields() -> None:
     }  # fmt: skip
     assert plain["builds"][0] == {
         "id": 2, "reason": "event", "began_at_s": 50.0, "took_s": 0.0, "outcome": "running", "why": None,
-        "overtaken_by": None,
+        "overtaken_by": None, "waited": 1, "sent_on": 0,
     }  # fmt: skip
 
 
