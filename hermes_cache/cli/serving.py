@@ -17,7 +17,8 @@ from hermes_cache.errors import HermesCacheError, JournalUnavailableError
 from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.tokens import address_with
-from hermes_cache.gateway.view_defaults import USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.gateway.view_defaults import PAGE_QUERY, USUAL_AGENT_LIMIT, ViewDefaults
+from hermes_cache.integrations.view_query import key_of, parameters_in
 from hermes_cache.journal.bus import Bus
 from hermes_cache.logs import QuietLogger
 from hermes_cache.sessions.session_list_cache import SessionListCache
@@ -123,17 +124,23 @@ def _say(line: str) -> None:
 
 
 def _begin_to_warm(cache: SessionListCache, home: HermesHome) -> threading.Event:
-    """Have the view built that the page and a front end ask for first; return what is set at the end, good or bad.
+    """Have the views built that a front end and the page ask for first.
+
+    Returns:
+        What is set when the first of them was built, or failed.
 
     Source: rule X14.
     """
     is_over = threading.Event()
 
     def warm() -> None:
+        view = ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT).view()
         # If it fails, the reason is in the log already, and in the answer to whoever asks.
         with suppress(HermesCacheError):
-            cache.render(ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT).view())
+            cache.render(view)
         is_over.set()
+        with suppress(HermesCacheError):
+            cache.render(key_of(parameters_in(PAGE_QUERY), view))
 
     threading.Thread(target=warm, name="hermes_cache.warming", daemon=True).start()
     return is_over

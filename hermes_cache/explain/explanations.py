@@ -175,10 +175,10 @@ def _build(build: BuiltBy, now_s: float) -> str:
         text += f", {began}, {'runs' if build.outcome == 'running' else 'ran'} {span(build.took_s)}"
     if build.overtaken_by is not None:
         text += f", overtaken by {short_id(build.overtaken_by)}"
-    if build.waited:
-        text += f", {build.waited} waited for it"
     if build.sent_on:
-        text += f", {build.sent_on} of them came after the event and were sent on to the next"
+        text += f", {build.sent_on} of {build.waited} readers came after that and were sent on to the next"
+    elif build.waited > 1:
+        text += f", {build.waited} readers waited"
     return text if build.why is None else f"{text}: {one_line(build.why)}"
 
 

@@ -70,12 +70,13 @@ def explanation_answer(explanation: Explanation) -> Response:
     return _json_answer({**plain_explanation(explanation), "story": utf8(str(explanation))})
 
 
-def overview_answer(overview: Overview, stats: Stats) -> Response:
-    """Return all that a cache holds and does, with its counts.
+def overview_answer(overview: Overview, stats: Stats, demo: Mapping[str, object] | None = None) -> Response:
+    """Return all that a cache holds and does, with its counts, and the state of the demo if this is one.
 
-    Source: rules J7, W1.
+    Source: rules J7, W1, W2.
     """
-    return _json_answer({"stats": asdict(stats), **plain_overview(overview)})
+    body = {"stats": asdict(stats), **plain_overview(overview)}
+    return _json_answer(body if demo is None else {**body, "demo": demo})
 
 
 def description_answer(root_path: str) -> Response:

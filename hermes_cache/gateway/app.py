@@ -4,6 +4,7 @@ An endpoint that only looks into memory is a coroutine and runs on the event loo
 a lock is a function, and runs on one of a bounded number of threads. Source: rules W1, W6.
 """
 
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,7 @@ from hermes_cache.gateway.answers import (
 from hermes_cache.gateway.assets import Assets
 from hermes_cache.gateway.guard import Guard
 from hermes_cache.gateway.metrics import Metrics
+from hermes_cache.gateway.publishing import DEMO_PATH, EVENTS_PATH, Demo, DemoAnswers, Publishing
 from hermes_cache.gateway.request_log import RequestLog
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.gateway.settings import GatewaySettings
@@ -53,12 +55,20 @@ from hermes_cache.stores.hermes import HermesHome
 _PAGE: Final = Path(__file__).with_name("page")
 
 
-def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySettings | None = None) -> Starlette:
+def create_app(
+    cache: SessionListCache, home: HermesHome, *, settings: GatewaySettings | None = None, demo: Demo | None = None
+) -> Starlette:
     """Make the application that serves the lists of a home from a cache.
 
     It neither starts nor stops the cache; the caller does. Its event streams are `app.state.streams`.
 
-    Source: rules W1, W5.
+    Args:
+        cache: Has the lists; events that clients publish go to its bus.
+        home: Has the settings of the views.
+        settings: Who is let in, and bounds.
+        demo: What the page can ask for in a demo; None if this is none.
+
+    Source: rules W1, W2, W5.
     """
     settings = settings or GatewaySettings()
     streams = EventStreams(cache, limit=settings.max_streams, heartbeat_s=settings.heartbeat_s)
@@ -70,7 +80,7 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
         home,
         settings.root_path,
     )
-    access = Access(settings)
+    access = Access(settings, writes=(SIGN_IN_PATH, EVENTS_PATH, DEMO_PATH))
     sign_in = SignIn(access)
     app = Starlette(
         routes=[
@@ -78,7 +88,9 @@ def create_app(cache: SessionListCache, home: HermesHome, *, settings: GatewaySe
             Route("/api/sessions/events", endpoints.events),
             Route("/api/sessions/follow", endpoints.follow),
             Route("/api/explain", endpoints.explain),
-            Route("/api/cache", endpoints.overview),
+            Route("/api/cache", partial(_overview, cache, demo)),
+            Route(EVENTS_PATH, Publishing(cache.bus).answer, methods=["POST"]),
+            *_demo_routes(demo),
             Route("/api/openapi.json", endpoints.openapi),
             Route("/api/health", endpoints.health),
             Route("/api/ready", endpoints.ready),
@@ -151,9 +163,6 @@ class _Endpoints:
         if not key.all_profiles and key.profile_name not in known:
             raise ProfileNotFoundError("profiles", key.profile_name)
 
-    def overview(self, _request: Request) -> Response:
-        return overview_answer(self._cache.overview(), self._cache.stats())
-
     def openapi(self, _request: Request) -> Response:
         return description_answer(self._root_path)
 
@@ -168,6 +177,17 @@ class _Endpoints:
 
     def _holds_lists(self) -> bool:
         return self._cache.stats().entries > 0
+
+
+def _overview(cache: SessionListCache, demo: Demo | None, _request: Request) -> Response:
+    return overview_answer(cache.overview(), cache.stats(), None if demo is None else demo.state())
+
+
+def _demo_routes(demo: Demo | None) -> list[Route]:
+    if demo is None:
+        return []
+    answers = DemoAnswers(demo)
+    return [Route(DEMO_PATH, answers.do, methods=["POST"]), Route(f"{DEMO_PATH}/naive", answers.naive)]
 
 
 def _naming(answer: Response, ignored: str | None) -> Response:

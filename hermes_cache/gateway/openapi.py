@@ -10,6 +10,7 @@ from http import HTTPStatus
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from hermes_cache.bus.codec import KINDS
 from hermes_cache.cache.lookups import Health, Patch, Stats
 from hermes_cache.core.events import EventId
 from hermes_cache.distribution import installed_version
@@ -87,6 +88,7 @@ def _paths() -> _Object:
             "get": _operation("Why a list is as it is.", _found("Explanation") | _no_profile(), _view())
         },
         "/api/cache": {"get": _operation("All that the cache holds and does.", _found("Overview"))},
+        "/api/events": {"post": _publish()},
         "/api/health": {
             "get": _operation("Whether reads can be answered.", _found("Health") | {"503": _json("No.", "Health")})
         },
@@ -149,6 +151,16 @@ def _sign_in() -> _Object:
     }
     body = {"content": {"application/x-www-form-urlencoded": {"schema": form}}}
     return _operation("Trade the token for a cookie.", answers) | {"requestBody": body}
+
+
+def _publish() -> _Object:
+    texts = ("reason", "profile", "session_id", "stream_id")
+    event = _object({"kind": {"enum": list(KINDS)}, **dict.fromkeys(texts, _TEXT)}, required=["kind"])
+    answers = {"204": {"description": "It is applied here."}}
+    body = {"content": {"application/json": {"schema": event}}}
+    return _operation("Publish an event; it needs the gateway's own origin, or the token.", answers) | {
+        "requestBody": body
+    }
 
 
 def _asset() -> _Object:

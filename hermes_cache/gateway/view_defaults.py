@@ -12,6 +12,12 @@ from hermes_cache.stores.hermes.side_files import ViewSettings
 USUAL_AGENT_LIMIT: Final = 20
 """As many terminals' sessions as the front end lists."""
 
+PAGE_QUERY: Final = (
+    "all_profiles=1&show_cli=1&show_previous_messaging=1&show_cron=1&show_webhook=1&show_kanban=1"
+    "&include_archived=1&agent_limit=all"
+)
+"""The view that the page follows. It has every session, so that all tabs share it whatever they filter."""
+
 _SETTINGS_INTERVAL_S: Final = 1.0
 """A changed setting may take effect this late, so that a request almost never waits for the file system."""
 

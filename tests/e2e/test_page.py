@@ -36,7 +36,7 @@ def test_the_page_lists_sessions_and_shows_a_rename_by_another_writer(
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.goto(_address(server))
-    expect(page.locator("li").first).to_be_visible(timeout=30_000)
+    expect(page.locator(".row").first).to_be_visible(timeout=30_000)
     # Not one of the front end's own: there its index has the last word on titles.
     session = next(each for each in reversed(sample.sessions) if each.source == "cli" and each.title)
     expect(page.get_by_text(str(session.title))).to_be_visible()
@@ -50,7 +50,7 @@ def test_the_page_lists_sessions_and_shows_a_rename_by_another_writer(
 def test_the_server_ends_within_5_s_with_a_browser_connected(server: "subprocess.Popen[str]", page: Page) -> None:
     # Proves L1.
     page.goto(_address(server))
-    expect(page.locator("li").first).to_be_visible(timeout=30_000)
+    expect(page.locator(".row").first).to_be_visible(timeout=30_000)
 
     server.send_signal(signal.SIGINT)
 

@@ -269,7 +269,7 @@ def test_the_cache_is_told_whole(site: Site) -> None:
 
     told = answer.json
     assert answer.status == 200
-    assert {"stats", "entries", "builds", "events", "streams", "scopes", "left_out", "at_s"} == set(told)
+    assert {"stats", "entries", "builds", "events", "streams", "scopes", "left_out", "at_s"} < set(told)
     (entry,) = entries_of(told, "entries")
     assert (entry["condition"], entry["failures"]) == ("outdated", 0)
     assert [build["outcome"] for build in entries_of(told, "builds")] == ["stored"]

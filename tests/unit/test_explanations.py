@@ -286,8 +286,8 @@ def test_a_story_tells_it_all_in_plain_lines() -> None:
         "Reads since it was built: 1 built, 3 hit.",
         "Builds:",
         (
-            "  2: failed, asked for by event, began at 22:13:19.000Z, 1 s ago, ran 0 s, overtaken by script:2,"
-            " 1 waited for it: OSError: locked by another"
+            "  2: failed, asked for by event, began at 22:13:19.000Z, 1 s ago, ran 0 s, overtaken by script:2:"
+            " OSError: locked by another"
         ),
         "  1: stored, asked for by miss, began at 22:13:18.500Z, 1.5 s ago, ran 0.5 s",
         "Events (* came after the build of what is held):",

@@ -1,8 +1,11 @@
 """The settings of a home, and how closely they are followed."""
 
+import html
 import threading
+from importlib.resources import files
 
-from hermes_cache.gateway.view_defaults import ViewDefaults
+from hermes_cache.gateway.view_defaults import PAGE_QUERY, ViewDefaults
+from hermes_cache.integrations.view_query import key_of, parameters_in
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.side_files import ViewSettings
 from hermes_cache.testing import ManualClock
@@ -72,3 +75,12 @@ def test_a_settings_file_that_hangs_holds_up_one_thread_alone() -> None:
 
     assert [view is not None and view.show_cron for view in (*meanwhile, after)] == [False, False, True]
     assert meanwhile[0] is meanwhile[1]
+
+
+def test_the_page_follows_the_view_that_is_warmed_for_it() -> None:
+    """X14, W2"""
+    page = files("hermes_cache.gateway").joinpath("page", "index.html").read_text("utf-8")
+
+    assert f'data-view="{html.escape(PAGE_QUERY)}"' in page
+    view = key_of(parameters_in(PAGE_QUERY), SessionListKey())
+    assert (view.all_profiles, view.include_archived, view.agent_limit) == (True, True, None)

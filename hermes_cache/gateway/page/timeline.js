@@ -1,0 +1,149 @@
+/**
+ * The time line of the last minute: a lane of events, a lane of streams, and a lane of builds for each view.
+ *
+ * Everything in it has its place by its time; as time goes on, one group is moved, and nothing is drawn again. A
+ * build that an event overtook is joined to that event.
+ */
+import { drawn } from "./elements.js";
+import { condition, eventWords, outcome, readersOf, viewName } from "./naming.js";
+import { several, span } from "./words.js";
+
+const SPAN_S = 60;
+const LANE = 30;
+const HEAD = 22;
+const MOST_LANES = 6;
+const LEAST_WIDTH = 3;
+const TICK_MS = 250;
+const CALM_TICK_MS = 1_000;
+
+export class Timeline {
+  /**
+   * @param {HTMLElement} box
+   * @param {(build: Object) => void} onBuild Called for a build that is clicked.
+   */
+  constructor(box, onBuild) {
+    this.box = box;
+    this.onBuild = onBuild;
+    this.known = null;
+    this.base = 0;
+    this.svg = drawn("svg", { role: "img", width: "100%" });
+    this.grid = drawn("g", { class: "grid" });
+    this.moving = drawn("g", {});
+    this.names = drawn("g", { class: "names" });
+    const hatch = drawn("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" });
+    hatch.append(drawn("rect", { class: "hatch-ground", width: 6, height: 6 }), drawn("rect", { class: "hatch-line", width: 3, height: 6 }));
+    this.svg.append(drawn("defs", {}, hatch), this.grid, this.moving, this.names);
+    box.append(this.svg);
+    box.addEventListener("click", ({ target }) => target.build && onBuild(target.build));
+    new ResizeObserver(() => this.draw()).observe(box);
+    const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    setInterval(() => this.move(), isCalm ? CALM_TICK_MS : TICK_MS);
+  }
+
+  show(known) {
+    this.known = known;
+    this.base ||= known.at_s;
+    this.draw();
+  }
+
+  now() {
+    return Date.now() / 1000 - this.known.clockOffset;
+  }
+
+  x(at) {
+    return (at - this.base) * this.scale;
+  }
+
+  draw() {
+    const width = this.box.clientWidth;
+    if (!this.known || !width) return;
+    this.width = width;
+    this.scale = width / SPAN_S;
+    const since = this.now() - SPAN_S;
+    const builds = this.known.builds.filter((build) => build.began_at_s !== null && build.began_at_s + build.took_s > since);
+    const events = this.known.events.filter((event) => event.at_s > since);
+    const keys = [...new Set([...builds.map((build) => build.key), ...this.known.entries.map((entry) => entry.key)])].slice(0, MOST_LANES);
+    const height = HEAD + LANE * (keys.length + 2);
+    this.svg.setAttribute("height", height);
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const overtaken = builds.filter((build) => build.overtaken_by).length;
+    this.svg.setAttribute("aria-label", `In the last minute: ${several(builds.length, "build")}, of which ${overtaken} overtaken, and ${several(events.length, "event")}. The lists below say which.`);
+    this.drawGrid(height, keys);
+    const lane = new Map(keys.map((key, index) => [key, HEAD + LANE * (index + 2)]));
+    const parts = [...this.streams(since), ...events.map((event) => this.event(event, height))];
+    for (const build of builds) if (lane.has(build.key)) parts.push(...this.build(build, lane.get(build.key), events));
+    this.moving.replaceChildren(...parts);
+    this.move();
+  }
+
+  drawGrid(height, keys) {
+    const lines = [];
+    for (let back = 0; back < SPAN_S; back += 10) {
+      const x = this.width - back * this.scale;
+      lines.push(drawn("line", { x1: x, x2: x, y1: HEAD - 6, y2: height }));
+      if (back) lines.push(drawn("text", { x: x + 4, y: 11 }, `−${back} s`));
+    }
+    for (let at = HEAD; at <= height; at += LANE) lines.push(drawn("line", { class: "lane", x1: 0, x2: this.width, y1: at, y2: at }));
+    this.grid.replaceChildren(...lines);
+    const entry = new Map(this.known.entries.map((each) => [each.key, each]));
+    const names = ["events", "streams", ...keys.map((key) => `${viewName(key)} · ${entry.has(key) ? condition(entry.get(key)) : "not held"}`)];
+    this.names.replaceChildren(...names.map((name, index) => drawn("text", { x: 2, y: HEAD + LANE * index + 11 }, name)));
+  }
+
+  event(event, height) {
+    const x = this.x(event.at_s);
+    const kind = event.kind.startsWith("stream") ? "event stream-event" : "event";
+    return drawn(
+      "g",
+      { class: `${kind}${event.is_foreign ? " foreign" : ""}` },
+      drawn("title", {}, eventWords(event)),
+      drawn("line", { x1: x, x2: x, y1: HEAD + 20, y2: height }),
+      drawn("path", { d: `M${x} ${HEAD + 24}l-5 -8h10z` }),
+    );
+  }
+
+  build(build, y, events) {
+    const x = this.x(build.began_at_s);
+    const running = build.outcome === "running";
+    const width = Math.max(LEAST_WIDTH, (running ? this.now() - build.began_at_s : build.took_s) * this.scale);
+    const kind = build.overtaken_by ? "overtaken" : build.outcome;
+    const said = [`Build ${build.id}: ${outcome(build)}, ${span(build.took_s)}`, readersOf(build)].filter(Boolean).join(". ");
+    const bar = drawn("rect", { class: `build ${kind}`, x, y: y + 14, width, height: 11, rx: 2 }, drawn("title", {}, said));
+    bar.build = build;
+    bar.isRunning = running;
+    const parts = [bar];
+    const overtaking = events.find((event) => event.id === build.overtaken_by);
+    if (overtaking) parts.push(drawn("path", { class: "overtakes", d: `M${this.x(overtaking.at_s)} ${HEAD + 24}V${y + 19}`, "marker-end": "" }), drawn("circle", { class: "overtakes", cx: this.x(overtaking.at_s), cy: y + 19.5, r: 4 }));
+    if (build.waited) parts.push(drawn("text", { class: "readers", x: x + width + 4, y: y + 23 }, waitedShort(build)));
+    return parts;
+  }
+
+  /* A stream lasts from its start, or from before the minute, to its stop, or to now. */
+  streams(since) {
+    const spans = new Map(this.known.streams.map((stream) => [stream.stream_id, { from: since - 5, to: Infinity }]));
+    for (const event of [...this.known.events].reverse()) {
+      if (event.kind === "stream_started") spans.set(event.stream_id, { from: event.at_s, to: spans.get(event.stream_id)?.to ?? event.at_s });
+      if (event.kind === "stream_stopped") spans.set(event.stream_id, { from: spans.get(event.stream_id)?.from ?? since - 5, to: event.at_s });
+    }
+    const active = new Set(this.known.streams.map((stream) => stream.stream_id));
+    return [...spans].map(([id, { from, to }]) => {
+      const end = active.has(id) ? this.now() : to;
+      const bar = drawn("rect", { class: "stream", x: this.x(from), y: HEAD + LANE + 14, width: Math.max(LEAST_WIDTH, (end - from) * this.scale), height: 11, rx: 2 }, drawn("title", {}, `Stream ${id} holds its lists down`));
+      bar.isRunning = active.has(id);
+      return bar;
+    });
+  }
+
+  move() {
+    if (!this.known || !this.width || document.hidden) return;
+    const now = this.now();
+    this.moving.setAttribute("transform", `translate(${this.width - this.x(now)})`);
+    for (const bar of this.moving.children) {
+      if (bar.isRunning) bar.setAttribute("width", Math.max(LEAST_WIDTH, this.x(now) - bar.getAttribute("x")));
+    }
+  }
+}
+
+function waitedShort({ waited, sent_on: sentOn }) {
+  return sentOn ? `${waited - sentOn} got it, ${sentOn} sent on` : `${waited} waited`;
+}
