@@ -83,8 +83,8 @@ class View:
             if name in self._names:
                 raise ValueError(f"envelope has {name!r}, which the view has already; use another name")
         added = orjson.dumps(freeze(fields, ListShape()))
-        body = self.response.body
-        return Body(b"".join([body[:-1], b"," if len(body) > len(b"{}") else b"", added[1:]]), self.etag)
+        is_empty = len(self.response.body) == len(b"{}")
+        return self.response.ending_in(added[1:] if is_empty else b"," + added[1:])
 
     @property
     def is_joined(self) -> bool:

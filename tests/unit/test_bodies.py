@@ -4,6 +4,8 @@ import gzip
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hermes_cache import bodies
 from hermes_cache.bodies import Body
@@ -45,6 +47,33 @@ def test_all_who_ask_for_a_new_body_at_once_get_the_same_compressed_form(monkeyp
         thread.join(10)
 
     assert calls == [TEXT]
+
+
+@given(st.binary(min_size=1, max_size=100_000), st.binary(max_size=2_000))
+def test_a_body_with_another_ending_decompresses_to_itself(text: bytes, ending: bytes) -> None:
+    # Proves O7, for bodies within deflate's window of 32 KiB and beyond it.
+    ended = Body(text, "tag").ending_in(ending)
+
+    assert ended.body == text[:-1] + ending
+    assert gzip.decompress(ended.encoded("gzip")) == ended.body
+    assert ended.etag == "tag"
+
+
+def test_the_part_that_bodies_share_is_compressed_once() -> None:
+    # Proves O7: the second answer costs its own fields alone.
+    body = Body(b"{" + TEXT + b"}", "tag")
+    first, second = body.ending_in(b',"server_time":1}'), body.ending_in(b',"server_time":2}')
+
+    before = second.made("gzip")
+    first.encoded("gzip")
+    opening = body.opening()
+    packed = second.made("gzip")
+
+    assert before is None
+    assert packed is not None
+    assert gzip.decompress(packed) == second.body
+    assert body.opening() is opening
+    assert body.size_bytes == len(body.body) + len(opening.deflated)
 
 
 def test_an_unknown_coding_is_refused_by_its_name() -> None:
