@@ -3,7 +3,6 @@
 Source: rules O6, W4, W7.
 """
 
-import gzip
 import threading
 import zlib
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -14,11 +13,11 @@ Coding: TypeAlias = Literal["gzip"]
 _GZIP_LEVEL: Final = 1
 """Level 6 takes three times as long for a list and saves a tenth more."""
 
-_GZIP_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
+GZIP_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
 """Deflate, no name, no time, the fastest level, an unknown system, as `gzip.compress` writes it (RFC 1952)."""
 
 
-class _Opening(NamedTuple):
+class Opening(NamedTuple):
     """A body without its last byte, compressed so that another end can follow.
 
     Attributes:
@@ -46,7 +45,7 @@ class Body:
         self.body = body
         self.etag = etag
         self._packed: bytes | None = None
-        self._opening: _Opening | None = None
+        self._opening: Opening | None = None
         # Re-entrant: a signal handler may ask for the same body while the main thread compresses it.
         self._lock = threading.RLock()
 
@@ -89,7 +88,7 @@ class Body:
         """Whether all but the last byte was compressed already."""
         return self._opening is not None
 
-    def opening(self) -> _Opening:
+    def opening(self) -> Opening:
         """Return all but the last byte, compressed; the first call does that, and others wait for that one."""
         if self._opening is None:
             with self._lock:
@@ -98,7 +97,7 @@ class Body:
         return self._opening
 
     def _compressed(self) -> bytes:
-        return gzip.compress(self.body, _GZIP_LEVEL, mtime=0)
+        return _closed(self.opening(), self.body[-1:])
 
 
 class _EndedBody(Body):
@@ -116,19 +115,26 @@ class _EndedBody(Body):
         return self.encoded(coding) if self._other.is_opened else super().made(coding)
 
     def _compressed(self) -> bytes:
-        """Put the two parts together: the blocks of each stand alone, and the end covers both (RFC 1952)."""
-        opening = self._other.opening()
-        compressor = _deflater()
-        blocks = [opening.deflated, compressor.compress(self._ending), compressor.flush()]
-        checksum = zlib.crc32(self._ending, opening.checksum)
-        size = (opening.size_bytes + len(self._ending)) % 2**32
-        return b"".join([_GZIP_HEADER, *blocks, checksum.to_bytes(4, "little"), size.to_bytes(4, "little")])
+        return _closed(self._other.opening(), self._ending)
 
 
-def _opened(part: memoryview) -> _Opening:
+def _opened(part: memoryview) -> Opening:
     compressor = _deflater()
     deflated = compressor.compress(part) + compressor.flush(zlib.Z_FULL_FLUSH)
-    return _Opening(deflated, zlib.crc32(part), len(part))
+    return Opening(deflated, zlib.crc32(part), len(part))
+
+
+def _closed(opening: Opening, ending: bytes) -> bytes:
+    """Put two parts together: the blocks of each stand alone, and the end covers both."""
+    compressor = _deflater()
+    blocks = [opening.deflated, compressor.compress(ending), compressor.flush()]
+    end = gzip_end(zlib.crc32(ending, opening.checksum), opening.size_bytes + len(ending))
+    return b"".join([GZIP_HEADER, *blocks, end])
+
+
+def gzip_end(checksum: int, size_bytes: int) -> bytes:
+    """Return what ends a gzip stream whose last block was marked as final (RFC 1952)."""
+    return checksum.to_bytes(4, "little") + (size_bytes % 2**32).to_bytes(4, "little")
 
 
 def _deflater() -> "zlib._Compress":

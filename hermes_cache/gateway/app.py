@@ -140,7 +140,8 @@ class _Endpoints:
 
     async def follow(self, request: Request) -> Response:
         asked = asked_view(query_of(request), await run_in_threadpool(self._defaults.view))
-        answer = await self._streams.follow(asked.key, request.headers.get("Last-Event-ID") or asked.since)
+        since = request.headers.get("Last-Event-ID") or asked.since
+        answer = await self._streams.follow(asked.key, since, request.headers.get("Accept-Encoding"))
         return _naming(answer, asked.ignored)
 
     async def events(self, request: Request) -> Response:

@@ -142,7 +142,8 @@ class _Endpoints:
         return await self._streams.changes(await self._find_profile(request), _last_seen(request))
 
     async def _follow(self, request: Request) -> Response:
-        return await self._streams.follow(await self._find(request), _last_seen(request))
+        encoding = request.headers.get("Accept-Encoding")
+        return await self._streams.follow(await self._find(request), _last_seen(request), encoding)
 
     async def _answered(self, answer: Awaitable[Response]) -> Response:
         try:

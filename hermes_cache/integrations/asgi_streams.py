@@ -15,15 +15,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from hermes_cache.bodies import Body
 from hermes_cache.bus.subscription import Subscription
-from hermes_cache.cache.following import Following
+from hermes_cache.cache.following import Following, Interrupted, News
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.integrations.answers import Answer
 from hermes_cache.integrations.asgi_lifespan import OPEN_STREAMS, OpenStreams
-from hermes_cache.integrations.negotiation import edition_of
+from hermes_cache.integrations.gzip_stream import GzipStream
+from hermes_cache.integrations.negotiation import accepted_encodings, edition_of
 from hermes_cache.integrations.seats import HEARTBEAT_S, MAX_STREAMS, S, Seats
 from hermes_cache.integrations.server_sent_events import (
+    EVENT_END,
     HEADERS,
     HEARTBEAT,
     PART_BYTES,
@@ -31,7 +34,10 @@ from hermes_cache.integrations.server_sent_events import (
     change_event,
     checked_version,
     hello,
+    interrupted_event,
     news_event,
+    news_head,
+    parts_of,
 )
 
 IS_STREAM: Final = "hermes_cache.is_stream"
@@ -92,19 +98,23 @@ class EventStreams:
             response_of(source) if isinstance(source, Answer) else _Changes(self.seats, source, self._heartbeat_s)
         )
 
-    async def follow(self, key: object, since: str | None) -> Response:
+    async def follow(self, key: object, since: str | None, accept_encoding: str | None = None) -> Response:
         """Follow a view: send it, or what changed in it, and then what changes.
 
         Args:
             key: The view.
             since: The edition that the client has: the id of the last event that it saw, or a tag.
+            accept_encoding: The header; the stream is compressed if the client can read that.
 
         Raises:
             CacheBusyError: As many views are followed as may be.
         """
         edition = None if since is None else edition_of(since)
         source = self.seats.give(partial(self._cache.follow, key, since=edition))
-        return response_of(source) if isinstance(source, Answer) else _News(self.seats, source, self._heartbeat_s)
+        if isinstance(source, Answer):
+            return response_of(source)
+        is_packed = accepted_encodings(accept_encoding)[:1] == ("gzip",)
+        return (_PackedNews if is_packed else _News)(self.seats, source, self._heartbeat_s)
 
     def close(self) -> None:
         """End all streams, and let no new one in. Any thread may call it."""
@@ -131,6 +141,14 @@ class _EventStream(Response, Generic[S]):
     def _head(self) -> bytes:
         """Return the first lines of the stream."""
 
+    def _heartbeat(self) -> bytes:
+        """Return what is sent if nothing came in time."""
+        return HEARTBEAT
+
+    def _end(self) -> bytes:
+        """Return the last bytes of the stream."""
+        return b""
+
     @abstractmethod
     async def _next(self) -> Sequence[bytes | memoryview] | None:
         """Return the next event in parts; None if nothing came in time, or the source is closed."""
@@ -156,8 +174,9 @@ class _EventStream(Response, Generic[S]):
         await send({"type": "http.response.body", "body": self._head(), "more_body": True})
         while not self._source.closed:
             parts = await self._next()
-            for part in parts or (HEARTBEAT,):
+            for part in parts or (self._heartbeat(),):
                 await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": self._end(), "more_body": True})
 
     async def _close_when_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -183,9 +202,43 @@ class _News(_EventStream[Following]):
         return RETRY
 
     async def _next(self) -> Sequence[bytes | memoryview] | None:
+        news = await self._news()
+        return None if news is None else news_event(news)
+
+    async def _news(self) -> News | None:
         try:
-            news = await self._source.aget(self._heartbeat_s)
+            return await self._source.aget(self._heartbeat_s)
         except CacheStoppedError:
             self._source.close()
             return None
-        return None if news is None else news_event(news)
+
+
+class _PackedNews(_News):
+    """The same for a client that reads gzip; a body is compressed once for all that follow its view."""
+
+    def __init__(self, seats: Seats, source: Following, heartbeat_s: float) -> None:
+        super().__init__(seats, source, heartbeat_s)
+        self.headers["Content-Encoding"] = "gzip"
+        self._stream = GzipStream()
+
+    def _head(self) -> bytes:
+        return self._stream.begin() + self._stream.text(super()._head())
+
+    def _heartbeat(self) -> bytes:
+        return self._stream.text(super()._heartbeat())
+
+    def _end(self) -> bytes:
+        return self._stream.end()
+
+    async def _next(self) -> Sequence[bytes | memoryview] | None:
+        news = await self._news()
+        if news is None:
+            return None
+        if isinstance(news, Interrupted):
+            return [self._stream.text(interrupted_event(news))]
+        head = self._stream.text(news_head(news))
+        body = news.source or Body(news.body, news.edition)
+        # Compressing and summing up a large body takes milliseconds.
+        is_quick = body.is_opened and len(body.body) <= PART_BYTES
+        blocks = self._stream.body(body) if is_quick else await run_in_threadpool(self._stream.body, body)
+        return list(parts_of(memoryview(b"".join([head, *blocks, self._stream.text(EVENT_END)]))))

@@ -4,7 +4,7 @@ The id of an event is a version, or the edition to which it leads, so that a cli
 missed. Source: rules E7 to E9, R13, D4, W1, W4; the HTML standard, section 9.2.
 """
 
-from typing import Final, assert_never
+from typing import Final
 
 import orjson
 
@@ -14,7 +14,12 @@ from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.integrations.texts import utf8
 from hermes_cache.integrations.view_query import ParameterError
 
-HEADERS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+HEADERS: Final = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "Vary": "Accept-Encoding",
+    "X-Accel-Buffering": "no",
+}
 """Of the answer; the last one is for a proxy (nginx) that would keep events back."""
 
 HEARTBEAT: Final = b": alive\n\n"
@@ -25,6 +30,8 @@ _RETRY_MS: Final = 2_000
 
 RETRY: Final = b"retry: %d\n\n" % _RETRY_MS
 """The first lines of a followed view."""
+
+EVENT_END: Final = b"\n\n"
 
 PART_BYTES: Final = 256 * 1024
 """So much of a body is handed to the connection at once: what a client does not read is not copied for it."""
@@ -61,24 +68,29 @@ def change_event(change: Change) -> bytes:
 
 def news_event(news: News) -> list[bytes | memoryview]:
     """Return what is new of a followed view as an event, in parts that are sent one after the other."""
-    match news:
-        case Rendered():
-            return _parts(b"view", news.edition, news.body)
-        case Patch():
-            return _parts(b"patch", news.edition, news.body)
-        case Interrupted():
-            fields = {"error": utf8(str(news.error)), "since_s": news.since_s, "retry_in_s": news.retry_in_s}
-            return [b"event: interrupted\ndata: %b\n\n" % orjson.dumps(fields)]
-        case _:
-            assert_never(news)
-
-
-def _parts(kind: bytes, edition: str, body: bytes) -> list[bytes | memoryview]:
-    head = b"id: %b\nevent: %b\ndata: " % (edition.encode(), kind)
+    if isinstance(news, Interrupted):
+        return [interrupted_event(news)]
+    head, body = news_head(news), news.body
     if len(body) <= PART_BYTES:
-        return [b"%b%b\n\n" % (head, body)]
-    whole = memoryview(body)
-    return [head, *[whole[at : at + PART_BYTES] for at in range(0, len(whole), PART_BYTES)], b"\n\n"]
+        return [b"%b%b%b" % (head, body, EVENT_END)]
+    return [head, *parts_of(memoryview(body)), EVENT_END]
+
+
+def news_head(news: Rendered | Patch) -> bytes:
+    """Return the lines of an event up to its body; behind the body comes `EVENT_END`."""
+    kind = b"view" if isinstance(news, Rendered) else b"patch"
+    return b"id: %b\nevent: %b\ndata: " % (news.edition.encode(), kind)
+
+
+def interrupted_event(news: Interrupted) -> bytes:
+    """Return the event that says why a followed view is not kept current."""
+    fields = {"error": utf8(str(news.error)), "since_s": news.since_s, "retry_in_s": news.retry_in_s}
+    return b"event: interrupted\ndata: %b\n\n" % orjson.dumps(fields)
+
+
+def parts_of(whole: memoryview) -> list[memoryview]:
+    """Split what is sent into parts that are handed to the connection one after the other."""
+    return [whole[at : at + PART_BYTES] for at in range(0, len(whole), PART_BYTES)]
 
 
 def _id(version: str) -> bytes:

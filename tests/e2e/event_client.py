@@ -1,8 +1,10 @@
 """A client of event streams, as a browser's EventSource is one."""
 
 import json
+import zlib
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
+from io import BufferedReader, RawIOBase
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -14,16 +16,56 @@ class Event:
     fields: dict[str, object]
 
 
-class Client:
-    """An EventSource: reads events, passes comments over but counts them."""
+class _Unpacked(RawIOBase):
+    """What a compressed stream says, as soon as it arrives."""
 
-    def __init__(self, url: str, path: str = "/api/sessions/events", last_event_id: str | None = None) -> None:
+    def __init__(self, response: HTTPResponse) -> None:
+        self._response = response
+        self.packer = zlib.decompressobj(wbits=31)
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # it is given one
+        while not self._left:
+            sent = self._response.read1(65_536)
+            if not sent:
+                return 0
+            self._left = self.packer.decompress(sent)
+        size = min(len(buffer), len(self._left))
+        buffer[:size], self._left = self._left[:size], self._left[size:]
+        return size
+
+
+class Client:
+    """An EventSource: reads events, passes comments over but counts them.
+
+    Args:
+        url: Of the gateway.
+        path: Of the stream.
+        last_event_id: The last event that it saw.
+        encoding: What it says that it can read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        path: str = "/api/sessions/events",
+        last_event_id: str | None = None,
+        encoding: str = "identity",
+    ) -> None:
         where = urlsplit(url)
         self._connection = HTTPConnection(where.hostname or "", where.port, timeout=10)
-        self._connection.request("GET", path, headers={"Last-Event-ID": last_event_id} if last_event_id else {})
-        self._response = self._connection.getresponse()
-        self.status = self._response.status
-        self.content_type = self._response.headers["Content-Type"]
+        headers = {"Accept-Encoding": encoding} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+        self._connection.request("GET", path, headers=headers)
+        response = self._connection.getresponse()
+        self.encoding = response.headers["Content-Encoding"] or "identity"
+        self._unpacked = _Unpacked(response)
+        self._response = BufferedReader(self._unpacked) if self.encoding == "gzip" else response
+        self.headers = response.headers
+        self.status = response.status
+        self.content_type = response.headers["Content-Type"]
         self.heartbeats = 0
 
     def next(self) -> Event | None:
@@ -41,6 +83,11 @@ class Client:
 
     def rest(self) -> bytes:
         return self._response.read()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a compressed stream has come to its end, and its checksum is right."""
+        return self._unpacked.packer.eof
 
     def close(self) -> None:
         self._connection.close()

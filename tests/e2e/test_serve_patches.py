@@ -107,6 +107,31 @@ def test_a_followed_view_is_sent_whole_and_then_as_patches(site: Site) -> None:
     assert view == site.get(LIST).json
 
 
+def test_a_client_that_reads_gzip_follows_a_compressed_stream_to_its_end(site: Site) -> None:
+    # Proves D4: each event can be read when it arrives, and the whole is one gzip file.
+    with Client(site.server.url, FOLLOW, encoding="br, gzip") as client:
+        first = client.next()
+        before = site.get(LIST)
+        _rename(site, before, "by another process")
+        view = _applied(before.json, client.next())
+        site.server.stop()
+        rest = client.next()
+
+    assert (client.encoding, client.headers["Vary"]) == ("gzip", "Accept-Encoding")
+    assert first is not None
+    assert (first.kind, first.id, first.fields) == ("view", _edition(before), before.json)
+    assert [row["title"] for row in view["sessions"]].count("by another process") == 1
+    assert (rest, client.is_whole) == (None, True)
+
+
+def test_a_client_that_refuses_gzip_follows_plain_text(site: Site) -> None:
+    # Proves D4, W1.
+    with Client(site.server.url, FOLLOW, encoding="gzip;q=0") as client:
+        assert client.next() is not None
+
+    assert client.encoding == "identity"
+
+
 @pytest.mark.parametrize("by_header", [True, False])
 def test_a_follower_that_comes_back_gets_a_patch_from_what_it_has(site: Site, *, by_header: bool) -> None:
     # Proves D4, R13.
@@ -122,10 +147,11 @@ def test_a_follower_that_comes_back_gets_a_patch_from_what_it_has(site: Site, *,
     assert view == site.get(LIST).json
 
 
-def test_a_quiet_view_says_that_it_lives(serve: Callable[..., Site]) -> None:
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_quiet_view_says_that_it_lives(serve: Callable[..., Site], encoding: str) -> None:
     # Proves D4.
     site = serve(GatewaySettings(heartbeat_s=0.02))
-    with Client(site.server.url, FOLLOW) as client:
+    with Client(site.server.url, FOLLOW, encoding=encoding) as client:
         client.next()
         before = site.get(LIST)
         time.sleep(0.2)  # for heartbeats to come
