@@ -19,6 +19,7 @@ from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, Shutdo
 
 from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.log_output import LogSettings, active_settings
+from hermes_cache.tracing import tracing
 
 _DESK: Final = "hermes_cache.builders.desk"
 """It runs in workers alone, and is imported there."""
@@ -57,9 +58,11 @@ class Worker:
         Raises:
             WorkerGoneError: The worker died over it, or before.
         """
+        tracer = tracing.tracer
+        do = _call if tracer is None else tracer.carried(_call)
         try:
             with _gone_is_told():
-                return self._pool.submit(_call, spec, method, *args).result()
+                return self._pool.submit(do, spec, method, *args).result()
         except WorkerGoneError:
             self.is_gone = True
             raise

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from copy import copy
 from functools import partial
 from math import inf
-from typing import Final, Literal, TypedDict, cast
+from typing import Final, Literal, Self, TypedDict, cast
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.cache.life import Life, Reader, ReadLostError
@@ -22,6 +22,7 @@ from hermes_cache.errors import BuildError, HermesCacheError, PayloadError, Work
 from hermes_cache.interrupts import ForeignCode, belongs_to_caller
 from hermes_cache.loops import Away, Waker
 from hermes_cache.ports import Builder
+from hermes_cache.tracing import ReadTrace
 
 _GRACE_S: Final = 0.1
 """A callable that answers at once is heard though the read has no time: a read may return 0.25 s late (R6)."""
@@ -117,18 +118,24 @@ def serve(life: Life, key: Hashable, request: Request, *, reraises: bool = False
     """
     if life.works.is_inside():
         return _from_memory(life, key, request)
-    reader = Reader()
-    try:
-        life.wait(_begin(life, key, request, reader), reader)
-    finally:
-        life.leave(reader)
-    return _answer_of(reader, reraises=reraises)
+    with _Traced(request) as traced:
+        reader = Reader()
+        try:
+            life.wait(_begin(life, key, request, reader), reader)
+        finally:
+            life.leave(reader)
+        return traced.answer(_answer_of(reader, reraises=reraises))
 
 
 async def aserve(life: Life, key: Hashable, request: Request, away: Away, *, reraises: bool = False) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
     if life.works.is_inside():
         return _from_memory(life, key, request)
+    with _Traced(request) as traced:
+        return traced.answer(await _aserve(life, key, request, away, reraises=reraises))
+
+
+async def _aserve(life: Life, key: Hashable, request: Request, away: Away, *, reraises: bool) -> Served:
     while True:
         settings = life.state.settings
         try:
@@ -147,6 +154,28 @@ async def aserve(life: Life, key: Hashable, request: Request, away: Away, *, rer
         if not isinstance(reader.answer, ReadLostError):
             return _answer_of(reader, reraises=reraises)
         _check_time(life, key, request)
+
+
+class _Traced:
+    """Tells the tracer of a read, if there is one, how it ended."""
+
+    __slots__ = ("_served", "_trace")
+
+    def __init__(self, request: Request) -> None:
+        self._trace: ReadTrace | None = request.trace  # type: ignore[assignment]  # the core knows it as any value
+        self._served: Served | None = None
+
+    def answer(self, served: Served) -> Served:
+        """Note the answer, and return it."""
+        self._served = served
+        return served
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if self._trace is not None:
+            self._trace.end(error or self._served)
 
 
 def remembered(life: Life, key: Hashable) -> Served | None:

@@ -53,6 +53,7 @@ from hermes_cache.loops import Away, elsewhere
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json, P
 from hermes_cache.payload.rows import ListShape
+from hermes_cache.tracing import tracing
 from hermes_cache.views import PlainViews
 
 logger = QuietLogger(__name__)
@@ -236,8 +237,8 @@ class RunningCache(Generic[K, P]):
             served = life.hit(target) if target else None
             if served is not None:
                 return served
-            return serve(life, key, self._request(life, options), reraises=reraises and self._reraise)
-        request = self._request(life, options)
+            return serve(life, key, self._request(life, key, options), reraises=reraises and self._reraise)
+        request = self._request(life, key, options)
         if not life.works.is_inside():
             self._membership.admit(key, request)
         return serve(life, key, request, reraises=reraises and self._reraise)
@@ -251,19 +252,20 @@ class RunningCache(Generic[K, P]):
             served = life.hit(target) if target else None
             if served is not None:
                 return served
-        request = self._request(life, options)
+        request = self._request(life, key, options)
         if not life.works.is_inside():
             await self._membership.aadmit(key, request, self._prior.away)
         return await aserve(life, key, request, self._prior.away, reraises=reraises and self._reraise)
 
-    def _request(self, life: Life, options: ReadOptions) -> Request:
+    def _request(self, life: Life, key: K, options: ReadOptions) -> Request:
         """Check what a caller asks for."""
         request, builder = request_of(options, self._clock.monotonic_s()), options.get("builder")
         if self._builder is None and builder is None:
             raise no_builder()
         if builder is not None:
             life.works.check(builder)
-        return request
+        tracer = tracing.tracer
+        return request if tracer is None else replace(request, trace=tracer.read(key))
 
     def _decoded(self, content: Content) -> P:
         life = self._life

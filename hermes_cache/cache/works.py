@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from math import inf
 from typing import Final, Protocol, TypeAlias, assert_never
@@ -40,6 +40,7 @@ from hermes_cache.payload.content import Content, owners_that_differ, rows_diffe
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.ports import Builder, Clock, Executor
 from hermes_cache.threads import Call, Threads
+from hermes_cache.tracing import tracing
 
 logger = QuietLogger(__name__)
 
@@ -280,7 +281,8 @@ class Works:
 
     def _build(self, effect: RunBuild, send: Send) -> None:
         try:
-            message = self._built(effect, send)
+            with _traced(effect.build):
+                message = self._built(effect, send)
         except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
             traceback.clear_frames(cause.__traceback__)
             message = Failed(effect.build, _speakable(cause))
@@ -315,6 +317,13 @@ class Works:
         build = effect.build
         own: Builder | None = build.builder  # type: ignore[assignment]  # the core knows it as any value
         return self._stamper.inside.call(lambda: self._executor.build(build.id, build.target, own))
+
+
+def _traced(build: Build) -> AbstractContextManager[object]:
+    tracer = tracing.tracer
+    if tracer is None:
+        return nullcontext()
+    return tracer.build(build.target.key, build.id, build.reason, build.trace)
 
 
 def _run_logging_failure(do: Callable[[], object]) -> None:

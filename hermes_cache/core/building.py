@@ -20,6 +20,7 @@ from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
 from hermes_cache.core.freshness import has_moved_since, refresh_for
 from hermes_cache.core.messages import Built, Failed
 from hermes_cache.core.record import PastBuild, PastOutcome
+from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Stamp
 from hermes_cache.core.state import Build, Entry, Failure, Reason, Refresh, Target, Waiter
 from hermes_cache.core.storing import forget, store, why_not_stored
@@ -37,7 +38,7 @@ def request_build(
     reason: Reason,
     *,
     refresh: Refresh | None = None,
-    builder: object = None,
+    request: Request | None = None,
     is_bounded: bool = True,
 ) -> HermesCacheError | None:
     """Queue a build of a key that has none, and start what there is room for.
@@ -47,7 +48,7 @@ def request_build(
         target: What to build.
         reason: Why it is built.
         refresh: Why it replaces what may still be served, so that its cost counts (B9); None if it does not.
-        builder: A reader's own; None for the cache's.
+        request: The read that asks for it, with its builder and its trace; None if there is none.
         is_bounded: Whether it is refused if too many builds queue.
 
     Returns:
@@ -58,7 +59,8 @@ def request_build(
         return _hanging(turn, target)
     if is_bounded and state.running() >= policy.pool_size and len(state.queue) >= policy.max_queue:
         return CacheBusyError("max_queue", policy.max_queue)
-    _queue(turn, target, reason, refresh=refresh, builder=builder)
+    asked = request or Request(turn.now_s)
+    _queue(turn, target, reason, refresh=refresh, builder=asked.builder, trace=asked.trace)
     return None
 
 
@@ -112,8 +114,10 @@ def abandon_overdue(turn: Turn) -> None:
             _fail(turn, build, f"its builder did not return within {timeout_s:g} s, Policy.build_timeout")
 
 
-def _queue(turn: Turn, target: Target, reason: Reason, *, refresh: Refresh | None, builder: object) -> None:
-    build = Build(turn.state.last_build + 1, target, reason, refresh, builder)
+def _queue(
+    turn: Turn, target: Target, reason: Reason, *, refresh: Refresh | None, builder: object, trace: object
+) -> None:
+    build = Build(turn.state.last_build + 1, target, reason, refresh, builder, trace)
     turn.record(Queued(build))
     if refresh is not None:
         duty.join(turn, build, refresh)
@@ -262,12 +266,13 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
         turn.record(WaitedOn(tuple(replace(waiter, overtaken_by=build.overtaken_by) for waiter in new)))
     builders = [waiter.request.builder for waiter in left if waiter.request.builder is not None]
     builder = builders[-1] if builders else build.builder
+    trace = left[-1].request.trace if left else build.trace
     reason: Reason = "event" if build.overtaken_by else "source"
     held = turn.state.entry_of(build.target)
     is_servable = held is not None and held.version >= turn.state.version_of(build.target)
     insists = any(not waiter.request.takes_stale for waiter in left)
     refresh = refresh_for(turn.state, build.target, reason) if is_servable and not insists else None
-    _queue(turn, build.target, reason, refresh=refresh, builder=builder)
+    _queue(turn, build.target, reason, refresh=refresh, builder=builder, trace=trace)
 
 
 def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:

@@ -168,7 +168,7 @@ def _refresh_if_stale(turn: Turn, held: HeldBack) -> None:
     forbidden = target.key in turn.state.builds or standing_failure(turn, target) is not None
     if not forbidden and reason in ("age", "source"):
         refresh = refresh_for(turn.state, target, reason)
-        request_build(turn, target, reason, refresh=refresh, builder=held.builder)
+        request_build(turn, target, reason, refresh=refresh, request=request)
 
 
 def _publish(turn: Turn, message: Publish) -> None:

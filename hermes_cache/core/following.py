@@ -19,6 +19,7 @@ from hermes_cache.core.effects import Deliver, Served
 from hermes_cache.core.followed import FollowedMoved, Unfollowed, noted
 from hermes_cache.core.freshness import has_moved_since, refresh_for
 from hermes_cache.core.messages import Follow, Unfollow
+from hermes_cache.core.requests import Request
 from hermes_cache.core.state import Followed, Reason, Refresh, State, Target
 from hermes_cache.core.tables import Table
 from hermes_cache.core.transitions import (
@@ -149,9 +150,9 @@ def _need_of(turn: Turn, followed: Followed) -> Need:
 
 def _build(turn: Turn, need: Need) -> float:
     """Have a key built, and return when it must be looked at again though nothing happens."""
-    target, builder = need.followed.target, need.followed.builder
+    target, request = need.followed.target, Request(turn.now_s, builder=need.followed.builder)
     reason = need.reason or "miss"
-    refused = request_build(turn, target, reason, refresh=need.refresh, builder=builder, is_bounded=False)
+    refused = request_build(turn, target, reason, refresh=need.refresh, request=request, is_bounded=False)
     if refused is None:
         return inf
     deliver(turn, target, refused)

@@ -104,7 +104,7 @@ def _await_build(turn: Turn, waiter: Waiter) -> None:
         return
     if target.key not in turn.state.builds:
         reason = waiter.reason or "miss"
-        refused = request_build(turn, target, reason, builder=waiter.request.builder)
+        refused = request_build(turn, target, reason, request=waiter.request)
         if refused:
             answer_instead(turn, waiter, refused)
             return
@@ -134,7 +134,7 @@ def _serve_even_outdated(turn: Turn, waiter: Waiter, entry: Entry, reason: Reaso
         answer_stale(turn, waiter, entry, reason)
         return
     if target.key not in turn.state.builds and standing_failure(turn, target) is None:
-        request_build(turn, target, reason, builder=waiter.request.builder)
+        request_build(turn, target, reason, request=waiter.request)
     failure = turn.state.failures.get(target.key)
     turn.answer(waiter.read, Served(entry, "outdated", reason, failure=failure))
 
@@ -146,11 +146,11 @@ def _refresh(turn: Turn, waiter: Waiter, reason: Reason) -> bool:
         return True
     if standing_failure(turn, target):
         return False
-    refresh, builder = refresh_for(turn.state, target, reason), waiter.request.builder
+    refresh, request = refresh_for(turn.state, target, reason), waiter.request
     if duty.is_held_back(turn, target, refresh):
-        duty.hold_back(turn, target, refresh, builder)
+        duty.hold_back(turn, target, refresh, request.builder)
         return False
-    return request_build(turn, target, reason, refresh=refresh, builder=builder) is None
+    return request_build(turn, target, reason, refresh=refresh, request=request) is None
 
 
 def _wait(turn: Turn, waiter: Waiter, *, until_s: float) -> None:

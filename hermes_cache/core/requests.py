@@ -66,6 +66,7 @@ class Request:
         timeout_s: How long it waits at most; infinity for no bound of its own (R6).
         builder: Its own builder, used if it starts the build; None for the cache's (R11).
         at_least: The event that the payload must contain; None for none (J8).
+        trace: What a tracer knows the read by; means nothing here. None if nobody traces.
     """
 
     began_s: float
@@ -73,6 +74,7 @@ class Request:
     timeout_s: float = inf
     builder: object = None
     at_least: EventId | None = None
+    trace: object = None
 
     @property
     def takes_stale(self) -> bool:

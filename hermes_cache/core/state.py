@@ -176,6 +176,7 @@ class Build:
         reason: Why it is built.
         refresh: Why it replaces a payload that may still be served; None if it does not.
         builder: The builder of a reader; None for the cache's.
+        trace: What a tracer knows the read by with which it began; None if there is none.
         began_s: When it left the queue; None before.
         version: The key's version then.
         streams: The streams then.
@@ -187,6 +188,7 @@ class Build:
     reason: Reason
     refresh: Refresh | None = None
     builder: object = None
+    trace: object = None
     began_s: float | None = None
     version: int = 0
     streams: Streams = field(default_factory=Streams)
