@@ -37,12 +37,14 @@ from hermes_cache.core.messages import (
     Built,
     Checked,
     CheckFailed,
+    Evict,
     Failed,
     Follow,
     Leave,
     Message,
     Notified,
     Publish,
+    Put,
     Stop,
     Tick,
     Unfollow,
@@ -69,7 +71,8 @@ _MOST_READ_SCOPES: Final = 4_096
 class CacheActor(MailboxActor):
     """Decides what comes in, and remembers hits.
 
-    The messages are the core's; the reply is `AGAIN` or None, and readers are answered as an effect.
+    The messages are the core's. The reply is `AGAIN` or None, for `Put` and `Evict` whether they did something.
+    Readers are answered as an effect.
 
     Args:
         policy: The bounds and spans.
@@ -145,7 +148,7 @@ class CacheActor(MailboxActor):
             self.wake_at_s = self._clock() + _RETRY_S
             raise
 
-    def _decide(self, message: Message) -> str | None:
+    def _decide(self, message: Message) -> str | bool | None:
         if isinstance(message, Read | Publish) and self._is_outdated(message):
             return AGAIN
         self._count_hits()
@@ -155,6 +158,9 @@ class CacheActor(MailboxActor):
         self.hits.follow(before, decision.state)
         self.state = decision.state
         self._follow(decision)
+        if isinstance(message, Put):
+            # What nobody used yet is evicted first; a gateway that puts a payload uses it.
+            self._use(message.mark.target.key)
         self._effects.extend(decision.effects)
         # Due at once, until all effects were run: whatever comes in between, the own thread goes on.
         self.wake_at_s = -inf
@@ -165,7 +171,7 @@ class CacheActor(MailboxActor):
                 self.wake_at_s = self.state.wake_at_s
         except Exception:  # noqa: BLE001 - no stack or memory is left on this thread; the own thread tries again
             self.hits.forget()
-        return None
+        return _reply_to(message, decision)
 
     def _is_outdated(self, message: Read | Publish) -> bool:
         return message.settings is not None and message.settings != self.state.settings
@@ -186,9 +192,12 @@ class CacheActor(MailboxActor):
                 return Built(build, content, check, took_s, held_bytes, moved, self._used)
             case Weighed():
                 return Weighed(message.held_bytes, self._used, message.leaving)
-            case Checked() | CheckFailed() | Publish() | Failed() | Leave() | Tick() | Stop():
-                return message
-            case Follow() | Unfollow() | Notified():
+            case Put():
+                return replace(message, recency=self._used)
+            case (
+                Checked() | CheckFailed() | Publish() | Failed() | Leave() | Tick() | Stop() | Evict()
+                | Follow() | Unfollow() | Notified()
+            ):  # fmt: skip
                 return message
             case _:
                 assert_never(message)
@@ -274,6 +283,16 @@ class CacheActor(MailboxActor):
 
     def _use(self, key: Hashable) -> None:
         self._used.use(key, self._clock())
+
+
+def _reply_to(message: Message, decision: Decision) -> bool | None:
+    """Return whether what was put is held, or anything was evicted; None for other messages."""
+    if isinstance(message, Put):
+        held = decision.state.entry_of(message.mark.target)
+        return held is not None and held.content is message.content
+    if isinstance(message, Evict):
+        return any(isinstance(happened, Evicted) for happened in decision.transitions)
+    return None
 
 
 def _used_s(hit: Hit) -> float:

@@ -120,6 +120,8 @@ def deliver(turn: Turn, target: Target, answer: Served | HermesCacheError) -> No
         if followed.needed is not None and answer.entry.version < followed.needed:
             # Its build began before the followers needed it: it may lack what they wait for (R1).
             return
+        if followed.had is not None and followed.had.is_newer_than(answer.entry):
+            return
         turn.record(FollowedMoved(replace(followed, had=noted(answer.entry), needed=None)))
     turn.do(Deliver(followed.followers, target.key, answer))
 

@@ -206,6 +206,7 @@ def _entry_of(turn: Turn, message: Built) -> Entry:
         turn.now_s,
         message.took_s,
         build.id,
+        turn.now_s if build.began_s is None else build.began_s,
     )
 
 

@@ -22,18 +22,21 @@ from hermes_cache.core.messages import (
     Built,
     Checked,
     CheckFailed,
+    Evict,
     Failed,
     Follow,
     Leave,
     Message,
     Notified,
     Publish,
+    Put,
     Stop,
     Tick,
     Unfollow,
     Weighed,
 )
 from hermes_cache.core.policy import Policy
+from hermes_cache.core.putting import evict, put
 from hermes_cache.core.reading import expire, read, serve
 from hermes_cache.core.record import Touch
 from hermes_cache.core.requests import Request
@@ -87,32 +90,46 @@ def _take_in(turn: Turn, message: Message) -> None:
             _publish(turn, message)
         case Checked():
             checked(turn, message, serve)
-        case Built():
-            built(turn, message)
-        case Follow():
-            follow(turn, message)
-        case Unfollow():
-            unfollow(turn, message)
-        case _:
-            _take_in_rarer(turn, message)
-
-
-def _take_in_rarer(turn: Turn, message: CheckFailed | Notified | Failed | Leave | Weighed | Tick | Stop) -> None:
-    match message:
-        case Notified():
-            notified(turn, message)
         case CheckFailed():
             check_failed(turn, message, serve)
+        case Built():
+            built(turn, message)
         case Failed():
             failed(turn, message)
         case Leave():
             _leave(turn, message)
+        case _:
+            _take_in_rarer(turn, message)
+
+
+def _take_in_rarer(
+    turn: Turn, message: Follow | Unfollow | Notified | Put | Evict | Weighed | Tick | Stop
+) -> None:
+    match message:
+        case Follow() | Unfollow():
+            _take_in_of_follower(turn, message)
+        case Notified():
+            notified(turn, message)
+        case Put():
+            put(turn, message)
+        case Evict():
+            evict(turn, message)
         case Weighed():
             weighed(turn, message)
         case Stop():
             _stop(turn)
         case Tick():
             return
+        case _:
+            assert_never(message)
+
+
+def _take_in_of_follower(turn: Turn, message: Follow | Unfollow) -> None:
+    match message:
+        case Follow():
+            follow(turn, message)
+        case Unfollow():
+            unfollow(turn, message)
         case _:
             assert_never(message)
 

@@ -115,7 +115,9 @@ def refresh_for(state: State, target: Target, reason: Reason, had: Entry | None 
         has_started = set(marker.stream_ids) > set(entry.stamp.marker.stream_ids)
         return Refresh.URGENT if has_started else Refresh.STOP
     # What a build without a check of its own was built from may have moved or not: that is no known setting.
-    known = check is not None and not entry.stamp.check.is_failed
+    # Nor does a check that is no newer than the build's own say anything of it (B3).
+    own = entry.stamp.check
+    known = check is not None and check.began_s > own.began_s and not own.is_failed
     moved = moved_parts(entry.stamp.check.parts, check.parts) if check and known else ()
     if check and may_only_have_moved(entry.stamp.check.parts, check.parts):
         return Refresh.AGE
@@ -123,7 +125,9 @@ def refresh_for(state: State, target: Target, reason: Reason, had: Entry | None 
 
 
 def has_moved_since(state: State, entry: Entry) -> bool:
-    """Say whether a check that began after the entry's own found its sources moved."""
+    """Say whether a check that began after the entry's own found its sources moved, or it counts as moved."""
+    if entry.stamp.check.is_missing:
+        return entry.target.watched
     check = state.check_of(entry.target)
     comparable = check is not None and check.held == entry.stamp.marker.held
     return comparable and check is not None and _differs(check, entry.stamp.check)
@@ -135,6 +139,8 @@ def _judge_sources(
     entry = state.entries[target.key]
     if not target.watched:
         return Verdict.MOVED if request.freshness.insists else Verdict.FRESH
+    if entry.stamp.check.is_missing:
+        return Verdict.MOVED
     check = state.check_of(target)
     comparable = check is not None and check.held == entry.stamp.marker.held
     if not comparable or not trusted(check, request, now_s, policy):

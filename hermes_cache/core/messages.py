@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Build, Read, Target
+from hermes_cache.core.state import Build, Mark, Read, Target
 from hermes_cache.payload.content import Content
 
 Recency: TypeAlias = Reversible[Hashable]
@@ -119,6 +119,36 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Put:
+    """A gateway hands in a payload that it made itself (V2).
+
+    Attributes:
+        mark: From when on it read.
+        content: What it made.
+        held_bytes: The size of all contents, this one included.
+        moved: As in `Built`.
+        recency: The keys by use.
+    """
+
+    mark: Mark
+    content: Content
+    held_bytes: int
+    moved: frozenset[str | None] = frozenset()
+    recency: Recency = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """A gateway wants nothing held for some keys.
+
+    Attributes:
+        keys: Their keys, with canonical profiles; None for all.
+    """
+
+    keys: tuple[Hashable, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Follow:
     """Somebody follows a key from now on, or the journal of one who does is away or back (R13).
 
@@ -188,6 +218,8 @@ Message: TypeAlias = (
     | Notified
     | Built
     | Failed
+    | Put
+    | Evict
     | Weighed
     | Tick
     | Stop

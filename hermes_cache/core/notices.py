@@ -21,6 +21,7 @@ from hermes_cache.core.transitions import (
     Measured,
     NewsDelayed,
     NewsSent,
+    PutIn,
     Queued,
     Rearmed,
     Returned,
@@ -128,7 +129,8 @@ class EntryEvicted:
 
     Attributes:
         key: The key of the payload.
-        reason: The bound that was reached, the number of entries or of bytes; or "gone", with its profile.
+        reason: The bound that was reached, the number of entries or of bytes; "gone" with its profile, or
+            "asked" if the gateway asked for that.
     """
 
     key: Hashable
@@ -168,6 +170,7 @@ def notices_of(happened: Transition) -> tuple[Notice | RowsMoved, ...]:
 def _notices_of_rarer(
     happened: Evicted
     | Returned
+    | PutIn
     | NewsSent
     | NewsDelayed
     | StreamsExpired
@@ -182,7 +185,7 @@ def _notices_of_rarer(
             return (BuildDiscarded(key, build_id, None),)
         case NewsSent(profile=profile):
             return (RowsMoved(profile),)
-        case NewsDelayed() | StreamsExpired() | FollowedMoved() | Unfollowed() | CacheStopped():
+        case PutIn() | NewsDelayed() | StreamsExpired() | FollowedMoved() | Unfollowed() | CacheStopped():
             return ()
         case _:
             assert_never(happened)

@@ -118,7 +118,7 @@ def _serve_stale(turn: Turn, waiter: Waiter, entry: Entry) -> None:
     reason = waiter.reason or "source"
     refreshing = _refresh(turn, waiter, reason)
     wait_s = turn.policy.follower_wait if is_building else turn.policy.owner_wait
-    at_once = reason == "age" or not refreshing or entry.build_s > wait_s
+    at_once = reason == "age" or not refreshing or wait_s <= 0 or entry.build_s > wait_s
     if at_once or is_over_kept_bound(turn) or not has_room(turn):
         answer_stale(turn, waiter, entry, reason)
         return

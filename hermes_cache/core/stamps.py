@@ -5,6 +5,7 @@ Source: rules S1, S4, B3, V3.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, Self, TypeAlias
 
 from hermes_cache.core.streams import Marker
@@ -60,6 +61,16 @@ class Check:
     def failed(cls, began_s: float) -> "Check":
         """Return the stamp of a build whose own check failed: the next check that succeeds differs (S4)."""
         return cls(began_s, parts=_UNKNOWN, verified=False)
+
+    @classmethod
+    def missing(cls) -> "Check":
+        """Return the stamp of what a gateway put: nobody checked its sources, so it counts as moved (V2)."""
+        return cls.failed(-inf)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there was none."""
+        return self.began_s == -inf
 
     @property
     def is_failed(self) -> bool:

@@ -52,6 +52,7 @@ class Entry:
         built_at_s: When its build ended.
         build_s: How long that took.
         build_id: Which build it was.
+        read_from_s: When its build began, or the moment of its mark: its builder read the sources later.
     """
 
     target: Target
@@ -61,6 +62,34 @@ class Entry:
     built_at_s: float
     build_s: float
     build_id: int
+    read_from_s: float = 0.0
+
+    def is_newer_than(self, other: "Entry") -> bool:
+        """Say whether it was read from the sources later than another one of its key: one of them was put (V2)."""
+        return self.read_from_s > other.read_from_s
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The moment from which on a gateway reads what it puts into a cache (V2).
+
+    Attributes:
+        key: The key, as the gateway gave it.
+        version: The key's version then.
+        target: What the key meant then.
+        marker: The streams then.
+        at_s: When that was, in monotonic seconds.
+        cache: The cache that made it; means nothing here.
+        life: Its life from a start to a stop, in one process; means nothing here.
+    """
+
+    key: Hashable
+    version: int
+    target: Target = field(repr=False)
+    marker: Marker = field(repr=False)
+    at_s: float = field(repr=False)
+    cache: Hashable = field(default=None, repr=False)
+    life: Hashable = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ from math import inf
 from typing import Final, Literal
 
 from hermes_cache.core.answering import answer_stale, is_over_kept_bound
-from hermes_cache.core.messages import Built, Recency, Weighed
+from hermes_cache.core.messages import Built, Put, Recency, Weighed
 from hermes_cache.core.state import Entry, News
 from hermes_cache.core.transitions import Bound, Evicted, Measured, NewsDelayed, NewsSent, Stored
 from hermes_cache.core.turn import Turn
@@ -18,14 +18,17 @@ _NEWS_EVERY_S: Final = 2.0
 
 
 def why_not_stored(turn: Turn, entry: Entry) -> str | None:
-    """Say why a payload may not be stored, in words: an event overtook its build, or it is too large."""
+    """Say why a payload may not be stored, in words: it is outdated, older than what is held, or too large."""
     if entry.version < turn.state.version_of(entry.target):
         return "an event overtook it"
+    held = turn.state.entry_of(entry.target)
+    if held is not None and held.is_newer_than(entry):
+        return "what is held was read later"
     size_bytes, most = entry.content.size_bytes, turn.policy.max_bytes
     return f"its {size_bytes} bytes are over Policy.max_bytes, {most}" if size_bytes > most else None
 
 
-def store(turn: Turn, entry: Entry, message: Built) -> None:
+def store(turn: Turn, entry: Entry, message: Built | Put) -> None:
     """Store a payload, evict what has to go for it, and send the news of rows that moved."""
     turn.record(Measured(message.held_bytes))
     replaced = turn.state.entry_of(entry.target)
@@ -60,7 +63,7 @@ def due_again_s(news: News) -> float:
 def forget(turn: Turn, key: Hashable) -> None:
     """Let go of the entry of a key, if there is one: its profile is gone (X8)."""
     if key in turn.state.entries:
-        _drop(turn, key, "gone")
+        drop(turn, key, "gone")
 
 
 def _send_news(turn: Turn, profile: str | None) -> None:
@@ -77,7 +80,7 @@ def _evict(turn: Turn, recency: Recency, *, keep: Hashable | None) -> None:
         key = next((key for key in coldest_first if key != keep and key in turn.state.entries), None)
         if key is None:
             break
-        _drop(turn, key, bound)
+        drop(turn, key, bound)
     _answer_those_kept_for(turn)
 
 
@@ -87,7 +90,12 @@ def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
     return "bytes" if turn.state.held_bytes > turn.policy.max_bytes else None
 
 
-def _drop(turn: Turn, key: Hashable, bound: Bound) -> None:
+<<<<<<< HEAD
+def drop(turn: Turn, key: Hashable, bound: Bound) -> None:
+=======
+def drop(turn: Turn, key: Hashable, bound: Bound) -> None:
+    """Let go of the entry of a key that is held."""
+>>>>>>> b8e6842 (Decide what becomes of payloads that a gateway puts itself, and of keys that it evicts)
     entry = turn.state.entries[key]
     turn.record(Evicted(key, bound))
     turn.let_go(entry)

@@ -40,8 +40,8 @@ _MAX_NEWS: Final = 1_024
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-Bound: TypeAlias = Literal["entries", "bytes", "gone"]
-"""Why an entry had to go: the number of entries, their bytes, or its profile is gone."""
+Bound: TypeAlias = Literal["entries", "bytes", "gone", "asked"]
+"""Why an entry had to go: the number of entries, their bytes, its profile is gone, or a gateway asked for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +260,22 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class PutIn:
+    """A gateway handed in a payload.
+
+    Attributes:
+        key: What for.
+        build: How it went, with an id of its own: from its mark until now.
+    """
+
+    key: Hashable
+    build: PastBuild
+
+    def apply(self, state: State) -> State:  # noqa: D102
+        return replace(state, last_build=self.build.id, record=state.record.after_build(self.key, self.build))
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """An entry replaced the last one of its key, or is the first."""
 
@@ -277,11 +293,16 @@ class Evicted:
 
     Attributes:
         key: What it answered.
-        bound: The bound that was reached, the number of entries or of bytes; or "gone", with its profile.
+        bound: The bound that was reached, the number of entries or of bytes; "gone" with its profile, or
+            "asked" if the gateway asked for that.
     """
 
     key: Hashable
+<<<<<<< HEAD
     bound: Bound
+=======
+    bound: Literal["entries", "bytes", "gone", "asked"]
+>>>>>>> b8e6842 (Decide what becomes of payloads that a gateway puts itself, and of keys that it evicts)
 
     def apply(self, state: State) -> State:  # noqa: D102
         held_of = without_name(state.held_of, state.entries[self.key].target.reach, self.key)
@@ -402,6 +423,7 @@ Transition: TypeAlias = (
     | Begun
     | Ended
     | Returned
+    | PutIn
     | Stored
     | Evicted
     | Measured

@@ -52,7 +52,7 @@ class BuiltBy:
 
     Attributes:
         id: Grows from 1 within a life of the cache.
-        reason: Why it was asked for: `age`, `source`, `event` or `miss`.
+        reason: Why it was asked for: `age`, `source`, `event` or `miss`; `put` if the gateway made it.
         began_at_s: When it left the queue, in epoch seconds; None if it has not, or never did.
         took_s: How long it ran, or has run by now.
         outcome: What became of it.

@@ -171,7 +171,8 @@ class FollowerLaws:
             newer = made.noted.invalidations >= followed.at_last.invalidations
             yield newer, "R1: a follower got what was built before an event that it could know of"
         followed.last, followed.at_last, followed.owed, followed.builds = made, now, None, 0
-        followed.is_interrupted = False
+        # What a gateway puts ends no failure.
+        followed.is_interrupted = self._timing.failed(followed.target.key)[0]
         self._owe(followed)
 
     def _owe(self, followed: _Followed) -> None:

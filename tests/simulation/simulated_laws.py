@@ -11,7 +11,7 @@ from typing import Final
 from hermes_cache.core import versions
 from hermes_cache.core.effects import RunBuild, Tell
 from hermes_cache.core.events import StreamStarted, StreamStopped
-from hermes_cache.core.messages import Built, Message, Publish, Weighed
+from hermes_cache.core.messages import Built, Evict, Message, Publish, Put, Weighed
 from hermes_cache.core.notices import EntryEvicted
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Build, Entry, State
@@ -84,13 +84,15 @@ class StepLaws:
         made = self.made[entry.build_id]
         now = self._world.seen(entry.target.reach)
         yield made.noted.invalidations == now.invalidations, "I2: an overtaken build was stored"
-        newer = old is None or (old.version <= entry.version and old.build_id < entry.build_id)
+        newer = old is None or (old.version <= entry.version and self.made[old.build_id].from_s <= made.from_s)
         yield newer, "I12: an older payload took the place of a newer one"
         yield entry.built_at_s == now_s, "R2: age does not count from the end of the build"
-        yield isinstance(message, Built) and message.build.id == entry.build_id, "I3: stored without being built"
+        is_put = isinstance(message, Put) and message.content is entry.content
+        is_built = isinstance(message, Built) and message.build.id == entry.build_id
+        yield is_put or is_built, "I3: stored without being built"
         live = before.builds.get(entry.target.key)
         yield (
-            live is not None and live.id == entry.build_id,
+            is_put or (live is not None and live.id == entry.build_id),
             "B6: the late result of an abandoned build was stored",
         )
         yield entry.content.size_bytes <= self._policy.max_bytes, "P4: a payload over the bound was stored"
@@ -101,7 +103,11 @@ class StepLaws:
         evicted = {notice.key: notice.reason for notice in notices if isinstance(notice, EntryEvicted)}
         gone = before.entries.keys() - after.entries.keys()
         yield gone <= evicted.keys(), "E6: an entry went and nobody was told"
-        if not isinstance(message, Built | Weighed) or not evicted:
+        if isinstance(message, Evict):
+            wanted = before.entries.keys() if message.keys is None else before.entries.keys() & set(message.keys)
+            yield gone == wanted, "P4: what was to be evicted is held, or more went"
+            return
+        if not isinstance(message, Built | Put | Weighed) or not evicted:
             yield not evicted, "P4: an entry was evicted though nothing was stored"
             return
         position = {key: at for at, key in enumerate(message.recency)}

@@ -34,7 +34,7 @@ _CURRENT: Final = frozenset({"hit", "built", "waited"})
 
 @dataclass(slots=True, eq=False)
 class Made:
-    """What one run of a builder made, and when it looked at what.
+    """What one run of a builder made, or a gateway itself from its mark on, and when that looked at what.
 
     Attributes:
         target: What for.
@@ -42,6 +42,7 @@ class Made:
         stamped: What there was when its check began.
         found: What there was when the builder read the source.
         content: The payload.
+        from_s: When it left the queue.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class Made:
     stamped: Seen
     found: Seen
     content: Content
+    from_s: float = 0.0
 
 
 @dataclass(slots=True, eq=False)

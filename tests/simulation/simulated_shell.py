@@ -20,9 +20,11 @@ from hermes_cache.core.messages import (
     Built,
     Checked,
     CheckFailed,
+    Evict,
     Failed,
     Follow,
     Message,
+    Put,
     Recency,
     Tick,
     Unfollow,
@@ -30,7 +32,7 @@ from hermes_cache.core.messages import (
 )
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, Parts
-from hermes_cache.core.state import Build, Read, State, Target
+from hermes_cache.core.state import Build, Mark, Read, State, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.transitions import Transition, fold
 from hermes_cache.core.versions import ALL_PROFILES
@@ -186,6 +188,23 @@ class Shell:
         """
         if not self.state.stopped:
             self._demand(self._following.of_calm())
+
+    def mark_and_put(self, target: Target, random: Random) -> None:
+        """Let the gateway mark a key, read its source, and put what it found."""
+        self.world.expire(self.now_s)
+        state, noted = self.state, self.world.seen(target.reach)
+        mark = Mark(target.key, state.version_of(target), target, state.marker_of(target), self.now_s)
+        made = Made(target, noted, noted, noted, _NOTHING, self.now_s)
+        takes_s = random.choice((0.0, 0.05, 0.5, 3.0))
+        self.after(random.uniform(0.0, takes_s), lambda: self._find(made))
+        rows = random.sample(self._rows, random.randrange(4))
+        self.after(
+            takes_s, lambda: self._put(mark, made, content_of(freeze({"put": mark.at_s, "sessions": rows})))
+        )
+
+    def evict(self, keys: tuple[Hashable, ...] | None) -> None:
+        """Let the gateway evict what is held for some keys, or for all."""
+        self.take(Evict(keys))
 
     def left(self, read: Read) -> None:
         """Note that a reader waits no more."""
@@ -378,7 +397,8 @@ class Shell:
         """Take the build's own check, then call the builder (B3)."""
         stamped = self.world.seen(build.target.reach)
         check = self._check_at_once(build.target, build.streams) or Check.failed(self.now_s)
-        made = Made(build.target, self._timing.noted[build.id], stamped, stamped, _NOTHING)
+        from_s = build.began_s or self.now_s
+        made = Made(build.target, self._timing.noted[build.id], stamped, stamped, _NOTHING, from_s)
         hangs = self._chance.random() < self.faults.hangs
         takes_s = _HANGS_FOR_S if hangs else self._chance.choice(_BUILD_TAKES_S)
         self.after(self._chance.uniform(0.0, takes_s), lambda: self._find(made))
@@ -409,6 +429,17 @@ class Shell:
         self.take_maybe_twice(
             Built(build, content, check, took_s, held_bytes, self._moved(build), self._recency())
         )
+
+    def _put(self, mark: Mark, made: Made, content: Content) -> None:
+        made.content = content
+        self._laws.made[self.state.last_build + 1] = made
+        self._contents[id(content)] = content
+        moved = frozenset[str | None]()
+        if mark.key in self.state.entries:
+            moved = frozenset({None if mark.target.reach == ALL_PROFILES else mark.target.reach})
+        self.take(Put(mark, content, weigh(self._contents.values()), moved, self._recency()))
+        is_held = any(entry.content is content for entry in self.state.entries.values())
+        self.seen["put" if is_held else "not put"] += 1
 
     def _moved(self, build: Build) -> frozenset[str | None]:
         if build.target.key not in self.state.entries or self._chance.random() < 0.5:

@@ -11,7 +11,7 @@ from math import inf
 
 from hermes_cache.core import versions
 from hermes_cache.core.effects import Answer, RunBuild, Served, TakeCheck, Tell
-from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message
+from hermes_cache.core.messages import Built, Checked, CheckFailed, Failed, Message, Put
 from hermes_cache.core.notices import RowsMoved
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.stamps import Check
@@ -125,7 +125,7 @@ class TimingLaws:
     def _note_message(self, before: State, message: Message, after: State, now_s: float) -> None:
         if isinstance(message, Checked | CheckFailed):
             self._note_check(message, now_s)
-        if isinstance(message, Built) and after.entries is not before.entries:
+        if isinstance(message, Built | Put) and after.entries is not before.entries:
             self._moved_at_s.update(dict.fromkeys(message.moved, now_s))
         if after.builds is not before.builds:
             self._note_ends(before, after, message, now_s)

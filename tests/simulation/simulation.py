@@ -58,6 +58,7 @@ class Simulation:
         for _ in range(acts):
             self._shell.after(self._some_time(), pick(ways))
         self._add_followers(Random(f"followers of {seed}"))
+        self._add_gateway(Random(f"gateway of {seed}"), acts)
         if self._shell.faults.stops:
             self._shell.after(self._users.uniform(0.7, 1.0) * self._lasts_s, lambda: self._shell.take(Stop()))
 
@@ -99,6 +100,15 @@ class Simulation:
         self._shell.after(self._lasts_s, self._shell.calm_down)
         self._shell.after(self._lasts_s + _CALM_S / 3, last)
         self._shell.after(self._lasts_s + _CALM_S, self._shell.demand_calm)
+
+    def _add_gateway(self, random: Random, acts: int) -> None:
+        """Let the gateway put payloads of its own, and evict some."""
+        for _ in range(acts // random.choice((8, 40, acts + 1))):
+            put = partial(self._shell.mark_and_put, random.choice(self._targets), random)
+            self._shell.after(random.uniform(0.0, self._lasts_s), put)
+        for _ in range(acts // random.choice((40, acts + 1))):
+            keys = random.choice((None, (random.choice(self._targets).key,)))
+            self._shell.after(random.uniform(0.0, self._lasts_s), partial(self._shell.evict, keys))
 
     def _some_time(self) -> float:
         return self._users.uniform(0.0, self._lasts_s)

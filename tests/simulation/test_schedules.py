@@ -18,7 +18,7 @@ _OUTCOMES = ("hit", "stale", "built", "waited", "outdated")
 _ERRORS = ("BuildError", "BuildTimeoutError", "LookupTimeoutError", "CacheBusyError", "CacheStoppedError")
 _HAPPENINGS = (
     "remembered", "overtaken", "late", "left", "Abandon", "BuildFailed", "BuildDiscarded", "EntryEvicted",
-    "EntryInvalidated", "TakeCheck", "RowsMoved", "check fails", "check hangs", "effect fails",
+    "EntryInvalidated", "put", "not put", "TakeCheck", "RowsMoved", "check fails", "check hangs", "effect fails",
 )  # fmt: skip
 _TRACES = """
 from tests.simulation.simulation import Simulation
