@@ -24,6 +24,7 @@ _DEFINED_IN: Final = {
         "StreamStopped",
     ),
     "core.policy": ("Policy",),
+    "core.state": ("Mark",),
     "errors": (
         "BuildError",
         "BuildTimeoutError",

@@ -111,6 +111,15 @@ class CacheActor(MailboxActor):
         self._had.add(hit)
         return hit.served
 
+    def coldest_first(self) -> tuple[Hashable, ...]:
+        """Name what is held, those first that are evicted first; from any thread, without a lock."""
+        used, held = self._used.copy(), self.state.entries
+        for key in held:
+            used.add(key)
+        for hit in sorted(self._had.copy(), key=_used_s):
+            used.use(hit.served.entry.target.key, hit.used_s, hit.count)
+        return tuple(dict.fromkeys([key for key in used if key in held]))
+
     def tally(self) -> Tally:
         """Return what was counted, reads of this very moment too; from any thread."""
         return self._counts.tally(self.hits_had)

@@ -24,10 +24,10 @@ from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
-from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Stop, Tick
+from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Put, Stop, Tick
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.record import Tally
-from hermes_cache.core.state import Read, State, Target
+from hermes_cache.core.state import Mark, Read, State, Target
 from hermes_cache.errors import (
     CacheStoppedError,
     CallLostError,
@@ -140,6 +140,7 @@ class Life:
         notifier: Notifier,
         owner: str | None,
     ) -> None:
+        self.identity = object()
         self.targets = prior.targets
         self.away = prior.away
         self.stamper = stamper
@@ -210,6 +211,12 @@ class Life:
             canonical = self.targets.canonical(profile, settings, left_s) if named else None
             asked = settings if self.targets.asks and canonical is not None else None
             is_applied = self._apply(Publish.at(event, canonical, self.clock.wall_s(), asked))
+
+    def put(self, mark: Mark, content: Content) -> bool:
+        """Hand in a payload that the gateway made; say whether it is held now."""
+        held = self.state.entry_of(mark.target)
+        moved = self.works.moved(held.content, content, mark.target.reach) if held else frozenset[str | None]()
+        return self.ask(Put(mark, content, self.works.weigh(content), moved)) is True
 
     def check_for(self, target: Target, patience_s: float) -> None:
         """Check the sources for a reader who wants one at every read (S4).

@@ -15,6 +15,7 @@ from hermes_cache.builders.executors import no_builder
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.cache.following import Following, Upstream
+from hermes_cache.cache.holding_cache import HoldingCache
 from hermes_cache.cache.life import ALIAS_WAIT_S
 from hermes_cache.cache.lookups import Health, Lookup, Patch, Rendered, Stats, health_of, lookup_of, stats_of
 from hermes_cache.cache.reads import (
@@ -23,7 +24,7 @@ from hermes_cache.cache.reads import (
     follow_options,
     remembered,
 )
-from hermes_cache.cache.running_cache import K, RunningCache
+from hermes_cache.cache.running_cache import K
 from hermes_cache.core.effects import Served
 from hermes_cache.core.state import Entry
 from hermes_cache.core.versions import ALL_PROFILES
@@ -38,7 +39,7 @@ from hermes_cache.views import View
 logger = QuietLogger(__name__)
 
 
-class ListCache(RunningCache[K, P]):
+class ListCache(HoldingCache[K, P]):
     """Serves lists that are never slower than they must be and never older than they may be.
 
     For type checkers it is generic: `ListCache[OrderKey, OrderPage]` has keys of the one type and payloads of the

@@ -206,7 +206,7 @@ class Stats:
         ended: Builds that ended, by what became of them: `stored`, `discarded`, `failed` or `abandoned`.
         overtaken: Of these, builds that an event overtook.
         durations: How long the builds took that began.
-        evicted: Entries that had to go, by the bound that was reached: `entries`, `bytes` or `gone`.
+        evicted: Entries that had to go, by the bound that was reached: `entries`, `bytes`, `gone` or `asked`.
         threads_made_anew: How often threads of this process's caches ended by mistake, or did not start, and were
             made anew.
     """

@@ -17,7 +17,7 @@ from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
 from hermes_cache.core.freshness import judge, reason_of
 from hermes_cache.core.requests import Freshness, Request
-from hermes_cache.core.state import Outcome, Read, Target
+from hermes_cache.core.state import Mark, Outcome, Read, Target
 from hermes_cache.errors import BuildError, HermesCacheError, PayloadError, WorkerError
 from hermes_cache.interrupts import ForeignCode, belongs_to_caller
 from hermes_cache.loops import Away, Waker
@@ -231,6 +231,24 @@ def _copied(cause: Exception) -> Exception:
     made.args = cause.args
     made.__dict__.update(cause.__dict__)
     return made
+
+
+def mark_of(life: Life, key: Hashable, cache: Hashable) -> Mark:
+    """Note how things stand for a key, and for which cache that is."""
+    request = Request(life.clock.monotonic_s())
+    is_inside = life.works.is_inside()
+    while True:
+        at_s, settings = life.clock.monotonic_s(), life.state.settings
+        target = life.targets.find(key, settings, 0.0 if is_inside else _left_s(life, request))
+        state = life.state
+        if target is not None and (state.settings == settings or not life.targets.asks):
+            marker = state.marker_of(target)
+            return Mark(key, state.version_of(target), target, marker, at_s, cache, life.identity)
+        if is_inside:
+            raise BuildError(
+                key, "a callable or a builder marked a key whose scope is not known; it waits for nobody"
+            )
+        _check_time(life, key, request)
 
 
 async def _wait_on_loop(life: Life, read: Read, reader: Reader, waker: Waker) -> None:

@@ -91,6 +91,7 @@ class RunningCache(Generic[K, P]):
     ) -> None:
         self._builder = builder
         self._reraise = reraise
+        self._identity = object()
         self._policy = policy or Policy()
         self._kind = kind or ListKind(profile_of, ListShape(rows, row_id, needs_ids=rows is not None))
         self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape, build_context)

@@ -296,20 +296,19 @@ class Works:
         check = self.check_now(build.target, build.streams, effect.settings, send) or Check.failed(began_s)
         began_s = self._clock.monotonic_s()
         content = self._call_builder(effect)
-        moved = self._moved(effect, content)
+        previous = effect.previous
+        moved = frozenset() if previous is None else self.moved(previous, content, build.target.reach)
         took_s = self._clock.monotonic_s() - began_s
-        return Built(build, content, check, took_s, self._weigh(content), moved)
+        return Built(build, content, check, took_s, self.weigh(content), moved)
 
-    def _moved(self, effect: RunBuild, content: Content) -> frozenset[str | None]:
-        """Return the profiles whose rows differ from what the key holds; for one profile's key, that profile."""
-        if effect.previous is None:
-            return frozenset()
-        reach = effect.build.target.reach
+    def moved(self, previous: Content, content: Content, reach: str) -> frozenset[str | None]:
+        """Return the profiles whose rows differ from what a key holds; for one profile's key, that profile."""
         if reach == ALL_PROFILES:
-            return owners_that_differ(effect.previous, content, self._owner_field)
-        return frozenset({reach}) if rows_differ(effect.previous, content) else frozenset()
+            return owners_that_differ(previous, content, self._owner_field)
+        return frozenset({reach}) if rows_differ(previous, content) else frozenset()
 
-    def _weigh(self, content: Content) -> int:
+    def weigh(self, content: Content) -> int:
+        """Count a content in if it may be held, and return the size of all that is counted (P4)."""
         fits = content.size_bytes <= self._max_bytes
         return self._ledger.add(content) if fits else self._ledger.held_bytes
 

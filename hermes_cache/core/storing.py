@@ -90,12 +90,8 @@ def _bound_reached(turn: Turn) -> Literal["entries", "bytes"] | None:
     return "bytes" if turn.state.held_bytes > turn.policy.max_bytes else None
 
 
-<<<<<<< HEAD
-def drop(turn: Turn, key: Hashable, bound: Bound) -> None:
-=======
 def drop(turn: Turn, key: Hashable, bound: Bound) -> None:
     """Let go of the entry of a key that is held."""
->>>>>>> b8e6842 (Decide what becomes of payloads that a gateway puts itself, and of keys that it evicts)
     entry = turn.state.entries[key]
     turn.record(Evicted(key, bound))
     turn.let_go(entry)

@@ -298,11 +298,7 @@ class Evicted:
     """
 
     key: Hashable
-<<<<<<< HEAD
     bound: Bound
-=======
-    bound: Literal["entries", "bytes", "gone", "asked"]
->>>>>>> b8e6842 (Decide what becomes of payloads that a gateway puts itself, and of keys that it evicts)
 
     def apply(self, state: State) -> State:  # noqa: D102
         held_of = without_name(state.held_of, state.entries[self.key].target.reach, self.key)

@@ -7,6 +7,7 @@ all others. Source: rules P4, W6.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from heapq import merge
 from itertools import dropwhile, takewhile
@@ -58,6 +59,22 @@ class UseOrder:
         """Forget a key that is not held any more."""
         self._once.pop(key, None)
         self._again.pop(key, None)
+
+    def copy(self) -> "UseOrder":
+        """Return another one that says the same; from any thread, also while this one changes.
+
+        A key that is used at this very moment may be missing there.
+        """
+        made = UseOrder(self._window_s)
+        while True:
+            # An iterator says if its dict changed meanwhile, which is rare; `OrderedDict.copy` does not.
+            with suppress(RuntimeError, KeyError):
+                made._once, made._again = (
+                    OrderedDict(list(self._once.items())),
+                    OrderedDict(list(self._again.items())),
+                )
+                made.now_s = self.now_s
+                return made
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._once or key in self._again

@@ -17,6 +17,7 @@ from hermes_cache import (
     HermesHome,
     LiveSession,
     Lookup,
+    Mark,
     Patch,
     Payload,
     Policy,
@@ -88,6 +89,24 @@ def test_reads_on_an_event_loop_give_the_same() -> None:
         assert asyncio.run(look(cache)) is None
 
     assert lookup.payload is payload
+
+
+def test_what_a_gateway_puts_and_takes_out() -> None:
+    # Proves V2, P4.
+    async def act(cache: SessionListCache) -> bool:
+        as_of = assert_type(await cache.amark(KEY), Mark)
+        stored = assert_type(await cache.aput(KEY, {"sessions": []}, as_of=as_of), bool)
+        await cache.aclear()
+        return stored and assert_type(await cache.aevict(KEY), bool)
+
+    with opened_cache() as cache:
+        as_of = assert_type(cache.mark(KEY), Mark)
+        assert_type(cache.put(KEY, {"sessions": []}, as_of=as_of), bool)
+        assert assert_type(cache.keys(), tuple[SessionListKey, ...]) == (KEY,)
+        assert not assert_type(cache.is_building(KEY), bool)
+        assert assert_type(cache.evict(KEY), bool)
+        cache.clear()
+        assert not asyncio.run(act(cache))
 
 
 def test_patches_have_rows_ids_and_fields() -> None:
