@@ -170,8 +170,14 @@ class _Run(Generic[T]):
             raise CancelledError
         self._is_begun = True
         self._inside.note_task()
-        async with asyncio.timeout(self._limit_s):
-            return await self._awaitable
+        try:
+            async with asyncio.timeout(self._limit_s) as limit:
+                return await self._awaitable
+        except TimeoutError:
+            if limit.expired():
+                late = f"the coroutine of {self._what} took longer than {self._limit_s:g} s, and was cancelled"
+                raise TimeoutError(late) from None
+            raise
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
