@@ -39,7 +39,7 @@ def refuse_coroutine(function: object, what: str) -> None:
     Raises:
         TypeError: It is one.
     """
-    if any(map(_is_async, _layers(function))):
+    if is_coroutine_function(function):
         raise TypeError(
             f"{what} is {function!r}, a coroutine function, which nobody awaits; give a plain function"
         )
@@ -53,6 +53,11 @@ def refuse_async_generator(function: object, what: str) -> None:
     """
     if any(map(_is_async_generator, _layers(function))):
         raise TypeError(f"{what} is {function!r}, an asynchronous generator function; it must return one value")
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Say whether a callable is a coroutine function, or wraps one, as far as that can be seen from outside."""
+    return any(map(_is_async, _layers(function)))
 
 
 def is_awaitable(result: object) -> bool:

@@ -27,6 +27,14 @@ _THREADS: Final = 16
 """So many calls wait at once for a journal that is slow."""
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs on this thread; None if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 class Waker:
     """Wakes a coroutine that waits on the event loop that runs now."""
 

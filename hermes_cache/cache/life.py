@@ -107,12 +107,14 @@ class Prior:
         state: What is known from before.
         targets: Finds what keys mean.
         away: Does for event loops what they must not do.
+        publishing: Publishes for them: apart, as a receiver may take its time.
         tally: What the last life counted.
     """
 
     state: State
     targets: Targets
     away: Away
+    publishing: Away
     tally: Tally = field(default_factory=Tally)
 
 

@@ -33,6 +33,7 @@ from hermes_cache.explain.explaining import Moment, explain
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.explain.overview import Overview, overview_of
 from hermes_cache.logs import QuietLogger
+from hermes_cache.loops import elsewhere, running_loop
 from hermes_cache.payload.frozen import Json, P
 from hermes_cache.views import View
 
@@ -110,8 +111,11 @@ class ListCache(HoldingCache[K, P]):
         return await self._prior.away.run(partial(self._decoded, content))
 
     async def alookup(self, key: K, **options: Unpack[ReadOptions]) -> Lookup[P]:
-        """Do what `lookup` does without blocking the event loop."""
-        return self._told(await self._aserve(key, options))
+        """Do what `lookup` does without blocking the event loop; the payload is decoded by then."""
+        served = await self._aserve(key, options)
+        if served.entry.content.payload is None:
+            await self._prior.away.run(partial(self._decoded, served.entry.content))
+        return self._told(served)
 
     def peek(self, key: K) -> Lookup[P] | None:
         """Tell of what is held, from memory alone: no I/O, no wait, no build, no change of order (R10)."""
@@ -173,6 +177,17 @@ class ListCache(HoldingCache[K, P]):
         fields: dict[str, object] = {"profile": profile, "reason": reason, "session_id": session_id}
         return self._bus.session_list_changed.publish(self, fields)[1]
 
+    async def ainvalidate(
+        self, profile: str | None = None, reason: str = "invalidated", session_id: str | None = None
+    ) -> Ticket:
+        """Do what `invalidate` does without blocking the event loop, which a journal may do for `journal_wait`.
+
+        Receivers are called on a thread of the cache. One that is cancelled waits no more; the event may be
+        published all the same.
+        """
+        do = partial(self.invalidate, profile, reason, session_id)
+        return await (elsewhere(do) if self._stopped else self._prior.publishing.run(do))
+
     def committed(self, ticket: str) -> bool | None:
         """Look again whether the journal has a ticket's event, and wait for that at most `Policy.journal_wait`.
 
@@ -199,6 +214,9 @@ class ListCache(HoldingCache[K, P]):
     def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
         """Open a bounded queue of changes for a component outside (E7, E8).
 
+        It may wait a second for a journal or an alias, and longer to read what was missed since a version; on an
+        event loop, `asubscribe` does not.
+
         Args:
             profile: Hear of this profile, and of what concerns all; None for every profile. If its alias does not
                 come back within a second, the name counts as it is given.
@@ -214,6 +232,10 @@ class ListCache(HoldingCache[K, P]):
         self._membership.listen()
         self._watching.keep()
         return subscription
+
+    async def asubscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
+        """Do what `subscribe` does without blocking the event loop."""
+        return await self._prior.away.run(partial(self.subscribe, profile, since))
 
     def follow(self, key: K, *, since: str | None = None, **options: Unpack[FollowOptions]) -> Following:
         """Follow a view: get it, and then what changes in it, without asking again (R13).
@@ -265,15 +287,18 @@ class ListCache(HoldingCache[K, P]):
         Args:
             profile: Whose sessions changed; None for anybody's.
         """
-        self._followers.lay_anew(None if profile is None else self._canonical(profile))
+        # On a loop, an alias that is not known is not waited for: all look.
+        patience_s = ALIAS_WAIT_S if running_loop() is None else 0.0
+        self._followers.lay_anew(None if profile is None else self._canonical(profile, patience_s))
 
     def explain(self, key: K) -> Explanation:
-        """Say why a key is as it is, from memory alone."""
-        life, state = self._life, self._state()
-        target = None
-        with contextlib.suppress(BuildError, CacheStoppedError):
-            target = self._prior.targets.find(key, state.settings, ALIAS_WAIT_S)
-        target = target or self._prior.targets.unasked(key)
+        """Say why a key is as it is, from memory alone; but off an event loop, an alias may be asked for."""
+        life, state, targets = self._life, self._state(), self._prior.targets
+        target = targets.known(key, state.settings)
+        if target is None and running_loop() is None:
+            with contextlib.suppress(BuildError, CacheStoppedError):
+                target = targets.find(key, state.settings, ALIAS_WAIT_S)
+        target = target or targets.unasked(key)
         now = Moment(self._clock.monotonic_s(), self._clock.wall_s())
         served = life.actor.counted_for(target.key) if life else {}
         return explain(state, target, self._policy, now, incarnation=self._bus.incarnation, served=served)

@@ -28,6 +28,11 @@ _GRACE_S: Final = 0.1
 """A callable that answers at once is heard though the read has no time: a read may return 0.25 s late (R6)."""
 
 
+_INSIDE: Final = "a callable or a builder asked the cache for what is not held as fresh; it waits for nobody"
+
+_BLOCKS: Final = "to wait here would block the event loop on which its builder runs; await cache.aget, or the like"
+
+
 class FollowOptions(TypedDict, total=False):
     """How somebody wants to follow a view.
 
@@ -109,15 +114,22 @@ def _freshness_of(word: object) -> Freshness:
         raise ValueError(f"freshness is {word!r}; it must be {', '.join(most)} or {last}") from None
 
 
-def serve(life: Life, key: Hashable, request: Request, *, reraises: bool = False) -> Served:
+def serve(life: Life, key: Hashable, request: Request, *, reraises: bool = False, blocks: bool = False) -> Served:
     """Read, and wait for the answer.
+
+    Args:
+        life: The life of the cache.
+        key: The key to read.
+        request: How the read wants its answer.
+        reraises: Whether it raises a copy of the builder's own error.
+        blocks: Whether to wait would block what it waits for, so that memory answers, or nobody (L5).
 
     Raises:
         HermesCacheError: There is no answer but that.
         Exception: A copy of the builder's own error, if it `reraises`.
     """
-    if life.works.is_inside():
-        return _from_memory(life, key, request)
+    if blocks or life.works.is_inside():
+        return _from_memory(life, key, request, _BLOCKS if blocks else _INSIDE)
     with _Traced(request) as traced:
         reader = Reader()
         try:
@@ -130,7 +142,7 @@ def serve(life: Life, key: Hashable, request: Request, *, reraises: bool = False
 async def aserve(life: Life, key: Hashable, request: Request, away: Away, *, reraises: bool = False) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
     if life.works.is_inside():
-        return _from_memory(life, key, request)
+        return _from_memory(life, key, request, _INSIDE)
     with _Traced(request) as traced:
         return traced.answer(await _aserve(life, key, request, away, reraises=reraises))
 
@@ -305,10 +317,9 @@ def _too_late(life: Life, key: Hashable, request: Request) -> HermesCacheError:
     return timeout_error(key, request, life.policy.build_timeout, waited_for)
 
 
-def _from_memory(life: Life, key: Hashable, request: Request) -> Served:
+def _from_memory(life: Life, key: Hashable, request: Request, reason: str) -> Served:
     served = remembered(life, key)
     if served is None or not _will_do(served, request):
-        reason = "a callable or a builder asked the cache for what is not held as fresh; it waits for nobody"
         raise BuildError(key, reason)
     return served
 

@@ -36,7 +36,7 @@ from hermes_cache.cache.reads import (
 from hermes_cache.cache.stamper import Stamped, Stamper, sources_of
 from hermes_cache.cache.targets import ListKind, Targets
 from hermes_cache.cache.watching import Watching
-from hermes_cache.callables import Inside
+from hermes_cache.callables import Inside, is_coroutine_function
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent, profile_of
@@ -49,7 +49,7 @@ from hermes_cache.errors import CacheStoppedError, CallBlockedError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.journal.bus import Bus
 from hermes_cache.logs import QuietLogger
-from hermes_cache.loops import Away, elsewhere
+from hermes_cache.loops import Away, elsewhere, running_loop
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json, P
 from hermes_cache.payload.rows import ListShape
@@ -98,6 +98,7 @@ class RunningCache(Generic[K, P]):
         self._clock: ports.Clock = clock or ports.SystemClock()
         self._bus = Bus() if bus is None else bus
         self._inside = Inside()
+        self._builds_here = executor == "threads"
         self._home: asyncio.AbstractEventLoop | None = None
         self._coroutines = self._new_coroutines()
         known_sources = sources_of(sources)
@@ -161,6 +162,7 @@ class RunningCache(Generic[K, P]):
                 await elsewhere(partial(self._start, self._stops))
             except BaseException:
                 # Nobody leaves what nobody entered: what was begun ends by itself.
+                self._home = None
                 self._stops += 1
                 aside.begin(self._stop)
                 raise
@@ -216,8 +218,9 @@ class RunningCache(Generic[K, P]):
                 self._link.disconnect()
                 self._feed.close()
                 self._watching.close()
-            ending, membership, helpers = self._ending, self._membership, (self._prior.targets, self._prior.away)
+            ending, membership, prior = self._ending, self._membership, self._prior
         ends_at_s = self._clock.monotonic_s() + self._policy.stop_timeout
+        helpers = (prior.targets, prior.away, prior.publishing)
         for each in helpers:
             # Those who wait there are let go at once.
             each.stop(0.0)
@@ -238,11 +241,12 @@ class RunningCache(Generic[K, P]):
             served = life.hit(target) if target else None
             if served is not None:
                 return served
-            return serve(life, key, self._request(life, key, options), reraises=reraises and self._reraise)
-        request = self._request(life, key, options)
-        if not life.works.is_inside():
-            self._membership.admit(key, request)
-        return serve(life, key, request, reraises=reraises and self._reraise)
+            request = self._request(life, key, options)
+        else:
+            request = self._request(life, key, options)
+            if not life.works.is_inside():
+                self._membership.admit(key, request)
+        return serve(life, key, request, reraises=reraises and self._reraise, blocks=self._blocks(request))
 
     async def _aserve(self, key: K, options: ReadOptions, *, reraises: bool = True) -> Served:
         life = self._life
@@ -268,6 +272,12 @@ class RunningCache(Generic[K, P]):
         tracer = tracing.tracer
         return request if tracer is None else replace(request, trace=tracer.read(key))
 
+    def _blocks(self, request: Request) -> bool:
+        """Say whether a read that waits on this thread keeps the builder's coroutine from running."""
+        if self._home is None or self._home is not running_loop() or not self._builds_here:
+            return False
+        return is_coroutine_function(request.builder or self._builder)
+
     def _decoded(self, content: Content) -> P:
         life = self._life
         if life is None:
@@ -290,10 +300,10 @@ class RunningCache(Generic[K, P]):
     def _missed_since(self, position: ports.Position) -> list[AppliedEvent] | None:
         return self._membership.missed_since(position)
 
-    def _canonical(self, profile: str | None) -> str | None:
+    def _canonical(self, profile: str | None, patience_s: float = ALIAS_WAIT_S) -> str | None:
         if profile is None or not profile.strip():
             return None
-        return self._prior.targets.canonical(profile_name(profile), self._state().settings, ALIAS_WAIT_S)
+        return self._prior.targets.canonical(profile_name(profile), self._state().settings, patience_s)
 
     def _apply(self, event: AppliedEvent) -> None:
         """Apply an event: the bus calls this before anybody hears of it (E5)."""
@@ -330,7 +340,7 @@ class RunningCache(Generic[K, P]):
         return Feed(uuid4().hex, size=size, missed_since=missed_since, canonical=self._canonical)
 
     def _new_prior(self, state: State) -> Prior:
-        return Prior(state, self._new_targets(self._inside), Away())
+        return Prior(state, self._new_targets(self._inside), Away(), Away())
 
     def _start_anew(self) -> None:
         """Begin anew in a forked child: with no entry, no thread and no lock that the parent held (L2).

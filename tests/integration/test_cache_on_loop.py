@@ -1,20 +1,28 @@
-"""A cache that is entered, used and left on an event loop (rules W4, L1, L6)."""
+"""A cache that is entered, used and left on an event loop (rules W4, R6, L1, L6)."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
+import uvloop
 
-from hermes_cache import Bus, CacheStoppedError, SessionListCache, SessionListKey
+from hermes_cache import BuildError, Bus, CacheStoppedError, Policy, SessionListCache, SessionListKey
+from hermes_cache.cache import list_cache
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.testing import GatedBuilder, UnpluggableJournal
 from tests.integration.event_loops import Run, every_loop
 from tests.waiting import WAIT_S, until
 
 KEY = SessionListKey("work")
+OTHER = SessionListKey("home")
 _STEPS = 20
+_N = count()
 
 
 class _HangingJournal(UnpluggableJournal):
@@ -128,3 +136,236 @@ def test_one_that_is_cancelled_while_it_stops_stops_all_the_same(run: Run) -> No
         await asyncio.to_thread(until, lambda: cache._stopped and cache._ending is None)
 
     run(main())
+
+
+@every_loop
+def test_the_loop_goes_on_while_the_journal_takes_an_event(run: Run) -> None:
+    """W4, J3: a receiver is not called on the loop either, and the ticket is that of `invalidate`."""
+    journal, bus = _HangingJournal(), Bus()
+    journal.gate.set()
+    heard_on: list[int] = []
+    bus.session_list_changed.connect(lambda _sender, **_event: heard_on.append(threading.get_ident()))
+
+    async def main() -> bool | None:
+        policy = Policy(journal_wait=WAIT_S)
+        async with SessionListCache(GatedBuilder(is_open=True), bus=bus, journal=journal, policy=policy) as cache:
+            await cache.aget(KEY)
+            journal.gate.clear()
+            async with _opened_after_some_steps(lambda: heard_on, journal.gate.set):
+                ticket = await cache.ainvalidate("work", session_id="s1")
+            assert (await cache.alookup(KEY, at_least=ticket)).outcome == "built"
+            return ticket.committed
+
+    assert run(main()) is True
+    assert threading.get_ident() not in heard_on
+
+
+def test_an_event_is_published_at_a_cache_that_is_stopped_too() -> None:
+    """L1, W4: as by `invalidate`"""
+
+    async def main() -> int:
+        bus = Bus()
+        async with SessionListCache(GatedBuilder(is_open=True), bus=bus) as cache:
+            pass
+        await cache.ainvalidate()
+        return bus.last_number
+
+    assert asyncio.run(main()) == 1
+
+
+@every_loop
+def test_the_loop_goes_on_while_a_subscription_opens(run: Run) -> None:
+    """W4, J3: it looks at the journal first, which takes its time."""
+    journal, policy = _HangingJournal(), Policy(journal_interval=0)
+    journal.gate.set()
+
+    async def main() -> str | None:
+        async with SessionListCache(GatedBuilder(), bus=Bus(), journal=journal, policy=policy) as cache:
+            since = (await cache.asubscribe()).version
+            await cache.ainvalidate("work")
+            journal.gate.clear()
+            async with _opened_after_some_steps(lambda: True, journal.gate.set):
+                changes = await cache.asubscribe(since=since)
+            change = await changes.aget(WAIT_S)
+            return change.profile if change else "nothing"
+
+    assert run(main()) == "work"
+
+
+@every_loop
+def test_to_explain_and_to_say_that_the_overlay_changed_waits_for_no_alias(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L6: what is waited for off a loop would hang here."""
+    monkeypatch.setattr(list_cache, "ALIAS_WAIT_S", 2 * WAIT_S)
+    asked, gate = threading.Event(), threading.Event()
+
+    def is_root_profile(_name: str) -> bool:
+        asked.set()
+        return gate.wait(WAIT_S)
+
+    async def main() -> None:
+        cache = SessionListCache(GatedBuilder(is_open=True), bus=Bus(), is_root_profile=is_root_profile)
+        async with cache:
+            explanation = cache.explain(KEY)
+            assert not asked.is_set(), "to explain is to look into memory"
+            cache.overlay_changed("work")
+            assert explanation.key == KEY
+            assert (cache.stats().entries, cache.peek(KEY)) == (0, None)
+            gate.set()
+
+    run(main())
+
+
+def test_a_lookup_on_a_loop_has_its_payload_decoded_elsewhere() -> None:
+    """W4, P4: a list of a worker process comes as bytes, and the attribute would decode it on the loop."""
+
+    async def main() -> bool:
+        cache = SessionListCache(_some_rows, bus=Bus(), executor="processes")
+        async with cache:
+            return (await cache.alookup(KEY)).content.payload is not None
+
+    assert asyncio.run(main())
+
+
+def _some_rows(_key: object) -> dict[str, object]:
+    return {"sessions": [{"session_id": f"s{number}"} for number in range(5)]}
+
+
+async def _some_rows_on_a_loop(key: object) -> dict[str, object]:
+    return _some_rows(key)
+
+
+def test_a_read_that_blocks_the_loop_of_its_builder_is_answered_from_memory_or_refused() -> None:
+    """L5, L8: it would wait for the time of a build, and nothing could come."""
+
+    async def main() -> list[str]:
+        async with SessionListCache(_some_rows_on_a_loop, bus=Bus()) as cache:
+            with pytest.raises(BuildError, match=r"await cache\.aget"):
+                cache.get(KEY)
+            await cache.aget(KEY)
+            return [cache.lookup(KEY).outcome, cache.lookup(KEY, timeout=1).outcome]
+
+    assert asyncio.run(main()) == ["hit", "hit"]
+
+
+async def _use(cache: SessionListCache) -> None:
+    """Call all of the asynchronous interface."""
+    rendered = await cache.arender(KEY, envelope={"server_time": 1}, freshness="fresh", timeout=WAIT_S)
+    async with cache.follow(KEY) as following:
+        await following.aget(WAIT_S)
+        changes = await cache.asubscribe("work", since=None)
+        ticket = await cache.ainvalidate("work")
+        async for change in changes:
+            assert change.profile == "work"
+            break
+        await anext(following)
+    await cache.acommitted(ticket)
+    await cache.aget(KEY, at_least=ticket)
+    await cache.alookup(OTHER, builder=_some_rows_on_a_loop)
+    patch = await cache.apatch(KEY, since=rendered.edition)
+    await cache.aencoded(patch, "gzip")
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_nothing_uses_the_default_executor_of_the_loop(
+    executor: Literal["threads", "processes"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W4: a gateway may keep its threads busy."""
+    used: list[object] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "run_in_executor", lambda *call: used.append(call))
+        journal = f"sqlite:///{tmp_path / 'journal.db'}"
+        async with SessionListCache(_counted, bus=Bus(), journal=journal, executor=executor) as cache:
+            await _use(cache)
+
+    asyncio.run(main())
+
+    assert used == []
+
+
+def _counted(_key: object) -> dict[str, object]:
+    return {
+        "sessions": [{"session_id": f"s{number}", "title": "a title" * 9} for number in range(50)],
+        "n": next(_N),
+    }
+
+
+@every_loop
+def test_reads_that_are_cancelled_leave_no_reader_behind(run: Run) -> None:
+    """W4, R6: by a task group, by a bound, by hand; and the build serves who is left."""
+    builder = GatedBuilder()
+
+    async def read_within(cache: SessionListCache, bound_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(bound_s):
+                await cache.arender(KEY)
+
+    async def fail(cache: SessionListCache) -> None:
+        while cache.stats().waiting < 30:  # noqa: ASYNC110 - other threads count
+            await asyncio.sleep(0)
+        raise LookupError
+
+    async def main() -> tuple[int, int]:
+        async with SessionListCache(builder, bus=Bus()) as cache:
+            left = asyncio.create_task(cache.aget(KEY))
+            by_hand = [asyncio.create_task(cache.alookup(KEY)) for _ in range(10)]
+            with pytest.raises(ExceptionGroup):  # noqa: PT012 - the group raises at its end
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(10):
+                        group.create_task(cache.aget(KEY))
+                        group.create_task(read_within(cache, WAIT_S))
+                    group.create_task(fail(cache))
+            for task in by_hand:
+                task.cancel()
+            await asyncio.gather(*by_hand, read_within(cache, 0.01), return_exceptions=True)
+            await asyncio.to_thread(until, lambda: cache.stats().waiting == 1)
+            builder.open()
+            return int(str((await left)["call"])), builder.calls()
+
+    assert run(main()) == (1, 1)
+
+
+def test_loops_of_several_threads_read_one_cache() -> None:
+    """W4: one build answers readers of all of them."""
+    builder, loops = GatedBuilder(), 4
+
+    async def read_all(cache: SessionListCache) -> set[object]:
+        return {payload["call"] for payload in await asyncio.gather(*[cache.aget(KEY) for _ in range(25)])}
+
+    with SessionListCache(builder, bus=Bus()) as cache, ThreadPoolExecutor(loops) as pool:
+        runs = [pool.submit(asyncio.run, read_all(cache)) for _ in range(loops)]
+        until(lambda: cache.stats().waiting == loops * 25)
+        builder.open()
+
+        assert [run.result(WAIT_S) for run in runs] == [{1}] * loops
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_loop_that_is_closed_over_its_reads_leaves_no_reader_and_harms_no_build(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """W4: a stream is still open, a read waits for a build, and then nobody runs the loop any more."""
+    builder, loop = GatedBuilder(), new_loop()
+
+    async def begin(cache: SessionListCache) -> list[asyncio.Task[object]]:
+        coroutines: list[Coroutine[Any, Any, object]] = [cache.aget(KEY), cache.subscribe().aget()]
+        tasks = [loop.create_task(each) for each in coroutines]
+        await asyncio.to_thread(until, lambda: cache.stats().waiting == 1)
+        return tasks
+
+    with SessionListCache(builder, bus=Bus()) as cache:
+        tasks = loop.run_until_complete(begin(cache))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+        cache.invalidate()
+        for task in tasks:
+            # Nobody runs it any more, and the interpreter would complain of that.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task.get_coro().close()
+        until(lambda: cache.stats().waiting == 0)
+        builder.open()
+
+        assert cache.get(KEY)["sessions"] == []
