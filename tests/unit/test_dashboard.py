@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from re import findall, finditer, fullmatch
+from typing import get_args
 
 import pytest
 
+from hermes_cache.core.state import Outcome
+from hermes_cache.core.transitions import Bound
 from hermes_cache.integrations.measures import MEASURES, Measure
 
 FOLDER = Path(__file__).parents[2] / "docs" / "grafana"
@@ -31,8 +34,8 @@ LABELS = {
     for measure in MEASURES
     for name in exposed(measure)
 }
-VALUES = {"outcome": {"stale", "hit"}, "bound": {"gone"}}
-"""What the expressions select; that each is a value which the label has is tested with the collector."""
+VALUES: dict[str, set[str]] = {"outcome": set(get_args(Outcome)), "bound": set(get_args(Bound))}
+"""What labels can be, of those by whose value something is selected."""
 
 
 def expressions() -> list[str]:
@@ -54,7 +57,7 @@ def selected(expression: str) -> Iterator[tuple[str, set[str], dict[str, str]]]:
     """Yield each series that an expression asks for, the labels by which it groups, and those that it compares."""
     grouped = {label for labels in findall(r"\bby \(([^)]*)\)", expression) for label in labels.split(", ")}
     for found in finditer(r"\b(hermes_cache_[a-z_]+)(?:\{([^}]*)\})?", expression):
-        compared = dict(findall(r'([a-z]+)(?:=|!=|=~)"([^"]*)"', found[2] or ""))
+        compared = dict(findall(r'([a-z]+)(?:=~|!=|=)"([^"]*)"', found[2] or ""))
         yield found[1], grouped, compared
 
 
@@ -106,5 +109,5 @@ def _check(expression: str) -> None:
     for name, grouped, compared in asked:
         assert name in LABELS
         assert grouped | set(compared) <= LABELS[name]
-        values = {label: value for label, value in compared.items() if not value.startswith("$")}
-        assert all(value in VALUES[label] for label, value in values.items())
+        values = {label: set(value.split("|")) for label, value in compared.items() if not value.startswith("$")}
+        assert all(value <= VALUES[label] for label, value in values.items())
