@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, Unpack
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.reads import ReadOptions
@@ -62,7 +62,7 @@ def routes(
     path: str = "/",
     streams: EventStreams | None = None,
     timeout: float | None = READ_TIMEOUT_S,
-) -> list[Route]:
+) -> list[BaseRoute]:
     """Make the routes of a list: itself, `/events` for its changes, and `/follow` for the followed view.
 
     Args:
@@ -90,7 +90,7 @@ def session_routes(
     default: SessionListKey | None = None,
     streams: EventStreams | None = None,
     timeout: float | None = READ_TIMEOUT_S,
-) -> list[Route]:
+) -> list[BaseRoute]:
     """Make the routes of session lists, as `routes` does: every field of a key is a query parameter.
 
     Args:
@@ -152,7 +152,7 @@ class _Endpoints:
             return response_of(failure_answer(error))
 
 
-def _routes(path: str, endpoints: _Endpoints) -> list[Route]:
+def _routes(path: str, endpoints: _Endpoints) -> list[BaseRoute]:
     below = path.rstrip("/")
     return [
         Route(path, endpoints.view),

@@ -18,6 +18,7 @@ from flask.cli import AppGroup
 
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.reads import ReadOptions
+from hermes_cache.core.events import SESSIONS
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.integrations import wsgi
 from hermes_cache.integrations.reading import Envelope
@@ -27,6 +28,7 @@ from hermes_cache.ports import Builder
 from hermes_cache.sessions.session_list_cache import SessionListCache
 
 _EXTENSION: Final = "hermes_cache"
+_PREFIX: Final = "HERMES_CACHE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class HermesCache:
         key_of: Returns the key that a request asks for. None: it is a session list, whose fields are parameters.
         path: Where the list is served, with `/events` and `/follow` below it; None for no routes.
         prefix: What the names of its settings begin with, and its group of commands, so that an application can
-            have several caches.
+            have several caches. Their buses have different names, so they may share a journal.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class HermesCache:
         make: Callable[..., ListCache[Any]] | None = None,
         key_of: Callable[[Request], Hashable] | None = None,
         path: str | None = None,
-        prefix: str = "HERMES_CACHE",
+        prefix: str = _PREFIX,
     ) -> None:
         self._builder = builder
         self._make = make
@@ -81,7 +83,7 @@ class HermesCache:
             SettingError: A setting is not known, or has a value that is not.
         """
         settings = settings_in(app.config, os.environ, self._prefix)
-        bus = Bus()
+        bus = Bus(SESSIONS if self._prefix == _PREFIX else self._prefix.lower())
         cache = self._made(app, settings, bus)
         installed = _Installed(settings, bus, cache, self._application(cache, settings))
         app.extensions.setdefault(_EXTENSION, {})[self] = installed

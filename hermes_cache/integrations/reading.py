@@ -10,9 +10,11 @@ from typing import Any, Final, Unpack
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.cache.reads import ReadOptions
+from hermes_cache.core.events import EventId
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.integrations.answers import Answer, Asked, answer_to, failure_answer, freshness_headers
 from hermes_cache.integrations.negotiation import edition_of
+from hermes_cache.integrations.view_query import ParameterError
 from hermes_cache.payload.frozen import Json
 
 READ_TIMEOUT_S: Final = 30.0
@@ -27,6 +29,7 @@ def answer(
 ) -> Answer:
     """Answer a request: with the list, with what changed in it, with 304, or with the error."""
     try:
+        _check(options)
         found: Patch | Rendered | None = None
         if asked.since:
             found = cache.patch(key, since=edition_of(asked.since), **options)
@@ -46,10 +49,21 @@ async def aanswer(
 ) -> Answer:
     """Do what `answer` does without blocking the event loop."""
     try:
+        _check(options)
         found = await aread(cache, key, asked.since, envelope, **options)
     except HermesCacheError as error:
         return failure_answer(error)
     return await awhole(cache, answer_to(found, asked, freshness_headers(found), is_weak=bool(envelope)))
+
+
+def _check(options: ReadOptions) -> None:
+    """Refuse a ticket that is none: it mostly comes from the client."""
+    ticket = options.get("at_least")
+    if ticket is not None:
+        try:
+            EventId.parse(ticket)
+        except ValueError:
+            raise ParameterError("at_least", ticket, "a ticket, as a publisher got it") from None
 
 
 async def aread(

@@ -165,10 +165,16 @@ def session_application(
     )
 
 
-def environ_of(handler: BaseHTTPRequestHandler) -> dict[str, str]:
-    """Return what a request of `http.server` says, as much of a WSGI environment as `respond` needs."""
+def environ_of(handler: BaseHTTPRequestHandler, mounted_at: str = "") -> dict[str, str]:
+    """Return what a request of `http.server` says, as much of a WSGI environment as an `Application` needs.
+
+    Args:
+        handler: Has the request.
+        mounted_at: The path at which the application is.
+    """
     path, _, query = handler.path.partition("?")
-    environ = {"REQUEST_METHOD": handler.command, "PATH_INFO": unquote(path, "latin-1"), "QUERY_STRING": query}
+    below = unquote(path, "latin-1").removeprefix(mounted_at)
+    environ = {"REQUEST_METHOD": handler.command, "PATH_INFO": below, "QUERY_STRING": query}
     for name in set(handler.headers.keys()):
         environ[f"HTTP_{name.upper().replace('-', '_')}"] = ", ".join(handler.headers.get_all(name, []))
     return environ
