@@ -8,6 +8,7 @@ import click
 
 from hermes_cache.cli.gateways import DEFAULT_URL, asked_gateway
 from hermes_cache.cli.journals import json_option, one_word, opened_journal, print_found
+from hermes_cache.cli.options import pairs
 from hermes_cache.cli.output import Noted, progress
 from hermes_cache.core.events import (
     AppliedEvent,
@@ -31,22 +32,12 @@ class _Options(TypedDict):
     as_json: bool
 
 
-def _pairs(
-    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
-    pairs = [each.partition("=") for each in given]
-    wrong = [name + sign + value for name, sign, value in pairs if not (name and sign)]
-    if wrong:
-        raise click.BadParameter(f"{wrong[0]!r} must look like name=value, such as show_cli=1")
-    return tuple([(name, value) for name, _, value in pairs])
-
-
 @click.command()
 @click.option("--url", metavar="URL", help=f"The gateway to ask.  [default: {DEFAULT_URL}]")
 @click.option("--token", envvar="HERMES_CACHE_TOKEN", show_envvar=True, help="The gateway's token.")
 @click.option("--profile", metavar="NAME",
               help="The profile of the list.  [default: the root profile; with --journal: all]")  # fmt: skip
-@click.option("--query", multiple=True, callback=_pairs, metavar="NAME=VALUE",
+@click.option("--query", multiple=True, callback=pairs, metavar="NAME=VALUE",
               help="A parameter of the view, as for /api/sessions; can be given again.")  # fmt: skip
 @click.option(
     "--journal", metavar="URL", help="Ask no gateway: print which events of a journal touched the profile."

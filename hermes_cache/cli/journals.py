@@ -1,7 +1,6 @@
 """What the commands that read or write a journal share: their options, how they open it, how they print events."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ import click
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalGapError
+from hermes_cache.explain.wording import without_password
 from hermes_cache.ports import Journal, Recorded
 
 _SHORT: Final = 8
@@ -55,11 +55,6 @@ def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
     except JournalError as error:
         reason = without_password(str(error).replace(repr(url), "the URL given"))
         raise click.ClickException(reason) from error
-
-
-def without_password(message: str) -> str:
-    """Return a message without the password that a journal's URL may have among its options."""
-    return re.sub(r"(password=)[^&\s]*", r"\1***", message)
 
 
 def print_found(found: Recorded | JournalDamagedError, *, as_json: bool) -> None:

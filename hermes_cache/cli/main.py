@@ -31,6 +31,7 @@ class _Subcommand:
 
 _SUBCOMMANDS: Final = (
     _Subcommand("compact", "Fold the oldest events of a journal into its snapshot."),
+    _Subcommand("doctor", "Say what is wrong with a home, a journal, a policy or this environment."),
     _Subcommand("explain", "Say why a list is as it is."),
     _Subcommand("publish", "Publish an event to all processes that share a journal."),
     _Subcommand("replay", "Print the state that the events of a journal lead to."),

@@ -15,8 +15,6 @@ from typing import Final, TypeAlias
 
 import click
 
-from hermes_cache.explain.wording import one_line
-
 _LONG_S: Final = 1.0
 """Work that ends sooner shows no progress."""
 
@@ -72,7 +70,7 @@ def _rich_table(table: Table) -> object:
     from rich.text import Text  # noqa: PLC0415
 
     made = RichTable(
-        title=Text(one_line(table.title), style="bold"),
+        title=Text(_printable(table.title), style="bold"),
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -84,9 +82,13 @@ def _rich_table(table: Table) -> object:
         is_numbers = all(isinstance(row[number], int | float) for row in table.rows)
         made.add_column(heading, justify="right" if is_numbers else "left", overflow="fold")
     for row in table.rows:
-        words = [f"{cell:,}" if isinstance(cell, int) else one_line(str(cell)) for cell in row]
+        words = [f"{cell:,}" if isinstance(cell, int) else _printable(str(cell)) for cell in row]
         made.add_row(*[Text(word, style=_STYLES.get(word, "")) for word in words])
     return made
+
+
+def _printable(text: str) -> str:
+    return "".join([sign if sign.isprintable() else " " for sign in text])
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Final, TypedDict, Unpack
 
 import click
 
+from hermes_cache.cli.options import default_home
 from hermes_cache.cli.stop_signals import StopSignals
 from hermes_cache.gateway.listening import listener
 from hermes_cache.gateway.settings import GatewaySettings, reached_by_others
@@ -157,9 +158,7 @@ def _settings(options: _Options) -> GatewaySettings:
 
 
 def _default_home() -> Path:
-    path = Path(os.environ.get("HERMES_HOME") or "~/.hermes")
-    with suppress(RuntimeError):  # Nobody's home; the path is named as it was given.
-        path = path.expanduser()
+    path = default_home()
     if not path.is_dir():
         raise click.ClickException(
             f"there is no Hermes home at {click.format_filename(path)}; name one with --home, or try --demo"

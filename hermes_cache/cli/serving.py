@@ -1,5 +1,6 @@
 """What `hermes-cache serve` runs: a cache of a home, and a gateway before it."""
 
+import os
 import resource
 import socket
 import threading
@@ -11,9 +12,11 @@ from typing import Final
 
 import click
 
+from hermes_cache.cli.options import SERVE_POLICY
 from hermes_cache.cli.standard_streams import forget_output
-from hermes_cache.core.policy import Policy
+from hermes_cache.doctor.examining import Examined, examine
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError
+from hermes_cache.explain.wording import without_password
 from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.tokens import address_with
@@ -26,9 +29,6 @@ from hermes_cache.stores.claude_code import ClaudeCode
 from hermes_cache.stores.hermes import HermesHome
 
 _logger: Final = QuietLogger(__name__)
-
-_POLICY: Final = Policy(poll_interval=5.0, stop_timeout=1.5, repeat_window=60.0)
-"""The page polls every 5 s, and the command must end within that time."""
 
 _DESCRIPTORS: Final = 8_192
 """For 4,096 connections, and for files. A shell often allows 1,024, of which a thousand streams leave too few."""
@@ -87,12 +87,13 @@ class Serving:
         token = settings.token if self.shows_token else None
         seen = addresses_for_browsers(server.url, settings.origins, settings.root_path)
         addresses = " and ".join(address_with(each, token) for each in seen)
+        _say_what_is_wrong(Examined(home=path, journal=self.journal, policy=SERVE_POLICY, environment=os.environ))
         _say(f"Serving {click.format_filename(path)} at {addresses} (Ctrl-C ends it)")
 
 
 def _try_journal(url: str) -> None:
     """End the command if the journal can never work. A server that is down may come back: only say so."""
-    from hermes_cache.cli.journals import opened_journal, without_password  # noqa: PLC0415 - few serve with a journal
+    from hermes_cache.cli.journals import opened_journal  # noqa: PLC0415 - few serve with a journal
 
     with opened_journal(url, make=True) as journal:
         try:
@@ -103,6 +104,26 @@ def _try_journal(url: str) -> None:
             effect = "until it is back, events of other processes do not arrive"
             reason = f"{without_password(str(error))}; {effect}"
             _logger.warning("hermes_cache.journal_not_reached", extra={"hermes_cache.reason": reason})
+
+
+def _say_what_is_wrong(examined: Examined) -> None:
+    """Log what `hermes-cache doctor` would find, but for what the cache logs by itself when it reads the home."""
+
+    def say() -> None:
+        for each in examine(examined, thoroughly=False):
+            extra = {
+                "hermes_cache.finding": each.name,
+                "hermes_cache.subject": each.subject,
+                "hermes_cache.what": each.what,
+                "hermes_cache.todo": each.todo,
+            }
+            if each.gravity == "wrong":
+                _logger.warning("hermes_cache.found_wrong", extra=extra)
+            else:
+                _logger.info("hermes_cache.found_hint", extra=extra)
+
+    # On a thread of its own, because a dead network drive must not keep the command from serving.
+    threading.Thread(target=say, name="hermes_cache.doctor", daemon=True).start()
 
 
 def _allow_descriptors() -> None:
@@ -153,7 +174,7 @@ def _cache(home: HermesHome, journal: str | None) -> SessionListCache:
             sources=home.sources,
             watch=home.watch,
             bus=Bus(),
-            policy=_POLICY,
+            policy=SERVE_POLICY,
             journal=journal,
             executor="processes",
         )

@@ -16,11 +16,11 @@ from hermes_cache.cli.journals import (
     one_word,
     opened_journal,
     print_found,
-    without_password,
 )
 from hermes_cache.cli.output import progress
 from hermes_cache.core.events import profile_of
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
+from hermes_cache.explain.wording import without_password
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Position, Recorded
 

@@ -33,11 +33,16 @@ def missing_journal_file(url: str) -> Path | None:
 
     The file is opened read-only. One that cannot be read may hold a journal: the journal itself will tell.
     """
+    path = journal_file(url)
+    return None if path is None or _may_hold_journal(path) else path
+
+
+def journal_file(url: str) -> Path | None:
+    """Return the SQLite file that a journal's URL names; None if it names a server."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
-    path = Path(parsed.database).absolute()
-    return None if _may_hold_journal(path) else path
+    return Path(parsed.database).absolute()
 
 
 def refuse_open_folder(file: Path) -> None:

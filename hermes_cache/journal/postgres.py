@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, Final, TypeAlias, TypeVar
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 
 from hermes_cache.errors import (
     JournalError,
@@ -98,6 +98,22 @@ class _Connection(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[Any, Any, _Result], *args: Any, **options: Any) -> _Result:
         return super().wait(_answered(gen, self.close), *args, **options)
+
+
+def goes_through_pooler(url: str) -> bool:
+    """Say whether a pooler stands before a server: it tells its clients another process than the one that answers.
+
+    Raises:
+        JournalError: The server cannot be asked.
+    """
+    database = PostgresDatabase(make_url(url))
+    try:
+        with database.reading() as connection:
+            driver = connection.connection.driver_connection
+            asked: int | None = connection.scalar(text("SELECT pg_catalog.pg_backend_pid()"))
+            return isinstance(driver, psycopg.Connection) and driver.info.backend_pid != asked
+    finally:
+        database.close()
 
 
 class PostgresDatabase:

@@ -51,6 +51,7 @@ from hermes_cache.journal.files import (
     share_with_group,
 )
 from hermes_cache.journal.tables import is_prepared, prepare
+from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.ports import Level
 from hermes_cache.threads import Gate
 
@@ -79,16 +80,6 @@ _SHARED: Final = {"true": True, "false": False}
 _BUSY_CODES: Final = frozenset({5, 6})
 _RIGHTS_CODES: Final = frozenset({3, 8, 14})
 _DAMAGE_CODES: Final = frozenset({11, 26})
-
-_REPAIRED: Final = ((3, 44, 6), (3, 50, 7))
-"""Releases before 3.51.3 that have the repair of the WAL-reset bug."""
-
-
-def wal_is_safe(version: tuple[int, int, int]) -> bool:
-    """Say whether a release of SQLite is free of the WAL-reset bug."""
-    repaired = any(version[:2] == fixed[:2] and version >= fixed for fixed in _REPAIRED)
-    return repaired or version < (3, 7, 0) or version >= (3, 51, 3)
-
 
 _Found = TypeVar("_Found")
 

@@ -17,7 +17,7 @@ from statistics import median
 
 from hermes_cache import Bus, Policy, SessionListCache
 from hermes_cache.bus.tickets import Ticket
-from hermes_cache.journal.sqlite import wal_is_safe
+from hermes_cache.journal.wal_reset import wal_is_safe
 from tests.benchmarks.figures import Figure, at_most
 from tests.benchmarks.timing import Benchmark, percentile, run_once, side_by_side, timed_s
 from tests.waiting import until

@@ -95,6 +95,7 @@ def prints(tmp_path: Path) -> dict[str, list[str]]:
         journal.append([SettingsChanged(id=EventId("a", 1), at_s=1.0)])
     return {
         "compact": ["--journal", url],
+        "doctor": ["--home", str(tmp_path)],
         "explain": ["--journal", url],
         "publish": ["--journal", url],
         "replay": ["--journal", url],

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import make_url
 
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal
-from hermes_cache.journal.sqlite import SqliteDatabase, wal_is_safe
+from hermes_cache.journal.sqlite import SqliteDatabase
+from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.ports import Journal
 from hermes_cache.testing.journal_contract import JournalContract, numbered
 from tests.integration.journal_runs import transactions_of_a_truncated_journal

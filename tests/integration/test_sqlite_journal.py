@@ -27,8 +27,9 @@ from hermes_cache.errors import (
 from hermes_cache.journal import files
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
-from hermes_cache.journal.sqlite import SqliteDatabase, wal_is_safe
+from hermes_cache.journal.sqlite import SqliteDatabase
 from hermes_cache.journal.tables import append_events
+from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.ports import Position, Snapshot
 from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
 from tests.waiting import WAIT_S

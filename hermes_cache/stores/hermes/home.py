@@ -79,6 +79,11 @@ class HermesHome:
         self._stores = tuple(stores)
         self._open()
 
+    @property
+    def locations(self) -> Locations:
+        """Where its files are."""
+        return self._locations
+
     def profiles(self) -> tuple[str, ...]:
         """List the profiles that have a folder, the root profile, `default`, first.
 

@@ -61,14 +61,15 @@ class LeftLogs:
     def note(self, path: Path, look: DatabaseLook) -> None:
         """Take in a look at a database; the locks on a log that did not change are asked for every 5 s at most."""
         wal, now_s, name = look.wal, self._clock(), str(path)
-        if not isinstance(wal, FileStamp) or abs(time() - wal.mtime_ns / 1e9) < _QUIET_S:
+        if not isinstance(wal, FileStamp) or was_just_written(wal):
             self._noted.pop(name, None)
             return
         known = self._noted.get(name)
         if known is not None and known.wal == wal and now_s - known.asked_s < _EVERY_S:
             noted = known._replace(looked_s=now_s)
         else:
-            noted = _Noted(wal, now_s, now_s, _note(path))
+            left = left_log(path)
+            noted = _Noted(wal, now_s, now_s, left.text if left else None)
         with self._lock:
             if len(self._noted) >= _MAX_LOGS:
                 for other, each in self._noted.copy().items():
@@ -82,12 +83,32 @@ class LeftLogs:
         self._noted: dict[str, _Noted] = {}
 
 
-def _note(path: Path) -> str | None:
+def was_just_written(wal: FileStamp) -> bool:
+    """Say whether a log was written so short a while ago that it may be taken in right now."""
+    return abs(time() - wal.mtime_ns / 1e9) < _QUIET_S
+
+
+class LeftLog(NamedTuple):
+    """A filled log that nobody holds, or of which that cannot be known.
+
+    Attributes:
+        is_certain: Whether it is known that nobody holds it.
+        text: What there is to say of it, and what to do.
+    """
+
+    is_certain: bool
+    text: str
+
+
+def left_log(path: Path) -> LeftLog | None:
+    """Return what there is to say of the filled log of a database; None if somebody has it open."""
     path = database_file(path)
     held = log_locks(shm_of(path), is_remote=is_of_a_network(path)).is_held
     if held:
         return None
     todo = _TODO.format(database=path.name)
     if held is None:
-        return f"{wal_of(path)}: whether Hermes has this log open cannot be known here; if it has not, {todo}"
-    return f"{wal_of(path)}: nobody has this log open, Hermes was killed or quit while it was read; {todo}"
+        unknown = "whether Hermes has this log open cannot be known here"
+        return LeftLog(is_certain=False, text=f"{wal_of(path)}: {unknown}; if it has not, {todo}")
+    left = "nobody has this log open, Hermes was killed or quit while it was read"
+    return LeftLog(is_certain=True, text=f"{wal_of(path)}: {left}; {todo}")

@@ -25,13 +25,14 @@ def refuse_other_library(path: Path) -> None:
     Raises:
         SourceError: There is another one, which might have the database open.
     """
-    library = _other_library()
+    library = other_library()
     if library is not None:
         reason = f"is not read in this process, which has loaded {library}: of two SQLite libraries each drops the"
         raise SourceError(path, f'{reason} locks of the other; read it in worker processes: executor="processes"')
 
 
-def _other_library() -> str | None:
+def other_library() -> str | None:
+    """Return the name of the other SQLite library that is loaded; None if there is none."""
     # Programs put one library under the name of another: `sqlite3` may be one of the others, which is then ours.
     name = sqlite3.__name__.partition(".")[0]
     own = "_sqlite3" if name == "sqlite3" else name

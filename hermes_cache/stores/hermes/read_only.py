@@ -205,15 +205,23 @@ def _reason_against(path: Path, look: DatabaseLook) -> str | None:
 
 def _refuse_other_users(path: Path) -> None:
     """See that SQLite makes no files here that the user of Hermes can never write again."""
+    owner = other_owner(path)
+    if owner is not None:
+        reason = f"belongs to {owner}, and this process runs as {_user_name(os.geteuid())}"
+        raise SourceError(path, f"{reason}: run it as {owner}, or without the right to write that folder")
+
+
+def other_owner(path: Path) -> str | None:
+    """Name the owner of a database if that is another user, and this one could make files beside it.
+
+    Raises:
+        SourceError: It is no regular file.
+    """
     user, owner = os.geteuid(), must_be_a_file(path).st_uid
     can_make_files = os.access(
         path.parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
     )
-    if user not in (0, owner) and can_make_files:
-        reason = f"belongs to {_user_name(owner)}, and this process runs as {_user_name(user)}"
-        raise SourceError(
-            path, f"{reason}: run it as {_user_name(owner)}, or without the right to write that folder"
-        )
+    return _user_name(owner) if user not in (0, owner) and can_make_files else None
 
 
 def _user_name(uid: int) -> str:

@@ -10,7 +10,7 @@ Source: rules X2, X7, X8.
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
@@ -191,6 +191,16 @@ def _sidecar_stamps(path: Path) -> dict[str, _SidecarStamp]:
     except OSError as error:
         raise SourceError(path, error.strerror or str(error)) from error
     return {sid: (at.st_mtime_ns, at.st_size, at.st_ino) for sid, at in stats if at is not None}
+
+
+def heads_of_sidecars(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """Yield each session that has a sidecar, with what its head says; nothing of one that cannot be read.
+
+    Raises:
+        SourceError: The folder cannot be listed.
+    """
+    for session_id in _sidecar_stamps(path):
+        yield session_id, _fields_or_none(path / f"{session_id}.json")
 
 
 def _is_sidecar(name: str) -> bool:
