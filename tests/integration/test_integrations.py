@@ -216,3 +216,16 @@ def test_an_application_answers_what_it_does_not_have(
     assert answer.code == status
     assert bool(answer.body) == (method != "HEAD")
     assert int(dict(answer.headers)["Content-Length"]) > 0
+
+
+def test_a_ticket_that_is_none_is_a_bad_request(cache: ListCache[Any]) -> None:
+    # Proves W4: tickets come from clients.
+    environ = {"REQUEST_METHOD": "GET"}
+
+    answers = [
+        wsgi.respond(cache, "ann", environ, at_least="none"),
+        asyncio.run(wsgi.arespond(cache, "ann", environ, at_least="none")),
+    ]
+
+    assert [answer.code for answer in answers] == [400, 400]
+    assert orjson.loads(answers[0].body)["field"] == "at_least"

@@ -25,5 +25,7 @@ async def sessions(request: Request) -> Response:
     return await asgi.respond(cache, SessionListKey(), request, at_least=request.query_params.get("ticket"))
 
 
-routes = [Route("/api/sessions", sessions, methods=["GET", "POST"]), *asgi.session_routes(cache)[1:]]
-app = Starlette(routes=routes, lifespan=asgi.lifespan(cache))
+app = Starlette(
+    routes=[Route("/api/sessions", sessions, methods=["GET", "POST"]), *asgi.session_routes(cache)],
+    lifespan=asgi.lifespan(cache),
+)
