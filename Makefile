@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 check: lint types imports test ## Everything that a change must pass
 
 demo: $(VENV)/.serve ## The gateway and its page over a sample home; ARGS="--port 9000" and the like
+	@echo "Making a sample home; two processes write to it, and 24 tabs poll it."
 	@$(BIN)/hermes-cache serve --demo $(ARGS)
 
 fmt: $(VENV)/.dev ## Put the code into its form
@@ -75,11 +76,13 @@ clean: ## Everything that can be made again
 
 # pip learned to read dependency groups in 25.1.
 $(VENV)/.pip: pyproject.toml
+	@echo "Making an environment in $(VENV), with $$($(PYTHON) --version) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --upgrade "pip>=25.1"
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.pip
+	@echo "Installing the package and what its gateway needs: about a minute at the first time ..."
 	@$(PIP) install --editable ".[serve]"
 	@touch $@
 

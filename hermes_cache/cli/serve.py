@@ -42,7 +42,7 @@ class _Options(TypedDict):
 @click.command()
 @click.option("--home", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="The Hermes home to serve.  [default: $HERMES_HOME, else ~/.hermes]")  # fmt: skip
-@click.option("--demo", is_flag=True, help="Serve a sample home that another process writes to.")
+@click.option("--demo", is_flag=True, help="Serve a sample home that other processes write to.")
 @click.option("--sessions", type=click.IntRange(0, 1_000_000), default=250, show_default=True,
               help="How many sessions the demo has.")  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -103,20 +103,23 @@ def _serve(
         os.environ.pop("HERMES_WEBUI_STATE_DIR", None)
     _start_worker()
     # Imported only now: the worker imports what it needs at the same time.
-    from hermes_cache.cli.sample_home import demo_home  # noqa: PLC0415
     from hermes_cache.cli.serving import Serving  # noqa: PLC0415
     from hermes_cache.stores.hermes.kept_counts import cache_folder  # noqa: PLC0415
 
     serving = Serving(
         settings=settings,
         journal=options["journal"],
-        lists_claude_code=not options["demo"],
+        is_demo=options["demo"],
         # A token that a person gave is known to that person, and not shown to others.
         shows_token=not options["token"],
         kept_in=cache_folder(os.environ) if options["keep_counts"] and not options["demo"] else None,
         on_failure=stop.fail,
     )
-    serving.begin(path or life.enter_context(demo_home(options["sessions"])), bound, life)
+    if path is None:
+        from hermes_cache.cli.demo import demo_home  # noqa: PLC0415 - others need none of it
+
+        path = life.enter_context(demo_home(options["sessions"]))
+    serving.begin(path, bound, life)
 
 
 def _start_worker() -> None:

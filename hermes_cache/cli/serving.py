@@ -5,7 +5,7 @@ import resource
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,12 +18,14 @@ from hermes_cache.doctor.examining import Examined, examine
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError
 from hermes_cache.explain.wording import without_password
 from hermes_cache.gateway.origins import addresses_for_browsers
+from hermes_cache.gateway.publishing import Demo
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.gateway.tokens import address_with
 from hermes_cache.gateway.view_defaults import PAGE_QUERY, USUAL_AGENT_LIMIT, ViewDefaults
 from hermes_cache.integrations.view_query import key_of, parameters_in
 from hermes_cache.journal.bus import Bus
 from hermes_cache.logs import QuietLogger
+from hermes_cache.samples.naive_cache import as_in_a_large_home
 from hermes_cache.sessions.session_list_cache import SessionListCache
 from hermes_cache.stores.claude_code import ClaudeCode
 from hermes_cache.stores.hermes import HermesHome
@@ -44,7 +46,8 @@ class Serving:
     Attributes:
         settings: Those of the gateway.
         journal: The URL of the journal; None for none.
-        lists_claude_code: Whether the sessions of Claude Code are listed, too.
+        is_demo: Whether it is a demo: others write to its home, its builds take as long as in a large home, and
+            the sessions of Claude Code are not listed.
         shows_token: Whether the addresses that are printed have the token.
         kept_in: Where counts are kept for the next start; None if they are not.
         on_failure: Called if the gateway fails once it serves.
@@ -52,7 +55,7 @@ class Serving:
 
     settings: GatewaySettings
     journal: str | None
-    lists_claude_code: bool
+    is_demo: bool
     shows_token: bool
     kept_in: Path | None
     on_failure: Callable[[], None]
@@ -68,19 +71,21 @@ class Serving:
         Raises:
             click.ClickException: The journal can never work, or a package is missing.
         """
-        if self.journal is not None:
-            _try_journal(self.journal)
+        journal = f"sqlite:///{path.parent / 'journal.db'}" if self.is_demo and not self.journal else self.journal
+        if journal is not None:
+            _try_journal(journal)
         _allow_descriptors()
-        home = HermesHome(path, stores=(ClaudeCode(),) if self.lists_claude_code else (), kept_in=self.kept_in)
+        home = HermesHome(path, stores=() if self.is_demo else (ClaudeCode(),), kept_in=self.kept_in)
         life.callback(home.close)
-        cache = life.enter_context(_cache(home, self.journal))
+        cache = life.enter_context(_cache(home, journal, is_slow=self.is_demo))
         is_warm = _begin_to_warm(cache, home)
         # Imported only now: a worker process reads the home in the meantime.
         from hermes_cache.gateway.app import create_app  # noqa: PLC0415
         from hermes_cache.gateway.server import GatewayServer  # noqa: PLC0415
 
         settings = self.settings
-        app = create_app(cache, home, settings=settings)
+        demo = life.enter_context(_demo(path, cache, home, journal)) if self.is_demo and journal else None
+        app = create_app(cache, home, settings=settings, demo=demo)
         server = life.enter_context(GatewayServer(app, bound=bound, on_failure=self.on_failure))
         is_warm.wait(_WARMS_FOR_S)
         _logger.info("hermes_cache.serving", extra={"hermes_cache.address": server.url, "hermes_cache.home": path})
@@ -167,7 +172,14 @@ def _begin_to_warm(cache: SessionListCache, home: HermesHome) -> threading.Event
     return is_over
 
 
-def _cache(home: HermesHome, journal: str | None) -> SessionListCache:
+def _demo(path: Path, cache: SessionListCache, home: HermesHome, journal: str) -> AbstractContextManager[Demo]:
+    from hermes_cache.cli.demo import DemoShow  # noqa: PLC0415 - others need none of it
+
+    view = ViewDefaults(home.view_settings, agent_limit=USUAL_AGENT_LIMIT).view()
+    return DemoShow(path, cache, view, journal)
+
+
+def _cache(home: HermesHome, journal: str | None, *, is_slow: bool) -> SessionListCache:
     try:
         return SessionListCache(
             home.builder,
@@ -177,6 +189,7 @@ def _cache(home: HermesHome, journal: str | None) -> SessionListCache:
             policy=SERVE_POLICY,
             journal=journal,
             executor="processes",
+            build_context=as_in_a_large_home if is_slow else None,
         )
     except ImportError as error:
         raise click.ClickException(str(error)) from error

@@ -21,6 +21,7 @@ _BUSY_TIMEOUT_S: Final = 20.0
 _HEARTBEAT_EVERY: Final = 20
 _RENAME_EVERY: Final = 50
 _SESSION_EVERY: Final = 100
+_KEPT: Final = ".kept"
 
 
 def write_turns(home: str | Path, *, commits_per_s: float, stop: Event) -> int:
@@ -66,6 +67,79 @@ def add_message(home: str | Path, session_id: str) -> None:
     """Append a message to a session, as the agent does."""
     with closing(_opened(home)) as connection:
         _message(connection, session_id)
+
+
+def begin_session(
+    home: str | Path,
+    *,
+    source: str,
+    text: str,
+    title: str | None = None,
+    messages: int = 1,
+    job: str | None = None,
+) -> str:
+    """Begin a session with a message of its user.
+
+    Args:
+        home: A home, or the folder of a profile.
+        source: Where it comes from, as `cli`, `cron` or `telegram`.
+        text: The message.
+        title: Its title; None for none yet.
+        messages: How many messages it counts.
+        job: The id of the job that ran it; None for none.
+
+    Returns:
+        Its id.
+    """
+    at_s = time.time()
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(at_s))
+    session_id = f"cron_{job}_{stamp}" if job else f"{stamp}_{token_hex(3)}"
+    with closing(_opened(home)) as connection, _transaction(connection):
+        connection.execute(
+            "INSERT OR IGNORE INTO sessions (id, source, model, started_at, title, message_count)"
+            " VALUES (?, ?, 'hermes-4-405b', ?, ?, ?)",
+            (session_id, source, at_s, title, messages),
+        )
+        connection.execute(
+            "INSERT INTO messages (session_id, role, content, timestamp) VALUES (?, 'user', ?, ?)",
+            (session_id, text, at_s),
+        )
+    return session_id
+
+
+def archive_session(home: str | Path, session_id: str) -> None:
+    """Archive a session of the agent."""
+    with closing(_opened(home)) as connection, _transaction(connection):
+        connection.execute("UPDATE sessions SET archived = 1 WHERE id = ?", (session_id,))
+
+
+def newest_sessions(home: str | Path, count: int) -> list[str]:
+    """Return the ids of the newest sessions of terminals that are not archived, the newest first."""
+    with closing(_opened(home)) as connection:
+        found = connection.execute(
+            "SELECT id FROM sessions WHERE source = 'cli' AND archived = 0 AND title IS NOT NULL"
+            " ORDER BY started_at DESC LIMIT ?",
+            (count,),
+        )
+        return [session_id for (session_id,) in found]
+
+
+def break_home(home: str | Path) -> None:
+    """Put a file that is no database in the place of `state.db`; `mend_home` puts it back."""
+    path = Path(home) / "state.db"
+    path.rename(path.with_suffix(_KEPT))
+    path.write_bytes(b"This is no database. " * 200)
+
+
+def mend_home(home: str | Path) -> None:
+    """Put the database back."""
+    path = Path(home) / "state.db"
+    path.with_suffix(_KEPT).replace(path)
+
+
+def is_broken(home: str | Path) -> bool:
+    """Return whether a home is broken."""
+    return (Path(home) / "state.db").with_suffix(_KEPT).exists()
 
 
 def _opened(home: str | Path) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ def children_of(pid: int) -> list[int]:
 def demo_folder(process: "subprocess.Popen[str]") -> Path:
     """Return the folder of a demo, which its writer has among its arguments."""
     commands = [Path(f"/proc/{child}/cmdline").read_text() for child in children_of(process.pid)]
-    arguments = next(command for command in commands if "sample_home" in command).split("\0")
+    arguments = next(command for command in commands if "demo_processes" in command).split("\0")
     return next(Path(each).parent for each in arguments if "hermes-cache-demo-" in each)
 
 

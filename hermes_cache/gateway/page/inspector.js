@@ -1,11 +1,11 @@
 /** The right side: what the cache holds, does and saved, and an explanation of what is chosen. */
 import { byId, element, isolated, setText } from "./elements.js";
-import { buildLines, condition, conditionReason, eventWords, outcome, readersOf, viewName } from "./naming.js";
+import { buildLines, condition, conditionReason, eventWords, outcome, viewName } from "./naming.js";
 import { Story } from "./story.js";
 import { Timeline } from "./timeline.js";
 import { clock, counted, several, span } from "./words.js";
 
-const MOST_LINES = 12;
+const MOST_LINES = 9;
 const AGE_MS = 1_000;
 
 export class Inspector {
@@ -61,8 +61,9 @@ export class Inspector {
 
   buildLine(build) {
     const at = build.began_at_s === null ? "" : clock(build.began_at_s);
-    const words = [`${outcome(build)} · ${span(build.took_s)} · ${viewName(build.key)} · by ${build.reason}`, readersOf(build)];
-    const button = element("button", "", element("time", "", at), element("span", "", words.filter(Boolean).join(" · ")));
+    const waited = build.waited ? `${build.waited} waited` : "";
+    const words = [outcome(build), span(build.took_s), viewName(build.key), waited].filter(Boolean).join(" · ");
+    const button = element("button", "", element("time", "", at), element("span", "", words));
     button.type = "button";
     button.addEventListener("click", () => this.explainBuild(build));
     const line = element("li", build.overtaken_by ? "overtaken" : build.outcome, button);

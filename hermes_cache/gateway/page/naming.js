@@ -56,8 +56,9 @@ export function conditionReason(entry) {
 
 /** Return what an event says. */
 export function eventWords(event) {
-  const parts = [EVENTS[event.kind] ?? event.kind, event.reason, event.touched ?? "all profiles", event.stream_id];
-  return [...parts, event.is_foreign && "from another process"].filter(Boolean).join(" · ");
+  const what = event.reason?.replaceAll("_", " ") ?? EVENTS[event.kind] ?? event.kind;
+  const parts = [what, event.stream_id ?? event.touched ?? "all profiles"];
+  return [...parts, event.is_foreign && "another process"].filter(Boolean).join(" · ");
 }
 
 export function outcome(build) {

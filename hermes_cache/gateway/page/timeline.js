@@ -13,6 +13,8 @@ const LANE = 30;
 const HEAD = 22;
 const MOST_LANES = 6;
 const LEAST_WIDTH = 3;
+/* About the width of a sign in the labels. */
+const SIGN = 5.8;
 const TICK_MS = 250;
 const CALM_TICK_MS = 1_000;
 
@@ -71,7 +73,10 @@ export class Timeline {
     this.drawGrid(height, keys);
     const lane = new Map(keys.map((key, index) => [key, HEAD + LANE * (index + 2)]));
     const parts = [...this.streams(since), ...events.map((event) => this.event(event, height))];
-    for (const build of builds) if (lane.has(build.key)) parts.push(...this.build(build, lane.get(build.key), events));
+    for (const [key, y] of lane) {
+      const own = builds.filter((build) => build.key === key);
+      parts.push(...own.flatMap((build) => this.build(build, y, events)), ...this.readers(own, y));
+    }
     this.moving.replaceChildren(...parts);
     this.move();
   }
@@ -108,14 +113,30 @@ export class Timeline {
     const width = Math.max(LEAST_WIDTH, (running ? this.now() - build.began_at_s : build.took_s) * this.scale);
     const kind = build.overtaken_by ? "overtaken" : build.outcome;
     const said = [`Build ${build.id}: ${outcome(build)}, ${span(build.took_s)}`, readersOf(build)].filter(Boolean).join(". ");
-    const bar = drawn("rect", { class: `build ${kind}`, x, y: y + 14, width, height: 11, rx: 2 }, drawn("title", {}, said));
+    const bar = drawn("rect", { class: `build ${kind}`, x, y: y + 16, width, height: 11, rx: 2 }, drawn("title", {}, said));
     bar.build = build;
     bar.isRunning = running;
-    const parts = [bar];
     const overtaking = events.find((event) => event.id === build.overtaken_by);
-    if (overtaking) parts.push(drawn("path", { class: "overtakes", d: `M${this.x(overtaking.at_s)} ${HEAD + 24}V${y + 19}`, "marker-end": "" }), drawn("circle", { class: "overtakes", cx: this.x(overtaking.at_s), cy: y + 19.5, r: 4 }));
-    if (build.waited) parts.push(drawn("text", { class: "readers", x: x + width + 4, y: y + 23 }, waitedShort(build)));
-    return parts;
+    if (!overtaking) return [bar];
+    const at = this.x(overtaking.at_s);
+    const line = drawn("path", { class: "overtakes", d: `M${at} ${HEAD + 24}V${y + 17}` });
+    return [bar, line, drawn("circle", { class: "overtakes", cx: at, cy: y + 21.5, r: 4 })];
+  }
+
+  /* What the readers of builds got stands above them, if there is room: that of builds that were overtaken first. */
+  readers(builds, y) {
+    const taken = [];
+    const told = [];
+    const first = (build) => (build.overtaken_by ? 0 : 1);
+    for (const build of builds.filter((each) => each.waited).sort((one, other) => first(one) - first(other))) {
+      const text = waitedShort(build);
+      const from = this.x(build.began_at_s);
+      const to = from + text.length * SIGN;
+      if (taken.some(([begin, end]) => from < end && begin < to)) continue;
+      taken.push([from, to]);
+      told.push(drawn("text", { class: "readers", x: from, y: y + 12 }, text));
+    }
+    return told;
   }
 
   /* A stream lasts from its start, or from before the minute, to its stop, or to now. */
@@ -128,7 +149,7 @@ export class Timeline {
     const active = new Set(this.known.streams.map((stream) => stream.stream_id));
     return [...spans].map(([id, { from, to }]) => {
       const end = active.has(id) ? this.now() : to;
-      const bar = drawn("rect", { class: "stream", x: this.x(from), y: HEAD + LANE + 14, width: Math.max(LEAST_WIDTH, (end - from) * this.scale), height: 11, rx: 2 }, drawn("title", {}, `Stream ${id} holds its lists down`));
+      const bar = drawn("rect", { class: "stream", x: this.x(from), y: HEAD + LANE + 13, width: Math.max(LEAST_WIDTH, (end - from) * this.scale), height: 11, rx: 2 }, drawn("title", {}, `Stream ${id} holds its lists down`));
       bar.isRunning = active.has(id);
       return bar;
     });
@@ -145,5 +166,5 @@ export class Timeline {
 }
 
 function waitedShort({ waited, sent_on: sentOn }) {
-  return sentOn ? `${waited - sentOn} got it, ${sentOn} sent on` : `${waited} waited`;
+  return sentOn ? `${waited - sentOn} got it, ${sentOn} go on waiting` : `${waited} waited`;
 }

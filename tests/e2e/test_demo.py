@@ -1,0 +1,101 @@
+"""The demo proves the claim within its first minute. Rule W2."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from threading import Event
+from typing import Any
+
+import pytest
+
+from tests.e2e.gateway_process import connect, served
+
+
+class Show:
+    """A demo that runs, as its page sees it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str) -> dict[str, Any]:
+        status, body = self._ask(lambda connection: connection.request("GET", path))
+        assert status == 200, body
+        found = json.loads(body)
+        assert isinstance(found, dict)
+        return found
+
+    def do(self, **command: str) -> int:
+        headers = {"Origin": self.url.rstrip("/")}
+        return self._ask(lambda connection: connection.request("POST", "/api/demo", json.dumps(command), headers))[
+            0
+        ]
+
+    def waited_for(self, what: str, fits: Callable[[dict[str, Any]], object], path: str = "/api/cache") -> object:
+        """Ask until something is seen, for at most 45 s."""
+        ends_s = time.monotonic() + 45
+        while time.monotonic() < ends_s:
+            if found := fits(self.get(path)):
+                return found
+            Event().wait(0.1)
+        raise AssertionError(f"within 45 s there was no {what}")
+
+    def _ask(self, send: Callable[[HTTPConnection], None]) -> tuple[int, bytes]:
+        connection = connect(self.url)
+        try:
+            send(connection)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def show() -> Iterator[Show]:
+    with served("--demo", "--sessions", "60") as (_, url):
+        yield Show(url)
+
+
+def test_hits_a_hold_down_an_overtaken_build_and_events_of_another_process_are_seen(show: Show) -> None:
+    # Proves W2, H1, B4, J3.
+    show.waited_for("hit", lambda seen: seen["stats"]["outcomes"].get("hit", 0) > 5)
+    show.waited_for("hold-down", lambda seen: seen["streams"])
+    show.waited_for("foreign event", lambda seen: [each for each in seen["events"] if each["is_foreign"]])
+    show.waited_for("overtaken build", lambda seen: seen["stats"]["overtaken"])
+    show.waited_for(
+        "reader that waited for an overtaken build",
+        lambda seen: [each for each in seen["builds"] if each["overtaken_by"] and each["waited"]],
+    )
+    stats = show.get("/api/cache")["stats"]
+    assert sum(stats["outcomes"].values()) > stats["builds"]
+
+
+def test_a_rename_during_a_build_overtakes_it_and_the_naive_cache_serves_the_old_name(show: Show) -> None:
+    # Proves W2, B4.
+    def naive_is_behind(seen: dict[str, Any]) -> object:
+        return [each for each in seen["behind"] if each.get("reason") == "session_rename"]
+
+    for _ in range(10):
+        assert show.do(do="rename_during_build") == 204
+        ends_s = time.monotonic() + 3
+        while time.monotonic() < ends_s:
+            if naive_is_behind(show.get("/api/demo/naive")):
+                return
+            Event().wait(0.05)
+    raise AssertionError("the naive cache was never behind")
+
+
+def test_a_broken_home_is_told_and_mended(show: Show) -> None:
+    # Proves W2, X8.
+    assert show.do(do="break") == 204
+    show.waited_for("failure", lambda seen: [each for each in seen["entries"] if each["failure"]])
+    assert show.get("/api/cache")["demo"] == {"is_broken": True}
+
+    assert show.do(do="mend") == 204
+    show.waited_for("recovery", lambda seen: not [each for each in seen["entries"] if each["failure"]])
+    assert show.get("/api/cache")["demo"] == {"is_broken": False}
+
+
+def test_the_demo_does_nothing_else(show: Show) -> None:
+    # Proves W1, E3.
+    assert show.do(do="anything") == 400
