@@ -32,6 +32,7 @@ from sqlalchemy import (
 
 from hermes_cache.bus.codec import checksum, decode, encode, verified
 from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.distribution import DISTRIBUTION
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalSetupError
 from hermes_cache.journal.driver_connection import DriverConnection
 from hermes_cache.ports import Position, Recorded, Snapshot
@@ -129,7 +130,9 @@ def prepare(connection: Connection, where: str) -> None:
     if not isinstance(version, int) or version < 0:
         raise JournalDamagedError(None, f"its tables have version {version!r}")
     if version > len(_STEPS):
-        raise JournalSetupError(where, f"its tables have version {version}; upgrade hermes_cache or name another")
+        raise JournalSetupError(
+            where, f"its tables have version {version}; upgrade {DISTRIBUTION} or name another"
+        )
     for step in _STEPS[version:]:
         step(connection)
     if version != len(_STEPS):

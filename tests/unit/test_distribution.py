@@ -41,10 +41,10 @@ def test_a_command_that_installs_names_the_distribution_and_is_quoted_for_all_sh
     assert install_command("serve") == 'pip install "hermes-session-cache[serve]"'
 
 
-def test_only_the_distributions_own_name_follows_pip_install() -> None:
+def test_only_the_distributions_own_name_is_installed_or_upgraded() -> None:
     # The repository itself is installed with a dot; packages of others have names of their own.
     texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in _READ if path.is_file()}
-    wrong = re.compile(r"""pip install ['"]?hermes[_-]?cache""")
+    wrong = re.compile(r"""(pip install|upgrade) ['"]?hermes[_-]?cache""")
 
     assert [str(path) for path, text in texts.items() if path != Path(__file__) and wrong.search(text)] == []
 
