@@ -10,7 +10,7 @@ def build(key: SessionListKey) -> dict[str, object]:
 
 
 def rename(profile: str, title: str) -> None:
-    """Stand for a part of the application that knows the bus alone, and no cache."""
+    """Change a title, as a part of the application does that knows the bus alone, and no cache."""
     TITLES[profile] = [title]
     default_bus.session_list_changed.send("sidebar", reason="session_rename", profile=profile, session_id="s1")
 

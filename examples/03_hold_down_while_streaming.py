@@ -1,7 +1,6 @@
 """Hold-down: the rows that a turn writes for its tokens cause no rebuild; the end of the turn causes one."""
 
 from collections import Counter
-from collections.abc import Mapping
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 
@@ -9,18 +8,14 @@ CHECK_AT_EVERY_READ = Policy(stamp_interval=0, max_build_duty=1.0, ttl=60)
 
 
 class MessageTable:
-    """Stands for a database; as the cache's sources it tells when rows were added."""
+    """Stands for a database."""
 
     def __init__(self) -> None:
         self.rows = 0
 
-    def scope(self, key: SessionListKey) -> str:
-        """Name what the keys that share a check have in common."""
-        return "all profiles" if key.all_profiles else key.profile or "default"
-
-    def stamp(self, _key: SessionListKey, *, held: bool) -> Mapping[str, int]:
-        """Tell what is there now; while a stream is held down, nothing that it moves."""
-        return {} if held else {"rows": self.rows}
+    def stamp(self, _key: SessionListKey) -> int:
+        """Return a value that changes with each row; while a stream runs, the cache does not ask for it."""
+        return self.rows
 
 
 def main() -> None:
@@ -29,7 +24,7 @@ def main() -> None:
     def build(_key: SessionListKey) -> dict[str, object]:
         return {"sessions": [{"session_id": "s1", "message_count": table.rows}]}
 
-    with SessionListCache(build, sources=table, bus=bus, policy=CHECK_AT_EVERY_READ) as cache:
+    with SessionListCache(build, sources=table.stamp, bus=bus, policy=CHECK_AT_EVERY_READ) as cache:
 
         def write_and_read(rows: int) -> None:
             outcomes: Counter[str] = Counter()

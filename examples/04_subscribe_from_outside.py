@@ -19,7 +19,7 @@ def described(change: Change | None) -> str:
 
 
 def forward(subscription: Subscription, sent: SimpleQueue[str]) -> None:
-    """Stand for a connection that sends server-sent events; it ends when the subscription is closed."""
+    """Forward changes, as a connection with server-sent events does, until the subscription is closed."""
     for change in subscription:
         sent.put(described(change))
 

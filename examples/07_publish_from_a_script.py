@@ -9,7 +9,7 @@ from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 
 
 def publish(journal: str, profile: str, reason: str) -> str:
-    """Stand for the last line of a shell script or a cron job; its output is the event's ticket."""
+    """Publish as the last line of a shell script or a cron job does; its output is the event's ticket."""
     command = [sys.executable, "-m", "hermes_cache.cli", "publish"]
     options = ["--journal", journal, "--profile", profile, "--reason", reason]
     return subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 -- ours

@@ -21,12 +21,12 @@ class Gateway:
         return {"sessions": [{"title": self._title.read_text()}]}
 
     def rename(self, title: str) -> str:
-        """Change the source and say so; gives the ticket, which a cookie may carry to the next request."""
+        """Change the source, publish that, and return the ticket, which a cookie may carry to the next request."""
         self._title.write_text(title)
         return self.cache.invalidate("work", reason="session_rename")
 
     def show(self, ticket: str | None = None) -> str:
-        """Answer a request; with a ticket, not without what that tells of."""
+        """Answer a request; with a ticket, the answer reflects the event of the ticket."""
         found = self.cache.lookup(KEY, at_least=ticket) if ticket else self.cache.lookup(KEY)
         return f"{found.payload['sessions']} ({found.outcome})"
 

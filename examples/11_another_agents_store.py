@@ -24,12 +24,12 @@ class NotesAgent(NamedTuple):
         return [_row(*each) for each in sorted(sessions, key=lambda each: -each[1]["at"])]
 
     def stamp(self) -> Hashable:
-        """Return what moves when a file does; no file is opened for it."""
+        """Return a value that changes when a file does; no file is opened for it."""
         found = sorted((entry.name, entry.stat()) for entry in os.scandir(self.folder))
         return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in found)
 
     def changes(self, since: Hashable, /) -> Changes | None:
-        """Say 'nothing', or None for 'take all rows': so small a store keeps no record of changes."""
+        """Return 'no changes', or None for 'take all rows': a small store keeps no record of changes."""
         return Changes(since) if since == self.stamp() else None
 
 
