@@ -6,7 +6,7 @@ Source: rules E7 to E9, R13, D4, W1.
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Generic
@@ -15,29 +15,22 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from hermes_cache.bodies import Body
 from hermes_cache.bus.subscription import Subscription
-from hermes_cache.cache.following import Following, Interrupted, News
+from hermes_cache.cache.following import Following
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.integrations.answers import Answer
 from hermes_cache.integrations.asgi_lifespan import OPEN_STREAMS, OpenStreams
-from hermes_cache.integrations.gzip_stream import GzipStream
-from hermes_cache.integrations.negotiation import accepted_encodings, edition_of
+from hermes_cache.integrations.negotiation import edition_of
+from hermes_cache.integrations.news_text import NewsText, news_text
 from hermes_cache.integrations.seats import HEARTBEAT_S, MAX_STREAMS, S, Seats
 from hermes_cache.integrations.server_sent_events import (
-    EVENT_END,
     HEADERS,
     HEARTBEAT,
     PART_BYTES,
-    RETRY,
     change_event,
     checked_version,
     hello,
-    interrupted_event,
-    news_event,
-    news_head,
-    parts_of,
 )
 
 IS_STREAM: Final = "hermes_cache.is_stream"
@@ -113,8 +106,7 @@ class EventStreams:
         source = self.seats.give(partial(self._cache.follow, key, since=edition))
         if isinstance(source, Answer):
             return response_of(source)
-        is_packed = accepted_encodings(accept_encoding)[:1] == ("gzip",)
-        return (_PackedNews if is_packed else _News)(self.seats, source, self._heartbeat_s)
+        return _News(self.seats, source, self._heartbeat_s, news_text(accept_encoding))
 
     def close(self) -> None:
         """End all streams, and let no new one in. Any thread may call it."""
@@ -128,10 +120,11 @@ class _EventStream(Response, Generic[S]):
         seats: Have the seat of the source.
         source: What is sent; dropped at the end.
         heartbeat_s: As in `EventStreams`.
+        headers: Those of the answer.
     """
 
-    def __init__(self, seats: Seats, source: S, heartbeat_s: float) -> None:
-        super().__init__(headers=HEADERS)
+    def __init__(self, seats: Seats, source: S, heartbeat_s: float, headers: Mapping[str, str] = HEADERS) -> None:
+        super().__init__(headers=headers)
         del self.headers["Content-Length"]
         self._seats = seats
         self._source = source
@@ -198,47 +191,27 @@ class _Changes(_EventStream[Subscription]):
 class _News(_EventStream[Following]):
     """What is new of a followed view."""
 
+    def __init__(self, seats: Seats, source: Following, heartbeat_s: float, text: NewsText) -> None:
+        super().__init__(seats, source, heartbeat_s, text.headers)
+        self._text = text
+
     def _head(self) -> bytes:
-        return RETRY
+        return self._text.head()
+
+    def _heartbeat(self) -> bytes:
+        return self._text.heartbeat()
+
+    def _end(self) -> bytes:
+        return self._text.end()
 
     async def _next(self) -> Sequence[bytes | memoryview] | None:
-        news = await self._news()
-        return None if news is None else news_event(news)
-
-    async def _news(self) -> News | None:
         try:
-            return await self._source.aget(self._heartbeat_s)
+            news = await self._source.aget(self._heartbeat_s)
         except CacheStoppedError:
             self._source.close()
             return None
-
-
-class _PackedNews(_News):
-    """The same for a client that reads gzip; a body is compressed once for all that follow its view."""
-
-    def __init__(self, seats: Seats, source: Following, heartbeat_s: float) -> None:
-        super().__init__(seats, source, heartbeat_s)
-        self.headers["Content-Encoding"] = "gzip"
-        self._stream = GzipStream()
-
-    def _head(self) -> bytes:
-        return self._stream.begin() + self._stream.text(super()._head())
-
-    def _heartbeat(self) -> bytes:
-        return self._stream.text(super()._heartbeat())
-
-    def _end(self) -> bytes:
-        return self._stream.end()
-
-    async def _next(self) -> Sequence[bytes | memoryview] | None:
-        news = await self._news()
         if news is None:
             return None
-        if isinstance(news, Interrupted):
-            return [self._stream.text(interrupted_event(news))]
-        head = self._stream.text(news_head(news))
-        body = news.source or Body(news.body, news.edition)
-        # Compressing and summing up a large body takes milliseconds.
-        is_quick = body.is_opened and len(body.body) <= PART_BYTES
-        blocks = self._stream.body(body) if is_quick else await run_in_threadpool(self._stream.body, body)
-        return list(parts_of(memoryview(b"".join([head, *blocks, self._stream.text(EVENT_END)]))))
+        if self._text.is_quick(news):
+            return self._text.event(news)
+        return await run_in_threadpool(self._text.event, news)

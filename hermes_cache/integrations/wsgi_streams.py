@@ -15,19 +15,20 @@ from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.errors import CacheStoppedError, HermesCacheError
 from hermes_cache.integrations.answers import Answer, failure_answer
 from hermes_cache.integrations.negotiation import edition_of
+from hermes_cache.integrations.news_text import NewsText, news_text
 from hermes_cache.integrations.seats import HEARTBEAT_S, Seats, Source
 from hermes_cache.integrations.server_sent_events import (
     HEADERS,
     HEARTBEAT,
-    RETRY,
     change_event,
     checked_version,
     hello,
-    news_event,
 )
 
 Environ: TypeAlias = Mapping[str, Any]
 """A WSGI environment, or what has the same names, as `request.META` of Django has."""
+
+Parts: TypeAlias = Iterable[bytes | memoryview]
 
 B_co = TypeVar("B_co", covariant=True)
 
@@ -61,22 +62,30 @@ class EventStream:
         seats: Have the seat of the source.
         source: What is sent.
         head: The first lines.
-        wait: Returns the next event in parts; None if nothing came in time, or the source is closed.
+        wait: Returns the next event in parts, or what is sent if nothing came in time.
+        end: Returns the last bytes.
     """
 
     def __init__(
-        self, seats: Seats, source: Source, head: bytes, wait: Callable[[], Iterable[bytes | memoryview] | None]
+        self,
+        seats: Seats,
+        source: Source,
+        head: bytes,
+        wait: Callable[[], Parts],
+        end: Callable[[], bytes] = bytes,
     ) -> None:
         self._seats = seats
         self._source = source
         self._head = head
         self._wait = wait
+        self._end = end
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._head
         while not self._source.closed:
-            for part in self._wait() or (HEARTBEAT,):
+            for part in self._wait():
                 yield bytes(part)
+        yield self._end()
 
     def close(self) -> None:
         """End it; its seat is free."""
@@ -110,7 +119,7 @@ class EventStreams:
         if isinstance(source, Answer):
             return response_of(source, environ)
         wait = partial(_next_change, source, self._heartbeat_s)
-        return self._stream(environ, source, hello(source.version), wait)
+        return _stream_response(EventStream(self.seats, source, hello(source.version), wait), HEADERS, environ)
 
     def follow(self, environ: Environ, key: Hashable) -> "Response[bytes | EventStream]":
         """Send a view, or what changed in it since the client saw it, and then what changes."""
@@ -122,37 +131,36 @@ class EventStreams:
             return response_of(failure_answer(error), environ)
         if isinstance(source, Answer):
             return response_of(source, environ)
-        return self._stream(environ, source, RETRY, partial(_next_news, source, self._heartbeat_s))
+        text = news_text(environ.get("HTTP_ACCEPT_ENCODING"))
+        wait = partial(_next_news, source, text, self._heartbeat_s)
+        stream = EventStream(self.seats, source, text.head(), wait, text.end)
+        return _stream_response(stream, text.headers, environ)
 
     def close(self) -> None:
         """End all streams, and let no new one in. Any thread may call it."""
         self.seats.close()
 
-    def _stream(
-        self,
-        environ: Environ,
-        source: Source,
-        head: bytes,
-        wait: Callable[[], Iterable[bytes | memoryview] | None],
-    ) -> "Response[bytes | EventStream]":
-        headers = list(HEADERS.items())
-        if environ["REQUEST_METHOD"] == "HEAD":
-            self.seats.drop(source)
-            return Response(_status(HTTPStatus.OK), headers, b"")
-        return Response(_status(HTTPStatus.OK), headers, EventStream(self.seats, source, head, wait))
 
-
-def _next_change(source: Subscription, timeout_s: float) -> list[bytes] | None:
+def _next_change(source: Subscription, timeout_s: float) -> Parts:
     change = source.get(timeout_s)
-    return None if change is None else [change_event(change)]
+    return [HEARTBEAT if change is None else change_event(change)]
 
 
-def _next_news(source: Following, timeout_s: float) -> list[bytes | memoryview] | None:
+def _next_news(source: Following, text: NewsText, timeout_s: float) -> Parts:
     try:
         news = source.get(timeout_s)
     except CacheStoppedError:
-        return None  # It is closed now.
-    return None if news is None else news_event(news)
+        return []  # It is closed now.
+    return [text.heartbeat()] if news is None else text.event(news)
+
+
+def _stream_response(
+    stream: EventStream, headers: Mapping[str, str], environ: Environ
+) -> "Response[bytes | EventStream]":
+    if environ["REQUEST_METHOD"] != "HEAD":
+        return Response(_status(HTTPStatus.OK), list(headers.items()), stream)
+    stream.close()
+    return Response(_status(HTTPStatus.OK), list(headers.items()), b"")
 
 
 def response_of(made: Answer, environ: Environ) -> Response[bytes]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
+from zlib import decompressobj
 
 from flask import Flask
 from starlette.applications import Starlette
@@ -83,7 +84,7 @@ async def _asked(app: ASGIApp, target: str, headers: dict[str, str], until: byte
 
     async def send(message: Message) -> None:
         sent.append(message)
-        if until and until in _body_of(sent):
+        if until and until in _plain(_body_of(sent)):
             gone.set()
 
     where = urlsplit(target)
@@ -97,6 +98,11 @@ async def _asked(app: ASGIApp, target: str, headers: dict[str, str], until: byte
     await app(scope, receive, send)
     named = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
     return Answered(sent[0]["status"], named, _body_of(sent))
+
+
+def _plain(body: bytes) -> bytes:
+    """Return what a client can read of a stream, which may be compressed."""
+    return decompressobj(wbits=31).decompress(body) if body.startswith(b"\x1f\x8b") else body
 
 
 def _body_of(sent: list[Message]) -> bytes:
@@ -126,7 +132,7 @@ def wsgi_door(app: Callable[..., Iterable[bytes]], *, mounted_at: str = "") -> A
         with closing(answered) as parts:
             for part in parts:
                 body += part
-                if until and until in body:
+                if until and until in _plain(body):
                     break
         status, named = started[0]
         return Answered(int(status[:3]), {name.lower(): value for name, value in named}, body)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import zlib
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -122,6 +123,16 @@ def test_changes_and_followed_views_are_sent_as_events_with_ids(
     assert b"of_bob" not in missed.body
     assert b"Sow the peas" in patch.body
     assert len(patch.body) < len(view.body) / 3
+
+
+def test_a_followed_view_is_compressed_for_a_client_that_reads_gzip(ask: Ask) -> None:
+    # Proves W4, D4.
+    plain = ask("/list/follow?of=ann", until=b"}\n\n")
+    packed = ask("/list/follow?of=ann", {"Accept-Encoding": "gzip"}, until=b"}\n\n")
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert zlib.decompressobj(wbits=31).decompress(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body)
 
 
 @pytest.mark.parametrize("door", DOORS)
