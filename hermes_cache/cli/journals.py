@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from hermes_cache.bus.codec import to_plain
-from hermes_cache.core.events import AppliedEvent
+from hermes_cache.core.events import SESSIONS, AppliedEvent
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalGapError
 from hermes_cache.explain.wording import without_password
 from hermes_cache.ports import Journal, Recorded
@@ -77,6 +77,8 @@ def event_line(event: AppliedEvent) -> str:
         for name in ("profile", "session_id", "stream_id", "reason")
         if name in plain
     ]
+    if event.id.bus != SESSIONS:
+        fields.insert(0, f"bus={one_word(event.id.bus)}")
     publisher = f"by={one_word(event.id.incarnation[:_SHORT])}:{event.id.number}"
     kind = str(plain["kind"]).replace("_", "-")
     return "  ".join([local_time(event.at_s), f"{kind:20}", *fields, publisher])

@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import click
 
+from hermes_cache.arguments import bus_name
 from hermes_cache.bus.codec import KINDS, from_plain, to_plain
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.cli.journals import journal_option, json_option, opened_journal
-from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.core.events import SESSIONS, AppliedEvent, EventId
 from hermes_cache.errors import EventError, JournalUnavailableError
 
 _KINDS: Final = tuple(kind.replace("_", "-") for kind in KINDS)
@@ -30,8 +31,9 @@ class _Fields(TypedDict):
 @click.option("--session-id", help="The session that changed.")
 @click.option("--stream-id", help="The stream that started or stopped.")
 @click.option("--reason", help="The reason in a word, such as session_rename.")
+@click.option("--bus", default=SESSIONS, show_default=True, help="The name of the bus whose caches it is for.")
 @json_option
-def publish(kind: str, url: str, *, as_json: bool, **fields: Unpack[_Fields]) -> None:
+def publish(kind: str, url: str, *, bus: str, as_json: bool, **fields: Unpack[_Fields]) -> None:
     """Publish an event and print its ticket.
 
     KIND is session-list-changed (the default), stream-started, stream-stopped or settings-changed. When the
@@ -43,7 +45,7 @@ def publish(kind: str, url: str, *, as_json: bool, **fields: Unpack[_Fields]) ->
       hermes-cache publish --journal sqlite:///journal.db --profile work --reason nightly_import
       hermes-cache publish stream-started --journal sqlite:///journal.db --stream-id turn-7
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
-    event = _event(kind, {name: value for name, value in fields.items() if value is not None})
+    event = _event(kind, bus, {name: value for name, value in fields.items() if value is not None})
     with opened_journal(url, make=True) as journal:
         try:
             name = journal.end().journal
@@ -56,9 +58,13 @@ def publish(kind: str, url: str, *, as_json: bool, **fields: Unpack[_Fields]) ->
     click.echo(json.dumps(published) if as_json else ticket)
 
 
-def _event(kind: str, given: dict[str, object]) -> AppliedEvent:
+def _event(kind: str, bus: str, given: dict[str, object]) -> AppliedEvent:
+    try:
+        bus_name(bus)
+    except (ValueError, TypeError) as error:
+        raise click.BadParameter(str(error), param_hint="--bus") from error
     # A new incarnation, so that no other process can have used this id.
-    fields = {"kind": kind.replace("-", "_"), "id": str(EventId(uuid4().hex, 1)), "at_s": time.time()}
+    fields = {"kind": kind.replace("-", "_"), "id": str(EventId(uuid4().hex, 1, bus)), "at_s": time.time()}
     try:
         event = from_plain(fields | given)
     except EventError as error:

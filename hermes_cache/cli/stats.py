@@ -1,21 +1,15 @@
 """`hermes-cache stats`: what a running gateway has counted, or what a journal holds."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, TypedDict, Unpack
 
 import click
 
-from hermes_cache.bus.codec import to_plain
-from hermes_cache.cli.explain import touched_profile
 from hermes_cache.cli.gateways import DEFAULT_URL, asked_gateway
-from hermes_cache.cli.journals import json_option, local_time, opened_journal
-from hermes_cache.cli.output import Noted, Table, print_tables, progress
+from hermes_cache.cli.journals import json_option, opened_journal
+from hermes_cache.cli.output import Table, print_tables, progress
 from hermes_cache.explain.wording import span
-from hermes_cache.journal.replaying import parts_after
-from hermes_cache.ports import Journal, Position
 
 _MOST_LISTS: Final = 20
 """The lists that were asked for last; `--json` has all that the gateway tells of."""
@@ -55,9 +49,12 @@ def stats(**options: Unpack[_Options]) -> None:
     elif url is not None:
         raise click.UsageError("a journal is counted without a gateway: leave out --url, or --journal")
     else:
+        # Imported only now, as what `opened_journal` imports.
+        from hermes_cache.cli.journal_count import count_journal, journal_tables  # noqa: PLC0415
+
         with opened_journal(journal_url) as journal, progress("Reading the journal") as noted:
             counted = count_journal(journal, noted)
-        told, tables = counted.plain(), [*_journal_tables(counted)]
+        told, tables = counted.plain(), [*journal_tables(counted)]
     if options["as_json"]:
         click.echo(json.dumps(told))
     else:
@@ -93,84 +90,6 @@ def _lists(entries: object) -> Table:
         for each in reversed(known)
     ]
     return Table("Lists", ("list", "is", "age", "built in"), rows)
-
-
-@dataclass(slots=True)
-class JournalCount:
-    """What a journal holds.
-
-    Attributes:
-        start: The position behind what was compacted.
-        end: The position of the newest event.
-        kinds: Its events by kind.
-        profiles: Its events by profile, those that touch all profiles under None.
-        publishers: How many processes published them.
-        damaged: Rows that are gone or damaged.
-        times_s: When the oldest and the newest of them were published, in epoch seconds; None without events.
-    """
-
-    start: Position
-    end: Position
-    kinds: Counter[str] = field(default_factory=Counter)
-    profiles: Counter[str | None] = field(default_factory=Counter)
-    publishers: set[str] = field(default_factory=set)
-    damaged: int = 0
-    times_s: tuple[float, float] | None = None
-
-    def plain(self) -> dict[str, object]:
-        """Return it as JSON values."""
-        return {
-            "journal": self.end.journal,
-            "seq": self.end.seq,
-            "compacted": self.start.seq,
-            "events": self.kinds.total(),
-            "kinds": dict(self.kinds),
-            "profiles": [{"profile": name, "events": count} for name, count in self.profiles.most_common()],
-            "publishers": len(self.publishers),
-            "damaged": self.damaged,
-            "first_at_s": self.times_s[0] if self.times_s else None,
-            "last_at_s": self.times_s[1] if self.times_s else None,
-        }
-
-
-def count_journal(journal: Journal, noted: Noted) -> JournalCount:
-    """Count the events that a journal holds.
-
-    Raises:
-        JournalError: It cannot be read.
-    """
-    snapshot, end = journal.snapshot(), journal.end()
-    start = snapshot.position if snapshot else Position(end.journal)
-    counted, streams = JournalCount(start, end), dict[str, str | None]()
-    for part in parts_after(journal, start):
-        counted.damaged += len(part.lost)
-        for each in part.recorded:
-            event = each.event
-            counted.kinds[str(to_plain(event)["kind"])] += 1
-            counted.profiles[touched_profile(event, streams)] += 1
-            counted.publishers.add(event.id.incarnation)
-            first_s, last_s = counted.times_s or (event.at_s, event.at_s)
-            counted.times_s = (min(first_s, event.at_s), max(last_s, event.at_s))
-        noted(part.position.seq - start.seq, end.seq - start.seq)
-    return counted
-
-
-def _journal_tables(counted: JournalCount) -> Iterator[Table]:
-    rows: list[tuple[object, object]] = [
-        ("last event", counted.end.seq),
-        ("kept", counted.kinds.total()),
-        ("compacted", counted.start.seq),
-        ("damaged", counted.damaged),
-        ("publishers", len(counted.publishers)),
-    ]
-    yield Table("Journal", ("", ""), rows)
-    if counted.times_s:
-        first_s, last_s = counted.times_s
-        yield Table("Published", ("", ""), [("first", local_time(first_s)), ("last", local_time(last_s))])
-    kinds = [(kind.replace("_", "-"), count) for kind, count in counted.kinds.most_common()]
-    yield Table("Events", ("kind", "events"), kinds)
-    profiles = [("(all)" if name is None else name, count) for name, count in counted.profiles.most_common()]
-    yield Table("Profiles", ("profile", "events"), profiles)
 
 
 def _by_count(pair: tuple[str, int]) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 """`hermes-cache` as a process: help, exit codes, and the sample home."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,23 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
 
     assert result.returncode == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"), [("hermes-cache sta", "stats"), ("hermes-cache tail --fo", "--follow")]
+)
+def test_a_shell_completes_commands_and_options(line: str, offered: str) -> None:
+    # Proves W3: as the page of the command line says, through the variable that the script of the shell sets.
+    words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_HERMES_CACHE_COMPLETE": "bash_complete"}
+    code = "from hermes_cache.cli.main import main; main(prog_name='hermes-cache')"
+
+    result = subprocess.run(  # noqa: S603 -- ours
+        [sys.executable, "-c", code],
+        env=os.environ | words,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert f"plain,{offered}" in result.stdout.splitlines()

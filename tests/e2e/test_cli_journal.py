@@ -154,6 +154,16 @@ def test_what_no_event_can_have_is_refused_by_its_option(
     assert not file.exists()
 
 
+def test_an_event_of_another_bus_is_published_and_named_in_the_tail(url: str) -> None:
+    # Proves W3, K5.
+    ticket = run("publish", url, "--bus", "mail", "--profile", "work").stdout.strip()
+    refused = run("publish", url, "--bus", "a/b")
+
+    assert ticket.startswith("mail/")
+    assert "  bus=mail  profile=work  " in run("tail", url).stdout
+    assert (refused.returncode, "--bus" in refused.stderr) == (2, True)
+
+
 def test_the_journal_can_be_named_by_the_environment(kept: str) -> None:
     # Proves W3.
     named = execute(*COMMAND, "tail", "--json", HERMES_CACHE_JOURNAL=kept)

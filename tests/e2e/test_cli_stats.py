@@ -29,7 +29,7 @@ EVENTS: list[AppliedEvent] = [
     SessionListChanged(id=EventId("a", 1), at_s=1000.0, reason="new", profile="work"),
     StreamStarted(id=EventId("a", 2), at_s=1001.0, stream_id="turn", profile="work"),
     StreamStopped(id=EventId("a", 3), at_s=1002.0, stream_id="turn"),
-    SessionListChanged(id=EventId("b", 1), at_s=1003.0),
+    SessionListChanged(id=EventId("b", 1, "mail"), at_s=1003.0),
 ]
 
 
@@ -78,6 +78,7 @@ def test_a_journal_is_counted_for_scripts(journal: str) -> None:
     assert (told["seq"], told["compacted"], told["events"], told["publishers"]) == (5, 1, 4, 2)
     assert told["kinds"] == {"session_list_changed": 2, "stream_started": 1, "stream_stopped": 1}
     assert told["profiles"] == [{"profile": "work", "events": 3}, {"profile": None, "events": 1}]
+    assert told["buses"] == {"sessions": 3, "mail": 1}
     assert (told["first_at_s"], told["last_at_s"]) == (1000.0, 1003.0)
 
 
