@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from hermes_cache.bodies import Coding
+from hermes_cache.bodies import Coding, codings
 from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.errors import (
     BuildError,
@@ -74,7 +74,8 @@ def answer_to(found: Patch | Rendered, asked: Asked, headers: dict[str, str], *,
     """
     encodings = accepted_encodings(asked.accept_encoding)
     if not encodings:
-        return error_answer(HTTPStatus.NOT_ACCEPTABLE, "a list comes as gzip or identity; accept one of them")
+        reason = f"a list comes as {', '.join(codings())} or identity; accept one of them"
+        return error_answer(HTTPStatus.NOT_ACCEPTABLE, reason)
     is_small = len(found.body) < _SMALLEST_COMPRESSED_BYTES
     encoding = "identity" if is_small and "identity" in encodings else encodings[0]
     headers = {**headers, "X-Hermes-Cache-Edition": found.edition}

@@ -5,16 +5,18 @@ Source: RFC 9110, sections 8.8.3, 12.5.3 and 13.1.2.
 
 from functools import lru_cache
 from re import compile as pattern
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
-Encoding = Literal["gzip", "identity"]
+from hermes_cache.bodies import Coding, codings
+
+Encoding: TypeAlias = Coding | Literal["identity"]
 
 PATCH_TYPE: Final = "application/vnd.hermes-cache.patch+json"
 """The media type of what changed in a list."""
 
 _TAG: Final = pattern(r'(?:W/)?("[^"]*")')
 _QUALITY: Final = pattern(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
-_GZIP: Final = frozenset({"gzip", "x-gzip"})
+_SUFFIX: Final = pattern(r"-(gzip|zstd)$")
 
 
 def has_tag(if_none_match: str | None, tag: str) -> bool:
@@ -46,12 +48,12 @@ def tag_of(digest: str, encoding: Encoding, *, is_weak: bool = False) -> str:
 
 def edition_of(since: str) -> str:
     """Return the edition that a client names: the edition itself, or a tag of it as `tag_of` made it."""
-    return since.strip().removeprefix("W/").strip('"').removesuffix("-gzip")
+    return _SUFFIX.sub("", since.strip().removeprefix("W/").strip('"'))
 
 
 @lru_cache(maxsize=64)
 def accepted_encodings(accept_encoding: str | None) -> tuple[Encoding, ...]:
-    """Return the encodings that a client can read, the one that it likes most first; none if it can read neither.
+    """Return the encodings that a client can read, the one that it likes most first; none if it can read none.
 
     Args:
         accept_encoding: The header; None if there is none, which asks for a body that is not compressed.
@@ -60,13 +62,13 @@ def accepted_encodings(accept_encoding: str | None) -> tuple[Encoding, ...]:
         return ("identity",)
     wanted = _qualities(accept_encoding)
     others = wanted.get("*")
-    gzip = max((wanted[name] for name in _GZIP & wanted.keys()), default=others or 0.0)
-    # A body that is not compressed can be refused, but need not be named.
+    # A body that is not compressed can be refused, but need not be named. zstd must be: `*` is older than it.
     identity = wanted.get("identity", others)
-    liked: tuple[Encoding, ...] = ("gzip", "identity") if gzip >= (identity or 0.0) else ("identity", "gzip")
-    refused = {"gzip"} if gzip == 0 else set()
-    refused |= {"identity"} if identity == 0 else set()
-    return tuple(encoding for encoding in liked if encoding not in refused)
+    gzip = max((wanted[name] for name in ("gzip", "x-gzip") if name in wanted), default=others or 0.0)
+    weights: dict[Encoding, float] = {"zstd": wanted.get("zstd", 0.0), "gzip": gzip, "identity": identity or 0.0}
+    known: list[Encoding] = [*codings(), "identity"]
+    readable = [each for each in known if weights[each] > 0 or (each == "identity" and identity is None)]
+    return tuple(sorted(readable, key=lambda each: -weights[each]))
 
 
 def _qualities(accept_encoding: str) -> dict[str, float]:

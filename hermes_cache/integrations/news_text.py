@@ -75,7 +75,7 @@ class GzipNewsText(NewsText):
         """Return whether the body was compressed already, and is so small that its checksum is quick, too."""
         if isinstance(news, Interrupted):
             return True
-        return news.source is not None and news.source.is_opened and len(news.body) <= PART_BYTES
+        return news.source is not None and news.source.is_opened() and len(news.body) <= PART_BYTES
 
     def event(self, news: News) -> Sequence[bytes | memoryview]:
         """Return an event in parts that are sent one after the other."""

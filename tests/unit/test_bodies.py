@@ -4,6 +4,7 @@ import gzip
 import threading
 
 import pytest
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,9 +34,9 @@ def test_all_who_ask_for_a_new_body_at_once_get_the_same_compressed_form(monkeyp
     calls: list[int] = []
     opened = bodies._opened
 
-    def counted(part: memoryview) -> bodies.Opening:
+    def counted(part: memoryview, coding: bodies.Coding) -> bodies.Opening:
         calls.append(len(part))
-        return opened(part)
+        return opened(part, coding)
 
     def ask() -> None:
         together.wait(10)
@@ -84,3 +85,21 @@ def test_an_unknown_coding_is_refused_by_its_name() -> None:
 
     with pytest.raises(ValueError, match="'br'"):
         body.encoded("br")  # type: ignore[arg-type]  # what a caller might try
+
+
+@given(st.binary(min_size=1, max_size=100_000), st.binary(max_size=2_000))
+def test_zstd_frames_of_a_body_and_of_its_ending_follow_each_other(text: bytes, ending: bytes) -> None:
+    # Proves W4, O7.
+    body = Body(text, "tag")
+    ended = body.ending_in(ending)
+
+    assert zstd.decompress(body.encoded("zstd")) == text
+    assert zstd.decompress(ended.encoded("zstd")) == ended.body
+
+
+def test_without_zstd_a_body_is_compressed_by_gzip_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Proves W4.
+    monkeypatch.setattr(bodies, "codings", lambda: ("gzip",))
+
+    with pytest.raises(ValueError, match="install the extra zstd"):
+        Body(TEXT, "tag").encoded("zstd")

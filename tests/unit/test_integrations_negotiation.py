@@ -56,6 +56,10 @@ def test_each_encoding_has_a_tag_of_its_own() -> None:
         ("gzip;q=-1", "identity"),
         ("gzip;level=9", "identity"),
         (",,;q=1,", "identity"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0.5, gzip", "gzip"),
+        ("zstd;q=0.5, gzip;q=0.1, identity;q=0.9", "identity"),
+        ("identity;q=0, zstd", "zstd"),
     ],
 )
 def test_the_encoding_is_one_that_the_client_can_read(header: str | None, encoding: str | None) -> None:
