@@ -84,8 +84,7 @@ class EventStreams:
         Raises:
             ParameterError: The version is too long.
         """
-        # On a thread, because missed events may have to be read from a slow journal.
-        opened = partial(run_in_threadpool, self._cache.subscribe, profile, since=checked_version(since))
+        opened = partial(self._cache.asubscribe, profile, since=checked_version(since))
         source = await self.seats.agive(opened)
         return (
             response_of(source) if isinstance(source, Answer) else _Changes(self.seats, source, self._heartbeat_s)

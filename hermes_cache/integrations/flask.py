@@ -1,7 +1,6 @@
 """The extension for Flask; it needs the extra `flask`.
 
-    sessions = HermesCache(build, path="/api/sessions")
-    sessions.init_app(app)
+    sessions = HermesCache(app, build, path="/api/sessions")
 
 Each application has a cache of its own, which starts at its first read, also in each worker of a server that
 forks. Builders run in the context of their application. Source: rules W4, D4, O7.
@@ -45,9 +44,9 @@ class HermesCache:
     """A cache for each application that it is given to.
 
     Args:
+        app: The application; None if it comes later, by `init_app`.
         builder: Builds session lists; None for those of a Hermes home: of the one that `HERMES_CACHE_HOME` names,
             else of the user's own.
-        app: Likewise `init_app(app)`.
         make: Makes the cache, for other kinds of lists or with further arguments: called with `policy`, `bus`,
             `journal`, `executor` and `build_context`, as in
             `lambda **given: ListCache(build, profile_of=str, **given)`. None for a `SessionListCache`.
@@ -59,8 +58,8 @@ class HermesCache:
 
     def __init__(
         self,
-        builder: Builder | None = None,
         app: Flask | None = None,
+        builder: Builder | None = None,
         *,
         make: Callable[..., ListCache[Any]] | None = None,
         key_of: Callable[[Request], Hashable] | None = None,

@@ -58,7 +58,7 @@ def through_wsgi(cache: ListCache[Any], *, max_streams: int = 8) -> Ask:
 def through_flask(cache: ListCache[Any], *, max_streams: int = 8) -> Ask:
     app = Flask("lists")
     app.config["HERMES_CACHE_MAX_STREAMS"] = max_streams
-    HermesCache(app=app, make=lambda **_given: cache, key_of=lambda request: request.args["of"], path="/list")
+    HermesCache(app, make=lambda **_given: cache, key_of=lambda request: request.args["of"], path="/list")
     return wsgi_door(app)
 
 

@@ -34,7 +34,7 @@ def stop(app: Flask, extension: HermesCache) -> None:
 
 @pytest.fixture
 def sessions() -> HermesCache:
-    return HermesCache(build, path="/api/sessions")
+    return HermesCache(builder=build, path="/api/sessions")
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_two_caches_of_one_application_have_settings_and_commands_of_their_own(a
     # Proves W4.
     app.config["TODOS_CACHE_TTL"] = 7
     todos = HermesCache(
-        app=app,
+        app,
         make=lambda **given: ListCache(lambda _key: {"todos": []}, profile_of=str, **given),
         key_of=lambda asked: asked.args["of"],
         path="/todos",

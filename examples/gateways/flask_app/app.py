@@ -6,7 +6,7 @@ from examples.gateways.database import load, rename
 from hermes_cache.integrations.flask import HermesCache
 
 app = Flask(__name__)
-sessions = HermesCache(load, app, path="/api/sessions")
+sessions = HermesCache(app, load, path="/api/sessions")
 
 
 @app.post("/api/sessions")

@@ -21,7 +21,7 @@ cache = SessionListCache(load, journal=JOURNAL)
 async def sessions(request: Request) -> Response:
     if request.method == "POST":
         await run_in_threadpool(rename, request.query_params["session_id"], request.query_params["title"])
-        return JSONResponse({"ticket": await run_in_threadpool(cache.invalidate, reason="session_rename")})
+        return JSONResponse({"ticket": await cache.ainvalidate(reason="session_rename")})
     return await asgi.respond(cache, SessionListKey(), request, at_least=request.query_params.get("ticket"))
 
 
