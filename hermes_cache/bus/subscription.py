@@ -135,6 +135,10 @@ class Subscription:
         """End it and wake who waits for it; what was not taken is dropped. Closing twice is no error."""
         aside.do(self._close)
 
+    async def aclose(self) -> None:
+        """Do what `close` does without blocking the event loop."""
+        await aside_on_loop(self._close)
+
     def offer(self, change: Change) -> None:
         """Queue a change if it concerns this subscriber; the feed calls it."""
         if not change.concerns(self._profile):
@@ -228,3 +232,11 @@ class Subscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

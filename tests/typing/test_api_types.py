@@ -15,6 +15,7 @@ from hermes_cache import (
     Explanation,
     Health,
     HermesHome,
+    Interrupted,
     LiveSession,
     Lookup,
     Mark,
@@ -89,6 +90,33 @@ def test_reads_on_an_event_loop_give_the_same() -> None:
         assert asyncio.run(look(cache)) is None
 
     assert lookup.payload is payload
+
+
+def test_a_cache_is_entered_published_to_and_listened_to_on_an_event_loop() -> None:
+    # Proves W4, B2, E7, R13.
+    async def build(key: SessionListKey) -> dict[str, object]:
+        return {"sessions": [{"session_id": f"of {key.profile_name}"}]}
+
+    async def stamp(key: SessionListKey) -> int:
+        return len(key.profile_name)
+
+    async def main() -> None:
+        async with SessionListCache(build, sources=stamp, bus=Bus()) as cache:
+            assert_type(cache, SessionListCache)
+            assert_type(await cache.aget(KEY, builder=build), Payload)
+            rendered = assert_type(await cache.arender(KEY, envelope={"server_time": 1}), Rendered)
+            assert_type(await cache.aencoded(rendered, "gzip"), bytes)
+            async with cache.follow(KEY) as following:
+                assert_type(await following.aget(timeout=5), Rendered | Patch | Interrupted | None)
+            async with assert_type(await cache.asubscribe("work", since=None), Subscription) as changes:
+                assert_type(await cache.ainvalidate("work", reason="renamed", session_id="s1"), Ticket)
+                assert_type(await changes.aget(timeout=5), Change | None)
+                await cache.ainvalidate("work")
+                async for change in changes:
+                    assert_type(change, Change)
+                    break
+
+    asyncio.run(main())
 
 
 def test_what_a_gateway_puts_and_takes_out() -> None:
