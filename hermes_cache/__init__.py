@@ -38,6 +38,7 @@ _DEFINED_IN: Final = {
         "PolicyError",
         "ProfileNotFoundError",
         "SourceError",
+        "UnsupportedError",
     ),
     "explain.explanations": ("Explanation",),
     "journal.agreed": ("AgreedState",),
@@ -65,6 +66,7 @@ def __getattr__(name: str) -> object:
         return import_module(f"{__name__}.distribution").installed_version()
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module(f"{__name__}.surroundings").refuse_subinterpreter()
     value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -31,6 +31,7 @@ from hermes_cache.errors import LookupTimeoutError as LookupTimeoutError
 from hermes_cache.errors import PolicyError as PolicyError
 from hermes_cache.errors import ProfileNotFoundError as ProfileNotFoundError
 from hermes_cache.errors import SourceError as SourceError
+from hermes_cache.errors import UnsupportedError as UnsupportedError
 from hermes_cache.explain.explanations import Explanation as Explanation
 from hermes_cache.journal.agreed import AgreedState as AgreedState
 from hermes_cache.journal.bus import Bus as Bus
@@ -89,6 +90,7 @@ __all__ = [
     "StreamStopped",
     "Subscription",
     "Ticket",
+    "UnsupportedError",
     "default_bus",
     "freeze",
     "journal_at",

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from hermes_cache.errors import CallBlockedError, NoThreadError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.interrupts import on_main_thread
-from hermes_cache.threads import Call, Threads
+from hermes_cache.threads import Call, Threads, refuse_late_patch
 
 T = TypeVar("T")
 
@@ -55,6 +55,7 @@ class Aside:
         Raises:
             CallBlockedError: It was not done in time: it needs what an interrupted call of the main thread holds.
                 It may still be done later.
+            UnsupportedError: The threads of the standard library were replaced too late.
         """
         if not on_main_thread() or sys.is_finalizing():
             return act()
@@ -62,6 +63,7 @@ class Aside:
 
     def on_another_thread(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
         """Do something on a thread with a whole stack, whatever thread this is; else as `do`."""
+        refuse_late_patch()
         call = Call(act)
         if on_main_thread():
             before, self._last = self._last, call

@@ -125,6 +125,20 @@ class NoThreadError(HermesCacheError, RuntimeError):
         super().__init__("can't start new thread; the machine allows no more: end others, or raise its limit")
 
 
+class UnsupportedError(HermesCacheError, RuntimeError):
+    """What was asked for cannot work where this program runs.
+
+    Attributes:
+        what: What cannot work.
+        reason: Why, in words.
+    """
+
+    def __init__(self, what: str, reason: str, advice: str) -> None:
+        self.what = what
+        self.reason = reason
+        super().__init__(f"{what} cannot work here: {reason}; {advice}")
+
+
 class CallLostError(HermesCacheError):
     """An exception was thrown into the thread that handled this call. The call may have had an effect or not."""
 

@@ -131,11 +131,13 @@ class _Registry:
         self.in_parent = _Hooks()
         self.in_child = _Hooks()
         self.at_exit = _Hooks()
-        os.register_at_fork(
-            before=self.before.call_backwards,
-            after_in_parent=self.in_parent.call,
-            after_in_child=self.in_child.call,
-        )
+        # Not every system can fork.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self.before.call_backwards,
+                after_in_parent=self.in_parent.call,
+                after_in_child=self.in_child.call,
+            )
         self.register_exit()
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ Source: rules L1, L6, L7.
 """
 
 import _thread
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
-from hermes_cache.errors import CacheStoppedError, CallLostError, NoThreadError
+from hermes_cache.errors import CacheStoppedError, CallLostError, NoThreadError, UnsupportedError
 from hermes_cache.interrupts import is_interrupt, on_main_thread
 
 T = TypeVar("T")
@@ -29,6 +30,26 @@ _RETRY_S: Final = 1.0
 _LOOK_S: Final = 0.5
 """A wait is cut in parts: to see whether a thread lives, and so that a process that was suspended for long does
 not count all of that."""
+
+
+def _is_patched() -> bool:
+    """Say whether gevent has replaced the threads of the standard library; gevent is not imported for that."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+_WAS_PATCHED: Final = _is_patched()
+"""Whether that was so when this module got the queues and clocks of the standard library."""
+
+
+def refuse_late_patch() -> None:
+    """Raise `UnsupportedError` if gevent replaced the threads of the standard library after that (L8).
+
+    Locks from before are no locks of its greenlets: one that waits stops all of them.
+    """
+    if _is_patched() is not _WAS_PATCHED:
+        reason = "gevent patched the standard library after hermes_cache was imported"
+        raise UnsupportedError("a cache", reason, "call gevent.monkey.patch_all() first")
 
 
 _made_anew: Final[Counter[str]] = Counter()

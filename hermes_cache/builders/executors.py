@@ -18,6 +18,7 @@ from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import BuildContext, Builder, EncodingBuilder, Executor
+from hermes_cache.surroundings import refuse_frozen
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ def executors(
             must be.
         ValueError: There is no such kind, or no builder of that name.
         ImportError: Worker processes are asked for, and the extra that they need is not installed.
+        UnsupportedError: They are asked for, and this program is frozen.
     """
     resolved = _resolved(builder) if isinstance(builder, str) else builder
     if resolved is not None and not callable(resolved):
@@ -56,6 +58,7 @@ def executors(
         return partial(ThreadExecutor, resolved, shape, context)
     if kind != "processes":
         raise ValueError(f"executor is {kind!r}; it must be 'threads' or 'processes'")
+    refuse_frozen()
     try:
         processes = import_module("hermes_cache.builders.process_executor")
     except ModuleNotFoundError as missing:

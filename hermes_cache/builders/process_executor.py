@@ -18,7 +18,7 @@ from hermes_cache.builders.parcels import Changes, Parcel, ReceivedRows, SentRow
 from hermes_cache.builders.workers import Worker, WorkerGoneError, a_worker
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
-from hermes_cache.errors import WorkerError
+from hermes_cache.errors import UnsupportedError, WorkerError
 from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content
@@ -65,7 +65,7 @@ class ProcessExecutor:
         self._inherited: list[object] = []
         self._begin()
         after_fork_in_child(self._start_anew)
-        before_exit(self.stop)
+        before_exit(self._end)
 
     def start(self) -> None:
         """Start the first worker; it is ready some time later. The others start with the second build.
@@ -86,6 +86,7 @@ class ProcessExecutor:
         """Build a key's content in a worker.
 
         Raises:
+            UnsupportedError: The main thread ended, and the workers with it.
             WorkerError: The worker died, twice, or was killed since the build was given up.
             Exception: Whatever the builder raised.
         """
@@ -108,6 +109,11 @@ class ProcessExecutor:
         for slot in self._slots:
             slot.kill(build_id)
 
+    def _end(self) -> None:
+        """End all workers, as the main thread ended: who waits for them now would never let the process end."""
+        self._has_ended = True
+        self.stop()
+
     def stop(self) -> None:
         """End all workers."""
         self._is_stopped = True
@@ -120,6 +126,11 @@ class ProcessExecutor:
             content = self._try(slot, build_id, spec, target)
             if content is not None:
                 return content
+            if self._has_ended:
+                reason = "the main thread ended, and the worker processes ended with it"
+                raise UnsupportedError(
+                    "executor='processes'", reason, "let the main thread wait, or use executor='threads'"
+                )
             if self._is_stopped or build_id in self._given_up:
                 break
         raise WorkerError(target.key)
@@ -185,6 +196,7 @@ class ProcessExecutor:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._is_stopped = False
+        self._has_ended = False
         self._has_built = False
         self._given_up: set[int] = set()
         self._slots = tuple([_Slot() for _ in range(self._count)])

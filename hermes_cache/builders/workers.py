@@ -19,6 +19,7 @@ from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, Shutdo
 
 from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.log_output import LogSettings, active_settings
+from hermes_cache.surroundings import open_closed_streams, refuse_frozen
 from hermes_cache.tracing import tracing
 
 _DESK: Final = "hermes_cache.builders.desk"
@@ -44,6 +45,8 @@ class Worker:
     """
 
     def __init__(self, *modules: str) -> None:
+        # The start of a process writes to them, and the process inherits them.
+        open_closed_streams()
         self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
         self.is_gone = False
         self.seen: Hashable = None
@@ -118,7 +121,11 @@ def start_ahead(*modules: str) -> None:
 
     Args:
         modules: By name, such as that of the builder.
+
+    Raises:
+        UnsupportedError: No worker can start, as this program is frozen.
     """
+    refuse_frozen()
     _ahead.start(*modules)
 
 

@@ -53,6 +53,7 @@ from hermes_cache.loops import Away, elsewhere, running_loop
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json, P
 from hermes_cache.payload.rows import ListShape
+from hermes_cache.threads import refuse_late_patch
 from hermes_cache.tracing import tracing
 from hermes_cache.views import PlainViews
 
@@ -89,6 +90,7 @@ class RunningCache(Generic[K, P]):
         reraise: bool = False,
         clock: ports.Clock | None = None,
     ) -> None:
+        refuse_late_patch()
         self._builder = builder
         self._reraise = reraise
         self._identity = object()
@@ -180,6 +182,7 @@ class RunningCache(Generic[K, P]):
         await coroutines.ended(self._policy.stop_timeout)
 
     def _start(self, stops: int) -> None:
+        refuse_late_patch()
         with self._lock:
             if self._life is not None or self._stops != stops:
                 return
@@ -264,6 +267,7 @@ class RunningCache(Generic[K, P]):
 
     def _request(self, life: Life, key: K, options: ReadOptions) -> Request:
         """Check what a caller asks for."""
+        refuse_late_patch()
         request, builder = request_of(options, self._clock.monotonic_s()), options.get("builder")
         if self._builder is None and builder is None:
             raise no_builder()

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import click
 
-from hermes_cache.cli.standard_streams import open_closed_streams, unwritable_output_told
+from hermes_cache.cli.standard_streams import unwritable_output_told
 from hermes_cache.distribution import install_command, installed_version
+from hermes_cache.surroundings import open_closed_streams
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from typing import Final
 
 import click
 
-_STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
-
 _UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT})
 """What is wrong with the output, and not with the command."""
 
@@ -29,22 +27,6 @@ def unwritable_output_told() -> Iterator[None]:
         forget_output()
         what = error.filename or "the output"
         raise click.ClickException(f"cannot write {what}: {error.strerror}") from error
-
-
-def open_closed_streams() -> None:
-    """Open the null device for each standard stream that the caller closed.
-
-    Else the next file that the process opens becomes its standard output, and whatever prints to it, such as the
-    start of a worker process, fails or writes into that file.
-    """
-    for number, (name, mode) in enumerate(_STREAMS):
-        try:
-            os.fstat(number)
-        except OSError:
-            # The lowest number that is free, because those before it are open by now. Worker processes inherit it.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - its signature
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False, encoding="utf-8", errors="replace"))  # noqa: SIM115 - open for good
 
 
 def forget_output() -> None:
