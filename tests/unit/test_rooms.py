@@ -7,10 +7,12 @@ from tests.rooms import _ROOMS, files_of
 _ROOT = Path(__file__).parents[2]
 _OF_NO_ROOM = {
     "test_api_types.py",
+    "test_dependencies.py",
     "test_list_types.py",
     "test_measures.py",
-    "test_rooms.py",
     "test_public_names.py",
+    "test_rooms.py",
+    "test_wheel.py",
 }
 
 
