@@ -399,7 +399,7 @@ class Journal(Protocol):
         Args:
             fold: Called outside any transaction, without the damaged rows.
             before_s: Drop events published before this moment (epoch seconds), up to the first later one.
-            max_events: Drop the oldest events until so many are left.
+            max_events: Drop the oldest events until at most so many of each bus are left.
 
         Returns:
             How many were dropped; 0 if another process did the same meanwhile.

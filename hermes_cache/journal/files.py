@@ -10,6 +10,7 @@ import os
 import sqlite3
 import stat
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,10 @@ _HELD: Final = Path("/proc/self/fd")
 TICK_S: Final = 0.05
 _COARSE_TICK_S: Final = 3.0
 """The kernel's clock ticks every 10 ms at most, and some disks keep seconds, or every other one."""
+
+_LATER_S: Final = 0.012
+"""The kernel's clock ticks every 10 ms at most. A commit of the same tick shows only in a pragma, so a waiter asks
+for that once the tick is over."""
 
 
 def missing_journal_file(url: str) -> Path | None:
@@ -152,3 +157,29 @@ def settles_s(seen: tuple[int, ...] | None) -> float:
 def age_s(seen: tuple[int, ...] | None, now_ns: int) -> float:
     """Return for how long nobody had written a file when it was seen; negative if its times lie in the future."""
     return -1.0 if seen is None else (now_ns - max(seen[-2:])) / 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look at the journal found.
+
+    Attributes:
+        seen: The file from outside, just before.
+        stamp: The stamp.
+        age_s: For how long nobody had written the file; negative if its times cannot tell.
+    """
+
+    seen: tuple[int, ...] | None
+    stamp: tuple[int, object]
+    age_s: float
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether each later write shows from outside."""
+        return self.age_s > settles_s(self.seen)
+
+    def is_due(self, now_ns: int) -> bool:
+        """Say whether to look again though the file is still: a write of the same tick may not have shown."""
+        if self.age_s < 0 or settles_s(self.seen) > TICK_S:
+            return not self.is_settled
+        return any(self.age_s <= later_s < age_s(self.seen, now_ns) for later_s in (_LATER_S, TICK_S))

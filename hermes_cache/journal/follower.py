@@ -13,7 +13,7 @@ from math import inf
 from threading import RLock
 from typing import Concatenate, Final, ParamSpec, Protocol
 
-from hermes_cache.core.events import AppliedEvent, EventId, is_of_stream
+from hermes_cache.core.events import SESSIONS, AppliedEvent, EventId, is_of_stream
 from hermes_cache.errors import (
     JournalDamagedError,
     JournalError,
@@ -93,6 +93,7 @@ class Follower:
         bus_side: Does what concerns the bus.
         wait_s: How long a publisher waits for its commit at most.
         bounds: How much is kept and read at once.
+        bus: The name of its bus; it passes over what is said on others.
 
     Attributes:
         state: What the process knows of the journal; it may be looked at from any thread.
@@ -100,7 +101,14 @@ class Follower:
     """
 
     def __init__(
-        self, journal: Journal, clock: Clock, bus_side: BusSide, *, wait_s: float, bounds: Bounds
+        self,
+        journal: Journal,
+        clock: Clock,
+        bus_side: BusSide,
+        *,
+        wait_s: float,
+        bounds: Bounds,
+        bus: str = SESSIONS,
     ) -> None:
         self.state = MemberState(clock.monotonic_s(), bounds=bounds)
         self.joined = Gate(shared=True)
@@ -108,6 +116,7 @@ class Follower:
         self._clock = clock
         self._bus_side = bus_side
         self._wait_s = wait_s
+        self._bus = bus
         self._lock = RLock()
         self._commits: dict[EventId, Commit] = {}
         self._wakers: dict[object, Callable[[], None]] = {}
@@ -284,8 +293,9 @@ class Follower:
         try:
             for part in parts_after(self._journal, position, self.state.bounds.part):
                 for recorded in part.recorded:
-                    self._bus_side.hear(recorded.event)
-                    self._change(MemberState.event_applied, recorded)
+                    if recorded.event.id.bus == self._bus:
+                        self._bus_side.hear(recorded.event)
+                        self._change(MemberState.event_applied, recorded)
                 self._change(MemberState.part_applied, part)
                 self._bus_side.hear_position(part.position)
                 if self._clock.monotonic_s() >= until_s:
@@ -298,7 +308,7 @@ class Follower:
     def _join(self) -> None:
         """Take a position at the end, with the agreed state as of it (J2), and what is on its way there."""
         self._change(MemberState.joining)
-        replayed = replay(self._journal, part=self.state.bounds.part)
+        replayed = replay(self._journal, part=self.state.bounds.part, bus=self._bus)
         if replayed.damaged:
             extra = {"hermes_cache.seqs": replayed.damaged[:_MAX_LOGGED]}
             logger.warning("hermes_cache.journal_damaged", extra=extra)

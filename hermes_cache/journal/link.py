@@ -228,7 +228,7 @@ class JournalLink:
             return None
         on_their_way, missed = life.state.buffer, []
         for part in parts_after(life.journal, position, self._bounds.part):
-            missed += [recorded.event for recorded in part.recorded]
+            missed += [each.event for each in part.recorded if each.event.id.bus == self._bus.name]
             if part.damaged is not None or len(missed) > self._bounds.missed_by_subscriber:
                 return None
         return [*missed, *on_their_way]
@@ -283,7 +283,9 @@ class JournalLink:
         if not self._users:
             raise CacheStoppedError
         wait_s = self._policy.journal_wait
-        follower = Follower(self._journal, self._clock, self, wait_s=wait_s, bounds=self._bounds)
+        follower = Follower(
+            self._journal, self._clock, self, wait_s=wait_s, bounds=self._bounds, bus=self._bus.name
+        )
         life = JournalLife(self._journal, follower, self._policy, self._clock, is_listening=self.is_listening)
         self._notifier = Notifier(self._tell_receivers, name="hermes_cache.journal_notifier", size=_MAX_UNHEARD)
         self._life = life

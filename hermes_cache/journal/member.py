@@ -207,14 +207,15 @@ class MemberState:
         return replace(self, folded=folded, unfolded=unfolded, position=recorded.position)
 
     def part_applied(self, part: Part) -> "MemberState":
-        """All events of a part are applied here. If it says so, the rows after them are gone or damaged."""
+        """All events of a part that concern this process are applied; it may say that rows after them are gone."""
         after = self
         if part.damaged is not None and part.position.seq > self.passed_seq:
             after = replace(after, missed=part.damaged.reason, passed_seq=part.position.seq)
         # Only a mark shows, at the next read, that the journal was restored meanwhile: so a position without
-        # a mark is not taken.
-        is_known = part.position == self.position or not part.position.mark
-        return after if is_known else replace(after, position=part.position)
+        # a mark is not taken, but that of the last event, which may be of another bus.
+        reached = part.recorded[-1].position if part.recorded and not part.position.mark else part.position
+        is_known = reached == self.position or not reached.mark
+        return after if is_known else replace(after, position=reached)
 
     def gap_found(self, reason: str) -> "MemberState":
         """What comes after the position cannot be had, so the process has to join again."""

@@ -3,6 +3,7 @@
 Source: rules J1 to J6, as far as they go without a disk and other processes.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -169,7 +170,13 @@ def _up_to_hole(after: Position, found: list[Recorded], end: Position) -> list[R
 
 
 def _going(events: list[Recorded], before_s: float, max_events: int) -> list[Recorded]:
-    surplus = len(events) - max_events
+    counts, surplus = Counter[str](), 0
+    for index in reversed(range(len(events))):
+        bus = events[index].event.id.bus
+        counts[bus] += 1
+        if counts[bus] > max_events:
+            surplus = index + 1
+            break
     for index, recorded in enumerate(events):
         if index >= surplus and recorded.event.at_s >= before_s:
             return events[:index]

@@ -25,7 +25,7 @@ from hermes_cache.errors import (
     TransactionConflictError,
 )
 from hermes_cache.forks import after_fork_in_child
-from hermes_cache.journal.tables import is_prepared, prepare, read_end
+from hermes_cache.journal.tables import OLDEST, Tables, found_tables, prepare, read_end
 from hermes_cache.ports import Level
 
 _CHANNEL: Final = "hermes_cache_journal"
@@ -82,13 +82,15 @@ wants it on standbys too, that stays.
 """
 
 _TODO: Final = {
-    "42501": "grant the role CREATE on the schema for the first start, and all rights to the tables",
+    "42501": "grant the role CREATE on the schema for the first start, and all rights to the tables; the first "
+    "event of a bus that is not called sessions needs a role that owns the tables",
     "25006": "connect to the primary, and with a role that may write",
     "0A000": "connect to the primary, and with a role that may write",
 }
 """What to do about an error that trying again does not mend, by its SQLSTATE."""
 
-_CONFLICTS: Final = frozenset({"40001", "40P01"})
+_CONFLICTS: Final = frozenset({"40001", "40P01", "42P01"})
+"""The last one: a table is not there, as another process gave it another name meanwhile."""
 
 _Result = TypeVar("_Result")
 
@@ -122,6 +124,9 @@ class PostgresDatabase:
     Args:
         url: Names the database; its driver is psycopg, whatever it says.
 
+    Attributes:
+        tables: The tables as they were found when it was opened.
+
     Raises:
         JournalSetupError: The URL cannot be that of a database.
     """
@@ -133,6 +138,7 @@ class PostgresDatabase:
         except Exception as error:
             raise JournalSetupError(self._where, f"{error}; correct its URL") from error
         self._prepared = False
+        self.tables = OLDEST
         self._listener: psycopg.Connection[Any] | None = None
         self._inherited: list[object] = []
         self._renew_locks()
@@ -142,6 +148,10 @@ class PostgresDatabase:
     def level(self) -> Level:
         """The stamp is a query to a server, which may be far away."""
         return "cluster"
+
+    def look_again(self) -> None:
+        """Find out anew what tables there are, before the next transaction."""
+        self._prepared = False
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -221,19 +231,20 @@ class PostgresDatabase:
             if self._closed.is_set():
                 raise JournalUnavailableError(f"the journal {self._where} is closed; open another")
             if not self._prepared:
-                self._prepare()
+                self.tables = self._prepare()
                 self._prepared = True
             return self._engine
         finally:
             preparing.release()
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> Tables:
         with self._engine.connect() as connection:
             reader = connection.execution_options(**_READING)
             # Looked at first: a role that may make no tables can use those that are there.
             with reader.begin():
-                if is_prepared(reader):
-                    return
+                found = found_tables(reader)
+            if found is not None:
+                return found
             writer = connection.execution_options(**_WRITING)
             with writer.begin():
                 schema = writer.scalar(text("SELECT pg_catalog.current_schema()"))
@@ -241,7 +252,7 @@ class PostgresDatabase:
                     todo = "name one in the URL, as in ?options=-csearch_path%3Devents"
                     raise JournalSetupError(self._where, f"its search_path names no schema for tables; {todo}")
                 writer.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PREPARING})
-                prepare(writer, self._where)
+                return prepare(writer, self._where)
 
     def _moved(self, seen: Hashable) -> bool:
         return self.stamp() != seen

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from hermes_cache.core.events import SESSIONS
 from hermes_cache.errors import JournalDamagedError, JournalGapError
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.snapshots import from_bytes
@@ -41,11 +42,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a journal amounts to.
+    """What a journal amounts to for one bus.
 
     Attributes:
         position: Up to where it was read.
-        agreed: What agrees in all processes that applied what is up to there.
+        agreed: What agrees in all processes that applied what is up to there on that bus.
         damaged: The rows that are gone or could not be read; the snapshot counts as the last one that it covers.
     """
 
@@ -74,33 +75,39 @@ def parts_after(journal: Journal, position: Position, part: int = PART) -> Itera
 
 
 def replay(
-    journal: Journal, *, until: float = inf, part: int = PART, noted: Callable[[int], None] | None = None
+    journal: Journal,
+    *,
+    until: float = inf,
+    part: int = PART,
+    bus: str = SESSIONS,
+    noted: Callable[[int], None] | None = None,
 ) -> Replay:
-    """Fold a journal's snapshot and the events after it.
+    """Fold a journal's snapshot and the events after it, as far as they are of one bus.
 
     Args:
         journal: The journal to read.
         until: The last sequence number to be folded; infinity for all there are.
         part: Events in one read.
+        bus: The name of the bus.
         noted: Called with the number of the last event of each part, for those who show how far it is.
 
     Raises:
         JournalGapError: `until` lies before the snapshot.
         JournalError: The journal cannot be read.
     """
-    start = _start_of(journal)
+    start = _start_of(journal, bus)
     if until < start.position.seq:
         raise JournalGapError(int(until), f"it is compacted up to {start.position.seq}; replay from there on")
     try:
-        return _continued(journal, start, until, part, noted)
+        return _continued(journal, start, until, part, bus, noted)
     except JournalGapError:
-        if _start_of(journal).position == start.position:
+        if _start_of(journal, bus).position == start.position:
             raise
         # Compacted between the two reads: the newer snapshot covers what was missed.
-        return replay(journal, until=until, part=part, noted=noted)
+        return replay(journal, until=until, part=part, bus=bus, noted=noted)
 
 
-def _start_of(journal: Journal) -> Replay:
+def _start_of(journal: Journal, bus: str) -> Replay:
     """Return what the snapshot amounts to: nothing, where it is damaged or there is none."""
     try:
         snapshot = journal.snapshot()
@@ -111,18 +118,18 @@ def _start_of(journal: Journal) -> Replay:
     if snapshot is None:
         return Replay(Position(journal.end().journal), AgreedState())
     try:
-        return Replay(snapshot.position, from_bytes(snapshot.body))
+        return Replay(snapshot.position, from_bytes(snapshot.body).get(bus, AgreedState()))
     except JournalDamagedError:
         return Replay(snapshot.position, AgreedState(), (snapshot.position.seq,))
 
 
 def _continued(
-    journal: Journal, start: Replay, until: float, most: int, noted: Callable[[int], None] | None
+    journal: Journal, start: Replay, until: float, most: int, bus: str, noted: Callable[[int], None] | None
 ) -> Replay:
     position, agreed, damaged = start.position, start.agreed, list(start.damaged)
     for part in parts_after(journal, position, most):
         wanted = [each for each in part.recorded if each.position.seq <= until]
-        agreed = agreed.after(each.event for each in wanted)
+        agreed = agreed.after(each.event for each in wanted if each.event.id.bus == bus)
         lost = [seq for seq in part.lost if seq <= until]
         damaged += lost
         if part.position.seq > until:

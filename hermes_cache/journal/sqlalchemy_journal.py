@@ -1,6 +1,6 @@
 """A journal in a database: SQLite by default, PostgreSQL by URL.
 
-What the databases share stands here and in `journal_tables`; connections, transactions, the cheap check and the
+What the databases share stands here and in `tables.py`; connections, transactions, the cheap check and the
 wake-up are each database's own. Source: rules J1 to J6.
 """
 
@@ -11,26 +11,35 @@ from typing import Final, Protocol, TypeVar
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
-from hermes_cache.core.events import AppliedEvent, EventId
+from hermes_cache.core.events import SESSIONS, AppliedEvent, EventId
 from hermes_cache.distribution import install_command
 from hermes_cache.errors import JournalSetupError, TransactionConflictError
-from hermes_cache.journal import tables
 from hermes_cache.journal.sqlite import SqliteDatabase
+from hermes_cache.journal.tables import Statements, Tables, admit_names, read_end, read_foldable, read_snapshot
 from hermes_cache.ports import FoldSnapshot, Level, Position, Recorded, Snapshot
 
 _TRIES: Final = 3
 """Of a transaction in whose way another one stands."""
 
 _Found = TypeVar("_Found")
-_S = TypeVar("_S", Connection, tables.Statements)
+_S = TypeVar("_S", Connection, Statements)
 
 
 class JournalDatabase(Protocol):
-    """What a journal asks of its database; everything that goes wrong is raised as a `JournalError`."""
+    """What a journal asks of its database; everything that goes wrong is raised as a `JournalError`.
+
+    Attributes:
+        tables: The tables as they were found when it was opened.
+    """
+
+    tables: Tables
 
     @property
     def level(self) -> Level:
         """What readers may count on."""
+
+    def look_again(self) -> None:
+        """Find out anew what tables there are, before the next transaction."""
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Return a transaction that sees one moment."""
@@ -38,10 +47,10 @@ class JournalDatabase(Protocol):
     def writing(self) -> AbstractContextManager[Connection]:
         """Return a transaction that is committed at its end, and wakes who waits."""
 
-    def looking(self) -> AbstractContextManager[tables.Statements]:
+    def looking(self) -> AbstractContextManager[Statements]:
         """Return what `reading` does, by the quickest way there is."""
 
-    def appending(self) -> AbstractContextManager[tables.Statements]:
+    def appending(self) -> AbstractContextManager[Statements]:
         """Return what `writing` does, by the quickest way there is."""
 
     def stamp(self) -> Hashable:
@@ -73,19 +82,32 @@ class SqlAlchemyJournal:
         """Commit events, all or none, and give their sequence numbers."""
         if not events:
             return []
-        return _in(self._database.appending, lambda connection: tables.append_events(connection, events))
+        has_names = any(event.id.bus != SESSIONS for event in events)
+
+        def append(connection: Statements) -> tuple[Tables, list[int]]:
+            there = self._database.tables
+            if has_names and not there.has_names:
+                there = admit_names(connection)
+            return there, there.append_events(connection, events)
+
+        there, seqs = _in(self._database.appending, append)
+        if there is not self._database.tables:
+            self._database.look_again()
+        return seqs
 
     def read(self, after: Position, /, *, limit: int = 1000) -> list[Recorded]:
         """Return the events after a position, oldest first."""
-        return _in(self._database.looking, lambda connection: tables.read_after(connection, after, limit))
+        return _in(
+            self._database.looking, lambda connection: self._database.tables.read_after(connection, after, limit)
+        )
 
     def seq_of(self, event_id: EventId, /) -> int | None:
         """Return an event's sequence number."""
-        return _in(self._database.looking, lambda connection: tables.read_seq(connection, event_id))
+        return _in(self._database.looking, lambda connection: self._database.tables.read_seq(connection, event_id))
 
     def end(self) -> Position:
         """Return the position of one who has read everything."""
-        return _in(self._database.looking, tables.read_end)
+        return _in(self._database.looking, read_end)
 
     def stamp(self) -> Hashable:
         """Return a value that differs once anybody appended, or replaced the journal."""
@@ -97,7 +119,7 @@ class SqlAlchemyJournal:
 
     def snapshot(self) -> Snapshot | None:
         """Return what the compacted events amount to."""
-        return _in(self._database.reading, tables.read_snapshot)
+        return _in(self._database.reading, read_snapshot)
 
     def compact(self, fold: FoldSnapshot, /, *, before_s: float, max_events: int) -> int:
         """Fold the oldest events into the snapshot and drop them; a damaged one counts as empty."""
@@ -105,10 +127,10 @@ class SqlAlchemyJournal:
         def find(
             connection: Connection,
         ) -> tuple[int | None, Snapshot | None, list[AppliedEvent], Position | None]:
-            stands_under, earlier = tables.read_foldable(connection)
-            start = earlier.position if earlier else Position(tables.read_end(connection).journal)
-            cut = tables.read_cut(connection, before_s, max_events)
-            events, position = tables.sound_events(connection, start, cut)
+            stands_under, earlier = read_foldable(connection)
+            start = earlier.position if earlier else Position(read_end(connection).journal)
+            cut = self._database.tables.read_cut(connection, before_s, max_events)
+            events, position = self._database.tables.sound_events(connection, start, cut)
             return stands_under, earlier, events, position if position != start else None
 
         stands_under, earlier, events, position = _in(self._database.reading, find)
@@ -116,7 +138,8 @@ class SqlAlchemyJournal:
             return 0
         later = Snapshot(position, fold(earlier.body if earlier else None, events))
         return _in(
-            self._database.writing, lambda connection: tables.replace_snapshot(connection, stands_under, later)
+            self._database.writing,
+            lambda connection: self._database.tables.replace_snapshot(connection, stands_under, later),
         )
 
     def close(self) -> None:

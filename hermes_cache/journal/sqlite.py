@@ -37,20 +37,25 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
-from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
+from hermes_cache.errors import (
+    JournalDamagedError,
+    JournalError,
+    JournalSetupError,
+    JournalUnavailableError,
+    TransactionConflictError,
+)
 from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.forks import ForkGate, after_fork_in_child
 from hermes_cache.journal.driver_connection import DriverConnection
 from hermes_cache.journal.files import (
-    TICK_S,
+    Looked,
     age_s,
     found,
     make_missing_file,
     refuse_open_folder,
-    settles_s,
     share_with_group,
 )
-from hermes_cache.journal.tables import is_prepared, prepare
+from hermes_cache.journal.tables import OLDEST, found_tables, prepare
 from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.ports import Level
 from hermes_cache.threads import Gate
@@ -69,10 +74,6 @@ _LOOK_AGAIN_S: Final = 0.002
 
 _POLL_S: Final = 0.008
 """A look at a file from outside takes 4 us, a pragma 40; so a waiter hears within the 20 ms that count."""
-
-_LATER_S: Final = 0.012
-"""The kernel's clock ticks every 10 ms at most. A commit of the same tick shows only in a pragma, so a waiter asks
-for that once the tick is over."""
 
 _SHARED: Final = {"true": True, "false": False}
 """What a URL may say of it."""
@@ -120,32 +121,6 @@ class _Opened:
             engine.pool.dispose()
 
 
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """What a look at the journal found.
-
-    Attributes:
-        seen: The file from outside, just before.
-        stamp: The stamp.
-        age_s: For how long nobody had written the file; negative if its times cannot tell.
-    """
-
-    seen: tuple[int, ...] | None
-    stamp: tuple[int, object]
-    age_s: float
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether each later write shows from outside."""
-        return self.age_s > settles_s(self.seen)
-
-    def is_due(self, now_ns: int) -> bool:
-        """Say whether to look again though the file is still: a write of the same tick may not have shown."""
-        if self.age_s < 0 or settles_s(self.seen) > TICK_S:
-            return not self.is_settled
-        return any(self.age_s <= later_s < age_s(self.seen, now_ns) for later_s in (_LATER_S, TICK_S))
-
-
 class SqliteDatabase:
     """Connections to a journal's file, which is made where it is missing. Any thread may call.
 
@@ -155,6 +130,9 @@ class SqliteDatabase:
         driver: The module whose SQLite opens it, such as `sqlite3` or `pysqlite3.dbapi2`. A process must not
             open one file with two: each drops the locks of the other.
         mounts: The table of what is mounted where; where there is none, every file system is trusted.
+
+    Attributes:
+        tables: The tables as they were found when it was opened.
 
     Raises:
         JournalSetupError: The URL names no file, or one in such a folder.
@@ -174,8 +152,9 @@ class SqliteDatabase:
         self._mounts = mounts
         self._wal = wal_is_safe(driver.sqlite_version_info)
         self._epochs = count(1)
+        self.tables = OLDEST
         self._opened: _Opened | None = None
-        self._looked: _Looked | None = None
+        self._looked: Looked | None = None
         self._inherited: list[object] = []
         # Re-entrant: a finalizer that strikes under it may follow the journal, or close it.
         self._lock = RLock()
@@ -187,6 +166,10 @@ class SqliteDatabase:
     def level(self) -> Level:
         """The stamp is a pragma on a connection that is held open."""
         return "host"
+
+    def look_again(self) -> None:
+        """Find out anew what tables there are, before the next transaction."""
+        self._forget()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -252,7 +235,7 @@ class SqliteDatabase:
                 seen, now_ns = found(self._path), time_ns()
                 opened = self._look(seen and seen[:2], timeout_s)
                 stamp = opened.epoch, self._at_last(opened.data_version, timeout_s, _LOOK_AGAIN_S)
-                self._looked = None if self._wal else _Looked(seen, stamp, age_s(seen, now_ns))
+                self._looked = None if self._wal else Looked(seen, stamp, age_s(seen, now_ns))
                 return stamp
             finally:
                 lock.release()
@@ -333,10 +316,12 @@ class SqliteDatabase:
             with holder.connect() as connection:
                 # Looked at first: to open a journal that is there, nobody else's commit need be waited for.
                 with connection.begin():
-                    ready = is_prepared(connection)
-                writer = connection.execution_options(hermes_cache_writes=not ready)
-                with writer.begin():
-                    prepare(writer, str(self._path))
+                    tables = found_tables(connection)
+                if tables is None:
+                    writer = connection.execution_options(hermes_cache_writes=True)
+                    with writer.begin():
+                        tables = prepare(writer, str(self._path))
+            self.tables = tables
             # SQLite made its companions meanwhile, with the group of this user.
             share_with_group(self._path)
             held = holder.raw_connection()
@@ -440,6 +425,9 @@ class SqliteDatabase:
         told = f"{self._path}: {getattr(error, 'orig', error)}"
         if code in _DAMAGE_CODES:
             return JournalDamagedError(None, told)
+        if "no such table" in str(error):
+            # Another process gave it another name since this one looked.
+            return TransactionConflictError(f"the journal {told}; try again")
         if code in _RIGHTS_CODES:
             told = f"{told}; see that this user may write to it and to its folder"
         return JournalUnavailableError(f"the journal cannot be used now: {told}; try again")

@@ -14,6 +14,7 @@ from typing import Final, TypeVar, get_args
 from unittest import SkipTest
 
 from hermes_cache.core.events import (
+    SESSIONS,
     AppliedEvent,
     EventId,
     SessionListChanged,
@@ -33,9 +34,9 @@ _MANY: Final = 2_500
 _Error = TypeVar("_Error", bound=Exception)
 
 
-def numbered(numbers: Sequence[int], *, life: str = "life") -> list[AppliedEvent]:
+def numbered(numbers: Sequence[int], *, life: str = "life", bus: str = SESSIONS) -> list[AppliedEvent]:
     """Return events of one incarnation whose numbers are also their times."""
-    return [SettingsChanged(id=EventId(life, number), at_s=float(number)) for number in numbers]
+    return [SettingsChanged(id=EventId(life, number, bus), at_s=float(number)) for number in numbers]
 
 
 class JournalContract:
@@ -99,6 +100,56 @@ class JournalContract:
 
             assert seqs == [1, 2, 3, 4]
             assert [recorded.event for recorded in reader.read(start)] == events
+
+    def test_events_of_all_buses_have_their_numbers_in_one_order(self) -> None:
+        """K5, J4: each with the name of its bus, for those too who opened the journal before it had names."""
+        with self._two() as (one, other):
+            start = one.end()
+            other.append(numbered([1]))
+            one.append(numbered([1, 2], life="shop", bus="orders"))
+            other.append(numbered([2]))
+            seqs = other.append(numbered([7], life="till", bus="bills"))
+
+            assert seqs == [5]
+            assert one.seq_of(EventId("shop", 2, "orders")) == 3
+            assert one.seq_of(EventId("shop", 2)) is None
+            for journal in (one, other):
+                events = [recorded.event for recorded in journal.read(start)]
+                assert [event.id.bus for event in events] == ["sessions", "orders", "orders", "sessions", "bills"]
+
+    def test_buses_that_publish_first_at_the_same_time_are_both_kept(self) -> None:
+        """K5, J4: the first event of a bus with a name of its own may change the storage."""
+        lives = "abcdefgh"
+        together = Barrier(len(lives))
+        with self._two() as (reader, _):
+            threads = [_started(partial(self._append_pairs, life, together, bus=life)) for life in lives]
+
+            seen = follow(reader, len(lives) * 2 * _PAIRS)
+            for thread in threads:
+                thread.join(_WAIT_S)
+
+            assert [recorded.position.seq for recorded in seen] == list(range(1, len(lives) * 2 * _PAIRS + 1))
+            assert {recorded.event.id.bus for recorded in seen} == set(lives)
+
+    def test_compaction_by_count_counts_the_events_of_each_bus(self) -> None:
+        """K5, J6: a busy bus does not push out the events of the others before it has too many itself."""
+        with self._two() as (journal, _):
+            journal.append(numbered([1, 2]))
+            journal.append(numbered(range(1, 5), life="shop", bus="orders"))
+            journal.append(numbered([3, 4]))
+
+            within = journal.compact(fold_ids, before_s=0.0, max_events=4)
+            beyond = journal.compact(fold_ids, before_s=0.0, max_events=3)
+            snapshot = journal.snapshot()
+            kept = journal.read(snapshot.position) if snapshot else []
+
+            assert (within, beyond) == (0, 3)
+            assert snapshot is not None
+            assert snapshot.body == b"life:1 life:2 orders/shop:1"
+            assert [str(recorded.event.id) for recorded in kept] == [
+                *(f"orders/shop:{number}" for number in (2, 3, 4)),
+                *("life:3", "life:4"),
+            ]
 
     def test_a_known_event_keeps_its_number(self) -> None:
         """J4: known by id, in the same group, in a later one, and from another process."""
@@ -362,11 +413,11 @@ class JournalContract:
             # What lies before the run, the run, what lies behind it, and that no more comes.
             assert counted.calls <= 4
 
-    def _append_pairs(self, life: str, together: Barrier) -> None:
+    def _append_pairs(self, life: str, together: Barrier, bus: str = SESSIONS) -> None:
         with closing(self.open_journal()) as journal:
             together.wait(_WAIT_S)
             for number in range(_PAIRS):
-                journal.append(numbered([2 * number + 1, 2 * number + 2], life=life))
+                journal.append(numbered([2 * number + 1, 2 * number + 2], life=life, bus=bus))
 
     @contextmanager
     def _two(self) -> Iterator[tuple[Journal, Journal]]:

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.sqlalchemy_journal import journal_at
-from hermes_cache.journal.tables import append_events
+from hermes_cache.journal.tables import OLDEST
 from hermes_cache.ports import Journal
 from hermes_cache.testing.journal_contract import JournalContract, numbered
 from tests.integration.journal_runs import transactions_of_a_truncated_journal
@@ -61,7 +61,7 @@ def test_a_transaction_held_open_lets_no_later_one_pass(postgres_url: URL) -> No
 
         writer = Thread(target=append)
         with slow._database.writing() as connection:
-            append_events(connection, [first])
+            OLDEST.append_events(connection, [first])
             writer.start()
             overtook = done.wait(0.5)
             seen_meanwhile = reader.read(start)
@@ -73,7 +73,7 @@ def test_a_transaction_held_open_lets_no_later_one_pass(postgres_url: URL) -> No
 
 
 def _append_and_fail(connection: Connection, event: AppliedEvent) -> None:
-    raise ZeroDivisionError(append_events(connection, [event]))
+    raise ZeroDivisionError(OLDEST.append_events(connection, [event]))
 
 
 def test_a_transaction_rolled_back_leaves_no_hole(postgres_url: URL) -> None:

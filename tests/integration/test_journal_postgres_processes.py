@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection
 from hermes_cache import Policy
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
-from hermes_cache.journal.tables import append_events
+from hermes_cache.journal.tables import OLDEST
 from hermes_cache.testing.journal_contract import numbered
 from tests.integration import journal_acts as acts
 from tests.integration.journal_acts import percentile
@@ -52,7 +52,7 @@ def _hold_open(journal: SqlAlchemyJournal, event: AppliedEvent, seconds: float, 
     """Take a number, and commit late, or not at all."""
 
     def write(connection: Connection) -> None:
-        append_events(connection, [event])
+        OLDEST.append_events(connection, [event])
         Event().wait(seconds)
         if not commits:
             raise _ChangedItsMindError

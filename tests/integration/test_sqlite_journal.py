@@ -28,7 +28,7 @@ from hermes_cache.journal import files
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.journal.sqlalchemy_journal import SqlAlchemyJournal, journal_at
 from hermes_cache.journal.sqlite import SqliteDatabase
-from hermes_cache.journal.tables import append_events
+from hermes_cache.journal.tables import OLDEST
 from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.ports import Position, Snapshot
 from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
@@ -121,7 +121,7 @@ def test_a_transaction_held_open_lets_no_later_one_pass(file: Path, journal: Sql
 
     writer = Thread(target=append)
     with journal._database.writing() as connection:
-        append_events(connection, [first])
+        OLDEST.append_events(connection, [first])
         writer.start()
         overtook = done.wait(0.3)
     writer.join(WAIT_S)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,8 @@ from hermes_cache.core.events import (
 from hermes_cache.core.streams import Streams
 from hermes_cache.errors import JournalDamagedError
 from hermes_cache.journal.agreed import EVERYTHING, AgreedState, Numbers
+from hermes_cache.journal.memory import MemoryJournal
+from hermes_cache.journal.replaying import replay
 from hermes_cache.journal.snapshots import fold_snapshot, from_bytes, to_bytes
 
 _LEASE_S = 900.0
@@ -33,6 +36,14 @@ _EVENTS: st.SearchStrategy[AppliedEvent] = st.one_of(
     st.builds(SettingsChanged, id=_IDS, at_s=_MOMENTS),
 )
 _SAID = st.lists(_EVENTS, unique_by=lambda event: event.id, max_size=20)
+
+_BUSES = ("sessions", "orders", "bills")
+_NAMED = st.lists(
+    st.builds(lambda event, bus: replace(event, id=replace(event.id, bus=bus)), _EVENTS, st.sampled_from(_BUSES)),
+    unique_by=lambda event: event.id,
+    max_size=20,
+)
+"""Events of several buses; two of them may have incarnations and numbers in common."""
 
 
 @st.composite
@@ -78,7 +89,39 @@ def test_a_snapshot_stands_for_the_events_that_it_covers(said: list[AppliedEvent
     """J2, J6"""
     snapshot = fold_snapshot(fold_snapshot(None, said[:cut]), said[cut:])
 
-    assert from_bytes(snapshot) == _agreed(said)
+    assert from_bytes(snapshot) == {"sessions": _agreed(said)}
+
+
+@given(_NAMED, st.integers(0, 20), st.integers(0, 20), st.integers(0, 4))
+def test_a_journal_replays_each_bus_as_if_the_others_were_not_there(
+    said: list[AppliedEvent], until: int, compacted: int, kept: int
+) -> None:
+    """K5, J1, J2, J6: up to any number, whoever compacted it, and however often."""
+    journal = MemoryJournal()
+    for event in said[:compacted]:
+        journal.append([event])
+    journal.compact(fold_snapshot, before_s=0.0, max_events=kept)
+    journal.append(said[compacted:])
+    journal.compact(fold_snapshot, before_s=0.0, max_events=20)
+    snapshot = journal.snapshot()
+    reached = max(min(until, len(said)), snapshot.position.seq if snapshot else 0)
+
+    for bus in _BUSES:
+        replayed = replay(journal, until=reached, bus=bus)
+        assert replayed.agreed == _agreed([event for event in said[:reached] if event.id.bus == bus])
+        assert replayed.position.seq == reached
+
+
+@given(_NAMED, st.integers(0, 20))
+def test_a_snapshot_holds_the_state_of_every_bus(said: list[AppliedEvent], cut: int) -> None:
+    """K5, J6: and in the form of old programs as long as there is no name that they do not know."""
+    snapshot = fold_snapshot(fold_snapshot(None, said[:cut]), said[cut:])
+    said_on = {event.id.bus for event in said}
+
+    assert {bus: state for bus, state in from_bytes(snapshot).items() if state != AgreedState()} == {
+        bus: _agreed([event for event in said if event.id.bus == bus]) for bus in said_on
+    }
+    assert (b'"form":1' in snapshot) == (said_on <= {"sessions"})
 
 
 @given(_SAID)
@@ -136,7 +179,7 @@ def test_what_is_no_snapshot_is_told_as_damage(body: bytes) -> None:
 @given(st.integers(0, 400), st.integers(0, 255))
 def test_a_flipped_byte_of_a_snapshot_never_raises_anything_else(at: int, value: int) -> None:
     """J5"""
-    body = bytearray(to_bytes(_agreed([_started(1), _stopped(2), _changed(3)])))
+    body = bytearray(to_bytes({"sessions": _agreed([_started(1), _stopped(2), _changed(3)])}))
     body[at % len(body)] = value
 
     with contextlib.suppress(JournalDamagedError):

@@ -20,7 +20,12 @@ from hermes_cache.errors import JournalDamagedError, JournalError
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 _WORDS = _TEXTS.filter(str.strip)
 _COMMON = {
-    "id": st.builds(EventId, _TEXTS.filter(bool), st.integers(0, 10**18 - 1)),
+    "id": st.builds(
+        EventId,
+        _TEXTS.filter(bool),
+        st.integers(0, 10**18 - 1),
+        st.sampled_from(["sessions", "orders"]) | st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+    ),
     "at_s": st.floats(allow_nan=False, allow_infinity=False),
 }
 _EVENTS: st.SearchStrategy[AppliedEvent] = st.one_of(

@@ -54,10 +54,10 @@ class Fold:
         )
 
 
-def marks_of(agreed: AgreedState) -> set[str]:
-    """Return the ids of all events that an agreed state has."""
+def marks_of(agreed: AgreedState, bus: str) -> set[str]:
+    """Return the ids of all events that the agreed state of a bus has."""
     return {
-        f"{incarnation}:{number}"
+        str(EventId(incarnation, number, bus))
         for incarnation, numbers in agreed.applied.items()
         for first, last in numbers.ranges
         for number in range(first, last + 1)
@@ -117,7 +117,7 @@ class MemberLaws:
         if agreed is self._agreed and member.file is self._file:
             return
         self._agreed, self._file = agreed, member.file
-        marks = marks_of(agreed)
+        marks = marks_of(agreed, member.bus.name)
         known = {mark for mark in marks if mark in world.events}
         world.demand(known == marks, f"E1: {member.name} has {marks - known}, which nobody said")
         if not self._fold.ids <= marks:
@@ -133,13 +133,14 @@ class MemberLaws:
         position = member.position
         if file is None or position is None:
             return
-        reached = set(file.history[: position.seq]) - world.damaged
+        before = set(world.of_bus(member.bus.name, file.history[: position.seq]))
+        reached = before - world.damaged
         world.demand(reached <= marks, f"J4: {member.name} at {position.seq} lacks {reached - marks}")
-        own = {mark for mark in marks if mark.startswith(f"{member.name}:")}
-        unsaid = marks - own - set(file.history[: position.seq])
+        own = {mark for mark in marks if mark.startswith(member.marks)}
+        unsaid = marks - own - before
         world.demand(not unsaid, f"J2: {member.name} at {position.seq} has {unsaid} beyond its position")
         coming = {str(event.id) for event in member.state.buffer}
-        coming |= {mark for mark in file.history[position.seq :] if mark.startswith(f"{member.name}:")}
+        coming |= {mark for mark in file.history[position.seq :] if mark.startswith(member.marks)}
         world.demand(coming <= marks, f"J1: {member.name} forgot of its own {coming - marks}")
         for name, facts in agreed.streams.items():
             if facts.stopped is not None:
@@ -153,6 +154,6 @@ def check_lists(world: World, member: Member, file: JournalFile, until_s: float,
     marks = [mark for mark, at_s in zip(file.history, file.since, strict=True) if at_s <= until_s]
     for profile in PROFILES:
         held = member.held(profile)
-        last = world.last_said(profile, marks)
+        last = world.last_said(member.bus.name, profile, marks)
         told = f"R1, J3: {what} at {member.name} serves {profile} as of {held}, and {last} was committed before"
         world.demand(held is None or held >= last, told)

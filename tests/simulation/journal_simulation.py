@@ -54,6 +54,8 @@ class JournalSimulation:
         self._users = Random(f"users of {seed}")
         self._order = Random(f"order of {seed}")
         self._faults = Random(f"faults of {seed}")
+        self._names = Random(f"names of {seed}")
+        self._buses = self._names.choice((("sessions",), ("sessions", "orders")))
         self._depth = 0
         self._nested = 0
         self._causes = 0
@@ -63,7 +65,10 @@ class JournalSimulation:
         self._laws: dict[str, MemberLaws] = {}
         self._dead = 0
         sharp = self._bounds.waiting == _ROOMY
-        self._clients = [Client(self.world, self._users, profile, sharp=sharp) for profile in (None, None, "work")]
+        self._clients = [
+            Client(self.world, self._users, self._names.choice(self._buses), profile, sharp=sharp)
+            for profile in (None, None, "work")
+        ]
 
     def run(self) -> Counter[str]:
         """Run, let all faults end, and give what happened how often.
@@ -138,7 +143,8 @@ class JournalSimulation:
 
     def _begin(self) -> None:
         self.world.note("began")
-        member = new_member(self.world, self._policy, self._faults, self._mishaps, self._bounds)
+        bus_name = self._names.choice(self._buses)
+        member = new_member(self.world, self._policy, self._faults, self._mishaps, self._bounds, bus_name=bus_name)
         self._members.append(member)
         self._laws[member.name] = MemberLaws(self.world, member)
         self._do(self._check, member)
@@ -225,8 +231,9 @@ class JournalSimulation:
 
     def _demand_tickets(self, member: Member, until_s: float) -> None:
         file = self.world.file
+        own = set(self.world.of_bus(member.bus.name, file.history))
         for mark, at_s in zip(file.history, file.since, strict=True):
-            if at_s <= until_s and mark not in self.world.damaged:
+            if at_s <= until_s and mark not in self.world.damaged and mark in own:
                 told = f"J8: the ticket {mark} is not answered at {member.name} after a check"
                 self.world.demand(member.state.has(self.world.events[mark].id), told)
 
@@ -322,7 +329,7 @@ class JournalSimulation:
         history = self.world.file.history
         for member in self._members:
             position = member.position
-            if any(mark.startswith(f"{member.name}:") for mark in history[position.seq if position else 0 :]):
+            if any(mark.startswith(member.marks) for mark in history[position.seq if position else 0 :]):
                 # It may have been what told the others of all that was undone before.
                 self._undone |= member.put
 
@@ -371,6 +378,6 @@ class JournalSimulation:
         for each in self._members:
             marks = [*(each.put - self._undone)]
             for profile in PROFILES:
-                held, last = member.held(profile), world.last_said(profile, marks)
+                held, last = member.held(profile), world.last_said(member.bus.name, profile, marks)
                 lost = f"J5: {member.name} serves {profile} as of {held}; {each.name} said more at {last}"
                 world.demand(held is None or held >= last, lost)

@@ -195,9 +195,15 @@ class World:
                 return (stream_id.partition(" ")[0],)
         return PROFILES
 
-    def last_said(self, profile: str, marks: list[str]) -> int:
-        """Return the moment of the last event, of some, that moved a profile's list; 0 for none."""
-        return max((self.said[mark] for mark in marks if profile in self.touched(self.events[mark])), default=0)
+    def last_said(self, bus: str, profile: str, marks: list[str]) -> int:
+        """Return the moment of the last event, of some, that moved a profile's list on a bus; 0 for none."""
+        events = [self.events[mark] for mark in marks]
+        touching = (each for each in events if each.id.bus == bus and profile in self.touched(each))
+        return max((self.said[str(event.id)] for event in touching), default=0)
+
+    def of_bus(self, bus: str, marks: list[str]) -> list[str]:
+        """Return those of some events that were said on a bus."""
+        return [mark for mark in marks if self.events[mark].id.bus == bus]
 
     def _put(self, file: JournalFile) -> None:
         # A system tells files apart, whatever they hold.

@@ -34,12 +34,14 @@ class Client:
     Args:
         world: What was said.
         random: Draws whom and what.
+        bus: The name of the bus of the lists that it shows.
         profile: Whose list it shows; None for all.
         sharp: Whether nothing that it is told was merged for want of room.
     """
 
-    def __init__(self, world: World, random: Random, profile: str | None, *, sharp: bool) -> None:
+    def __init__(self, world: World, random: Random, bus: str, profile: str | None, *, sharp: bool) -> None:
         self._world = world
+        self._bus = bus
         self._random = random
         self._profile = profile
         self._sharp = sharp
@@ -64,7 +66,7 @@ class Client:
 
     def _act(self, alive: list[Member]) -> None:
         if self._subscription is None or self._member not in alive or self._random.random() < 0.2:
-            joined = [member for member in alive if member.joined]
+            joined = [member for member in alive if member.joined and member.bus.name == self._bus]
             if joined:
                 self._come(self._random.choice(joined))
         elif self._member is not None:
@@ -95,7 +97,7 @@ class Client:
             if file is not None and position is not None:
                 # What the member's journal had before it began is news for whoever saw less of it.
                 told = file.history[: position.seq]
-                self._floor = {profile: self._world.last_said(profile, told) for profile in PROFILES}
+                self._floor = {profile: self._world.last_said(self._bus, profile, told) for profile in PROFILES}
             self._is_undone = self._was_undone(seen) or self._forgets_events_of(member)
         self._see(member, self._subscription.version)
 
@@ -108,7 +110,7 @@ class Client:
             for profile in self._profiles if not member.loses else ():
                 shown, last = (
                     self._shown[profile],
-                    max(self._world.last_said(profile, heard), self._floor[profile]),
+                    max(self._world.last_said(self._bus, profile, heard), self._floor[profile]),
                 )
                 told = f"E8: {profile} is shown as of {shown} at {member.name}, and nobody told of {last}"
                 self._world.demand(shown >= last, told)
@@ -135,7 +137,7 @@ class Client:
         member. The client refreshes as it is told that rows may have moved.
         """
         kept = set(self._world.file.history)
-        own = (mark for mark in member.heard if mark.startswith(f"{member.name}:"))
+        own = (mark for mark in member.heard if mark.startswith(member.marks))
         return any(mark in self._world.lost and mark not in kept for mark in own)
 
     def _was_undone(self, seen: Seen) -> bool:

@@ -101,9 +101,11 @@ class Member:
         clock: The time there.
         journal: Its handle.
         bounds: Of what it holds.
+        bus_name: The name of its bus.
 
     Attributes:
         name: Of this life.
+        marks: What the ids of its events begin with.
         publishing: What is being published.
         unanswered: What was published, and may be committed yet.
         acknowledged: The ids of those that are.
@@ -119,10 +121,19 @@ class Member:
     """
 
     def __init__(
-        self, world: World, policy: Policy, clock: MemberClock, journal: SimulatedJournal, bounds: MemberBounds
+        self,
+        world: World,
+        policy: Policy,
+        clock: MemberClock,
+        journal: SimulatedJournal,
+        bounds: MemberBounds,
+        *,
+        bus_name: str,
     ) -> None:
         self.world = world
         self.name = world.name()
+        self.bus = Bus(bus_name, incarnation=self.name)
+        self.marks = str(EventId(self.name, 0, bus_name)).removesuffix("0")
         self.clock = clock
         self.journal = journal
         self.publishing: list[Publishing] = []
@@ -160,7 +171,7 @@ class Member:
 
     def is_alone_with(self, mark: str) -> bool:
         """Say whether an event was said to this process alone, to outdate what it holds itself."""
-        return mark.startswith(f"{self.name}:") and mark not in self.put
+        return mark.startswith(self.marks) and mark not in self.put
 
     @property
     def loses(self) -> bool:
@@ -238,7 +249,6 @@ class Member:
                 self._note_file()
 
     def _connect(self, policy: Policy, bounds: MemberBounds) -> None:
-        self.bus = Bus(incarnation=self.name)
         self.feed = Feed(
             f"feed-of-{self.name}",
             size=bounds.waiting,
@@ -279,6 +289,7 @@ class Member:
         world, mark = self.world, str(event.id)
         world.interrupt()
         world.say(event)
+        world.demand(event.id.bus == self.bus.name, f"K5: {self.name} of {self.bus.name} applied {mark}")
         world.demand(
             mark not in self.applied or self._may_come_again(event), f"J4: {self.name} applied {mark} once more"
         )
@@ -323,7 +334,9 @@ def own_mark(member: Member, event_id: EventId) -> bool:
     return event_id.incarnation == member.name
 
 
-def new_member(world: World, policy: Policy, random: Random, mishaps: Mishaps, bounds: MemberBounds) -> Member:
+def new_member(
+    world: World, policy: Policy, random: Random, mishaps: Mishaps, bounds: MemberBounds, *, bus_name: str
+) -> Member:
     """Let a process begin."""
     clock = MemberClock(world, random.choice((0.0, 0.0, -30.0, 30.0)))
-    return Member(world, policy, clock, SimulatedJournal(world, random, mishaps), bounds)
+    return Member(world, policy, clock, SimulatedJournal(world, random, mishaps), bounds, bus_name=bus_name)

@@ -11,7 +11,7 @@ import pytest
 
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.membership import Membership
-from hermes_cache.core.events import AppliedEvent, EventId, StreamStarted, StreamStopped
+from hermes_cache.core.events import SESSIONS, AppliedEvent, EventId, StreamStarted, StreamStopped
 from hermes_cache.journal import agreed as agreed_state
 from hermes_cache.journal import follower as following
 from hermes_cache.journal import replaying, snapshots
@@ -134,7 +134,7 @@ def _lists_served_before_the_join_are_kept(patch: pytest.MonkeyPatch) -> None:
 
 
 def _compaction_keeps_no_snapshot(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(snapshots, "fold_snapshot", lambda _body, _events: snapshots.to_bytes(AgreedState()))
+    patch.setattr(snapshots, "fold_snapshot", lambda _body, _events: snapshots.to_bytes({}))
 
 
 def _compaction_forgets_the_earlier_snapshot(patch: pytest.MonkeyPatch) -> None:
@@ -260,6 +260,34 @@ def _damaged_position_has_no_mark(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemberState, "part_applied", planted)
 
 
+def _names_of_buses_are_passed_over(patch: pytest.MonkeyPatch) -> None:
+    begin = Follower.__init__
+
+    class AnyName(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, _other: object) -> bool:
+            return True
+
+    def planted(follower: Follower, *given: object, **options: object) -> None:
+        begin(follower, *given, **{**options, "bus": AnyName("sessions")})  # type: ignore[arg-type]
+
+    patch.setattr(Follower, "__init__", planted)
+
+
+def _compaction_keeps_the_bus_of_its_maker_alone(patch: pytest.MonkeyPatch) -> None:
+    read = snapshots.from_bytes
+    patch.setattr(snapshots, "from_bytes", lambda body: {SESSIONS: read(body).get(SESSIONS, AgreedState())})
+
+
+def _join_takes_the_state_of_another_bus(patch: pytest.MonkeyPatch) -> None:
+    def planted(body: bytes) -> dict[str, AgreedState]:
+        return dict.fromkeys(("sessions", "orders"), next(iter(snapshots.from_bytes(body).values())))
+
+    patch.setattr(replaying, "from_bytes", planted)
+
+
 def _lease_never_ends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemberState, "silence", _always(None))
 
@@ -275,7 +303,8 @@ _PLANTS: tuple[Plant, ...] = (
     _replay_that_failed_goes_on, _lists_served_after_a_gap_are_kept, _check_ends_after_the_first_part,
     _reads_check_nothing, _who_resumes_misses_what_is_on_its_way,
     _who_resumes_is_told_of_the_journal_alone, _highest_number_stands_for_all, _start_undoes_a_stop,
-    _last_to_arrive_stands, _lease_never_ends,
+    _last_to_arrive_stands, _lease_never_ends, _names_of_buses_are_passed_over,
+    _compaction_keeps_the_bus_of_its_maker_alone, _join_takes_the_state_of_another_bus,
 )  # fmt: skip
 _RARE_PLANTS: tuple[Plant, ...] = (
     _join_forgets_what_is_said_meanwhile, _check_counts_from_its_end, _listeners_miss_own_events,
