@@ -13,6 +13,7 @@ import orjson
 
 from hermes_cache import arguments
 from hermes_cache.core.events import (
+    SESSIONS,
     AppliedEvent,
     EventId,
     SessionListChanged,
@@ -32,9 +33,14 @@ _Maker: TypeAlias = tuple[Callable[..., AppliedEvent], Callable[..., arguments.F
 
 
 def to_plain(event: AppliedEvent) -> dict[str, object]:
-    """Return an event as a mapping of JSON values; fields that are None are left out."""
+    """Return an event as a mapping of JSON values; fields that are None are left out.
+
+    The name of a bus that is not `sessions` stands in the id, and once more for those who look for it.
+    """
     kind, fields = _apart(event)
     plain: dict[str, object] = {"kind": kind, "id": str(event.id), "at_s": event.at_s}
+    if event.id.bus != SESSIONS:
+        plain["bus"] = event.id.bus
     return plain | {name: value for name, value in fields.items() if value is not None}
 
 

@@ -7,10 +7,11 @@ from typing import TypedDict, Unpack
 import click
 
 from hermes_cache.cli.gateways import DEFAULT_URL, asked_gateway
-from hermes_cache.cli.journals import json_option, one_word, opened_journal, print_found
+from hermes_cache.cli.journals import bus_option, json_option, one_word, opened_journal, print_found
 from hermes_cache.cli.options import pairs
 from hermes_cache.cli.output import Noted, progress
 from hermes_cache.core.events import (
+    SESSIONS,
     AppliedEvent,
     SessionListChanged,
     SettingsChanged,
@@ -27,6 +28,7 @@ class _Options(TypedDict):
     token: str | None
     query: tuple[tuple[str, str], ...]
     journal: str | None
+    bus: str | None
     limit: int
     profile: str | None
     as_json: bool
@@ -42,6 +44,7 @@ class _Options(TypedDict):
 @click.option(
     "--journal", metavar="URL", help="Ask no gateway: print which events of a journal touched the profile."
 )
+@bus_option("With --journal: the bus of the list.  [default: sessions]", default=None)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True,
               help="With --journal: how many events, the newest last.")  # fmt: skip
 @json_option
@@ -54,6 +57,8 @@ def explain(**options: Unpack[_Options]) -> None:
       hermes-cache explain --journal sqlite:///journal.db --profile work
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     if options["journal"] is None:
+        if options["bus"] is not None:
+            raise click.UsageError("--bus is for --journal: a gateway has the list of one bus")
         _explain_by_gateway(options)
         return
     if options["url"] is not None or options["query"]:
@@ -72,7 +77,8 @@ def _explain_by_gateway(options: _Options) -> None:
 def _explain_by_journal(url: str, options: _Options) -> None:
     profile = options["profile"]
     with opened_journal(url) as journal, progress("Reading the journal") as noted:
-        found, damaged, named = _events_touching(journal, profile, noted, limit=options["limit"])
+        bus = options["bus"] or SESSIONS
+        found, damaged, named = _events_touching(journal, bus, profile, noted, limit=options["limit"])
     if profile is not None and profile not in named:
         known = f"; it names {', '.join(map(one_word, sorted(named)))}" if named else ""
         click.echo(f"No event in the journal names the profile {one_word(profile)}{known}.", err=True)
@@ -85,7 +91,7 @@ def _explain_by_journal(url: str, options: _Options) -> None:
 
 
 def _events_touching(
-    journal: Journal, profile: str | None, noted: Noted, *, limit: int
+    journal: Journal, bus: str, profile: str | None, noted: Noted, *, limit: int
 ) -> tuple[list[Recorded], list[JournalDamagedError], set[str]]:
     """Return the last events that touched a profile, oldest first, the damaged rows, and the profiles named.
 
@@ -98,7 +104,8 @@ def _events_touching(
     found: deque[Recorded] = deque(maxlen=limit)
     damaged: list[JournalDamagedError] = []
     for part in parts_after(journal, start):
-        touched = [(each, touched_profile(each.event, streams)) for each in part.recorded]
+        of_bus = [each for each in part.recorded if each.event.id.bus == bus]
+        touched = [(each, touched_profile(each.event, streams)) for each in of_bus]
         named.update(whose for _, whose in touched if whose is not None)
         found.extend(each for each, whose in touched if profile is None or whose in (None, profile))
         if part.damaged:

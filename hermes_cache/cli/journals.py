@@ -1,13 +1,14 @@
 """What the commands that read or write a journal share: their options, how they open it, how they print events."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 
+from hermes_cache.arguments import bus_name
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import SESSIONS, AppliedEvent
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalGapError
@@ -15,6 +16,8 @@ from hermes_cache.explain.wording import without_password
 from hermes_cache.ports import Journal, Recorded
 
 _SHORT: Final = 8
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
 
 journal_option: Final = click.option(
     "--journal",
@@ -29,6 +32,19 @@ journal_option: Final = click.option(
 
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 """Asks for JSON; the command gets it as `as_json`."""
+
+
+def bus_option(help_text: str, *, default: str | None = SESSIONS) -> Callable[[_Command], _Command]:
+    """Return an option that names a bus; the command gets it as `bus`."""
+    return click.option("--bus", metavar="NAME", default=default, callback=_bus_name, help=help_text,
+                        show_default=default is not None)  # fmt: skip
+
+
+def _bus_name(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    try:
+        return None if given is None else bus_name(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @contextmanager
@@ -74,11 +90,9 @@ def event_line(event: AppliedEvent) -> str:
     plain = to_plain(event)
     fields = [
         f"{name.removesuffix('_id')}={one_word(plain[name])}"
-        for name in ("profile", "session_id", "stream_id", "reason")
+        for name in ("bus", "profile", "session_id", "stream_id", "reason")
         if name in plain
     ]
-    if event.id.bus != SESSIONS:
-        fields.insert(0, f"bus={one_word(event.id.bus)}")
     publisher = f"by={one_word(event.id.incarnation[:_SHORT])}:{event.id.number}"
     kind = str(plain["kind"]).replace("_", "-")
     return "  ".join([local_time(event.at_s), f"{kind:20}", *fields, publisher])

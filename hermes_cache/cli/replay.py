@@ -9,6 +9,7 @@ import click
 
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.cli.journals import (
+    bus_option,
     event_line,
     journal_option,
     json_option,
@@ -26,9 +27,10 @@ from hermes_cache.ports import Journal
 
 @click.command()
 @journal_option
+@bus_option("The bus whose state is printed.")
 @click.option("--until", type=click.IntRange(0), metavar="SEQ", help="The last event to apply.  [default: all]")
 @json_option
-def replay(url: str, *, until: int | None, as_json: bool) -> None:
+def replay(url: str, *, bus: str, until: int | None, as_json: bool) -> None:
     """Print the state that the events of a journal lead to, now or after any of them.
 
     All processes that share the journal agree on it: how many events were applied, which streams are active, and
@@ -40,7 +42,7 @@ def replay(url: str, *, until: int | None, as_json: bool) -> None:
       hermes-cache replay --journal sqlite:///journal.db --until 120 --json
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     with opened_journal(url) as journal, progress("Replaying the journal") as noted:
-        replayed = _replayed(journal, until, noted)
+        replayed = _replayed(journal, bus, until, noted)
     now_s = time.time() if until is None else _moment_s(replayed.agreed)
     streams = replayed.agreed.active_streams(now_s, Policy().stream_lease)
     for run in _runs(replayed.damaged):
@@ -52,17 +54,17 @@ def replay(url: str, *, until: int | None, as_json: bool) -> None:
         click.echo(line)
 
 
-def _replayed(journal: Journal, until: int | None, noted: Noted) -> replaying.Replay:
+def _replayed(journal: Journal, bus: str, until: int | None, noted: Noted) -> replaying.Replay:
     last = journal.end().seq if until is None else until
 
     def note(seq: int) -> None:
         noted(seq, last)
 
     if until is None:
-        return replaying.replay(journal, noted=note)
+        return replaying.replay(journal, bus=bus, noted=note)
     refused = f"the journal cannot be replayed until {until}"
     try:
-        replayed = replaying.replay(journal, until=until, noted=note)
+        replayed = replaying.replay(journal, until=until, bus=bus, noted=note)
     except JournalGapError as gap:
         raise click.ClickException(f"{refused}: {gap.reason}") from gap
     if replayed.position.seq < until:

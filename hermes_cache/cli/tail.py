@@ -5,12 +5,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias, TypedDict, Unpack
 
 import click
 
 from hermes_cache.cli.journals import (
+    bus_option,
     journal_option,
     json_option,
     one_word,
@@ -38,6 +40,7 @@ _WAIT_S: Final = 1.0
 
 class _Options(TypedDict):
     lines: int
+    bus: str | None
     profile: str | None
     as_json: bool
 
@@ -48,6 +51,7 @@ class _Options(TypedDict):
 @click.option(
     "--lines", "-n", type=click.IntRange(0), default=10, show_default=True, help="How many of the last events."
 )
+@bus_option("Leave out events of other buses.  [default: all]", default=None)
 @click.option("--profile", help="Leave out events of other profiles.")
 @json_option
 def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
@@ -63,30 +67,30 @@ def tail(url: str, *, follow: bool, **options: Unpack[_Options]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     quiet_end = (KeyboardInterrupt,) if follow else ()
     with suppress(*quiet_end), opened_journal(url) as journal:
-        wanted = _of_profile(options["profile"])
+        wanted = partial(_is_wanted, options["bus"], options["profile"])
         end = journal.end()
         with progress("Reading the journal", counts=False):
             last = _last(journal, end, options["lines"], wanted)
         if follow and not last and options["lines"]:
-            click.echo(_WAITS.format(_whose(options["profile"])), err=True)
+            click.echo(_WAITS.format(_whose(options)), err=True)
         elif not last and options["lines"]:
-            click.echo(
-                f"The journal has no events{_whose(options['profile'])}; --follow waits for new ones.", err=True
-            )
+            click.echo(f"The journal has no events{_whose(options)}; --follow waits for new ones.", err=True)
         coming = filter(wanted, _followed(journal, end)) if follow else ()
         for found in chain(last, coming):
             print_found(found, as_json=options["as_json"])
 
 
-def _whose(profile: str | None) -> str:
-    return "" if profile is None else f" that touch the profile {one_word(profile)}"
+def _whose(options: _Options) -> str:
+    on_bus = "" if options["bus"] is None else f" of the bus {options['bus']}"
+    profile = options["profile"]
+    return on_bus if profile is None else f"{on_bus} that touch the profile {one_word(profile)}"
 
 
-def _of_profile(profile: str | None) -> Callable[[_Found], bool]:
-    def touches(found: _Found) -> bool:
-        return isinstance(found, JournalDamagedError) or profile_of(found.event) in (None, profile)
-
-    return touches if profile is not None else lambda _found: True
+def _is_wanted(bus: str | None, profile: str | None, found: _Found) -> bool:
+    if isinstance(found, JournalDamagedError):
+        return True
+    is_of_profile = profile is None or profile_of(found.event) in (None, profile)
+    return is_of_profile and bus in (None, found.event.id.bus)
 
 
 def _last(journal: Journal, end: Position, count: int, wanted: Callable[[_Found], bool]) -> list[_Found]:

@@ -1,4 +1,4 @@
-"""The page on journals, taken at its word: its commands are run, and its snippet."""
+"""The page on journals, taken at its word: its commands are run, and its snippets."""
 
 import re
 import shlex
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cache import SessionListCache
+import hermes_cache
+from hermes_cache import Bus, ListCache
 from hermes_cache.samples.home import make_sample_home
 from hermes_cache.testing import GatedBuilder
 from tests.e2e.event_client import Client
@@ -18,9 +19,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
 JOURNAL = "sqlite:///journal.db"
 
 
+def blocks_of(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
 def lines_of(language: str) -> list[str]:
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
+    return [line for block in blocks_of(language) for line in block.splitlines()]
 
 
 def test_its_commands_run_one_after_the_other_beside_a_gateway(tmp_path: Path) -> None:
@@ -43,13 +47,18 @@ def test_its_commands_run_one_after_the_other_beside_a_gateway(tmp_path: Path) -
     assert heard.fields["reason"] == "nightly_import"
 
 
-@pytest.mark.parametrize("line", lines_of("python"))
-def test_its_snippet_makes_a_cache_with_a_journal(line: str) -> None:
-    # Proves J1: nothing is made or connected to before it is started.
-    names: dict[str, object] = {"SessionListCache": SessionListCache, "builder": GatedBuilder()}
+@pytest.mark.parametrize("block", blocks_of("python"))
+def test_its_snippets_make_caches_and_buses_with_a_journal(block: str, tmp_path: Path) -> None:
+    # Proves J1, K5, E10: as they stand, but for the place of the journal.
+    url = f"sqlite:///{tmp_path / 'journal.db'}"
+    builders = dict.fromkeys(("builder", "build_orders", "build_bills"), GatedBuilder())
+    names: dict[str, object] = {"url": url, **builders}
+    for name in hermes_cache.__all__:
+        names[name] = getattr(hermes_cache, name)
 
-    exec(line, names)  # noqa: S102 -- ours
+    exec(block.replace("sqlite:////var/lib/gateway/journal.db", url), names)  # noqa: S102 -- ours
 
-    made = names["cache"]
-    assert isinstance(made, SessionListCache)
-    made.stop()
+    made = [each for each in names.values() if isinstance(each, ListCache)]
+    assert made or isinstance(names.get("bus"), Bus)
+    for cache in made:
+        cache.stop()
