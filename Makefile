@@ -7,7 +7,7 @@ OTHERS := 3.13:test 3.12:test-quick
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := check
-.PHONY: check demo fmt lint types imports test test-room long examples bench bench-compare measures vectors dev test-quick test-others clean
+.PHONY: check demo fmt lint types imports test test-room long examples bench bench-compare measures pictures vectors dev test-quick test-others clean
 
 check: lint types imports test ## Everything that a change must pass
 
@@ -55,6 +55,9 @@ bench-compare: $(VENV)/.bench ## This tree against another commit, in turns, as 
 
 measures: $(VENV)/.dev ## Files, lines, hops of a read and a publish, modules that a change touches; TREES="COMMIT ."
 	@$(BIN)/python -m tests.measures $(TREES)
+
+pictures: $(VENV)/.dev ## The picture of the doctor, made anew
+	@$(BIN)/python -m tests.pictures
 
 vectors: $(VENV)/.dev ## The vectors that programs which apply patches are held to, made anew
 	@$(BIN)/python -m tests.property.patch_vectors

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +14,7 @@ from hermes_cache.cli.journals import json_option
 from hermes_cache.cli.options import SERVE_POLICY, default_home, pairs
 from hermes_cache.cli.output import Table, print_tables, progress
 from hermes_cache.core.policy import Policy
+from hermes_cache.doctor.findings import GRAVITIES, SUBJECTS, Finding
 from hermes_cache.errors import PolicyError
 
 
@@ -48,7 +49,7 @@ def doctor(**options: Unpack[_Options]) -> None:
       hermes-cache doctor --policy poll_interval=10 --policy ttl=5 --workers 4 --json
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     # Imported only now, because what reads a home takes longer to import than a help takes in all.
-    from hermes_cache.doctor.examining import SUBJECTS, Examined, examine  # noqa: PLC0415
+    from hermes_cache.doctor.examining import Examined, examine  # noqa: PLC0415
     from hermes_cache.doctor.policy import refused_policy, workers_in  # noqa: PLC0415
 
     refused = []
@@ -70,20 +71,27 @@ def doctor(**options: Unpack[_Options]) -> None:
         plain = [asdict(each) for each in found]
         click.echo(json.dumps({"wrong": wrong, "hints": len(found) - wrong, "findings": plain}))
     else:
-        titles: Mapping[str, str] = {"home": f"Home {click.format_filename(examined.home)}"}
-        print_tables(
-            [
-                Table(
-                    titles.get(subject, subject.capitalize()),
-                    ("", "", ""),
-                    [(each.gravity, each.name, each.sentence) for each in found if each.subject == subject],
-                )
-                for subject in SUBJECTS
-            ]
-        )
-        click.echo(("\n" if found else "") + _summary(wrong, len(found) - wrong))
+        _print(found, examined.home)
+        click.echo(_summary(wrong, len(found) - wrong))
     if wrong:
         raise click.exceptions.Exit(1)
+
+
+def _print(found: Sequence[Finding], home: Path) -> None:
+    """Print findings as a table for each subject."""
+    titles = {"home": f"Home {click.format_filename(home)}"}
+    widths = [
+        max((len(text) for text in texts), default=0) for texts in (GRAVITIES, [each.name for each in found])
+    ]
+    tables = []
+    for subject in SUBJECTS:
+        rows = [
+            (each.gravity, each.name, (f"{each.what}; ", each.todo)) for each in found if each.subject == subject
+        ]
+        tables.append(Table(titles.get(subject, subject.capitalize()), ("", "", ""), rows, widths))
+    print_tables(tables)
+    if found:
+        click.echo()
 
 
 def _given(given: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -42,12 +42,14 @@ class Table:
     Attributes:
         title: What it shows, in a few words.
         headings: The names of its columns; no names are printed if they are all empty.
-        rows: Its rows. A number stands at the right of its column.
+        rows: Its rows. A number stands at the right of its column. Of a pair of texts the second one stands out.
+        widths: The least width of its columns, from the left, so that those of several tables stand in line.
     """
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[object]]
+    widths: Sequence[int] = ()
 
 
 def print_tables(tables: Sequence[Table]) -> None:
@@ -80,10 +82,19 @@ def _rich_table(table: Table) -> object:
     )
     for number, heading in enumerate(table.headings):
         is_numbers = all(isinstance(row[number], int | float) for row in table.rows)
-        made.add_column(heading, justify="right" if is_numbers else "left", overflow="fold")
+        width = table.widths[number] if number < len(table.widths) else None
+        made.add_column(heading, justify="right" if is_numbers else "left", overflow="fold", min_width=width)
+
+    def styled(cell: object) -> Text:
+        match cell:
+            case (str(plain), str(outstanding)):
+                return Text.assemble(_printable(plain), (_printable(outstanding), "bold"))
+            case int():
+                return Text(f"{cell:,}")
+        return Text(word := _printable(str(cell)), style=_STYLES.get(word, ""))
+
     for row in table.rows:
-        words = [f"{cell:,}" if isinstance(cell, int) else _printable(str(cell)) for cell in row]
-        made.add_row(*[Text(word, style=_STYLES.get(word, "")) for word in words])
+        made.add_row(*map(styled, row))
     return made
 
 

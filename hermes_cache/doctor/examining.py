@@ -5,17 +5,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from hermes_cache.core.policy import Policy
 from hermes_cache.doctor.environment import environment_findings, read_environment
-from hermes_cache.doctor.findings import Finding, Subject
+from hermes_cache.doctor.findings import GRAVITIES, SUBJECTS, Finding
 from hermes_cache.doctor.home import home_findings
 from hermes_cache.doctor.policy import Deployment, policy_findings
 from hermes_cache.stores.hermes import HermesHome
-
-SUBJECTS: Final[tuple[Subject, ...]] = ("environment", "home", "journal", "policy")
-"""The order in which findings are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +41,7 @@ def examine(examined: Examined, *, thoroughly: bool) -> Sequence[Finding]:
         thoroughly: Read databases, sidecars and events, too. A gateway finds what is wrong with these by itself.
     """
     found = [*_findings(examined, thoroughly=thoroughly)]
-    return sorted(found, key=lambda each: (SUBJECTS.index(each.subject), each.gravity != "wrong"))
+    return sorted(found, key=lambda each: (SUBJECTS.index(each.subject), GRAVITIES.index(each.gravity)))
 
 
 def _findings(examined: Examined, *, thoroughly: bool) -> Iterator[Finding]:

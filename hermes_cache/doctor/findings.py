@@ -1,13 +1,19 @@
 """A finding: one thing that is wrong, or that could be better, and what to do about it."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 Subject: TypeAlias = Literal["environment", "home", "journal", "policy"]
 """What a finding is about. The environment is this machine, its user and its Python."""
 
 Gravity: TypeAlias = Literal["wrong", "hint"]
 """Whether something does not work or is in danger, or works worse than it could."""
+
+SUBJECTS: Final[tuple[Subject, ...]] = get_args(Subject)
+"""The order in which findings are told."""
+
+GRAVITIES: Final[tuple[Gravity, ...]] = get_args(Gravity)
+"""What is wrong comes first."""
 
 
 @dataclass(frozen=True, slots=True)

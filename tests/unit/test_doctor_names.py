@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hermes_cache.doctor
-from hermes_cache.doctor.examining import SUBJECTS
+from hermes_cache.doctor.findings import SUBJECTS
 
 _ROOT = Path(__file__).parents[2]
 _DOCTOR = Path(hermes_cache.doctor.__file__).parent
