@@ -3,9 +3,10 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from hermes_cache import Bus, HermesHome, Policy, SessionListCache
 from hermes_cache.gateway.app import create_app
@@ -13,13 +14,14 @@ from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.samples.home import make_sample_home
 from tests.e2e.gateway_site import Site
+from tests.e2e.page_site import PageSite, Row
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """An empty page of a real browser."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser, shared by the tests of a file, as it takes seconds to start."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("there is no browser here: apt-get install chromium")
@@ -27,7 +29,31 @@ def page() -> Iterator[Page]:
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=chromium, args=QUIET) as browser,
     ):
-        yield browser.new_page()
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page of a browser that knows nothing of other tests."""
+    with browser.new_context() as context:
+        yield context.new_page()
+
+
+@pytest.fixture
+def page_site(tmp_path: Path) -> Iterator[Callable[..., PageSite]]:
+    """Starts gateways over given rows, and stops them at the end."""
+    open_sites: list[PageSite] = []
+
+    def start(rows: list[Row], **options: Any) -> PageSite:
+        home = tmp_path / "empty"
+        home.mkdir(exist_ok=True)
+        site = PageSite(home, rows, **options)
+        open_sites.append(site)
+        return site
+
+    yield start
+    for site in open_sites:
+        site.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -92,7 +92,11 @@ export class Timeline {
     this.grid.replaceChildren(...lines);
     const entry = new Map(this.known.entries.map((each) => [each.key, each]));
     const names = ["events", "streams", ...keys.map((key) => `${viewName(key)} · ${entry.has(key) ? condition(entry.get(key)) : "not held"}`)];
-    this.names.replaceChildren(...names.map((name, index) => drawn("text", { x: 2, y: HEAD + LANE * index + 11 }, name)));
+    const name = (text, index) => [
+      drawn("rect", { x: 0, y: HEAD + LANE * index + 1, width: text.length * SIGN + 6, height: 13 }),
+      drawn("text", { x: 2, y: HEAD + LANE * index + 11 }, text),
+    ];
+    this.names.replaceChildren(...names.flatMap(name));
   }
 
   event(event, height) {
