@@ -44,16 +44,30 @@ def test_the_tests_of_the_program_pass_with_the_adapter(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(wire_in), str(checkout)], check=True)  # noqa: S603 -- ours
     # Its server looks here for modules, and is not given PYTHONPATH.
     (checkout / "hermes_cache").symlink_to(ROOT / "hermes_cache")
-    files = [str(file) for file in (checkout / "tests").glob("test_*.py") if SEAM.search(file.read_text("utf-8"))]
-    (tmp_path / "home").mkdir()
+    tests = sorted((checkout / "tests").glob("test_*.py"))
+    files = [f"tests/{test.name}" for test in tests if SEAM.search(test.read_text("utf-8"))]
 
+    failed, said = run(checkout, python, files)
+    others = sorted(failed - REACH_INSIDE)
+    # Some wait for a second at most, or watch times of files: on a busy machine they need another try.
+    still_failed = run(checkout, python, [f"tests/{name}" for name in others])[0] if others else set()
+
+    assert failed >= REACH_INSIDE, said
+    assert still_failed == set(), said
+    assert re.search(r"\d{3,} passed", said)
+
+
+def run(checkout: Path, python: str, tests: list[str]) -> tuple[set[str], str]:
+    """Run tests of the checkout, and return which of them failed, and the end of what pytest says."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HERMES_")}
+    folder = checkout.parent
     result = subprocess.run(  # noqa: S603 -- the checkout that the caller named
-        [python, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-p", "hermes_webui_old_names", *files],
+        [python, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-p", "hermes_webui_old_names", *tests],
         cwd=checkout,
         env={
-            **{name: value for name, value in os.environ.items() if not name.startswith("HERMES_")},
-            "HOME": str(tmp_path / "home"),
-            "HERMES_WEBUI_TEST_STATE_ROOT": str(tmp_path / "state"),
+            **environment,
+            "HOME": str(folder),
+            "HERMES_WEBUI_TEST_STATE_ROOT": str(folder / "state"),
             "HERMES_WEBUI_PYTHON": python,
             "PYTHONPATH": str(Path(__file__).parent),
         },
@@ -61,7 +75,5 @@ def test_the_tests_of_the_program_pass_with_the_adapter(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-
     failed = re.findall(r"^(?:FAILED|ERROR) tests/(\S+)", result.stdout, re.MULTILINE)
-    assert set(failed) == REACH_INSIDE, result.stdout[-5_000:]
-    assert re.search(r"\d{3,} passed", result.stdout)
+    return set(failed), result.stdout[-5_000:]
