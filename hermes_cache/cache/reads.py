@@ -18,7 +18,16 @@ from hermes_cache.core.events import EventId
 from hermes_cache.core.freshness import judge, reason_of
 from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.state import Mark, Outcome, Read, Target
-from hermes_cache.errors import BuildError, HermesCacheError, PayloadError, WorkerError
+from hermes_cache.errors import (
+    BuildError,
+    CacheStoppedError,
+    CoroutineCancelledError,
+    HermesCacheError,
+    NoThreadError,
+    PayloadError,
+    UnsupportedError,
+    WorkerError,
+)
 from hermes_cache.interrupts import ForeignCode, belongs_to_caller
 from hermes_cache.loops import Away, Waker
 from hermes_cache.ports import Builder
@@ -31,6 +40,12 @@ _GRACE_S: Final = 0.1
 _INSIDE: Final = "a callable or a builder asked the cache for what is not held as fresh; it waits for nobody"
 
 _BLOCKS: Final = "to wait here would block the event loop on which its builder runs; await cache.aget, or the like"
+
+
+_OF_THE_CACHE: Final = (
+    PayloadError, WorkerError, CoroutineCancelledError, NoThreadError, UnsupportedError, CacheStoppedError,
+)  # fmt: skip
+"""What the cache itself says of a build, and no builder raised (R7)."""
 
 
 class FollowOptions(TypedDict, total=False):
@@ -217,7 +232,7 @@ def own_error_of(error: BuildError) -> Exception:
     it changes no other: readers share what a build raised.
     """
     cause = error.__cause__
-    if not isinstance(cause, Exception) or isinstance(cause, PayloadError | WorkerError):
+    if not isinstance(cause, Exception) or isinstance(cause, _OF_THE_CACHE):
         return error
     try:
         copied = _copied(cause)

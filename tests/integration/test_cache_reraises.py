@@ -118,6 +118,18 @@ def test_what_the_cache_refuses_stays_a_build_error(bus: Bus) -> None:
     assert type(raised) is BuildError
 
 
+def test_a_coroutine_that_the_cache_cancels_stays_a_build_error(bus: Bus) -> None:
+    """R7, B2"""
+
+    async def build(_key: SessionListKey) -> Mapping[str, object]:
+        raise asyncio.CancelledError
+
+    with SessionListCache(build, bus=bus, reraise=True) as cache:
+        raised = _raised_by(cache)
+
+    assert type(raised) is BuildError
+
+
 def test_a_build_that_hangs_stays_a_timeout(bus: Bus, builder: GatedBuilder) -> None:
     """R7, B6"""
     builder.close()

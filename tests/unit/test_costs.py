@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import pytest
 
 from hermes_cache.core import decide
-from hermes_cache.core.messages import Leave, Weighed
+from hermes_cache.core.messages import Evict, Leave, Put, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness
-from hermes_cache.core.state import State, Target
-from tests.simulation.core_script import CoreScript, target_of
+from hermes_cache.core.state import Mark, State, Target
+from tests.simulation.core_script import CoreScript, content, target_of
 
 Act: TypeAlias = Callable[[], object]
 
@@ -95,6 +95,18 @@ def _evict_among_entries(count: int) -> Act:
     script.read(_profile(count))
     build, order = script.running(_profile(count)), dict.fromkeys(script.state.entries)
     return lambda: script.finish(build, recency=order)
+
+
+def _put_among_entries(count: int) -> Act:
+    script, target = _holding(count), _profile(0)
+    made, order = content(), dict.fromkeys(script.state.entries)
+    mark = Mark(target.key, script.state.version_of(target), target, script.state.marker_of(target), script.now_s)
+    return lambda: script.take(Put(mark, made, script.state.held_bytes, recency=order))
+
+
+def _take_out_one_among_entries(count: int) -> Act:
+    script = _holding(count)
+    return lambda: script.take(Evict((_profile(0).key,)))
 
 
 def _weigh_among_entries(count: int) -> Act:
@@ -202,7 +214,8 @@ def _event_among_profiles(count: int) -> Act:
 
 
 _ACTS: tuple[Callable[[int], Act], ...] = (
-    _store_among_entries, _evict_among_entries, _weigh_among_entries, _outdate_one_among_entries,
+    _store_among_entries, _evict_among_entries, _put_among_entries, _take_out_one_among_entries,
+    _weigh_among_entries, _outdate_one_among_entries,
     _check_among_scopes, _wake_among_scopes,
     _come_and_give_up_among_waiters, _time_out_among_waiters, _check_among_those_who_wait_for_other_keys,
     _build_that_ends_beside_those_who_wait_for_a_check,
@@ -219,6 +232,14 @@ def test_one_message_costs_hardly_more_among_many(prepare: Callable[[int], Act],
 
     assert among_few > 100
     assert among_many <= 2 * among_few
+
+
+def _put_under_waiters(count: int) -> Act:
+    script, here = CoreScript(_POLICY), target_of()
+    for _ in range(count):
+        script.read(here)
+    mark = Mark(here.key, script.state.version_of(here), here, script.state.marker_of(here), script.now_s)
+    return lambda: script.take(Put(mark, content(), 100))
 
 
 def _build_under_waiters(count: int) -> Act:
@@ -249,7 +270,7 @@ def _check_under_waiters(count: int) -> Act:
     return lambda: script.check(here, (("content", 2),))
 
 
-@pytest.mark.parametrize("prepare", [_build_under_waiters, _check_under_waiters])
+@pytest.mark.parametrize("prepare", [_build_under_waiters, _put_under_waiters, _check_under_waiters])
 def test_what_answers_all_waiters_costs_the_same_for_each(prepare: Callable[[int], Act]) -> None:
     """I19, B5: it touches every one of them, and none of them twice"""
     among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(2_000))
