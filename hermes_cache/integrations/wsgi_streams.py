@@ -3,20 +3,21 @@
 Source: rules E7 to E9, R13, D4, W4; PEP 3333.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from hermes_cache.bus.subscription import Subscription
-from hermes_cache.cache.following import Following
+from hermes_cache.cache.following import Following, Interrupted
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.errors import CacheStoppedError, HermesCacheError
 from hermes_cache.integrations.answers import Answer, failure_answer
 from hermes_cache.integrations.negotiation import edition_of
 from hermes_cache.integrations.news_text import NewsText, news_text
-from hermes_cache.integrations.seats import HEARTBEAT_S, Seats, Source
+from hermes_cache.integrations.seats import Seats, Source
 from hermes_cache.integrations.server_sent_events import (
     HEADERS,
     HEARTBEAT,
@@ -31,6 +32,9 @@ Environ: TypeAlias = Mapping[str, Any]
 Parts: TypeAlias = Iterable[bytes | memoryview]
 
 B_co = TypeVar("B_co", covariant=True)
+
+_HEARTBEAT_S: Final = 5.0
+"""A client that is gone is noticed at the second heartbeat, and until then takes a seat of few."""
 
 MAX_STREAMS: Final = 8
 """A stream takes a thread of the server for as long as it is open."""
@@ -55,41 +59,55 @@ class Response(NamedTuple, Generic[B_co]):
         return int(self.status[:3])
 
 
+class _Events(Protocol):
+    """What a stream says, from its first lines to its end."""
+
+    @property
+    def source(self) -> Source: ...
+
+    def head(self) -> bytes: ...
+
+    def next(self) -> Parts:
+        """Wait for an event; return it, or what is sent if nothing came in time."""
+
+    async def anext(self) -> Parts: ...
+
+    def end(self) -> bytes: ...
+
+
 class EventStream:
     """The body of an event stream. Whoever iterates it calls `close` at the end, as servers do.
 
     Args:
-        seats: Have the seat of the source.
-        source: What is sent.
-        head: The first lines.
-        wait: Returns the next event in parts, or what is sent if nothing came in time.
-        end: Returns the last bytes.
+        seats: Have the seat of its source.
+        events: What it says.
     """
 
-    def __init__(
-        self,
-        seats: Seats,
-        source: Source,
-        head: bytes,
-        wait: Callable[[], Parts],
-        end: Callable[[], bytes] = bytes,
-    ) -> None:
+    def __init__(self, seats: Seats, events: _Events) -> None:
         self._seats = seats
-        self._source = source
-        self._head = head
-        self._wait = wait
-        self._end = end
+        self._events = events
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._head
-        while not self._source.closed:
-            for part in self._wait():
+        yield self._events.head()
+        while not self._events.source.closed:
+            for part in self._events.next():
                 yield bytes(part)
-        yield self._end()
+        yield self._events.end()
+
+    async def on_loop(self) -> AsyncGenerator[bytes]:
+        """Yield the same without blocking the event loop, and close it at the end."""
+        try:
+            yield self._events.head()
+            while not self._events.source.closed:
+                for part in await self._events.anext():
+                    yield bytes(part)
+            yield self._events.end()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """End it; its seat is free."""
-        self._seats.drop(self._source)
+        self._seats.drop(self._events.source)
 
 
 class EventStreams:
@@ -103,7 +121,7 @@ class EventStreams:
     """
 
     def __init__(
-        self, cache: ListCache[Any], *, limit: int = MAX_STREAMS, heartbeat_s: float = HEARTBEAT_S
+        self, cache: ListCache[Any], *, limit: int = MAX_STREAMS, heartbeat_s: float = _HEARTBEAT_S
     ) -> None:
         self.seats = Seats(limit)
         self._cache = cache
@@ -118,8 +136,7 @@ class EventStreams:
             return response_of(failure_answer(error), environ)
         if isinstance(source, Answer):
             return response_of(source, environ)
-        wait = partial(_next_change, source, self._heartbeat_s)
-        return _stream_response(EventStream(self.seats, source, hello(source.version), wait), HEADERS, environ)
+        return _stream_response(EventStream(self.seats, _Changes(source, self._heartbeat_s)), HEADERS, environ)
 
     def follow(self, environ: Environ, key: Hashable) -> "Response[bytes | EventStream]":
         """Send a view, or what changed in it since the client saw it, and then what changes."""
@@ -132,8 +149,7 @@ class EventStreams:
         if isinstance(source, Answer):
             return response_of(source, environ)
         text = news_text(environ.get("HTTP_ACCEPT_ENCODING"))
-        wait = partial(_next_news, source, text, self._heartbeat_s)
-        stream = EventStream(self.seats, source, text.head(), wait, text.end)
+        stream = EventStream(self.seats, _News(self._cache, source, text, self._heartbeat_s))
         return _stream_response(stream, text.headers, environ)
 
     def close(self) -> None:
@@ -141,17 +157,55 @@ class EventStreams:
         self.seats.close()
 
 
-def _next_change(source: Subscription, timeout_s: float) -> Parts:
-    change = source.get(timeout_s)
-    return [HEARTBEAT if change is None else change_event(change)]
+class _Changes:
+    def __init__(self, source: Subscription, heartbeat_s: float) -> None:
+        self.source = source
+        self._heartbeat_s = heartbeat_s
+
+    def head(self) -> bytes:
+        return hello(self.source.version)
+
+    def next(self) -> Parts:
+        change = self.source.get(self._heartbeat_s)
+        return [HEARTBEAT if change is None else change_event(change)]
+
+    async def anext(self) -> Parts:
+        change = await self.source.aget(self._heartbeat_s)
+        return [HEARTBEAT if change is None else change_event(change)]
+
+    def end(self) -> bytes:
+        return b""
 
 
-def _next_news(source: Following, text: NewsText, timeout_s: float) -> Parts:
-    try:
-        news = source.get(timeout_s)
-    except CacheStoppedError:
-        return []  # It is closed now.
-    return [text.heartbeat()] if news is None else text.event(news)
+class _News:
+    def __init__(self, cache: ListCache[Any], source: Following, text: NewsText, heartbeat_s: float) -> None:
+        self.source = source
+        self._cache = cache
+        self._text = text
+        self._heartbeat_s = heartbeat_s
+
+    def head(self) -> bytes:
+        return self._text.head()
+
+    def next(self) -> Parts:
+        # A stop of the cache closes the source.
+        with suppress(CacheStoppedError):
+            news = self.source.get(self._heartbeat_s)
+            return [self._text.heartbeat()] if news is None else self._text.event(news)
+        return []
+
+    async def anext(self) -> Parts:
+        with suppress(CacheStoppedError):
+            news = await self.source.aget(self._heartbeat_s)
+            if news is None:
+                return [self._text.heartbeat()]
+            if not (isinstance(news, Interrupted) or self._text.is_quick(news)):
+                await self._cache.aencoded(news, "gzip")
+            return self._text.event(news)
+        return []
+
+    def end(self) -> bytes:
+        return self._text.end()
 
 
 def _stream_response(

@@ -129,7 +129,6 @@ EXAMPLES: Final = (
         command=_uvicorn("django_app.app:async_app", "--lifespan", "off", "--timeout-graceful-shutdown", "2"),
         path="/api/sessions/async",
         codes=(0, -signal.SIGTERM),
-        has_streams=False,
     ),
     Example(
         name="WSGI, gunicorn --preload, 2 workers",

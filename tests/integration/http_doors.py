@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -62,7 +62,38 @@ def through_flask(cache: ListCache[Any], *, max_streams: int = 8) -> Ask:
     return wsgi_door(app)
 
 
-DOORS = [through_asgi, through_wsgi, through_flask]
+def through_views_on_a_loop(cache: ListCache[Any], *, max_streams: int = 8) -> Ask:
+    """As asynchronous views of Django do it."""
+    streams = wsgi.EventStreams(cache, limit=max_streams)
+
+    def ask(target: str, headers: dict[str, str] | None = None, *, until: bytes = b"") -> Answered:
+        return asyncio.run(answered(_environ(target, headers or {}, "/list"), until))
+
+    async def answered(environ: dict[str, Any], until: bytes) -> Answered:
+        owner = parse_qs(environ["QUERY_STRING"])["of"][0]
+        response: wsgi.Response[bytes | wsgi.EventStream]
+        match environ["PATH_INFO"]:
+            case "/events":
+                response = streams.changes(environ, owner)
+            case "/follow":
+                response = streams.follow(environ, owner)
+            case _:
+                response = await wsgi.arespond(cache, owner, environ)
+        named = {name.lower(): value for name, value in response.headers}
+        if isinstance(response.body, bytes):
+            return Answered(response.code, named, response.body)
+        body = b""
+        async with aclosing(response.body.on_loop()) as parts:
+            async for part in parts:
+                body += part
+                if until in _plain(body):
+                    break
+        return Answered(response.code, named, body)
+
+    return ask
+
+
+DOORS = [through_asgi, through_wsgi, through_flask, through_views_on_a_loop]
 
 
 def asgi_door(app: ASGIApp) -> Ask:
@@ -113,12 +144,7 @@ def wsgi_door(app: Callable[..., Iterable[bytes]], *, mounted_at: str = "") -> A
     """Return what asks a WSGI application, and holds it to PEP 3333."""
 
     def ask(target: str, headers: dict[str, str] | None = None, *, until: bytes = b"") -> Answered:
-        where = urlsplit(target)
-        environ: dict[str, Any] = {"QUERY_STRING": where.query, "SCRIPT_NAME": mounted_at}
-        environ["PATH_INFO"] = where.path.removeprefix(mounted_at)
-        for name, value in (headers or {}).items():
-            environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
-        setup_testing_defaults(environ)
+        environ = _environ(target, headers or {}, mounted_at)
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(
@@ -138,3 +164,13 @@ def wsgi_door(app: Callable[..., Iterable[bytes]], *, mounted_at: str = "") -> A
         return Answered(int(status[:3]), {name.lower(): value for name, value in named}, body)
 
     return ask
+
+
+def _environ(target: str, headers: dict[str, str], mounted_at: str) -> dict[str, Any]:
+    where = urlsplit(target)
+    environ: dict[str, Any] = {"QUERY_STRING": where.query, "SCRIPT_NAME": mounted_at}
+    environ["PATH_INFO"] = where.path.removeprefix(mounted_at)
+    for name, value in headers.items():
+        environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+    setup_testing_defaults(environ)
+    return environ

@@ -6,6 +6,7 @@
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.handlers.asgi import ASGIRequest
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
@@ -36,14 +37,17 @@ async def sessions_on_a_loop(request: HttpRequest) -> HttpResponse:
 
 def events(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     answer = streams.changes(request.META)
-    made = HttpResponse if isinstance(answer.body, bytes) else StreamingHttpResponse
-    return made(answer.body, status=answer.code, headers=dict(answer.headers))
+    if isinstance(answer.body, bytes):
+        return HttpResponse(answer.body, status=answer.code, headers=dict(answer.headers))
+    body = answer.body.on_loop() if isinstance(request, ASGIRequest) else answer.body
+    return StreamingHttpResponse(body, headers=dict(answer.headers))
 
 
 urlpatterns = [
     path("api/sessions", sessions),
     path("api/sessions/async", sessions_on_a_loop),
     path("api/sessions/events", events),
+    path("api/sessions/async/events", events),
 ]
 sync_app = get_wsgi_application()
 async_app = get_asgi_application()
