@@ -199,6 +199,17 @@ def test_the_commits_of_a_turn_build_nothing_and_its_end_does(webui: Client, hom
     assert (rows["s3"]["is_streaming"], rows["s3"]["message_count"]) == (False, 29)
 
 
+def test_settings_count_at_once_also_during_a_turn(webui: Client, home: Path) -> None:
+    # Proves V3, H1.
+    webui.do("start", session_id="s3", stream_id="turn")
+    webui.get()
+    before = int(webui.do("builds"))
+    (home / "settings.json").write_text('{"api_redact_enabled": false}')
+    webui.get()
+
+    assert int(webui.do("builds")) == before + 1
+
+
 def test_a_message_that_waits_shows_without_a_build(webui: Client) -> None:
     # Proves O1, O2.
     webui.get()

@@ -34,7 +34,7 @@ cache = SessionListCache(
     build_context=acting_for,
     live_sessions=live_sessions,
     active_stream_ids=lambda: routes._active_stream_ids(),
-    settings_version=lambda: config._SETTINGS_WRITE_VERSION,
+    settings_version=lambda: routes._session_list_cache_path_stamp(routes.SETTINGS_FILE),
     policy=Policy.strict(poll_interval=30.0),  # the front end's, while a turn runs
 )
 

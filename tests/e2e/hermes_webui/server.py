@@ -64,6 +64,7 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     config.HOME = Path(sys.argv[1])
+    routes.SETTINGS_FILE = config.HOME / "settings.json"
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdout.write(f"{server.server_address[1]}\n")

@@ -8,5 +8,3 @@ LOCK = threading.Lock()
 SESSIONS: dict[str, SimpleNamespace] = {}
 STREAMS: dict[str, object] = {}
 HOME = Path()
-
-_SETTINGS_WRITE_VERSION = 0

@@ -10,6 +10,7 @@ from urllib.parse import ParseResult, parse_qs
 
 from api import config, models, profiles
 
+SETTINGS_FILE = Path()
 builds = 0
 
 
@@ -18,7 +19,7 @@ class _Diagnostics:
         del name
 
 
-def _stat(file: Path) -> tuple[int, int]:
+def _session_list_cache_path_stamp(file: Path) -> tuple[int, int]:
     try:
         found = file.stat()
     except OSError:
@@ -28,7 +29,8 @@ def _stat(file: Path) -> tuple[int, int]:
 
 def _session_list_cache_source_stamp(key: tuple[Any, ...]) -> tuple[object, ...]:
     file = profiles.get_active_hermes_home() / "state.db"
-    return _stat(file), _stat(file.with_name("state.db-wal")), len(key)
+    log = file.with_name("state.db-wal")
+    return _session_list_cache_path_stamp(file), _session_list_cache_path_stamp(log), len(key)
 
 
 def _active_stream_ids() -> set[str]:
