@@ -1,7 +1,7 @@
 """Event loops: what they must not do is done on threads of the cache's own, and awaited.
 
-A loop hands a call over in one step and waits for no thread, but once for the start of the first one; the result
-comes by `call_soon_threadsafe`. Its default executor is never used: a gateway may keep that busy.
+A loop hands a call over in one step and waits for no thread, not even for one to start; the result comes by
+`call_soon_threadsafe`. Its default executor is never used: a gateway may keep that busy.
 Source: rules R6, L6, W4.
 """
 
@@ -25,14 +25,6 @@ _LOOK_S: Final = 0.5
 
 _THREADS: Final = 16
 """So many calls wait at once for a journal that is slow."""
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs on this thread; None if there is none."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 class Waker:
@@ -96,7 +88,8 @@ async def elsewhere(act: Callable[[], T]) -> T:
     call = aside.begin(act)
     while not await over_on_loop(call, _LOOK_S):
         aside.see_to(call)
-    return call.result()
+    # The machine refuses a thread, so this one does it after all.
+    return call.result() if call.is_begun else act()
 
 
 class Away:

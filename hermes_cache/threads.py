@@ -7,6 +7,7 @@ Source: rules L1, L6, L7.
 """
 
 import _thread
+import asyncio
 import sys
 import threading
 from collections import Counter, deque
@@ -297,6 +298,7 @@ class Threads:
         self._free: deque[bool] = deque()
         self._waiting: deque[bool] = deque()
         self._slots = None if self._most is None else deque([True] * self._most)
+        self._refused: deque[bool] = deque()
         self._round = 0
 
     @property
@@ -308,13 +310,15 @@ class Threads:
         """Have a call run by the next thread that is free; after a stop it fails with `CacheStoppedError`.
 
         Raises:
-            NoThreadError: The machine refuses a thread; the call is not begun.
+            NoThreadError: The machine refuses a thread; the call is not begun. On an event loop, the call may
+                fail with that error instead.
         """
         if not (_took_one(self._free) or self.start_one()):
             self._waiting.append(True)
         self._calls.put(call)
+        self._settle_refused()
         if self._is_stopped:
-            self._refuse_all()
+            self._fail_all(CacheStoppedError())
 
     def start_one(self) -> bool:
         """Start another thread; return false if there are as many as may be.
@@ -325,7 +329,7 @@ class Threads:
         if self._slots is not None and not self._slots:
             return False
         thread = threading.Thread(target=self._run, args=(self._round,), name=self._name, daemon=True)
-        if not started(thread):
+        if not started(thread, self._note_refused):
             raise NoThreadError
         return True
 
@@ -351,7 +355,7 @@ class Threads:
         A thread of its own may call it, and it may be called twice.
         """
         self._is_stopped = True
-        self._refuse_all()
+        self._fail_all(CacheStoppedError())
         ends_at_s = monotonic() + timeout_s
         threads = self.rest()
         for thread in threads:
@@ -407,7 +411,21 @@ class Threads:
     def _is_on(self, round_: int) -> bool:
         return not self._is_stopped and self._round == round_
 
-    def _refuse_all(self) -> None:
+    def _note_refused(self) -> None:
+        """Know that a thread was refused for which nobody waited."""
+        self._refused.append(True)
+        self._settle_refused()
+
+    def _settle_refused(self) -> None:
+        """Let calls go for which a thread was refused; of the call and the refusal, the later one finds both."""
+        if not (self._refused and not self._calls.empty() and _took_one(self._refused)):
+            return
+        if self.is_alive:
+            self._waiting.append(True)
+        else:
+            self._fail_all(NoThreadError())
+
+    def _fail_all(self, error: Exception) -> None:
         refused: list[Call[Any] | None] = []
         with suppress(Empty):
             while True:
@@ -416,31 +434,52 @@ class Threads:
             # In the place of each: a thread may be on its way to it, or wait for its own end.
             self._calls.put(None)
             if call is not None:
-                call.fail(CacheStoppedError())
+                call.fail(error)
 
 
-def started(thread: threading.Thread) -> bool:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs on this thread; None if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def started(thread: threading.Thread, refused: Callable[[], object] | None = None) -> bool:
     """Start a thread; false where the machine refuses it, or the interpreter ends.
 
     `Thread.start` takes an `Exception` that a signal handler raises for a refusal, and leaves a thread that fails.
-    So the main thread has it called by another one, which it starts in one step.
+    It also waits for the thread. So the main thread and event loops have it called by another one, which they
+    start in one step. An event loop does not wait for that one either.
+
+    Args:
+        thread: The thread to start.
+        refused: Called if the machine refuses the thread though this returned true, on an event loop.
     """
-    if not on_main_thread():
+    is_on_loop = running_loop() is not None
+    if not (is_on_loop or on_main_thread()):
         return _is_started(thread)
     done, outcomes = Gate(), deque[bool]()
     try:
-        _thread.start_new_thread(_start_for_another, (thread, outcomes, done))
+        _thread.start_new_thread(_start_for_another, (thread, outcomes, done, refused if is_on_loop else None))
     except RuntimeError as error:
         if is_interrupt(error):
             raise
         return False
+    if is_on_loop:
+        return True
     done.wait()
     return outcomes.pop()
 
 
-def _start_for_another(thread: threading.Thread, outcomes: deque[bool], done: Gate) -> None:
-    outcomes.append(_is_started(thread))
+def _start_for_another(
+    thread: threading.Thread, outcomes: deque[bool], done: Gate, refused: Callable[[], object] | None
+) -> None:
+    is_started = _is_started(thread)
+    outcomes.append(is_started)
     done.open()
+    if refused is not None and not is_started:
+        refused()
 
 
 def _is_started(thread: threading.Thread) -> bool:

@@ -33,8 +33,9 @@ from hermes_cache.explain.explaining import Moment, explain
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.explain.overview import Overview, overview_of
 from hermes_cache.logs import QuietLogger
-from hermes_cache.loops import elsewhere, running_loop
+from hermes_cache.loops import elsewhere
 from hermes_cache.payload.frozen import Json, P
+from hermes_cache.threads import running_loop
 from hermes_cache.views import View
 
 logger = QuietLogger(__name__)

@@ -49,11 +49,11 @@ from hermes_cache.errors import CacheStoppedError, CallBlockedError
 from hermes_cache.forks import after_fork_in_child
 from hermes_cache.journal.bus import Bus
 from hermes_cache.logs import QuietLogger
-from hermes_cache.loops import Away, elsewhere, running_loop
+from hermes_cache.loops import Away, elsewhere
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json, P
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.threads import refuse_late_patch
+from hermes_cache.threads import refuse_late_patch, running_loop
 from hermes_cache.tracing import tracing
 from hermes_cache.views import PlainViews
 

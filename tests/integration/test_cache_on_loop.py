@@ -13,7 +13,9 @@ import pytest
 import uvloop
 
 from hermes_cache import BuildError, Bus, CacheStoppedError, Policy, SessionListCache, SessionListKey
+from hermes_cache.aside import aside
 from hermes_cache.cache import list_cache
+from hermes_cache.errors import NoThreadError
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.testing import GatedBuilder, UnpluggableJournal
 from tests.integration.event_loops import Run, every_loop
@@ -369,3 +371,54 @@ def test_a_loop_that_is_closed_over_its_reads_leaves_no_reader_and_harms_no_buil
         builder.open()
 
         assert cache.get(KEY)["sessions"] == []
+
+
+@every_loop
+def test_the_loop_waits_for_no_thread_to_start(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W4, L6: beside a busy thread, each start takes the time of several turns of the interpreter lock."""
+    start, begun, gate = threading.Thread.start, threading.Event(), threading.Event()
+
+    def start_late(thread: threading.Thread) -> None:
+        if thread.name.startswith(("hermes_cache.away", "hermes_cache.aside")):
+            begun.set()
+            gate.wait(WAIT_S)
+        start(thread)
+
+    async def main() -> int:
+        async with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
+            streams = [cache.subscribe() for _ in range(30)]
+            aside.rest()
+            monkeypatch.setattr(threading.Thread, "start", start_late)
+            async with _opened_after_some_steps(begun.is_set, gate.set):
+                heard = asyncio.gather(*[stream.aget(WAIT_S) for stream in streams])
+                await cache.ainvalidate()
+            return sum(change is not None for change in await heard)
+
+    assert run(main()) == 30
+
+
+@every_loop
+def test_what_needs_a_thread_that_the_machine_refuses_gets_an_error_or_is_done_on_the_loop(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L7: none hangs."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(("hermes_cache.away", "hermes_cache.aside")):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main() -> None:
+        async with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
+            changes = cache.subscribe()
+            aside.rest()
+            with monkeypatch.context() as refusing:
+                refusing.setattr(threading.Thread, "start", refuse)
+                with pytest.raises(NoThreadError):
+                    await cache.ainvalidate()
+                assert (await changes.aget(0), changes.closed) == (None, False)
+            await cache.ainvalidate("work")
+            assert await changes.aget(WAIT_S)
+
+    run(main())
