@@ -16,7 +16,7 @@ from typing import Final
 from hermes_cache.doctor.findings import Finding
 from hermes_cache.errors import SourceError
 from hermes_cache.file_systems import is_of_a_network
-from hermes_cache.stores.hermes.file_stamps import FileStamp
+from hermes_cache.stores.hermes.file_stamps import ABSENT, FileStamp
 from hermes_cache.stores.hermes.json_files import read_json
 from hermes_cache.stores.hermes.left_logs import left_log, was_just_written
 from hermes_cache.stores.hermes.locations import INDEX, Locations, ProfileFiles, is_named_profile
@@ -43,9 +43,9 @@ def home_findings(locations: Locations, *, thoroughly: bool, now_s: float | None
         now_s: The time in epoch seconds; None for now.
     """
     root = locations.home("default")
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112 - that of a Path raises where this user may not look
         todo = "name the home with --home or HERMES_HOME, or start Hermes once"
-        yield _wrong("home-missing", f"there is no Hermes home at {root}", todo)
+        yield _wrong("home-missing", f"there is no Hermes home at {root} that this user may look into", todo)
         return
     looks = Looks()
     try:
@@ -139,9 +139,9 @@ def _count_sessions(connection: Connection) -> None:
 
 def _of_missing_database(files: ProfileFiles, look: DatabaseLook) -> Iterator[Finding]:
     path = files.state_db
-    if os.path.lexists(path):
-        what = f"{path} is there, and leads to no database"
-        todo = "see where it points, and whether this user may look there"
+    if look.database != ABSENT or os.path.lexists(path):
+        what = f"{path} leads to no database that this user may look at"
+        todo = "see where it points, and who may enter its folder"
         yield _wrong("database-unreadable", what, todo)
     elif isinstance(look.wal, FileStamp) or isinstance(look.journal, FileStamp):
         what = f"{path} is gone, and its log is still there"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -81,7 +82,9 @@ def test_a_list_of_a_running_gateway_is_explained(home: Path) -> None:
 
     assert story.returncode == 0, story.stderr
     assert story.stdout.startswith("profile default with show_cli, show_cron")
-    assert "\nReads since it was built: 1 built.\nBuilds:\n  2: stored, asked for by miss" in story.stdout
+    # Which build it was depends on how many lists the gateway had warmed by then.
+    told = r"\nReads since it was built: 1 built\.\nBuilds:\n  \d: stored, asked for by miss"
+    assert re.search(told, story.stdout)
     assert json.loads(plain.stdout)["served"] == {"built": 1}
     assert (refused.returncode, wrong.returncode) == (1, 2)
     assert "--token" in refused.stderr

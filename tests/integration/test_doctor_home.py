@@ -1,7 +1,10 @@
 """What the doctor finds in a real home, each fault planted in a sample; and that it leaves no trace (W3, X2)."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from hermes_cache.doctor import home as doctor_home
 from hermes_cache.doctor.home import home_findings
 from hermes_cache.samples.home import make_sample_home
 from hermes_cache.stores.hermes import HermesHome
-from tests.integration.agent import Agent
+from tests.integration.agent import AS_NOBODY, NOBODY, Agent
 
 Plant = Callable[[Path], object]
 
@@ -155,3 +158,46 @@ def test_a_broken_file_is_named(home: Path) -> None:
     (found,) = home_findings(HermesHome(home).locations, thoroughly=True)
 
     assert str(path) in found.sentence
+
+
+EXAMINED = """
+import json, sys
+from hermes_cache.doctor.home import home_findings
+from hermes_cache.stores.hermes import HermesHome
+found = home_findings(HermesHome(sys.argv[1]).locations, thoroughly=True)
+print(json.dumps([[each.name, each.sentence] for each in found]))
+"""
+
+
+def found_as_nobody(path: Path) -> dict[str, str]:
+    """Return the sentence of each finding, by its name, as another user sees the home."""
+    command = [*AS_NOBODY, sys.executable, "-B", "-c", EXAMINED, str(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50, env=environment)  # noqa: S603 - our own
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.usefixtures("two_users")
+def test_what_this_user_may_not_read_is_found(open_folder: Path) -> None:
+    """X8: nothing of it counts as missing."""
+    home = make_sample_home(open_folder / "home", sessions=5).path
+    (home / "profiles" / "work").chmod(0o700)
+    (home / "webui" / "sessions").chmod(0o700)
+    (home / "webui" / "settings.json").chmod(0o600)
+
+    found = found_as_nobody(home)
+
+    assert set(found) == {"database-unreadable", "session-folder-unreadable", "settings-unreadable"}
+    assert "Permission denied" in found["settings-unreadable"]
+
+    open_folder.chmod(0o700)
+    assert set(found_as_nobody(home)) == {"home-missing"}
+
+
+@pytest.mark.usefixtures("two_users")
+def test_a_database_of_another_user_in_a_folder_of_this_one_is_found(open_folder: Path) -> None:
+    """X2"""
+    home = make_sample_home(open_folder / "home", sessions=5).path
+    os.chown(home, NOBODY, NOBODY)
+
+    assert "run this as user " in found_as_nobody(home)["other-user"]
