@@ -17,6 +17,7 @@ from typing import Final
 from loky.backend import get_context
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
+from hermes_cache.errors import UnsupportedError
 from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.log_output import LogSettings, active_settings
 from hermes_cache.surroundings import open_closed_streams, refuse_frozen
@@ -121,12 +122,11 @@ def start_ahead(*modules: str) -> None:
 
     Args:
         modules: By name, such as that of the builder.
-
-    Raises:
-        UnsupportedError: No worker can start, as this program is frozen.
     """
-    refuse_frozen()
-    _ahead.start(*modules)
+    # Where no worker can start, the cache says why.
+    with suppress(UnsupportedError):
+        refuse_frozen()
+        _ahead.start(*modules)
 
 
 def a_worker() -> Worker:

@@ -15,7 +15,7 @@ import click
 from hermes_cache.cli.options import SERVE_POLICY
 from hermes_cache.cli.standard_streams import forget_output
 from hermes_cache.doctor.examining import Examined, examine
-from hermes_cache.errors import HermesCacheError, JournalUnavailableError
+from hermes_cache.errors import HermesCacheError, JournalUnavailableError, UnsupportedError
 from hermes_cache.explain.wording import without_password
 from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.publishing import Demo
@@ -191,5 +191,5 @@ def _cache(home: HermesHome, journal: str | None, *, is_slow: bool) -> SessionLi
             executor="processes",
             build_context=as_in_a_large_home if is_slow else None,
         )
-    except ImportError as error:
+    except (ImportError, UnsupportedError) as error:
         raise click.ClickException(str(error)) from error

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cache.samples.home import make_sample_home
+
 _WITHOUT_FORK = """
 import os
 
@@ -53,6 +55,21 @@ if __name__ == "__main__":
         print(told.what, "|", told)
     with ListCache(build) as cache:
         print(cache.get(1))
+"""
+
+_FROZEN_COMMAND = """
+import sys
+
+sys.frozen = True
+
+if __name__ == "__main__":
+    from hermes_cache.cli.main import main
+
+    sys.argv = ["hermes-cache", "serve", "--home", HOME, "--port", "0"]
+    try:
+        main()
+    except SystemExit as ended:
+        print(ended.code)
 """
 
 _CLOSED = """
@@ -279,6 +296,21 @@ def test_a_frozen_program_is_told_that_it_has_no_worker_processes_and_starts_its
     assert told.startswith("executor='processes' | executor='processes' cannot work here: this program is frozen")
     assert built == "{'key': 1}"
     assert note.read_text() == "started\n"
+
+
+def test_a_frozen_command_says_so_in_one_line(tmp_path: Path) -> None:
+    """L8, W3"""
+    home = make_sample_home(tmp_path / "home", sessions=5, seed=1).path
+    file = tmp_path / "command.py"
+    file.write_text(f"HOME = {str(home)!r}\n{_FROZEN_COMMAND}")
+
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own program
+
+    assert done.stdout == "1\n"
+    assert [line[:50] for line in done.stderr.splitlines() if line.startswith("Error")] == [
+        "Error: executor='processes' cannot work here: this"
+    ]
+    assert "Traceback" not in done.stderr
 
 
 def test_without_standard_streams_threads_and_worker_processes_build(tmp_path: Path) -> None:
