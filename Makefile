@@ -7,7 +7,7 @@ OTHERS := 3.13:test 3.12:test-quick
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := check
-.PHONY: check demo fmt lint types imports test test-room long examples bench bench-compare measures pictures vectors dev test-quick test-others clean
+.PHONY: check demo fmt lint types imports test test-room long examples bench bench-compare measures pictures screenshots vectors dev test-quick test-others clean
 
 check: lint types imports test ## Everything that a change must pass
 
@@ -58,6 +58,9 @@ measures: $(VENV)/.dev ## Files, lines, hops of a read and a publish, modules th
 
 pictures: $(VENV)/.dev ## The picture of the doctor, made anew
 	@$(BIN)/python -m tests.pictures
+
+screenshots: $(VENV)/.dev ## The pictures of the page, made anew from a demo; needs Chromium
+	@$(BIN)/python -m tests.screenshots
 
 vectors: $(VENV)/.dev ## The vectors that programs which apply patches are held to, made anew
 	@$(BIN)/python -m tests.property.patch_vectors

@@ -203,7 +203,7 @@ def test_the_page_shows_an_event_overtake_a_build_and_explains_it(site: PageSite
     goes_on.set()
 
     overtaken = page.locator("#builds .overtaken button")
-    expect(overtaken.first).to_contain_text("overtaken, not stored", timeout=15_000)
+    expect(overtaken.first).to_contain_text("overtaken", timeout=15_000)
     expect(page.locator(".timeline .build.overtaken").first).to_be_attached()
     expect(page.locator(".timeline path.overtakes").first).to_be_attached()
     overtaken.first.click()

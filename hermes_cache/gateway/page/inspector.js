@@ -98,10 +98,10 @@ function showTiles(stats) {
   const saved = Math.max(0, answered - stats.builds);
   const share = answered ? Math.floor((100 * atOnce) / answered) : 0;
   const tiles = [
-    ["Polls answered", counted(answered), `${share} % at once, from memory`],
+    ["Polls answered", counted(answered), `${share} % from memory`],
     ["Builds run", counted(stats.builds), each ? `${span(each)} each` : "none ended yet"],
-    ["Builds saved", counted(saved), "against one for each poll"],
-    ["Build time saved", span(saved * each), "since the gateway began"],
+    ["Builds saved", counted(saved), "against one a poll"],
+    ["Build time saved", span(saved * each), "since the start"],
     ["Held", several(stats.entries, "view"), `${(stats.held_bytes / 2 ** 20).toFixed(1)} MB · ${several(stats.followers, "follower")}`],
   ];
   const box = byId("tiles");

@@ -62,7 +62,8 @@ export function eventWords(event) {
 }
 
 export function outcome(build) {
-  return build.overtaken_by ? `overtaken, ${OUTCOMES[build.outcome]}` : OUTCOMES[build.outcome];
+  if (!build.overtaken_by) return OUTCOMES[build.outcome];
+  return build.outcome === "discarded" ? "overtaken" : `overtaken, ${OUTCOMES[build.outcome]}`;
 }
 
 /** Return what its readers got; an empty text if nobody waited. */

@@ -5,7 +5,7 @@
  * build that an event overtook is joined to that event.
  */
 import { drawn } from "./elements.js";
-import { condition, eventWords, outcome, readersOf, viewName } from "./naming.js";
+import { eventWords, outcome, readersOf, viewName } from "./naming.js";
 import { several, span } from "./words.js";
 
 const SPAN_S = 60;
@@ -64,7 +64,8 @@ export class Timeline {
     const since = this.now() - SPAN_S;
     const builds = this.known.builds.filter((build) => build.began_at_s !== null && build.began_at_s + build.took_s > since);
     const events = this.known.events.filter((event) => event.at_s > since);
-    const keys = [...new Set([...builds.map((build) => build.key), ...this.known.entries.map((entry) => entry.key)])].slice(0, MOST_LANES);
+    /* The busiest views have lanes; in one order, so that no lane jumps. */
+    const keys = [...new Set([...builds, ...this.known.entries].map((each) => each.key))].slice(0, MOST_LANES).sort();
     const height = HEAD + LANE * (keys.length + 2);
     this.svg.setAttribute("height", height);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -90,8 +91,7 @@ export class Timeline {
     }
     for (let at = HEAD; at <= height; at += LANE) lines.push(drawn("line", { class: "lane", x1: 0, x2: this.width, y1: at, y2: at }));
     this.grid.replaceChildren(...lines);
-    const entry = new Map(this.known.entries.map((each) => [each.key, each]));
-    const names = ["events", "streams", ...keys.map((key) => `${viewName(key)} · ${entry.has(key) ? condition(entry.get(key)) : "not held"}`)];
+    const names = ["events", "streams", ...keys.map(viewName)];
     const name = (text, index) => [
       drawn("rect", { x: 0, y: HEAD + LANE * index + 1, width: text.length * SIGN + 6, height: 13 }),
       drawn("text", { x: 2, y: HEAD + LANE * index + 11 }, text),
