@@ -81,6 +81,11 @@ import watchfiles
 with SessionListCache(home.builder, sources=home.sources, watch=home.watch) as cache:
     assert cache.health().running
 """,
+    "zstd": """
+from hermes_cache import SessionListCache, SessionListKey
+with SessionListCache(lambda key: {"sessions": []}) as cache:
+    assert cache.render(SessionListKey()).encoded("zstd").startswith(bytes.fromhex("28b52ffd"))
+""",
 }
 """A program for each extra that needs it, and nothing else."""
 

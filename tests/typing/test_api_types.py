@@ -182,6 +182,8 @@ def test_a_cache_tells_of_itself() -> None:
 
     assert explanation.key == KEY
     assert_type(stats.outcomes, Mapping[str, int])
+    assert_type(stats.reasons, Mapping[str, Mapping[str, int]])
+    assert_type(stats.ended, Mapping[str, int])
     assert_type(health.failing, Mapping[Any, str])
     assert len(rows) == 1
 
