@@ -125,9 +125,10 @@ def _of_packages(missing: frozenset[str]) -> Iterator[Finding]:
     for extra in dict.fromkeys(extra for extra, _ in _PACKAGES.values()):
         names = [name for name, (of, _) in _PACKAGES.items() if of == extra and name in missing]
         if names:
-            without = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} not installed"
+            all_names = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+            without = f"{all_names} {'is' if len(names) == 1 else 'are'} not installed"
             what = f"{without}, so {_PACKAGES[names[0]][1]}"
-            yield _hint(f"no-extra-{extra}", what, install_command(extra))
+            yield _hint(f"no-extra-{extra}", what, f"run: {install_command(extra)}")
 
 
 def read_environment(environment: Mapping[str, str]) -> EnvironmentFacts:

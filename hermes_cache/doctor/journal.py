@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from hermes_cache.core.policy import Policy
+from hermes_cache.distribution import install_command
 from hermes_cache.doctor.findings import Finding
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
 from hermes_cache.explain.wording import without_password
@@ -203,6 +204,9 @@ def _unusable(error: Exception, url: str) -> Finding:
             return _wrong(
                 "journal-unreachable", reason, "until it is back, events of other processes do not arrive"
             )
+        case JournalSetupError(__cause__=ImportError()):
+            return _wrong("journal-driver-missing", "psycopg is not installed, so the journal cannot be opened",
+                          f"run: {install_command('postgres')}")  # fmt: skip
         case JournalSetupError():
             what, _, todo = reason.rpartition("; ")
             return _wrong("journal-unusable", what or reason, todo if what else "name another journal")

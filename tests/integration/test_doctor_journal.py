@@ -4,6 +4,7 @@ import re
 import shutil
 import socket
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from time import time
@@ -105,6 +106,19 @@ def test_a_journal_that_cannot_be_used_is_found_without_its_password(url: str, n
 
     assert [each.name for each in found] == [name]
     assert "secret" not in found[0].sentence
+
+
+def test_a_driver_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hermes_cache.journal.postgres", None)
+
+    (found,) = journal_findings(
+        "postgresql://127.0.0.1:1/x", home=None, policy=Policy(), now_s=time(), thoroughly=True
+    )
+
+    assert (found.name, found.todo) == (
+        "journal-driver-missing",
+        'run: pip install "hermes-session-cache[postgres]"',
+    )
 
 
 class Pooler(SilentProxy):

@@ -117,6 +117,15 @@ def test_each_fault_of_what_a_journal_holds_is_found(name: str, facts: ContentFa
     assert [*named(content_findings(facts, Policy(), 1_000.0))] == [name]
 
 
+def test_the_packages_of_an_extra_are_named_together() -> None:
+    facts = replace(ENVIRONMENT, missing=frozenset({"starlette", "uvicorn", "h11"}))
+
+    (found,) = environment_findings(facts)
+
+    assert found.sentence.startswith("starlette, uvicorn and h11 are not installed, so ")
+    assert found.todo == 'run: pip install "hermes-session-cache[serve]"'
+
+
 def test_a_pooler_is_found() -> None:
     assert [*named(pooler_findings(is_pooled=True))] == ["journal-behind-pooler"]
 
