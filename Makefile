@@ -7,7 +7,7 @@ OTHERS := 3.13:test 3.12:test-quick
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := check
-.PHONY: check demo fmt lint types imports test test-room long examples bench bench-compare measures pictures screenshots vectors dev test-quick test-others clean
+.PHONY: check demo fmt lint types imports test test-room long examples docs bench bench-compare measures pictures screenshots vectors dev test-quick test-others clean
 
 check: lint types imports test ## Everything that a change must pass
 
@@ -45,6 +45,9 @@ examples: $(VENV)/.dev ## Each example, held against its expected output
 		echo "$$example"; $(BIN)/python "$$example" | diff "$${example%.py}.out" - || exit 1; \
 	done
 
+docs: $(VENV)/.docs ## The site, in site/; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: $(VENV)/.bench ## Every budget, measured, as one table; ARGS=--record writes docs/benchmarks.md
 	@$(BIN)/pytest --quiet --benchmark-enable --benchmark-quiet -p no:randomly tests/benchmarks $(ARGS)
 
@@ -77,7 +80,7 @@ test-others: ## The suite on Python 3.13, and its quick part on 3.12; ONLY=dev m
 	done
 
 clean: ## Everything that can be made again
-	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@rm -rf .venv .venv-* site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # pip learned to read dependency groups in 25.1.
@@ -94,6 +97,10 @@ $(VENV)/.serve: $(VENV)/.pip
 
 $(VENV)/.dev: $(VENV)/.serve
 	@$(PIP) install --group dev
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	@$(PIP) install --group docs
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
