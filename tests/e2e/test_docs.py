@@ -25,7 +25,11 @@ RUN_BY_HAND: Final = ("curl ", "export ", "echo ", "eval ", "make ", "_HERMES_CA
 """Beginnings of lines that set up a shell, or that other tests run."""
 
 BEFORE: Final = {
-    "journal.md": ("from hermes_cache import Bus, SessionListCache\nbuilder = lambda key: {'sessions': []}\n"),
+    "journal.md": (
+        "from hermes_cache import Bus, ListCache, SessionListCache\n"
+        "url = 'sqlite:////var/lib/gateway/lists.db'\n"
+        "builder = build_orders = build_bills = lambda key: {'sessions': []}\n"
+    ),
     "operators.md": (
         "from hermes_cache import Bus, SessionListCache\n"
         "from prometheus_client import CollectorRegistry, generate_latest\n"
