@@ -4,6 +4,7 @@ A process that only publishes needs no cache: such a bus writes to its journal, 
 a cache on the bus does. Source: rules K5, E2, E10.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -14,8 +15,7 @@ from hermes_cache.bus.blinker_bus import BlinkerBus
 from hermes_cache.core.events import SESSIONS
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CallBlockedError
-from hermes_cache.journal.link import JournalLink, Named
-from hermes_cache.ports import Position, SystemClock
+from hermes_cache.ports import Journal, Position, SystemClock
 
 
 class Bus(BlinkerBus):
@@ -38,7 +38,7 @@ class Bus(BlinkerBus):
     def __init__(
         self,
         name: str = SESSIONS,
-        journal: Named | None = None,
+        journal: str | Journal | None = None,
         policy: Policy | None = None,
         *,
         incarnation: str | None = None,
@@ -50,11 +50,11 @@ class Bus(BlinkerBus):
             self.attach_journal(journal)
 
     @property
-    def journal(self) -> Named | None:
+    def journal(self) -> str | Journal | None:
         """The journal that was attached, as it was named; None if there is none."""
         return self._publisher.journal if self._publisher is not None else None
 
-    def attach_journal(self, journal: Named) -> None:
+    def attach_journal(self, journal: str | Journal) -> None:
         """Keep what is sent from now on in a journal; caches that are made on the bus from now on share it.
 
         Args:
@@ -65,13 +65,17 @@ class Bus(BlinkerBus):
             TypeError: It is no journal.
             ValueError: The bus has another journal, or a cache that has none is on the bus already.
         """
+        # To load it takes as long as all else here, and a bus without a journal needs none of it.
+        from hermes_cache.journal.link import JournalLink  # noqa: PLC0415
+
         publisher = _Publisher(journal)
         new = partial(JournalLink, policy=self._policy, clock=SystemClock())
         with self._lock:
             if self._recorder is None and self._attached:
                 todo = "attach it before the cache is made, or give it to the cache"
                 raise ValueError(f"a cache without a journal is on the bus {self.name!r} already; {todo}")
-            publisher.link = JournalLink.of(self, journal, user=publisher, new=new)
+            link = JournalLink.of(self, journal, user=publisher, new=new)
+            publisher.leave = partial(link.leave, publisher)
             self._publisher = publisher
 
     def close(self) -> None:
@@ -94,7 +98,7 @@ class Bus(BlinkerBus):
     def _close(self) -> None:
         publisher = self._publisher
         if publisher is not None:
-            publisher.link.leave(publisher, self._policy.stop_timeout)
+            publisher.leave(self._policy.stop_timeout)
             # Only now: a second call finishes what one that was interrupted did not.
             self._publisher = None
 
@@ -102,9 +106,9 @@ class Bus(BlinkerBus):
 class _Publisher:
     """A bus as a user of its own journal: it writes, and waits for nothing that others say."""
 
-    link: JournalLink
+    leave: Callable[[float], bool]
 
-    def __init__(self, journal: Named) -> None:
+    def __init__(self, journal: str | Journal) -> None:
         self.journal = journal
 
     def is_listening(self) -> bool:
