@@ -21,7 +21,8 @@ from hermes_cache.ports import Journal, Position, SystemClock
 class Bus(BlinkerBus):
     """A namespace of events: what is sent on it outdates the lists of the caches on it, and no others.
 
-    It may be used as a context manager, which closes it.
+    It may be used as a context manager, which closes it. A bus that was given a journal keeps it until then, also
+    if caches on the bus are stopped.
 
     Args:
         name: Names the namespace, in a journal too. Buses of one name that share a journal are one namespace.
@@ -68,14 +69,13 @@ class Bus(BlinkerBus):
         # To load it takes as long as all else here, and a bus without a journal needs none of it.
         from hermes_cache.journal.link import JournalLink  # noqa: PLC0415
 
-        publisher = _Publisher(journal)
+        publisher = self._publisher or _Publisher(journal)
         new = partial(JournalLink, policy=self._policy, clock=SystemClock())
         with self._lock:
             if self._recorder is None and self._attached:
                 todo = "attach it before the cache is made, or give it to the cache"
                 raise ValueError(f"a cache without a journal is on the bus {self.name!r} already; {todo}")
-            link = JournalLink.of(self, journal, user=publisher, new=new)
-            publisher.leave = partial(link.leave, publisher)
+            publisher.leave = JournalLink.of(self, journal, user=publisher, new=new).leave
             self._publisher = publisher
 
     def close(self) -> None:
@@ -98,7 +98,7 @@ class Bus(BlinkerBus):
     def _close(self) -> None:
         publisher = self._publisher
         if publisher is not None:
-            publisher.leave(self._policy.stop_timeout)
+            publisher.leave(publisher, self._policy.stop_timeout)
             # Only now: a second call finishes what one that was interrupted did not.
             self._publisher = None
 
@@ -106,7 +106,7 @@ class Bus(BlinkerBus):
 class _Publisher:
     """A bus as a user of its own journal: it writes, and waits for nothing that others say."""
 
-    leave: Callable[[float], bool]
+    leave: Callable[["_Publisher", float], bool]
 
     def __init__(self, journal: str | Journal) -> None:
         self.journal = journal

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypedDict, assert_type
 
-from hermes_cache import Bus, ListCache, Lookup, Payload, Rendered, SessionListCache, SessionListKey
+from hermes_cache import Bus, ListCache, Lookup, Payload, Rendered, SessionListCache, SessionListKey, Ticket
+from hermes_cache.ports import Journal
 
 
 class Shelf(NamedTuple):
@@ -77,3 +78,15 @@ def test_session_lists_are_lists_of_their_own_key() -> None:
     cache = SessionListCache(lambda _key: {"sessions": []}, bus=Bus())
     with keep(cache) as lists:
         assert assert_type(lists.get(SessionListKey()), Payload) == {"sessions": []}
+
+
+def test_a_bus_keeps_what_is_sent_on_it() -> None:
+    # Proves K5, E10.
+    with assert_type(Bus("books", journal=None, policy=None), Bus) as bus, ListCache(books_of, bus=bus) as cache:
+        bus.list_changed.send("clerk", reason="returned", profile="north", row_id="1")
+        ticket = assert_type(bus.list_changed.ticket(), Ticket | None)
+
+        assert_type(bus.name, str)
+        assert_type(bus.journal, str | Journal | None)
+        assert_type(cache.get(Shelf("north", "birds"), at_least=ticket), Payload)
+    bus.close()
