@@ -1,6 +1,8 @@
 /** Draws one item of the list, a row or the heading of a group, into an element that may have shown another. */
 import { element, isolated, setText } from "./elements.js";
-import { ago, counted, moment } from "./words.js";
+import { ago, counted, moment, written } from "./words.js";
+
+const OPTION = ["role", "aria-label", "aria-selected", "aria-posinset", "aria-setsize"];
 
 /**
  * @param {HTMLElement} target
@@ -19,37 +21,42 @@ export function age(canvas) {
 
 function drawHeading(target, { group, count }) {
   target.className = "heading";
-  target.removeAttribute("role");
-  target.removeAttribute("aria-label");
-  target.removeAttribute("aria-selected");
-  target.removeAttribute("aria-posinset");
-  target.removeAttribute("aria-setsize");
+  for (const name of OPTION) target.removeAttribute(name);
   target.setAttribute("aria-hidden", "true");
+  target.parts = null;
   target.replaceChildren(element("span", "", group), element("span", "count", counted(count)));
 }
 
+/* Elements are made once and used again: a frame of scrolling only sets texts. */
 function drawRow(target, item) {
-  target.className = ["row", item.running && "running", item.outdated && "outdated", item.archived && "archived"]
-    .filter(Boolean)
-    .join(" ");
+  target.parts ??= newParts(target);
+  const { mark, title, source, messages, time } = target.parts;
+  const states = [item.running && "running", item.outdated && "outdated", item.archived && "archived"];
+  target.className = ["row", ...states.filter(Boolean)].join(" ");
+  target.setAttribute("aria-label", spoken(item));
+  setText(mark, item.pinned && !item.running ? "★" : "");
+  setText(title, item.title);
+  setText(source, item.source);
+  setText(messages, counted(item.count));
+  const date = item.at ? moment(item.at) : null;
+  time.at = date ? item.at : 0;
+  time.dateTime = date ? date.toISOString() : "";
+  time.title = date ? written(date) : "";
+  setText(time, date ? ago(item.at, Date.now() / 1000) : "");
+}
+
+function newParts(target) {
   target.setAttribute("role", "option");
   target.removeAttribute("aria-hidden");
-  target.setAttribute("aria-label", spoken(item));
-  const when = element("time", "");
-  const date = moment(item.at);
-  if (date && item.at) {
-    when.at = item.at;
-    when.dateTime = date.toISOString();
-    when.title = date.toLocaleString();
-    when.textContent = ago(item.at, Date.now() / 1000);
-  }
-  target.replaceChildren(
-    element("span", "mark", item.pinned && !item.running ? "★" : ""),
-    isolated(item.title, "title"),
-    isolated(item.source, "source"),
-    element("span", "messages", counted(item.count)),
-    when,
-  );
+  const parts = {
+    mark: element("span", "mark"),
+    title: isolated("", "title"),
+    source: isolated("", "source"),
+    messages: element("span", "messages"),
+    time: element("time", ""),
+  };
+  target.replaceChildren(...Object.values(parts));
+  return parts;
 }
 
 function spoken(item) {

@@ -1,7 +1,7 @@
 /** Explains what is chosen, a row or an entry, in words. */
 import { element, isolated } from "./elements.js";
 import { condition, eventWords } from "./naming.js";
-import { clock, counted, moment, several, span } from "./words.js";
+import { clock, counted, moment, several, span, written } from "./words.js";
 
 export class Story {
   /** @param {HTMLElement} box */
@@ -62,7 +62,7 @@ function rowLines(row, known) {
     row.profile && `profile ${row.profile}`,
     `${counted(Number(row.message_count) || 0)} messages`,
     row.model && `model ${row.model}`,
-    at && `last message ${at.toLocaleString("en-GB")}`,
+    at && `last message ${written(at)}`,
   ];
   const lines = [`Session ${row.session_id}: ${facts.filter(Boolean).join(", ")}.`];
   if (row.title !== row.display_title) lines.push("It has no title of its own, so the beginning of its first message stands for it.");

@@ -160,7 +160,7 @@ export class Timeline {
   }
 
   move() {
-    if (!this.known || !this.width || document.hidden) return;
+    if (!this.known || !this.width || document.hidden || !this.moving.childElementCount) return;
     const now = this.now();
     this.moving.setAttribute("transform", `translate(${this.width - this.x(now)})`);
     for (const bar of this.moving.children) {
