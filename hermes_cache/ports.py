@@ -346,10 +346,10 @@ class Journal(Protocol):
 
     Promises:
         Sequence numbers grow by one from 1, in the order in which appends become visible. A reader that has read
-        up to a number never finds a lower one later. An event is kept once, however often it is appended. After
-        `append` has returned, its events survive the death of any process. Any thread may call. Opening does not
-        connect, so the first call finds out whether the journal can be reached. A forked child uses connections of
-        its own.
+        up to a number never finds a lower one later. An event is kept once, however often it is appended; its id
+        names its bus, and events of all buses have their numbers in one order. After `append` has returned, its
+        events survive the death of any process. Any thread may call. Opening does not connect, so the first call
+        finds out whether the journal can be reached. A forked child uses connections of its own.
 
     Every call may raise `JournalUnavailableError`, after seconds at most. Then it is not known whether the call
     had an effect, and it is safe to repeat it. `JournalSetupError` means that to repeat it is useless.

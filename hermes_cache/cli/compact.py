@@ -32,7 +32,7 @@ def _span_s(_context: click.Context, _option: click.Parameter, value: str) -> fl
               default=f"{_DEFAULTS.journal_max_age / 86400:g}d",
               help="Remove older events: seconds, or such as 15m, 12h, 7d.")  # fmt: skip
 @click.option("--max-events", type=click.IntRange(0), default=_DEFAULTS.journal_max_events, show_default=True,
-              help="Remove the oldest until so many are left.")  # fmt: skip
+              help="Remove the oldest until so many of each bus are left.")  # fmt: skip
 @json_option
 def compact(url: str, *, max_age_s: float, max_events: int, as_json: bool) -> None:
     """Fold the oldest events of a journal into its snapshot, and print how many were removed.
