@@ -369,7 +369,8 @@ class Threads:
             return
         own = threading.current_thread()
         self._threads[own] = None
-        is_wanted = True
+        # It may begin after the round in which it was started ended; nobody sends it home then.
+        is_wanted = self._is_on(round_) or not self._calls.empty()
         while is_wanted:
             # What somebody throws into the thread costs the call in hand at most; who waits for it gets an error.
             with suppress(BaseException):

@@ -248,3 +248,15 @@ def test_an_event_loop_gets_an_error_for_a_call_that_was_lost_on_its_way() -> No
     assert set(outcomes) <= {int, CallLostError, AlarmError}
     assert CallLostError in outcomes
     assert away.stop(WAIT_S)
+
+
+def test_a_thread_that_begins_after_its_round_goes_home() -> None:
+    # Proves L1: an event loop waits for no thread to start, so one may come after all were sent home.
+    threads = Threads("hermes_cache.late", 1, idle_s=2 * WAIT_S)
+    threads.rest()
+    late = threading.Thread(target=threads._run, args=(0,), daemon=True)
+
+    late.start()
+    late.join(WAIT_S)
+
+    assert not late.is_alive()
