@@ -15,6 +15,8 @@ const MOST_LANES = 6;
 const LEAST_WIDTH = 3;
 /* About the width of a sign in the labels. */
 const SIGN = 5.8;
+/* A label that would stand below the name of its lane, or be cut at the edge, is left out. */
+const WIDEST_NAME = 90;
 const TICK_MS = 250;
 const CALM_TICK_MS = 1_000;
 
@@ -129,6 +131,7 @@ export class Timeline {
 
   /* What the readers of builds got stands above them, if there is room: that of builds that were overtaken first. */
   readers(builds, y) {
+    const shift = this.width - this.x(this.now());
     const taken = [];
     const told = [];
     const first = (build) => (build.overtaken_by ? 0 : 1);
@@ -136,6 +139,7 @@ export class Timeline {
       const text = waitedShort(build);
       const from = this.x(build.began_at_s);
       const to = from + text.length * SIGN;
+      if (from + shift < WIDEST_NAME || to + shift > this.width) continue;
       if (taken.some(([begin, end]) => from < end && begin < to)) continue;
       taken.push([from, to]);
       told.push(drawn("text", { class: "readers", x: from, y: y + 12 }, text));
