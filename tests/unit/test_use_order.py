@@ -98,3 +98,39 @@ def test_a_key_that_is_gone_is_not_named() -> None:
 
     assert list(order) == []
     assert "a" not in order
+
+
+def test_a_copy_says_the_same_and_goes_its_own_way() -> None:
+    """P4: also of keys that are used again and again"""
+    order = UseOrder(60.0)
+    for at_s, key in enumerate("abcab"):
+        order.add(key)
+        order.use(key, float(at_s))
+
+    copied = order.copy()
+    assert list(copied) == list(order) == ["c", "a", "b"]
+
+    copied.use("c", 5.0)
+    assert list(order) == ["c", "a", "b"]
+
+
+def test_a_copy_is_made_anew_if_its_order_changes_meanwhile() -> None:
+    """P4: any thread may ask which keys are held"""
+
+    class Meddling:
+        """A key whose hash changes the order for the first time that it is asked for."""
+
+        meddles = False
+
+        def __hash__(self) -> int:
+            if self.meddles:
+                self.meddles = False
+                order.add("meanwhile")
+            return 7
+
+    order, key = UseOrder(0.0), Meddling()
+    order.add("other")
+    order.add(key)
+    key.meddles = True
+
+    assert set(order.copy()) == {"other", "meanwhile", key}
