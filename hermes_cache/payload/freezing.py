@@ -50,7 +50,7 @@ def freeze(payload: Mapping[str, Json], shape: ListShape) -> Payload:
         is_frozen: Payload = payload
         return is_frozen
     if not isinstance(payload, Mapping):
-        raise PayloadError("", f"is {_kind(payload)}, no mapping")
+        raise PayloadError("", f"is {_kind(payload)}, no mapping: it must be a dict that has the list in it")
     name = shape.name
     rows = None if name is None else payload.get(name)
     if name is None or not isinstance(rows, list | tuple):
