@@ -24,7 +24,7 @@ _DEFINED_IN: Final = {
         "StreamStopped",
     ),
     "core.policy": ("Policy",),
-    "core.state": ("Mark",),
+    "core.messages": ("Mark",),
     "errors": (
         "BuildError",
         "BuildTimeoutError",

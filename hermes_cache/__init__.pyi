@@ -17,8 +17,8 @@ from hermes_cache.core.events import SettingsChanged as SettingsChanged
 from hermes_cache.core.events import SourceChanged as SourceChanged
 from hermes_cache.core.events import StreamStarted as StreamStarted
 from hermes_cache.core.events import StreamStopped as StreamStopped
+from hermes_cache.core.messages import Mark as Mark
 from hermes_cache.core.policy import Policy as Policy
-from hermes_cache.core.state import Mark as Mark
 from hermes_cache.errors import BuildError as BuildError
 from hermes_cache.errors import BuildTimeoutError as BuildTimeoutError
 from hermes_cache.errors import CacheBusyError as CacheBusyError

@@ -11,8 +11,7 @@ from hermes_cache.aside import aside
 from hermes_cache.cache.life import ALIAS_WAIT_S, Life
 from hermes_cache.cache.reads import mark_of
 from hermes_cache.cache.running_cache import K, RunningCache
-from hermes_cache.core.messages import Evict
-from hermes_cache.core.state import Mark
+from hermes_cache.core.messages import Evict, Mark
 from hermes_cache.errors import BuildError, PayloadError
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze

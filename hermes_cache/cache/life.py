@@ -24,10 +24,10 @@ from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.freshness import CHECK_WAIT_S
-from hermes_cache.core.messages import Checked, CheckFailed, Leave, Message, Publish, Put, Stop, Tick
+from hermes_cache.core.messages import Checked, CheckFailed, Leave, Mark, Message, Publish, Put, Stop, Tick
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.record import Tally
-from hermes_cache.core.state import Mark, Read, State, Target
+from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import (
     CacheStoppedError,
     CallLostError,

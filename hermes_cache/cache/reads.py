@@ -16,8 +16,9 @@ from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
 from hermes_cache.core.freshness import judge, reason_of
+from hermes_cache.core.messages import Mark
 from hermes_cache.core.requests import Freshness, Request
-from hermes_cache.core.state import Mark, Outcome, Read, Target
+from hermes_cache.core.state import Outcome, Read, Target
 from hermes_cache.errors import (
     BuildError,
     CacheStoppedError,

@@ -67,6 +67,8 @@ class RunningCache(Generic[K, P]):
 
     _life: Life | None
     _ending: Life | None
+    _prior: Prior
+    _home: asyncio.AbstractEventLoop | None
     _inherited: tuple[object, ...] = ()
 
     def __init__(  # noqa: PLR0913 - each is one thing that a gateway may have
@@ -99,10 +101,7 @@ class RunningCache(Generic[K, P]):
         self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape, build_context)
         self._clock: ports.Clock = clock or ports.SystemClock()
         self._bus = Bus() if bus is None else bus
-        self._inside = Inside()
         self._builds_here = executor == "threads"
-        self._home: asyncio.AbstractEventLoop | None = None
-        self._coroutines = self._new_coroutines()
         known_sources = sources_of(sources)
         self._stamped = Stamped(known_sources, active_stream_ids, settings_version)
         self._new_targets = partial(
@@ -116,12 +115,9 @@ class RunningCache(Generic[K, P]):
         )
         self._membership = self._new_membership()
         self._new_editions = partial(Editions, self._kind.shape, self._policy.max_edition_bytes)
-        self._editions = self._new_editions()
         self._views = PlainViews(self._policy.max_entries)
         self._stopped, self._stops = False, 0
-        self._lock = threading.RLock()
-        self._life = self._ending = None
-        self._prior = self._new_prior(State())
+        self._begin()
         self._link = self._new_link()
         self._link.connect()
         after_fork_in_child(self._start_anew)
@@ -352,13 +348,18 @@ class RunningCache(Generic[K, P]):
         What was inherited is neither used nor freed.
         """
         self._inherited = (*self._inherited, self._life, self._ending, self._prior, self._editions)
-        self._editions = self._new_editions()
         self._followers.forget()
         self._watching.forget()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have nothing yet: no entry, no thread, no lock that anybody holds."""
+        self._editions = self._new_editions()
         self._lock = threading.RLock()
         self._life = self._ending = None
         self._inside = Inside()
         self._home = None
+        self._coroutines = self._new_coroutines()
         self._prior = self._new_prior(State())
 
 

@@ -4,12 +4,13 @@ Each is safe to handle late.
 """
 
 from collections.abc import Hashable, Reversible
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Build, Mark, Read, Target
+from hermes_cache.core.state import Build, Read, Target
+from hermes_cache.core.streams import Marker
 from hermes_cache.payload.content import Content
 
 Recency: TypeAlias = Reversible[Hashable]
@@ -116,6 +117,29 @@ class Failed:
 
     build: Build
     cause: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The moment from which on a gateway reads what it puts into a cache (V2).
+
+    Attributes:
+        key: The key, as the gateway gave it.
+        version: The key's version then.
+        target: What the key meant then.
+        marker: The streams then.
+        at_s: When that was, in monotonic seconds.
+        cache: The cache that made it; means nothing here.
+        life: Its life from a start to a stop, in one process; means nothing here.
+    """
+
+    key: Hashable
+    version: int
+    target: Target = field(repr=False)
+    marker: Marker = field(repr=False)
+    at_s: float = field(repr=False)
+    cache: Hashable = field(default=None, repr=False)
+    life: Hashable = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,29 +69,6 @@ class Entry:
         return self.read_from_s > other.read_from_s
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The moment from which on a gateway reads what it puts into a cache (V2).
-
-    Attributes:
-        key: The key, as the gateway gave it.
-        version: The key's version then.
-        target: What the key meant then.
-        marker: The streams then.
-        at_s: When that was, in monotonic seconds.
-        cache: The cache that made it; means nothing here.
-        life: Its life from a start to a stop, in one process; means nothing here.
-    """
-
-    key: Hashable
-    version: int
-    target: Target = field(repr=False)
-    marker: Marker = field(repr=False)
-    at_s: float = field(repr=False)
-    cache: Hashable = field(default=None, repr=False)
-    life: Hashable = field(default=None, repr=False)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Read:
     """A read that could not be answered from what was at hand.

@@ -187,3 +187,24 @@ class Timers:
 
 def _last(chunk: tuple[Timer, ...]) -> tuple[Any, ...]:
     return chunk[-1]
+
+
+def with_value(mapping: Mapping[K, V], key: K, value: V) -> dict[K, V]:
+    """Return a mapping with one more value."""
+    return {**mapping, key: value}
+
+
+def without(mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
+    """Return a mapping without a key; the same one if it has none."""
+    if key not in mapping:
+        return mapping
+    rest = dict(mapping)
+    del rest[key]
+    return rest
+
+
+def bounded(mapping: dict[K, V], most: int) -> dict[K, V]:
+    """Take the oldest values out of a mapping until so many are left, and return it."""
+    while len(mapping) > most:
+        del mapping[next(iter(mapping))]
+    return mapping

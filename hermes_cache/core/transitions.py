@@ -29,7 +29,7 @@ from hermes_cache.core.state import (
     Waiters,
 )
 from hermes_cache.core.streams import Streams
-from hermes_cache.core.tables import Table, Timers, with_name, without_name
+from hermes_cache.core.tables import Table, Timers, bounded, with_name, with_value, without, without_name
 from hermes_cache.core.versions import Versions
 
 _MAX_FAILURES: Final = 1_024
@@ -38,7 +38,6 @@ _MAX_NEWS: Final = 1_024
 """Keys and profiles come from outside: what is remembered of them is bounded, the oldest go."""
 
 K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 Bound: TypeAlias = Literal["entries", "bytes", "gone", "asked"]
 """Why an entry had to go: the number of entries, their bytes, its profile is gone, or a gateway asked for that."""
@@ -234,12 +233,12 @@ class Ended:
         key, build = self.key, self.build
         failures = state.failures
         if self.failure is not None:
-            failures = _bounded(_with(_without(failures, key), key, self.failure), _MAX_FAILURES)
+            failures = bounded(with_value(without(failures, key), key, self.failure), _MAX_FAILURES)
         elif build.outcome in ("stored", "discarded"):
-            failures = _without(failures, key)
+            failures = without(failures, key)
         return replace(
             state,
-            builds=_without(state.builds, key),
+            builds=without(state.builds, key),
             queue=tuple([queued for queued in state.queue if queued != key]),
             # Its thread still runs.
             abandoned=state.abandoned | {build.id} if build.outcome == "abandoned" else state.abandoned,
@@ -497,22 +496,4 @@ def _with_fewer_scopes(state: State, newest: Hashable) -> State:
 def _with_news(
     news: Mapping[str | None, News], profile: str | None, of_profile: News
 ) -> Mapping[str | None, News]:
-    return _bounded(_with(_without(news, profile), profile, of_profile), _MAX_NEWS)
-
-
-def _with(mapping: Mapping[K, V], key: K, value: V) -> dict[K, V]:
-    return {**mapping, key: value}
-
-
-def _without(mapping: Mapping[K, V], key: K) -> Mapping[K, V]:
-    if key not in mapping:
-        return mapping
-    rest = dict(mapping)
-    del rest[key]
-    return rest
-
-
-def _bounded(mapping: dict[K, V], most: int) -> dict[K, V]:
-    while len(mapping) > most:
-        del mapping[next(iter(mapping))]
-    return mapping
+    return bounded(with_value(without(news, profile), profile, of_profile), _MAX_NEWS)

@@ -83,34 +83,43 @@ def create_app(
     access = Access(settings, writes=(SIGN_IN_PATH, EVENTS_PATH, DEMO_PATH))
     sign_in = SignIn(access)
     app = Starlette(
-        routes=[
-            Route("/api/sessions", endpoints.sessions),
-            Route("/api/sessions/events", endpoints.events),
-            Route("/api/sessions/follow", endpoints.follow),
-            Route("/api/explain", endpoints.explain),
-            Route("/api/cache", partial(_overview, cache, demo)),
-            Route(EVENTS_PATH, Publishing(cache.bus).answer, methods=["POST"]),
-            *_demo_routes(demo),
-            Route("/api/openapi.json", endpoints.openapi),
-            Route("/api/health", endpoints.health),
-            Route("/api/ready", endpoints.ready),
-            Route("/metrics", endpoints.metrics),
-            Route("/", Assets(directory=_PAGE, html=True)),
-            Route(SIGN_IN_PATH, sign_in.answer, methods=["GET", "POST"]),
-            Mount("/page", Assets(directory=_PAGE)),
-        ],
-        middleware=[
-            Middleware(
-                RequestLog, token=settings.token, root_path=settings.root_path, logs_all=settings.access_log
-            ),
-            Middleware(Guard, access=access, sign_in=sign_in, root_path=settings.root_path, token=settings.token),
-        ],
+        routes=_routes(cache, endpoints, sign_in, demo),
+        middleware=_middleware(settings, access, sign_in),
         exception_handlers={HermesCacheError: _failure, HTTPException: _http_error},
     )
     # They would lack the prefix of a proxy, and its TLS.
     app.router.redirect_slashes = False
     app.state.streams = streams
     return app
+
+
+def _routes(
+    cache: SessionListCache, endpoints: "_Endpoints", sign_in: SignIn, demo: Demo | None
+) -> list[Route | Mount]:
+    return [
+        Route("/api/sessions", endpoints.sessions),
+        Route("/api/sessions/events", endpoints.events),
+        Route("/api/sessions/follow", endpoints.follow),
+        Route("/api/explain", endpoints.explain),
+        Route("/api/cache", partial(_overview, cache, demo)),
+        Route(EVENTS_PATH, Publishing(cache.bus).answer, methods=["POST"]),
+        *_demo_routes(demo),
+        Route("/api/openapi.json", endpoints.openapi),
+        Route("/api/health", endpoints.health),
+        Route("/api/ready", endpoints.ready),
+        Route("/metrics", endpoints.metrics),
+        Route("/", Assets(directory=_PAGE, html=True)),
+        Route(SIGN_IN_PATH, sign_in.answer, methods=["GET", "POST"]),
+        Mount("/page", Assets(directory=_PAGE)),
+    ]
+
+
+def _middleware(settings: GatewaySettings, access: Access, sign_in: SignIn) -> list[Middleware]:
+    token, root_path = settings.token, settings.root_path
+    return [
+        Middleware(RequestLog, token=token, root_path=root_path, logs_all=settings.access_log),
+        Middleware(Guard, access=access, sign_in=sign_in, root_path=root_path, token=token),
+    ]
 
 
 class _Endpoints:

@@ -23,6 +23,7 @@ from hermes_cache.core.messages import (
     Evict,
     Failed,
     Follow,
+    Mark,
     Message,
     Put,
     Recency,
@@ -32,7 +33,7 @@ from hermes_cache.core.messages import (
 )
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, Parts
-from hermes_cache.core.state import Build, Mark, Read, State, Target
+from hermes_cache.core.state import Build, Read, State, Target
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.transitions import Transition, fold
 from hermes_cache.core.versions import ALL_PROFILES

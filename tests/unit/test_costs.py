@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import pytest
 
 from hermes_cache.core import decide
-from hermes_cache.core.messages import Evict, Leave, Put, Weighed
+from hermes_cache.core.messages import Evict, Leave, Mark, Put, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness
-from hermes_cache.core.state import Mark, State, Target
+from hermes_cache.core.state import State, Target
 from tests.simulation.core_script import CoreScript, content, target_of
 
 Act: TypeAlias = Callable[[], object]

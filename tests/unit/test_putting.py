@@ -3,12 +3,12 @@
 import pytest
 
 from hermes_cache.core.effects import Deliver, Release, Served, Tell
-from hermes_cache.core.messages import Evict, Follow, Put, Stop
+from hermes_cache.core.messages import Evict, Follow, Mark, Put, Stop
 from hermes_cache.core.notices import EntryEvicted, EntryStored, RowsMoved
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Mark, Target
+from hermes_cache.core.state import Target
 from hermes_cache.payload.content import Content
 from tests.simulation.core_script import CoreScript, content, target_of
 
