@@ -76,6 +76,7 @@ def _answer_for(waiter: Waiter, entry: Entry) -> Served | None:
         return None
     # What moved when the read began is in the payload for sure only if that was read later.
     is_current = is_read_since or waiter.reason in ("miss", "event")
-    if is_current and waiter.moves <= entry.stamp.marker.moves:
-        return Served(entry, "waited", waiter.reason, waiter.overtaken_by)
-    return Served(entry, "stale", "source", waiter.overtaken_by) if request.takes_stale else None
+    if not is_current or waiter.moves > entry.stamp.marker.moves:
+        # It may have it as stale, but only once its wait is over (R4).
+        return None
+    return Served(entry, "waited", waiter.reason, waiter.overtaken_by)

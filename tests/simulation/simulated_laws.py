@@ -9,7 +9,7 @@ from math import inf
 from typing import Final
 
 from hermes_cache.core import versions
-from hermes_cache.core.effects import RunBuild, Tell
+from hermes_cache.core.effects import Answer, RunBuild, Served, Tell
 from hermes_cache.core.events import StreamStarted, StreamStopped
 from hermes_cache.core.messages import Built, Evict, Message, Publish, Put, Weighed
 from hermes_cache.core.notices import EntryEvicted
@@ -48,6 +48,7 @@ class StepLaws:
         if isinstance(message, Weighed) and after.held_bytes > 2 * self._policy.max_bytes:
             evicted = [each for each in after.kept.values() if after.entry_of(each.entry.target) is not each.entry]
             yield not evicted, "R4: more than twice max_bytes is kept for readers that wait"
+        yield from _of_put(message, decision)
         yield from _of_waiters(before, after, now_s)
         # A stopped cache has no timer, so its streams do not expire any more.
         if isinstance(message, Publish) and not after.stopped:
@@ -152,6 +153,14 @@ def _first_timer_s(state: State, policy: Policy) -> float:
     follows = [followed.due_s for followed in state.followed.values()]
     leases = [*(stream.until_s for stream in state.streams.active.values()), *state.streams.stopped.values()]
     return min((*ends, *waits, *scopes, *follows, *leases), default=inf)
+
+
+def _of_put(message: Message, decision: Decision) -> Laws:
+    if not isinstance(message, Put):
+        return
+    answers = [effect.answer for effect in decision.effects if isinstance(effect, Answer)]
+    got = [each for each in answers if isinstance(each, Served) and each.entry.content is message.content]
+    yield all(each.outcome == "waited" for each in got), "R4: a put ended a wait with a stale payload"
 
 
 def _of_waiters(before: State, state: State, now_s: float) -> Laws:

@@ -42,6 +42,16 @@ def _reader_who_insists_gets_what_was_read_before(patch: pytest.MonkeyPatch) -> 
     patch.setattr(putting, "_answer_for", planted)
 
 
+def _what_was_read_before_ends_a_wait_as_stale(patch: pytest.MonkeyPatch) -> None:
+    answer_for = putting._answer_for
+
+    def planted(waiter: Waiter, entry: Entry) -> Served | None:
+        is_servable = entry.version >= waiter.version and waiter.request.takes_stale
+        return answer_for(waiter, entry) or (Served(entry, "stale", "source") if is_servable else None)
+
+    patch.setattr(putting, "_answer_for", planted)
+
+
 def _stamp_counts_as_checked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Check, "missing", classmethod(lambda cls: cls(0.0, parts=(("content", 0), ("settings", 0)))))
 
@@ -63,6 +73,7 @@ _PLANTS: tuple[Plant, ...] = (
     _outdated_payload_is_stored,
     _everybody_is_answered,
     _reader_who_insists_gets_what_was_read_before,
+    _what_was_read_before_ends_a_wait_as_stale,
     _stamp_counts_as_checked,
     _what_was_read_earlier_replaces_what_was_read_later,
     _evicted_payload_is_kept,

@@ -223,27 +223,44 @@ def test_a_reader_who_insists_gets_it_only_if_it_was_read_after_the_reader_came(
     assert (script.served(insists).outcome, script.served(insists).entry.content) == ("waited", made)
 
 
-@pytest.mark.parametrize("at_least", [False, True])
-def test_a_reader_of_a_moved_source_gets_what_was_read_before_it_came_as_stale(*, at_least: bool) -> None:
-    """R4, J8: and not at all if it takes no stale payload"""
+@pytest.mark.parametrize("is_held_newer", [False, True])
+def test_a_reader_of_a_moved_source_waits_on_if_the_mark_is_older_than_the_read(*, is_held_newer: bool) -> None:
+    """R1, R4: it falls back to what is held once its wait is over, and not before"""
+    script = CoreScript(Policy(owner_wait=1.0))
+    early = mark(script, WATCHED)
+    script.now_s += 0.1
+    script.hold(WATCHED, (("content", 1),))
+    script.now_s += 0.2
+    as_of = early if is_held_newer else mark(script, WATCHED)
+    script.now_s += 0.1
+    script.check(WATCHED, (("content", 2),))
+    reader = script.read(WATCHED)
+    held = script.state.entries[WATCHED.key].content
+
+    made = put(script, as_of)
+    assert reader.reader not in script.answers
+
+    script.wait(1.0)
+    served = script.served(reader)
+    assert (served.outcome, served.reason) == ("stale", "source")
+    assert served.entry.content is (held if is_held_newer else made)
+
+
+def test_a_reader_of_a_moved_source_gets_what_was_marked_after_it_came() -> None:
+    """R1"""
     script = CoreScript(Policy(owner_wait=60.0))
     script.hold(WATCHED, (("content", 1),))
     script.now_s += 0.2
-    as_of = mark(script, WATCHED)
-    script.now_s += 0.1
     script.check(WATCHED, (("content", 2),))
-    reader = script.read(WATCHED, at_least=script.next_id() if at_least else None)
+    reader = script.read(WATCHED)
+    script.now_s += 0.1
 
-    made = put(script, as_of)
+    made = put(script, mark(script, WATCHED))
 
-    if at_least:
-        assert reader.reader not in script.answers
-    else:
-        assert (script.served(reader).outcome, script.served(reader).reason) == ("stale", "source")
-        assert script.served(reader).entry.content is made
+    assert (script.served(reader).outcome, script.served(reader).entry.content) == ("waited", made)
 
 
-def test_a_reader_from_after_a_streams_start_gets_what_was_read_before_it_as_stale() -> None:
+def test_a_reader_from_after_a_streams_start_waits_on_if_the_mark_is_older() -> None:
     """H2"""
     script = CoreScript()
     as_of = mark(script, HERE)
@@ -252,7 +269,7 @@ def test_a_reader_from_after_a_streams_start_gets_what_was_read_before_it_as_sta
 
     put(script, as_of)
 
-    assert (script.served(reader).outcome, script.served(reader).reason) == ("stale", "source")
+    assert reader.reader not in script.answers
 
 
 def test_followers_get_it_unless_they_have_what_was_read_later() -> None:
