@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from hermes_cache.callables import Inside, close_awaitable, settle
 from hermes_cache.errors import CacheStoppedError, CoroutineCancelledError
+from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.threads import Call
 
 T = TypeVar("T")
@@ -106,6 +107,7 @@ class _Run(Generic[T]):
         self._task: asyncio.Task[Any] | None = None
         self._is_begun = False
         self._is_cancelled = False
+        self._exit: BaseException | None = None
         self._over: Call[T] = Call(self._outcome)
 
     def on_own_loop(self) -> T:
@@ -128,7 +130,7 @@ class _Run(Generic[T]):
         """
 
         def begin() -> None:
-            task = loop.create_task(self._main())
+            task = loop.create_task(self._on_shared_loop())
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             task.add_done_callback(self._end)
@@ -163,6 +165,16 @@ class _Run(Generic[T]):
         if not self._is_begun:
             close_awaitable(self._awaitable)
 
+    async def _on_shared_loop(self) -> T | None:
+        """Run it so that its own `SystemExit` does not end the loop, as it does out of a task."""
+        try:
+            return await self._main()
+        except (SystemExit, KeyboardInterrupt) as error:
+            if belongs_to_caller(error):
+                raise
+            self._exit = error
+            return None
+
     async def _main(self) -> T:
         self._task = asyncio.current_task()
         # Looked at after the task was noted: who cancels it finds the task, or is seen here.
@@ -188,5 +200,7 @@ class _Run(Generic[T]):
     def _outcome(self) -> T:
         if self._task is None or self._task.cancelled():
             raise CoroutineCancelledError(self._what)
+        if self._exit is not None:
+            raise self._exit
         outcome: T = self._task.result()
         return outcome

@@ -339,6 +339,36 @@ def test_a_coroutine_that_fails_fails_its_build_alone(run: Run, builder: Builder
     assert isinstance(run(main()), cause)
 
 
+async def _exit(_key: object) -> Payload:
+    await asyncio.sleep(0)
+    raise SystemExit(3)
+
+
+@every_loop
+@pytest.mark.parametrize("entered", [True, False])
+def test_a_coroutine_that_exits_fails_its_build_and_the_loop_goes_on(run: Run, *, entered: bool) -> None:
+    """B2, B6: as for a function; out of a task, it would end the loop."""
+
+    async def main(cache: SessionListCache) -> BaseException | None:
+        with pytest.raises(BuildError) as raised:
+            await cache.aget(KEY, builder=_exit)
+        await cache.aget(OTHER)
+        return raised.value.__cause__
+
+    async def entering(cache: SessionListCache) -> BaseException | None:
+        async with cache:
+            return await main(cache)
+
+    cache = SessionListCache(_where, bus=Bus())
+    if entered:
+        cause = run(entering(cache))
+    else:
+        with cache:
+            cause = run(main(cache))
+
+    assert isinstance(cause, SystemExit)
+
+
 async def _stream(_key: object) -> AsyncIterator[Payload]:
     yield {"sessions": []}
 
