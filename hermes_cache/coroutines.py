@@ -87,8 +87,7 @@ class Coroutines:
         """Cancel all, now and later; who waits for one on another thread's loop waits no more."""
         self._is_stopped = True
         for run in list(self._runs.values()):
-            run.let_go(CacheStoppedError())
-            run.cancel()
+            run.cancel(CacheStoppedError())
 
     async def ended(self, timeout_s: float) -> None:
         """Wait on the loop where they run for those that were cancelled, at most so many seconds."""
@@ -146,19 +145,22 @@ class _Run(Generic[T]):
             self._over.fail(CoroutineCancelledError(self._what))
         return self._over.result()
 
-    def cancel(self) -> None:
-        """Cancel it; one that is not begun is never begun."""
+    def cancel(self, error: Exception | None = None) -> None:
+        """Cancel it; one that is not begun is never begun.
+
+        Args:
+            error: Lets the thread go at once that waits for it on another thread's loop; None if that waits on.
+        """
+        # Noted first: the thread that is let go closes what is not begun, and the loop must not begin it then.
         self._is_cancelled = True
+        if error is not None:
+            self._over.fail(error)
         task = self._task
         if task is None:
             self._over.fail(CoroutineCancelledError(self._what))
             return
         with suppress(RuntimeError):
             task.get_loop().call_soon_threadsafe(task.cancel)
-
-    def let_go(self, error: Exception) -> None:
-        """Let the thread go with an error that waits for it on another thread's loop."""
-        self._over.fail(error)
 
     def close(self) -> None:
         """See that nothing warns of an awaitable that was never begun."""

@@ -20,6 +20,7 @@ from hermes_cache import (
     SessionListCache,
     SessionListKey,
 )
+from hermes_cache.coroutines import Coroutines
 from hermes_cache.errors import CoroutineCancelledError
 from hermes_cache.ports import Builder
 from tests.integration.event_loops import Run, every_loop
@@ -287,6 +288,48 @@ def _traced(key: SessionListKey) -> Iterator[None]:
     token = _TRACE.set(f"trace of {key.profile}")
     yield
     _TRACE.reset(token)
+
+
+class _Noted:
+    """Notes that it was begun."""
+
+    def __init__(self) -> None:
+        self.is_begun = False
+
+    def __await__(self) -> Iterator[Any]:
+        self.is_begun = True
+        return iter(())
+
+
+def test_a_coroutine_that_a_stop_cancels_before_the_loop_began_it_is_never_begun() -> None:
+    """L1: its thread is let go by then, and saw to it that nothing warns."""
+    noted, stepped = _Noted(), threading.Event()
+
+    def wait(coroutines: Coroutines) -> None:
+        with pytest.raises(CacheStoppedError):
+            coroutines.result(noted, "the builder")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        coroutines = Coroutines(home=lambda: loop)
+        threads = [threading.Thread(target=wait, args=[coroutines]), threading.Thread(target=coroutines.stop)]
+        threads[0].start()
+        # These waits block the loop on purpose: it must not begin the coroutine before the stop.
+        until(lambda: coroutines._runs)
+        (over,) = (run._over for run in coroutines._runs.values())
+        until(lambda: over._waiters)
+        over.when_over(lambda: stepped.wait(WAIT_S))
+        threads[1].start()
+        until(lambda: over.is_over)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        stepped.set()
+        for thread in threads:
+            await asyncio.to_thread(thread.join, WAIT_S)
+
+    asyncio.run(main())
+
+    assert not noted.is_begun
 
 
 async def _named_trace(_key: object) -> Payload:
