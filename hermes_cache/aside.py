@@ -96,7 +96,7 @@ class Aside:
             wait_s: How long to wait for each to end.
         """
         for thread in self._threads.rest():
-            thread.join(wait_s)
+            thread.wait_for_end(wait_s)
 
     def see_to(self, call: Call[T]) -> None:
         """Start another thread for a call that is not begun: the others are busy, or ended."""

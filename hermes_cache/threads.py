@@ -2,7 +2,7 @@
 
 A signal handler may strike the main thread at any bytecode, and raise (`aside.py`). A finalizer may strike any
 thread at any bytecode, and publish or read. So no lock here guards values: each change is one operation of a
-deque, a dict or a simple queue. The locks of `Gate` and `Call.wait` only put a thread to sleep.
+deque, a dict or a simple queue. The locks of `Gate` (`gates.py`) and `Call.wait` only put a thread to sleep.
 Source: rules L1, L6, L7.
 """
 
@@ -17,9 +17,10 @@ from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from hermes_cache.errors import CacheStoppedError, CallLostError, NoThreadError, UnsupportedError
+from hermes_cache.gates import Gate, OwnThread
 from hermes_cache.interrupts import is_interrupt, on_main_thread
 
 T = TypeVar("T")
@@ -27,10 +28,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 _RETRY_S: Final = 1.0
 """The shortest time between two attempts to start a thread that ended or could not be started (L7)."""
-
-_LOOK_S: Final = 0.5
-"""A wait is cut in parts: to see whether a thread lives, and so that a process that was suspended for long does
-not count all of that."""
 
 
 def _is_patched() -> bool:
@@ -59,44 +56,6 @@ _made_anew: Final[Counter[str]] = Counter()
 def threads_made_anew() -> int:
     """Return how often kept threads of this process ended by mistake, or did not start, and were made anew."""
     return sum(list(_made_anew.values()))
-
-
-class Gate:
-    """A gate at which threads wait until somebody opens it; it never closes again. Safe in signal handlers.
-
-    A `threading.Event` is not: its inner lock may be held by the very call that a signal handler interrupts, and
-    an exception raised in the middle of its `wait` leaves that lock in disorder.
-
-    Args:
-        shared: Several threads wait, the main thread among them: an interrupt may keep it from passing the lock
-            on, so the others look now and then.
-    """
-
-    __slots__ = ("_lock", "_look_s", "is_open")
-
-    def __init__(self, *, shared: bool = False) -> None:
-        self.is_open = False
-        self._look_s = _LOOK_S if shared else threading.TIMEOUT_MAX
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def open(self) -> None:
-        """Let all threads go on that wait, and those that come later; a second call changes nothing."""
-        # Nothing is called between the look and the store: of two who open it, one releases the lock.
-        if not self.is_open:
-            self.is_open = True
-            self._lock.release()
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until it is open, at most so many seconds; say whether it is."""
-        ends_at_s = inf if timeout_s is None else monotonic() + timeout_s
-        while not self.is_open:
-            left_s = ends_at_s - monotonic()
-            if self._lock.acquire(timeout=max(0.0, min(left_s, self._look_s))):
-                self._lock.release()
-            elif left_s <= self._look_s:
-                return self.is_open
-        return True
 
 
 class Call(Generic[T_co]):
@@ -206,7 +165,7 @@ class KeptThread:
         self._is_wanted = False
         self._has_ended = False
         self._tried_s = -inf
-        self._thread: threading.Thread | None = None
+        self._thread: OwnThread | None = None
 
     @property
     def name(self) -> str:
@@ -217,7 +176,7 @@ class KeptThread:
     def is_alive(self) -> bool:
         """Whether it runs now."""
         thread = self._thread
-        return thread is not None and thread.is_alive()
+        return thread is not None and thread.lives
 
     @property
     def is_missing(self) -> bool:
@@ -235,7 +194,7 @@ class KeptThread:
         It is tried at most once a second; the machine may refuse a thread. After `end` nothing is started.
         """
         thread = self._thread
-        if self._has_ended or (thread is not None and thread.is_alive()):
+        if self._has_ended or (thread is not None and thread.lives):
             return not self._has_ended
         self._is_wanted = True
         now_s = monotonic()
@@ -246,7 +205,7 @@ class KeptThread:
         if thread is not None:
             _made_anew[self._name] += 1
         # Known before it runs: a call that an interrupt ends in the middle leaves no second thread.
-        self._thread = thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread = thread = OwnThread(self._run, self._name)
         return started(thread)
 
     def end(self) -> None:
@@ -257,10 +216,9 @@ class KeptThread:
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for it to end; say whether it did. The thread itself does not wait."""
         thread = self._thread
-        if thread is None or thread is threading.current_thread() or not thread.is_alive():
+        if thread is None or thread is threading.current_thread() or not thread.lives:
             return True
-        thread.join(timeout_s)
-        return not thread.is_alive()
+        return thread.wait_for_end(timeout_s)
 
     def forget(self) -> None:
         """Begin anew in a forked child, which has no such thread."""
@@ -294,7 +252,7 @@ class Threads:
     def start_anew(self) -> None:
         """Begin anew in a forked child, which has none of the threads."""
         self._calls: SimpleQueue[Call[Any] | None] = SimpleQueue()
-        self._threads: dict[threading.Thread, Call[Any] | None] = {}
+        self._threads: dict[OwnThread, Call[Any] | None] = {}
         self._free: deque[bool] = deque()
         self._waiting: deque[bool] = deque()
         self._slots = None if self._most is None else deque([True] * self._most)
@@ -304,7 +262,7 @@ class Threads:
     @property
     def is_alive(self) -> bool:
         """Whether any of the threads runs."""
-        return any(thread.is_alive() for thread in list(self._threads))
+        return any(thread.lives for thread in list(self._threads))
 
     def run(self, call: Call[Any]) -> None:
         """Have a call run by the next thread that is free; after a stop it fails with `CacheStoppedError`.
@@ -328,7 +286,7 @@ class Threads:
         """
         if self._slots is not None and not self._slots:
             return False
-        thread = threading.Thread(target=self._run, args=(self._round,), name=self._name, daemon=True)
+        thread = OwnThread(self._run, self._name, self._round)
         if not started(thread, self._note_refused):
             raise NoThreadError
         return True
@@ -339,7 +297,7 @@ class Threads:
             if running is call:
                 self._threads.pop(thread, None)
 
-    def rest(self) -> list[threading.Thread]:
+    def rest(self) -> list[OwnThread]:
         """End the threads that are free, and the others once they are; return them. The next call starts one."""
         self._round += 1
         self._free.clear()
@@ -358,16 +316,14 @@ class Threads:
         self._fail_all(CacheStoppedError())
         ends_at_s = monotonic() + timeout_s
         threads = self.rest()
-        for thread in threads:
-            thread.join(max(0.0, ends_at_s - monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        return all(thread.wait_for_end(max(0.0, ends_at_s - monotonic())) for thread in threads)
 
     def _run(self, round_: int) -> None:
         # Known from its own beginning to its own end: an interrupt of the main thread divides neither.
         if self._slots is not None and not _took_one(self._slots):
             self._waiting.append(True)
             return
-        own = threading.current_thread()
+        own = cast("OwnThread", threading.current_thread())
         self._threads[own] = None
         # It may begin after the round in which it was started ended; nobody sends it home then.
         is_wanted = self._is_on(round_) or not self._calls.empty()
@@ -378,7 +334,7 @@ class Threads:
         if self._threads.pop(own, self) is None and self._slots is not None:
             self._slots.append(True)
 
-    def _goes_on(self, own: threading.Thread, round_: int) -> bool:
+    def _goes_on(self, own: OwnThread, round_: int) -> bool:
         """Wait for a call and run it; say whether to wait for another."""
         call: Call[Any] | None = None
         try:
@@ -395,7 +351,7 @@ class Threads:
             if call is not None and not call.is_over and call.claim(own):
                 call.fail(CallLostError())
 
-    def _ran(self, call: Call[Any], own: threading.Thread, round_: int) -> bool:
+    def _ran(self, call: Call[Any], own: OwnThread, round_: int) -> bool:
         """Run a call; say whether the thread waits for another, and leave a token if it does."""
         self._threads[own] = call
         call.run(own)

@@ -11,8 +11,9 @@ from types import FrameType
 import pytest
 
 from hermes_cache.aside import Aside
+from hermes_cache.gates import Gate
 from hermes_cache.interrupts import belongs_to_caller, is_interrupt
-from hermes_cache.threads import Gate, started
+from hermes_cache.threads import started
 from tests.waiting import WAIT_S
 
 

@@ -1,14 +1,18 @@
 """Threads that run calls: what hangs costs itself, none is lost, and all end (B6, L1, L6, L7, S4)."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from hermes_cache.errors import CacheStoppedError, CallLostError, NoThreadError
+from hermes_cache.gates import Gate, OwnThread
 from hermes_cache.loops import Away
-from hermes_cache.threads import Call, Gate, Threads
+from hermes_cache.threads import Call, KeptThread, Threads
 from tests.integration.thrown import AlarmError, throw_into
 from tests.waiting import WAIT_S
 
@@ -260,3 +264,68 @@ def test_a_thread_that_begins_after_its_round_goes_home() -> None:
     late.join(WAIT_S)
 
     assert not late.is_alive()
+
+
+def _struck_at(step: int, act: Callable[[], object]) -> bool:
+    """Do something, and raise at one of its bytecodes, as a signal handler may; say whether it has so many."""
+    left = step
+
+    def strike(frame: FrameType, _event: str, _argument: object) -> Any:
+        nonlocal left
+        frame.f_trace_opcodes = True
+        left -= 1
+        if left == 0:
+            raise AlarmError
+        return strike
+
+    before = sys.gettrace()
+    sys.settrace(strike)
+    try:
+        act()
+    except AlarmError:
+        return True
+    finally:
+        sys.settrace(before)
+    return left <= 0
+
+
+@pytest.mark.parametrize("act", [lambda kept: kept.is_alive, KeptThread.keep, lambda kept: kept.join(0.0)])
+def test_an_alarm_while_a_thread_is_asked_whether_it_lives_does_not_end_it(
+    act: Callable[[KeptThread], object],
+) -> None:
+    """L6, L7: wherever it strikes, the thread still counts as running, and is not made a second time."""
+    go = Gate()
+
+    def run() -> None:
+        go.wait()
+
+    kept = KeptThread(run, "asked")
+    kept.keep()
+    own = kept._thread
+
+    step = 1
+    while _struck_at(step, lambda: act(kept)):
+        assert (kept.is_alive, kept._thread) == (True, own)
+        step += 1
+    kept.end()
+    go.open()
+
+    assert step > 5
+    assert kept.join(WAIT_S)
+    assert own not in threading.enumerate()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_of_its_own_is_over_whatever_ends_it() -> None:
+    """L7"""
+
+    def fail() -> None:
+        raise SystemExit
+
+    thread = OwnThread(fail, "ends")
+
+    before = thread.lives
+    thread.start()
+    ended = thread.wait_for_end(WAIT_S)
+
+    assert (before, ended, thread.lives) == (False, True, False)
