@@ -104,6 +104,7 @@ class Stamped:
         refuse_coroutine(self.active_stream_ids, "active_stream_ids")
         refuse_coroutine(self.settings_version, "settings_version")
         refuse_async_generator(getattr(self.sources, "stamp", None), "sources.stamp")
+        refuse_coroutine(getattr(self.sources, "settle", None), "sources.settle")
 
     def __bool__(self) -> bool:
         return not (self.sources is None and self.active_stream_ids is None and self.settings_version is None)
@@ -184,8 +185,9 @@ class Stamper:
         sources = self._stamped.sources
         if not isinstance(sources, SettlingSources) or streams.marker(target.reach, self._listed()).held:
             return
+        wait: Callable[[Any], object] = sources.settle
         try:
-            self._call("sources.settle", lambda: sources.settle(target.key))
+            self._call("sources.settle", lambda: settle(wait(target.key), "sources.settle"))
         except BaseException as error:
             if belongs_to_caller(error):
                 raise

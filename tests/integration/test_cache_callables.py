@@ -33,6 +33,15 @@ class _AsyncScope(_Sources):
         return None
 
 
+class _AsyncSettle(_Sources):
+    async def settle(self, _key: SessionListKey, /) -> None: ...
+
+
+class _AwaitedSettle(_Sources):
+    def settle(self, key: SessionListKey, /) -> None:
+        return _answer(key)  # type: ignore[return-value]  # that is the point
+
+
 @pytest.mark.parametrize("name", _CALLABLES)
 def test_a_coroutine_function_is_refused_by_the_name_of_its_argument(name: str) -> None:
     """E4"""
@@ -42,12 +51,19 @@ def test_a_coroutine_function_is_refused_by_the_name_of_its_argument(name: str) 
         SessionListCache(_build, bus=Bus(), **given)  # type: ignore[arg-type]  # that is the point
 
 
-def test_a_scope_that_must_be_awaited_is_refused() -> None:
+@pytest.mark.parametrize(("name", "sources"), [("scope", _AsyncScope()), ("settle", _AsyncSettle())])
+def test_a_scope_or_a_settle_that_must_be_awaited_is_refused(name: str, sources: Sources) -> None:
     """E4"""
-    sources: Sources = _AsyncScope()  # type: ignore[assignment]  # that is the point
-
-    with pytest.raises(TypeError, match=r"^sources\.scope is "):
+    with pytest.raises(TypeError, match=rf"^sources\.{name} is "):
         SessionListCache(_build, sources=sources, bus=Bus())
+
+
+def test_a_settle_that_returns_an_awaitable_counts_as_failed() -> None:
+    """E4: what waits for nothing is not passed over in silence."""
+    with SessionListCache(_build, sources=_AwaitedSettle(), bus=Bus()) as cache:
+        cache.get(SessionListKey())
+
+        assert cache.health().failing_callables == {"sources.settle"}
 
 
 def test_an_alias_callable_that_returns_an_awaitable_says_no(caplog: pytest.LogCaptureFixture) -> None:
