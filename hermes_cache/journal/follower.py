@@ -226,9 +226,11 @@ class Follower:
             since_s: A check that began then or later will do.
             until_s: When to leave the rest to the next check, as the caller waits no longer.
         """
+        began_s = self._clock.monotonic_s()
+        if self.state.followed_s == inf:
+            self._change(MemberState.followed, began_s)
         if self.state.checked_s >= since_s:
             return
-        began_s = self._clock.monotonic_s()
         try:
             self._check(began_s, until_s)
         except Exception as failure:

@@ -93,6 +93,7 @@ class MemberState:
 
     Attributes:
         checked_s: When the last check that succeeded began; before it, when this life began.
+        followed_s: When the first check was asked for; infinity in a process that only publishes.
         position: Everything up to it is applied here; None before the process joined, and after a gap until it
             joins again.
         seen: The journal's stamp as of the last check.
@@ -119,6 +120,7 @@ class MemberState:
     """
 
     checked_s: float
+    followed_s: float = inf
     position: Position | None = None
     seen: Hashable = NEVER_SEEN
     is_applying: bool = False
@@ -163,7 +165,7 @@ class MemberState:
 
     def silence(self, now_s: float, lease_s: float) -> str | None:
         """Say for how long nothing was heard of the journal, and why, if that is longer than a lease (J5)."""
-        silent_s = now_s - self.checked_s
+        silent_s = self._silent_s(now_s)
         if silent_s <= lease_s:
             return None
         return f"nothing was heard of the journal for {silent_s:.1f} s ({self.read_failure or _SILENT})"
@@ -190,7 +192,7 @@ class MemberState:
 
     def status(self, now_s: float) -> JournalStatus:
         """Say how far this process has come, and what is in its way."""
-        silent_s = max(0.0, now_s - self.checked_s)
+        silent_s = self._silent_s(now_s)
         failure = self.read_failure or self.write_failure or (_SILENT if silent_s > _HUNG_AFTER_S else None)
         seq = self.position.seq if self.position else None
         return JournalStatus(seq, silent_s if failure else 0.0, failure, len(self.buffer))
@@ -243,6 +245,10 @@ class MemberState:
     def told(self) -> "MemberState":
         """Everything is outdated, or about to be, for all that was missed (J5)."""
         return replace(self, missed=None, missed_here=None)
+
+    def followed(self, began_s: float) -> "MemberState":
+        """The first check is asked for: from now on the journal can be silent."""
+        return replace(self, followed_s=began_s)
 
     def checked(self, began_s: float, stamp: Hashable) -> "MemberState":
         """A check is over, and all that it found is applied."""
@@ -317,6 +323,9 @@ class MemberState:
     def loss_told(self) -> "MemberState":
         """One event stands for all that were given up."""
         return replace(self, lost_settings=False, lost_events=False)
+
+    def _silent_s(self, now_s: float) -> float:
+        return max(0.0, now_s - max(self.checked_s, self.followed_s))
 
     def _noted(self, event: AppliedEvent) -> tuple[AgreedState, tuple[AppliedEvent, ...]]:
         unfolded = (*self.unfolded, event)

@@ -298,6 +298,21 @@ def test_health_tells_of_a_journal_that_hangs() -> None:
     assert (health.journal_failure, health.journal_lag_s) == ("it does not answer", 2.5)
 
 
+def test_a_journal_that_nobody_reads_yet_is_not_silent() -> None:
+    """E10, J8, L4: a bus that only publishes, or a cache before its start, asks for no news"""
+    clock, store = ManualClock(), MemoryStore()
+    here, there = _Process(MemoryJournal(store), clock=clock), _Process(MemoryJournal(store))
+    ticket = there.cache.invalidate("default", "rename")
+    here.bus.session_list_changed.send()
+    clock.advance(3_600.0)
+
+    health, known = here.cache.health(), here.cache.committed(ticket)
+
+    with _processes(here, there):
+        assert (health.journal_failure, health.journal_lag_s, known) == (None, 0.0, True)
+        assert here.cache.lookup(_KEY, freshness="fresh", at_least=ticket).outcome == "built"
+
+
 def test_a_ticket_is_refused_where_the_journal_goes_away_over_the_wait() -> None:
     """J5, J8"""
     clock = ManualClock()
