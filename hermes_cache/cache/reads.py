@@ -4,8 +4,10 @@ Source: rules R1, R8, R10, R11, L5.
 """
 
 from collections.abc import Hashable
+from contextlib import suppress
 from copy import copy
 from functools import partial
+from inspect import ismemberdescriptor
 from math import inf
 from typing import Final, Literal, Self, TypedDict, cast
 
@@ -237,6 +239,9 @@ def own_error_of(error: BuildError) -> Exception:
         return error
     try:
         copied = _copied(cause)
+        if str(copied) != str(cause):
+            # Its class keeps what it says where nobody finds it.
+            return error
     except BaseException as failure:
         if belongs_to_caller(failure):
             raise
@@ -250,15 +255,26 @@ def own_error_of(error: BuildError) -> Exception:
 
 def _copied(cause: Exception) -> Exception:
     kind = type(cause)
+    copied: Exception | None = None
     with ForeignCode():
         copied = copy(cause)
-        if type(copied) is kind and copied.args == cause.args:
-            return copied
-    # Its class takes other arguments than it keeps: the object is made anew without them.
-    made = kind.__new__(kind, *cause.args)
-    made.args = cause.args
-    made.__dict__.update(cause.__dict__)
-    return made
+    if type(copied) is not kind or copied.args != cause.args:
+        # Its class takes other arguments than it keeps: the object is made anew without them.
+        copied = kind.__new__(kind, *cause.args)
+        copied.args = cause.args
+        copied.__dict__.update(cause.__dict__)
+    _copy_members(cause, copied)
+    return copied
+
+
+def _copy_members(cause: Exception, copied: Exception) -> None:
+    """Copy what lies outside `__dict__`: slots, and what the interpreter keeps, as an `OSError` has it."""
+    for kind in type(cause).__mro__:
+        for member in filter(ismemberdescriptor, vars(kind).values()):
+            # Some may only be read, or are not set; to set None is not the same as to set nothing.
+            with suppress(AttributeError, TypeError):
+                if (value := member.__get__(cause)) is not None:
+                    member.__set__(copied, value)
 
 
 def mark_of(life: Life, key: Hashable, cache: Hashable) -> Mark:

@@ -28,6 +28,42 @@ class QuotaError(Exception):
         self.limit = limit
 
 
+class GoneError(OSError):
+    """Keeps what the interpreter does not keep in `__dict__`."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(2, "gone", path, None, f"{path}~")
+        self.path = path
+
+
+class SlottedError(Exception):
+    """Keeps its code outside `__dict__`."""
+
+    __slots__ = ("__part", "code")
+
+    def __init__(self, code: int, *, part: str) -> None:
+        super().__init__(f"failed with {code}")
+        self.code, self.__part = code, part
+
+    @property
+    def part(self) -> str:
+        return self.__part
+
+
+class SecretiveError(OSError):
+    """Says what no copy of it would say."""
+
+    def __init__(self, *, path: str) -> None:
+        super().__init__(path)
+        _secrets[id(self)] = path
+
+    def __str__(self) -> str:
+        return _secrets.get(id(self), "unknown")
+
+
+_secrets: dict[int, str] = {}
+
+
 class HostileError(Exception):
     """Nobody can copy it."""
 
@@ -100,7 +136,29 @@ def test_a_copy_keeps_what_its_class_would_make_otherwise(bus: Bus) -> None:
     assert (str(error), error.limit, error.__cause__) == ("9 of 5 used", 5, cause)
 
 
-@pytest.mark.parametrize("error", [HostileError(really=True), SystemExit(3), KeyboardInterrupt()])
+def test_a_copy_keeps_what_lies_outside_the_dict(bus: Bus) -> None:
+    """R7: what the interpreter keeps of an `OSError`, and slots"""
+    gone, slotted = GoneError("/lists"), SlottedError(7, part="rows")
+    with SessionListCache(_raising(gone), bus=bus, reraise=True) as cache:
+        first = _raised_by(cache)
+    with SessionListCache(_raising(slotted), bus=bus, reraise=True) as cache:
+        second = _raised_by(cache)
+
+    assert isinstance(first, GoneError)
+    assert (first.errno, first.strerror, first.filename, first.filename2, first.path) == (
+        2, "gone", "/lists", "/lists~", "/lists",
+    )  # fmt: skip
+    assert str(first) == str(gone)
+    assert isinstance(second, SlottedError)
+    assert (second.code, second.part, str(second)) == (7, "rows", "failed with 7")
+    assert gone is not first
+    assert slotted is not second
+
+
+_UNLIKE = (HostileError(really=True), SecretiveError(path="/lists"))
+
+
+@pytest.mark.parametrize("error", [*_UNLIKE, SystemExit(3), KeyboardInterrupt()])
 def test_what_cannot_be_copied_or_is_no_exception_stays_the_cause(bus: Bus, error: BaseException) -> None:
     """R7, B2"""
     with SessionListCache(_raising(error), bus=bus, reraise=True) as cache:
