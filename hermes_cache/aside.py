@@ -75,6 +75,9 @@ class Aside:
         except NoThreadError:
             return act()
         self._wait(call, patience_s)
+        if self._last is call:
+            # What it was done for must not outlive its last holder.
+            self._last = None
         return call.result()
 
     def begin(self, act: Callable[[], T]) -> Call[T]:

@@ -4,6 +4,7 @@ A process that only publishes needs no cache: such a bus writes to its journal, 
 a cache on the bus does. Source: rules K5, E2, E10.
 """
 
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -75,7 +76,12 @@ class Bus(BlinkerBus):
             if self._recorder is None and self._attached:
                 todo = "attach it before the cache is made, or give it to the cache"
                 raise ValueError(f"a cache without a journal is on the bus {self.name!r} already; {todo}")
-            publisher.leave = JournalLink.of(self, journal, user=publisher, new=new).leave
+            link = JournalLink.of(self, journal, user=publisher, new=new)
+            publisher.leave = link.leave
+            if self._publisher is None:
+                leave = partial(link.leave, publisher, self._policy.stop_timeout)
+                # A bus that nobody holds any more writes what was sent; a finalizer must wait for nothing.
+                weakref.finalize(self, aside.begin, leave).atexit = False
             self._publisher = publisher
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ on it. Source: rules J1, J3, J5, L2.
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol, TypeAlias, cast
 
@@ -98,7 +99,8 @@ class JournalLink:
         bounds: Bounds | None = None,
         threads: bool = True,
     ) -> None:
-        self._bus = bus
+        # Its threads lead to the link, and must not keep a bus that nobody else holds.
+        self._bus: BlinkerBus = weakref.proxy(bus)
         self._bounds = bounds or Bounds()
         self._threads = threads
         self._named = journal
@@ -205,7 +207,8 @@ class JournalLink:
                 ended = life.stop(timeout_s, close=life.journal is not self._named)
                 self._life = None
                 self._notifier.stop(0)
-            self._bus.record_with(lambda recorder: recorder if recorder is not self or self._users else None)
+            with suppress(ReferenceError):
+                self._bus.record_with(lambda recorder: recorder if recorder is not self or self._users else None)
             if not self._users:
                 return ended
         return life is None or life.flush(timeout_s)

@@ -1,10 +1,12 @@
 """A bus that keeps what is sent on it without a cache: scripts, task workers, and caches that join it (E10)."""
 
+import gc
 import logging
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from hermes_cache.errors import JournalSetupError
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Journal, Position
 from hermes_cache.testing import GatedBuilder, UnpluggableJournal
+from tests.waiting import WAIT_S
 
 _PATIENT = Policy(journal_wait=10.0)
 _HASTY = Policy(journal_wait=0.0)
@@ -112,6 +115,24 @@ def test_a_script_whose_journal_is_away_ends_in_time_and_says_how_much_is_lost(t
     )
 
     assert ended.stderr.count("hermes_cache.events_not_written ERROR") == 1
+
+
+def test_a_bus_that_nobody_holds_any_more_writes_what_was_sent_and_ends(url: str) -> None:
+    """E10, L1: whoever holds one of its topics holds the bus"""
+    topic = Bus("orders", journal=url, policy=_HASTY).list_changed
+    bus = weakref.ref(topic._publish.func.__self__)  # type: ignore[attr-defined]  # no public name leads there
+    gc.collect()
+    for number in range(200):
+        topic.send(row_id=str(number))
+    (writer,) = [each for each in threading.enumerate() if each.name == "hermes_cache.journal_writer"]
+
+    del topic
+    gc.collect()
+
+    assert bus() is None
+    writer.join(WAIT_S)
+    assert not writer.is_alive()
+    assert [event.id.number for event in _kept(url)] == list(range(1, 201))
 
 
 def test_a_cache_on_such_a_bus_uses_its_journal(url: str) -> None:
