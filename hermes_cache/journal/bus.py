@@ -22,8 +22,8 @@ from hermes_cache.ports import Journal, Position, SystemClock
 class Bus(BlinkerBus):
     """A namespace of events: what is sent on it outdates the lists of the caches on it, and no others.
 
-    It may be used as a context manager, which closes it. A bus that was given a journal keeps it until then, also
-    if caches on the bus are stopped.
+    It may be used as a context manager, by `with` or `async with`, which closes it. A bus that was given a journal
+    keeps it until then, also if caches on the bus are stopped.
 
     Args:
         name: Names the namespace, in a journal too. Buses of one name that share a journal are one namespace.
@@ -81,7 +81,8 @@ class Bus(BlinkerBus):
             if self._publisher is None:
                 leave = partial(link.leave, publisher, self._policy.stop_timeout)
                 # A bus that nobody holds any more writes what was sent; a finalizer must wait for nothing.
-                weakref.finalize(self, aside.begin, leave).atexit = False
+                publisher.finalizer = weakref.finalize(self, aside.begin, leave)
+                publisher.finalizer.atexit = False
             self._publisher = publisher
 
     def close(self) -> None:
@@ -93,6 +94,12 @@ class Bus(BlinkerBus):
         with suppress(CallBlockedError):
             aside.do(self._close, self._policy.stop_timeout)
 
+    async def aclose(self) -> None:
+        """Do what `close` does without blocking the event loop."""
+        from hermes_cache.loops import elsewhere  # noqa: PLC0415 - as in `attach_journal`
+
+        await elsewhere(self._close)
+
     def __enter__(self) -> Self:
         return self
 
@@ -101,10 +108,19 @@ class Bus(BlinkerBus):
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
     def _close(self) -> None:
         publisher = self._publisher
         if publisher is not None:
             publisher.leave(publisher, self._policy.stop_timeout)
+            publisher.finalizer.detach()
             # Only now: a second call finishes what one that was interrupted did not.
             self._publisher = None
 
@@ -113,6 +129,7 @@ class _Publisher:
     """A bus as a user of its own journal: it writes, and waits for nothing that others say."""
 
     leave: Callable[["_Publisher", float], bool]
+    finalizer: "weakref.finalize[..., Bus]"
 
     def __init__(self, journal: str | Journal) -> None:
         self.journal = journal

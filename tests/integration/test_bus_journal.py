@@ -1,5 +1,6 @@
 """A bus that keeps what is sent on it without a cache: scripts, task workers, and caches that join it (E10)."""
 
+import asyncio
 import gc
 import logging
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -78,6 +80,37 @@ def test_closing_writes_what_nobody_waited_for(url: str) -> None:
     bus.close()
 
     assert [event.id.number for event in _kept(url)] == list(range(1, 501))
+
+
+class _GatedJournal(MemoryJournal):
+    """Takes events once its gate is open."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.gate = threading.Event()
+
+    def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
+        self.gate.wait(WAIT_S)
+        return super().append(events)
+
+
+def test_a_bus_is_closed_on_an_event_loop_without_blocking_it() -> None:
+    """E10, W4"""
+    store = MemoryStore()
+    journal = _GatedJournal(store)
+
+    async def publish() -> None:
+        async with Bus("orders", journal=journal, policy=Policy(journal_wait=0.0, stop_timeout=WAIT_S)) as bus:
+            bus.list_changed.send()
+            ended = asyncio.create_task(bus.aclose())
+            await asyncio.sleep(0)
+            assert not ended.done()
+            journal.gate.set()
+            await ended
+
+    asyncio.run(publish())
+
+    assert len(store.events) == 1
 
 
 def test_the_interpreter_writes_at_its_exit_what_a_script_sent(url: str) -> None:
