@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 from hermes_cache.callables import Inside, close_awaitable, settle
 from hermes_cache.errors import CacheStoppedError, CoroutineCancelledError
 from hermes_cache.interrupts import belongs_to_caller
-from hermes_cache.threads import Call
+from hermes_cache.threads import Call, running_loop
 
 T = TypeVar("T")
 
@@ -59,6 +59,7 @@ class Coroutines:
             BaseException: Whatever the coroutine raises.
             CacheStoppedError: The cache was stopped meanwhile.
             CoroutineCancelledError: It was cancelled.
+            RuntimeError: The calling thread runs an event loop, and that of another one will not do.
             TimeoutError: It was cancelled past its limit.
             TypeError: It is an asynchronous generator.
         """
@@ -71,11 +72,20 @@ class Coroutines:
             # Looked at after it was noted: a stop finds it, or is seen here.
             if self._is_stopped:
                 raise CacheStoppedError
-            home = self._home()
-            return run.on_own_loop() if home is None or not home.is_running() else run.on_loop(home, self._tasks)
+            home, here = self._home(), running_loop()
+            if home is not None and home.is_running() and home is not here:
+                return run.on_loop(home, self._tasks)
+            if here is not None:
+                raise RuntimeError(f"{what} must be awaited, for which this thread would block its event loop")
+            return run.on_own_loop()
         finally:
             run.close()
             self._runs.pop(name, None)
+
+    def is_home(self) -> bool:
+        """Say whether the calling thread runs the loop for the coroutines, so that to wait for one is in vain."""
+        home = self._home()
+        return home is not None and home is running_loop()
 
     def cancel(self, name: Hashable) -> None:
         """Cancel the coroutine of a call, if it has one; it is not waited for."""

@@ -29,6 +29,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.record import Tally
 from hermes_cache.core.state import Read, State, Target
 from hermes_cache.errors import (
+    BuildError,
     CacheStoppedError,
     CallLostError,
     HermesCacheError,
@@ -40,9 +41,13 @@ from hermes_cache.loops import Away
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.ports import Clock, Executor
+from hermes_cache.threads import running_loop
 
 ALIAS_WAIT_S: Final = 1.0
 """How long an event waits for the alias of its profile; past it, it touches all."""
+
+BLOCKS: Final = "to wait would block the event loop of its builder or its sources; await cache.aget, or the like"
+"""Why a read on that loop is refused (L5)."""
 
 _GRACE_S: Final = 0.05
 """After its deadline a reader does not rely on the actor's own thread any more, and lets time pass itself."""
@@ -225,12 +230,18 @@ class Life:
 
         Args:
             target: What is read.
-            patience_s: How long the reader can wait. With a bound it is not on its own thread, which may hang.
+            patience_s: How long the reader can wait. With a bound it is not on its own thread, which may hang; nor
+                is it if coroutines look, and that thread runs an event loop.
+
+        Raises:
+            BuildError: To wait would block the event loop on which these run (L5).
         """
         state = self.state
         if not target.watched or state.entry_of(target) is None:
             return
-        if patience_s < inf:
+        if self.stamper.blocks_here:
+            raise BuildError(target.key, BLOCKS)
+        if patience_s < inf or self._looks_elsewhere():
             self.works.check_now(target, state.streams, state.settings, self.actor.send, patience_s)
             return
         try:
@@ -238,7 +249,11 @@ class Life:
         except BaseException as failure:
             if belongs_to_caller(failure):
                 raise
-            self.ask(CheckFailed(target, one_line_of(failure), by_build=True))
+            if self._looks_elsewhere():
+                # Known by now: this was the first look.
+                self.check_for(target, patience_s)
+            else:
+                self.ask(CheckFailed(target, one_line_of(failure), by_build=True))
             return
         if check is not None:
             self.ask(Checked(target, check, by_build=True))
@@ -300,6 +315,9 @@ class Life:
         self.actor.actor_ref.stop(block=left_s() > 0)
         self.notifier.stop(left_s())
         return self.actor.thread.join(left_s()) and worked
+
+    def _looks_elsewhere(self) -> bool:
+        return self.stamper.awaits and running_loop() is not None
 
     def _apply(self, message: Publish) -> bool:
         try:

@@ -12,7 +12,7 @@ from math import inf
 from typing import Final, Literal, Self, TypedDict, cast
 
 from hermes_cache.arguments import timeout_s
-from hermes_cache.cache.life import Life, Reader, ReadLostError
+from hermes_cache.cache.life import BLOCKS, Life, Reader, ReadLostError
 from hermes_cache.callables import refuse_async_generator
 from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
@@ -41,9 +41,6 @@ _GRACE_S: Final = 0.1
 
 
 _INSIDE: Final = "a callable or a builder asked the cache for what is not held as fresh; it waits for nobody"
-
-_BLOCKS: Final = "to wait here would block the event loop on which its builder runs; await cache.aget, or the like"
-
 
 _OF_THE_CACHE: Final = (
     PayloadError, WorkerError, CoroutineCancelledError, NoThreadError, UnsupportedError, CacheStoppedError,
@@ -147,7 +144,7 @@ def serve(life: Life, key: Hashable, request: Request, *, reraises: bool = False
         Exception: A copy of the builder's own error, if it `reraises`.
     """
     if blocks or life.works.is_inside():
-        return _from_memory(life, key, request, _BLOCKS if blocks else _INSIDE)
+        return _from_memory(life, key, request, BLOCKS if blocks else _INSIDE)
     with _Traced(request) as traced:
         reader = Reader()
         try:

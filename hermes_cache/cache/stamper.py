@@ -7,7 +7,6 @@ time. Source: rules S4, S5, H1, H4, V3.
 import threading
 from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -119,6 +118,9 @@ class Stamper:
         stamped: What to look at.
         coroutines: Runs those of sources.
         limit_s: After so many seconds one is cancelled.
+
+    Attributes:
+        awaits: The sources return coroutines, or the like: a thread that runs an event loop cannot look at them.
     """
 
     def __init__(
@@ -127,7 +129,9 @@ class Stamper:
         self._clock = clock
         self.inside = inside
         self._stamped = stamped
-        self._await = partial(coroutines.result, limit_s=limit_s)
+        self._coroutines = coroutines
+        self._limit_s = limit_s
+        self.awaits = False
         self._failing: frozenset[str] = frozenset()
         # Re-entrant: a signal handler may read while this thread looks for a lock, or holds one.
         self._finding = threading.RLock()
@@ -137,6 +141,11 @@ class Stamper:
     def watches(self) -> bool:
         """Whether there is anything to look at."""
         return bool(self._stamped)
+
+    @property
+    def blocks_here(self) -> bool:
+        """Whether a check that this thread waits for needs the event loop that this thread runs."""
+        return self.awaits and self._coroutines.is_home()
 
     @property
     def failing(self) -> frozenset[str]:
@@ -225,7 +234,9 @@ class Stamper:
     def _look(self, target: Target, *, held: bool) -> tuple[Parts, bool]:
         if self._stamped.sources is None:
             return (), True
-        found = self._await(self._stamped.sources.stamp(target.key, held=held), "sources.stamp")
+        returned = self._stamped.sources.stamp(target.key, held=held)
+        self.awaits = self.awaits or isawaitable(returned)
+        found = self._coroutines.result(returned, "sources.stamp", limit_s=self._limit_s)
         known = {name: part.value if isinstance(part, LastKnown) else part for name, part in found.items()}
         parts = tuple(sorted(known.items()))
         # Here, and not where parts are compared: a value that has no hash may have no plain equality either.

@@ -20,9 +20,11 @@ from hermes_cache import (
     SessionListCache,
     SessionListKey,
 )
+from hermes_cache.cache.reads import ReadOptions
 from hermes_cache.coroutines import Coroutines
 from hermes_cache.errors import CoroutineCancelledError
 from hermes_cache.ports import Builder
+from hermes_cache.testing import GatedBuilder
 from tests.integration.event_loops import Run, every_loop
 from tests.waiting import WAIT_S, until
 
@@ -468,6 +470,45 @@ def test_a_source_may_be_a_coroutine_function_too(run: Run) -> None:
     assert [lookup.outcome for lookup in found] == ["built", "hit", "built"]
     assert [lookup.stamp["table"] for lookup in found] == [1, 1, 2]
     assert sources.threads == {home}
+
+
+@every_loop
+def test_a_read_that_blocks_the_loop_of_its_sources_is_refused_if_these_must_be_looked_at(run: Run) -> None:
+    """L5, R4, R5: nothing could come, and memory alone does not do without an interval."""
+    builder, policy = GatedBuilder(is_open=True), Policy(stamp_interval=0)
+    refused: list[ReadOptions] = [{}, {"timeout": WAIT_S}, {"freshness": "fresh"}]
+
+    async def main() -> tuple[str, bool]:
+        async with SessionListCache(builder, sources=_Sources(), bus=Bus(), policy=policy) as cache:
+            await cache.aget(KEY)
+            for options in refused:
+                with pytest.raises(BuildError, match=r"await cache\.aget"):
+                    cache.get(KEY, **options)
+            return cache.lookup(KEY, freshness="any").outcome, cache.health().healthy
+
+    assert run(main()) == ("hit", True)
+
+
+@every_loop
+def test_a_read_on_any_loop_sees_that_a_coroutine_source_moved(run: Run) -> None:
+    """R4, S4: nobody entered the cache on a loop, and the thread of the read cannot run a second one."""
+    sources = _Sources()
+    cache = SessionListCache(_where, sources=sources, bus=Bus(), policy=Policy(stamp_interval=0, owner_wait=60))
+
+    async def main() -> list[object]:
+        found: list[object] = []
+        for sources.version in (1, 2):
+            found += [cache.lookup(KEY).stamp["table"], cache.lookup(KEY, timeout=WAIT_S).outcome]
+        cache.stop()
+        cache.start()
+        # What was held before the stop is, and nothing is known of the sources.
+        sources.version = 3
+        found.append(cache.lookup(KEY).stamp["table"])
+        health = cache.health()
+        return [*found, *health.failing_checks, *health.failing_callables]
+
+    with cache:
+        assert run(main()) == [1, "hit", 2, "hit", 3]
 
 
 def test_without_the_loop_of_a_gateway_a_source_has_one_on_the_thread_of_its_check() -> None:
