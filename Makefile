@@ -29,10 +29,10 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-test: $(VENV)/.dev ## The suite, but for what takes minutes
-	@$(BIN)/pytest --quiet -n 2 -m "not long"
-
 # Three at a time on two cores, because many of these tests wait for processes and locks.
+test: $(VENV)/.dev ## The suite, but for what takes minutes
+	@$(BIN)/pytest --quiet -n 3 -m "not long"
+
 test-room: $(VENV)/.dev ## The tests of one room alone; ROOM=journal and the like
 	@files=$$($(BIN)/python -m tests.rooms $(ROOM)) \
 		&& $(BIN)/pytest --quiet -n 3 --dist worksteal -m "not long" $$files

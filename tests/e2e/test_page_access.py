@@ -15,6 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from hermes_cache.gateway.settings import GatewaySettings
 from tests.e2e.gateway_process import served
 from tests.e2e.gateway_site import Site
+from tests.waiting import until
 
 TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
 
@@ -226,6 +227,8 @@ def test_a_foreign_page_neither_reads_nor_writes_nor_evicts(
     page.goto(f"{site.server.url}#{token or ''}")
     expect(page.locator(".row").first).to_be_visible(timeout=30_000)
     page.goto("about:blank")
+    # The page's own requests are over once its stream is.
+    until(lambda: site.cache.stats().followers == 0)
     before = site.cache.stats()
 
     for stranger in (foreign, foreign.replace("localhost", "127.0.0.1")):

@@ -13,7 +13,7 @@ from hermes_cache.distribution import DISTRIBUTION
 _ROOT = Path(__file__).parents[2]
 _MADE_AGAIN = shutil.ignore_patterns(
     ".git", ".venv*", "__pycache__", "*.egg-info", ".*_cache", ".benchmarks", ".hypothesis", ".coverage", "build",
-    "dist", "journal.db*", "example-data",
+    "dist", "site", "journal.db*", "example-data",
 )  # fmt: skip
 _BUILD = "from setuptools.build_meta import build_sdist; import sys; print(build_sdist(sys.argv[1]))"
 

@@ -202,7 +202,7 @@ if __name__ == "__main__":
 _FORKED = """
 import os
 
-from hermes_cache import Bus, ListCache
+from hermes_cache import Bus, ListCache, Policy
 
 bus = Bus()
 
@@ -212,7 +212,8 @@ def build(key):
 
 
 if __name__ == "__main__":
-    with ListCache(build, bus=bus, executor=EXECUTOR, journal="sqlite:///" + JOURNAL) as cache:
+    policy = Policy(journal_interval=0)
+    with ListCache(build, bus=bus, executor=EXECUTOR, journal="sqlite:///" + JOURNAL, policy=policy) as cache:
         cache.get(1)
         child = os.fork()
         if child == 0:
