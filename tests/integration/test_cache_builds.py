@@ -335,7 +335,7 @@ def test_too_many_hung_builds_refuse_further_ones_until_one_ends(bus: Bus, build
     """B6, R7: at the bound it is `BuildError`, and what is stale is served in its stead."""
     discarded, quick = Listener(bus.build_discarded), GatedBuilder(is_open=True)
     sources = VersionedSources()
-    policy = Policy(build_timeout=0.1, max_abandoned=2, stamp_interval=0, max_build_duty=1.0)
+    policy = Policy(build_timeout=1.0, max_abandoned=2, stamp_interval=0, max_build_duty=1.0)
     with SessionListCache(builder, bus=bus, policy=policy, sources=sources) as cache:
         cache.get(_THIRD, builder=quick)
         sources.set_part(1, profile="third")
