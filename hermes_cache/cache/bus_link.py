@@ -31,7 +31,7 @@ class BusLink:
     """Ties a cache, and the feed of its subscriptions, to a bus.
 
     Args:
-        bus: Which.
+        bus: The bus that the cache is linked to.
         feed: Hears what is published, and that sources changed.
         clock: For the time of what is told.
         apply: Applies an event to the cache.

@@ -93,7 +93,7 @@ class GrowingFile:
         self._end, self._searched = (before.end, before.searched) if before and self.goes_on else (0, 0)
 
     def lines(self) -> Iterator[bytes]:
-        """Give each whole line that was not read before, without its end."""
+        """Yield each whole line that was not read before, without its end."""
         if self._searched > self._end and self._line_end(self._searched) is None:
             self._searched = size = self.stamp.size
             self.open_line = self._bytes(self._end, size) if size - self._end <= SMALL_BYTES else b""
