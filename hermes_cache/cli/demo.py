@@ -13,7 +13,7 @@ from typing import IO, Any, Final, Self
 import orjson
 
 from hermes_cache.bus.codec import KINDS, to_plain
-from hermes_cache.cli.demo_processes import DEMO_PREFIX, END
+from hermes_cache.cli.demo_processes import DEMO_PREFIX, END, RENAMED
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import EventError, HermesCacheError
 from hermes_cache.gateway.view_defaults import PAGE_QUERY
@@ -28,6 +28,7 @@ from hermes_cache.stores.hermes import HermesHome
 _TABS: Final = 24
 _TAB_POLLS_EVERY_S: Final = 5.0
 _WRITER_WAIT_S: Final = 1.0
+_RENAME_WAIT_S: Final = 3.0
 
 
 @contextmanager
@@ -57,6 +58,9 @@ class DemoShow:
         self._views = (default, self._page_view)
         self._home = HermesHome(path)
         self._naive = NaiveCache(self._build)
+        self._renamed = threading.Event()
+        """Is clear while a session is to be renamed during the builds."""
+        self._renamed.set()
         self._agent: IO[bytes] | None = None
         self._life = ExitStack()
 
@@ -110,14 +114,18 @@ class DemoShow:
 
     def _build(self) -> Mapping[str, object]:
         with as_in_a_large_home(self._page_view):
-            return self._home.builder(self._page_view)
+            payload = self._home.builder(self._page_view)
+        self._renamed.wait(_RENAME_WAIT_S)
+        return payload
 
     def _forget(self, _sender: object, event: AppliedEvent) -> None:
         plain = to_plain(event)
         self._naive.forget({**plain, "touched": plain.get("profile")})
+        if plain.get("reason") == RENAMED:
+            self._renamed.set()
 
     def _rename_during_build(self, session_id: str | None) -> None:
-        """Have the list built, and renamed while it is."""
+        """Have both caches build the list, and a session renamed meanwhile."""
         topic = self._cache.bus.build_started
 
         def rename(_sender: object, event: object) -> None:  # noqa: ARG001 -- receivers are called so
@@ -125,7 +133,13 @@ class DemoShow:
             self._command({"do": "rename", "session_id": session_id})
 
         topic.connect(rename)
+        self._renamed.clear()
         self._cache.invalidate("default", reason="list_asked_for")
+        threading.Thread(target=self._poll_naive, daemon=True).start()
+
+    def _poll_naive(self) -> None:
+        with suppress(HermesCacheError):
+            self._naive.get()
 
     def _command(self, command: Mapping[str, str | None]) -> None:
         if self._agent is not None:

@@ -36,6 +36,9 @@ _BETWEEN_IMPORTS_S: Final = 9.0
 _WITHIN_A_BATCH_S: Final = 0.25
 """Shorter than a build, so that the second event of a batch overtakes the build that the first one asked for."""
 
+_READ_S: Final = 0.1
+"""A build has read the home by then, and still goes on."""
+
 _QUESTIONS: Final = (
     "Why does the nightly import take an hour?",
     "Plan a week in Lisbon with two children",
@@ -44,6 +47,8 @@ _QUESTIONS: Final = (
     "Write the release notes of this month",
 )
 
+
+RENAMED: Final = "session_rename"
 
 END: Final = b'{"do":"end"}\n'
 """The last command. A parent that did not send it was killed."""
@@ -111,11 +116,11 @@ def _pause(home: Path, life: _Life, pause_s: float) -> None:
 def _obey(home: Path, command: dict[str, str | None]) -> None:
     match command["do"]:
         case "rename":
-            # The build that is to be overtaken has begun; now it has read the home.
-            time.sleep(_WITHIN_A_BATCH_S)
+            # The build that is to be overtaken has begun just now.
+            time.sleep(_READ_S)
             session_id = command["session_id"] or writer.newest_sessions(home, 1)[0]
             writer.rename_session(home, session_id, f"Renamed amid a build, {time.strftime('%H:%M:%S')}")
-            _tell("session_list_changed", profile="default", reason="session_rename", session_id=session_id)
+            _tell("session_list_changed", profile="default", reason=RENAMED, session_id=session_id)
         case "break" if not writer.is_broken(home):
             writer.break_home(home)
         case "mend" if writer.is_broken(home):
@@ -147,7 +152,7 @@ def _run_job(home: Path) -> Iterator[tuple[str, str]]:
 def _rename_batch(home: Path) -> Iterator[tuple[str, str]]:
     for session_id in writer.newest_sessions(home, 2):
         writer.rename_session(home, session_id, f"Renamed by the import, {token_hex(2)}")
-        yield "session_rename", session_id
+        yield RENAMED, session_id
         time.sleep(_WITHIN_A_BATCH_S)
 
 

@@ -24,9 +24,12 @@ _MOST_EVENTS: Final = 64
 
 @contextmanager
 def as_in_a_large_home(_key: object) -> Iterator[None]:
-    """Make a build of a small home take as long as in a home of thousands of sessions."""
-    time.sleep(_BUILD_S)
+    """Make a build of a small home take as long as in a home of thousands of sessions.
+
+    It has read the home before it waits, so that what changes meanwhile is not in the list.
+    """
     yield
+    time.sleep(_BUILD_S)
 
 
 @dataclass(frozen=True, slots=True)

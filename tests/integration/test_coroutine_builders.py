@@ -146,8 +146,13 @@ def test_a_loop_that_is_closed_over_a_build_fails_that_build() -> None:
     reader: list[BaseException] = []
     with cache:
         thread = threading.Thread(target=lambda: reader.append(_raised_by(cache.get)))
-        thread.start()
-        loop.run_until_complete(asyncio.to_thread(until, lambda: builder.calls))
+
+        async def begin() -> None:
+            # The build needs a loop that runs, else it gets one of its own.
+            thread.start()
+            await asyncio.to_thread(until, lambda: builder.calls)
+
+        loop.run_until_complete(begin())
         tasks = asyncio.all_tasks(loop)
         loop.close()
         thread.join(WAIT_S)
