@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from hermes_cache.interrupts import belongs_to_caller
+from hermes_cache.threads.interrupts import belongs_to_caller
 
 _Trace: TypeAlias = bool | BaseException
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import settings
 from sqlalchemy import URL
 
-from hermes_cache.aside import aside
 from hermes_cache.stores.hermes import other_sqlite
+from hermes_cache.threads.aside import aside
 from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries
 
 _GRACE_S = 2.0

@@ -43,12 +43,12 @@ from pykka._envelope import Envelope
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
 
 from hermes_cache.actors.reply import MailboxFuture
-from hermes_cache.aside import PATIENCE_S
 from hermes_cache.errors import CallBlockedError, CallLostError, MailboxReentryError
-from hermes_cache.forks import after_fork_in_child
-from hermes_cache.interrupts import on_main_thread
 from hermes_cache.logs import QuietLogger
-from hermes_cache.threads import KeptThread
+from hermes_cache.threads.aside import PATIENCE_S
+from hermes_cache.threads.forks import after_fork_in_child
+from hermes_cache.threads.interrupts import on_main_thread
+from hermes_cache.threads.kept_thread import KeptThread
 
 logger = QuietLogger(__name__)
 

@@ -7,9 +7,9 @@ import queue
 from collections.abc import Callable
 from typing import Final
 
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
-from hermes_cache.threads import KeptThread
+from hermes_cache.threads.forks import after_fork_in_child
+from hermes_cache.threads.kept_thread import KeptThread
 
 _logger: Final = QuietLogger(__name__)
 

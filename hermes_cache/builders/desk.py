@@ -19,11 +19,11 @@ from loky import process_executor
 
 from hermes_cache.builders.executors import build_here, within
 from hermes_cache.builders.parcels import Changes, Parcel, SentRow, Share, differing_indexes
-from hermes_cache.coroutines import Coroutines
 from hermes_cache.log_output import LogOutput, LogSettings, active_settings
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape, Piece, digest_of
 from hermes_cache.ports import BuildContext, Builder, JoiningBuilder, NoticingBuilder
+from hermes_cache.threads.coroutines import Coroutines
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 _LOOKS_EVERY_S: Final = 5.0

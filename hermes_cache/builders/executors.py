@@ -10,15 +10,15 @@ from importlib import import_module
 from pkgutil import resolve_name
 from typing import TypeVar
 
-from hermes_cache.callables import refuse_async_generator, refuse_coroutine
 from hermes_cache.core.state import Target
-from hermes_cache.coroutines import Coroutines
 from hermes_cache.distribution import install_command
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import BuildContext, Builder, EncodingBuilder, Executor
 from hermes_cache.surroundings import refuse_frozen
+from hermes_cache.threads.callables import refuse_async_generator, refuse_coroutine
+from hermes_cache.threads.coroutines import Coroutines
 
 T = TypeVar("T")
 

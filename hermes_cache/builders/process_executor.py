@@ -19,11 +19,11 @@ from hermes_cache.builders.workers import Worker, WorkerGoneError, a_worker
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import UnsupportedError, WorkerError
-from hermes_cache.forks import after_fork_in_child, before_exit
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import BuildContext, Builder, NoticingBuilder, ScopedBuilder
+from hermes_cache.threads.forks import after_fork_in_child, before_exit
+from hermes_cache.threads.interrupts import belongs_to_caller
 
 _MOST_SCOPES: Final = 4_096
 """Scopes whose slot is remembered; the names of the others choose theirs. None ever moves: what a slot adopted

@@ -18,9 +18,9 @@ from loky.backend import get_context
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
 from hermes_cache.errors import UnsupportedError
-from hermes_cache.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.log_output import LogSettings, active_settings
 from hermes_cache.surroundings import open_closed_streams, refuse_frozen
+from hermes_cache.threads.forks import after_fork_in_child, before_exit, come_first_at_exit
 from hermes_cache.tracing import tracing
 
 _DESK: Final = "hermes_cache.builders.desk"

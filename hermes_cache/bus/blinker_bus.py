@@ -15,7 +15,6 @@ from typing import Final, TypeAlias, assert_never
 from uuid import uuid4
 
 from hermes_cache import arguments
-from hermes_cache.aside import aside
 from hermes_cache.bus.connections import Receiver
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.bus.topic import Outbox, PublishedTopic, Topic
@@ -40,8 +39,9 @@ from hermes_cache.core.notices import (
     EntryStored,
     Notice,
 )
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
+from hermes_cache.threads.aside import aside
+from hermes_cache.threads.forks import after_fork_in_child
 
 _logger: Final = QuietLogger(__name__)
 

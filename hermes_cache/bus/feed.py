@@ -17,7 +17,6 @@ from threading import RLock
 from typing import Final, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
-from hermes_cache.aside import aside
 from hermes_cache.bus.changes import Change, change_of, merge_all
 from hermes_cache.bus.feed_versions import FeedVersion
 from hermes_cache.bus.positions import Positions
@@ -34,10 +33,11 @@ from hermes_cache.core.events import (
     profile_of,
 )
 from hermes_cache.errors import JournalError
-from hermes_cache.forks import after_fork_in_child
-from hermes_cache.interrupts import is_interrupt
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Position
+from hermes_cache.threads.aside import aside
+from hermes_cache.threads.forks import after_fork_in_child
+from hermes_cache.threads.interrupts import is_interrupt
 
 logger = QuietLogger(__name__)
 

@@ -14,11 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from hermes_cache.arguments import timeout_s
-from hermes_cache.aside import aside
 from hermes_cache.bus.changes import Change, add, resume_number
 from hermes_cache.bus.feed_versions import FeedVersion
-from hermes_cache.interrupts import on_main_thread
-from hermes_cache.loops import Waker, aside_on_loop
+from hermes_cache.threads.aside import aside
+from hermes_cache.threads.interrupts import on_main_thread
+from hermes_cache.threads.loops import Waker, aside_on_loop
 
 
 def _shut() -> Lock:

@@ -12,11 +12,11 @@ from blinker import ANY
 
 from hermes_cache.bus.connections import Connections, Receiver
 from hermes_cache.bus.tickets import Ticket
-from hermes_cache.callables import refuse_coroutine, settle
 from hermes_cache.core.events import Event
 from hermes_cache.core.notices import Notice
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
+from hermes_cache.threads.callables import refuse_coroutine, settle
+from hermes_cache.threads.interrupts import belongs_to_caller
 
 _logger: Final = QuietLogger(__name__)
 

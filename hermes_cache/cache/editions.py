@@ -11,13 +11,13 @@ from dataclasses import fields, is_dataclass
 from sys import getsizeof
 from typing import Final, NamedTuple
 
-from hermes_cache.aside import aside
-from hermes_cache.bodies import Body
-from hermes_cache.interrupts import on_main_thread
 from hermes_cache.payload.editions import Chunk, Edition
 from hermes_cache.payload.patches import patch_between
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.views import View
+from hermes_cache.rendering.bodies import Body
+from hermes_cache.rendering.views import View
+from hermes_cache.threads.aside import aside
+from hermes_cache.threads.interrupts import on_main_thread
 
 MOST_OF_A_VIEW: Final = 64
 """Editions of one view (D1)."""

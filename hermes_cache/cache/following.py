@@ -26,8 +26,8 @@ from hermes_cache.core.messages import Follow, Unfollow
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, CacheBusyError, CacheStoppedError, HermesCacheError, LookupTimeoutError
-from hermes_cache.gates import Gate
-from hermes_cache.loops import Away, Waker
+from hermes_cache.threads.gates import Gate
+from hermes_cache.threads.loops import Away, Waker
 
 _READS_AGAIN_S: Final = 1.0
 """So often the first read is tried again if its view, or the event of its ticket, is not known in time."""

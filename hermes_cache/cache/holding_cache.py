@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import cast
 
-from hermes_cache.aside import aside
 from hermes_cache.cache.life import ALIAS_WAIT_S, Life
 from hermes_cache.cache.reads import mark_of
 from hermes_cache.cache.running_cache import K, RunningCache
@@ -16,6 +15,7 @@ from hermes_cache.errors import BuildError, PayloadError
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.frozen import Json, P
+from hermes_cache.threads.aside import aside
 
 
 class HoldingCache(RunningCache[K, P]):

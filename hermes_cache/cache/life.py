@@ -35,13 +35,13 @@ from hermes_cache.errors import (
     HermesCacheError,
     MailboxReentryError,
 )
-from hermes_cache.gates import Gate
-from hermes_cache.interrupts import belongs_to_caller
-from hermes_cache.loops import Away
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.ports import Clock, Executor
-from hermes_cache.threads import running_loop
+from hermes_cache.threads.gates import Gate
+from hermes_cache.threads.interrupts import belongs_to_caller
+from hermes_cache.threads.loops import Away
+from hermes_cache.threads.starting import running_loop
 
 ALIAS_WAIT_S: Final = 1.0
 """How long an event waits for the alias of its profile; past it, it touches all."""

@@ -18,9 +18,10 @@ from math import inf
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
-from hermes_cache.aside import aside
 from hermes_cache.errors import CacheStoppedError, NoThreadError
-from hermes_cache.threads import Call, Threads
+from hermes_cache.threads.aside import aside
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.pool import Threads
 
 T = TypeVar("T")
 

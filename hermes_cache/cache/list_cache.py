@@ -10,7 +10,6 @@ from math import inf
 from typing import Unpack
 
 from hermes_cache.arguments import profile_name
-from hermes_cache.bodies import Coding
 from hermes_cache.builders.executors import no_builder
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
@@ -33,10 +32,11 @@ from hermes_cache.explain.explaining import Moment, explain
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.explain.overview import Overview, overview_of
 from hermes_cache.logs import QuietLogger
-from hermes_cache.loops import elsewhere
 from hermes_cache.payload.frozen import Json, P
-from hermes_cache.threads import running_loop
-from hermes_cache.views import View
+from hermes_cache.rendering.bodies import Coding
+from hermes_cache.rendering.views import View
+from hermes_cache.threads.loops import elsewhere
+from hermes_cache.threads.starting import running_loop
 
 logger = QuietLogger(__name__)
 

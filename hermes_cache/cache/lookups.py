@@ -10,7 +10,6 @@ from typing import Any, Final, Generic, Self
 
 import orjson
 
-from hermes_cache.bodies import Body, Coding
 from hermes_cache.core.answering import failure_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
@@ -23,7 +22,8 @@ from hermes_cache.payload.applying import applied
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json, P, frozen_list
 from hermes_cache.payload.rows import RowId, frozen_json
-from hermes_cache.threads import threads_made_anew
+from hermes_cache.rendering.bodies import Body, Coding
+from hermes_cache.threads.kept_thread import threads_made_anew
 
 _RECENT_S: Final = 60.0
 """What was not asked for since is no trouble of anybody's (X8)."""

@@ -17,9 +17,9 @@ from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, Look
 from hermes_cache.journal.bus import Bus
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.member import JournalStatus
-from hermes_cache.loops import Away, over_on_loop
 from hermes_cache.ports import Clock, Journal, Position
-from hermes_cache.threads import Call
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.loops import Away, over_on_loop
 
 _GRACE_S: Final = 0.1
 """A check that ends in time says more than that the time is over."""

@@ -13,7 +13,6 @@ from typing import Final, Literal, Self, TypedDict, cast
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.cache.life import BLOCKS, Life, Reader, ReadLostError
-from hermes_cache.callables import refuse_async_generator
 from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
@@ -31,9 +30,10 @@ from hermes_cache.errors import (
     UnsupportedError,
     WorkerError,
 )
-from hermes_cache.interrupts import ForeignCode, belongs_to_caller
-from hermes_cache.loops import Away, Waker
 from hermes_cache.ports import Builder
+from hermes_cache.threads.callables import refuse_async_generator
+from hermes_cache.threads.interrupts import ForeignCode, belongs_to_caller
+from hermes_cache.threads.loops import Away, Waker
 from hermes_cache.tracing import ReadTrace
 
 _GRACE_S: Final = 0.1

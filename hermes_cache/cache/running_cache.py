@@ -19,7 +19,6 @@ from typing_extensions import TypeVar
 from hermes_cache import ports
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.arguments import profile_name, timeout_s
-from hermes_cache.aside import aside
 from hermes_cache.builders.executors import executors, no_builder
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.bus_link import BusLink
@@ -36,7 +35,6 @@ from hermes_cache.cache.reads import (
 from hermes_cache.cache.stamper import Stamped, Stamper, sources_of
 from hermes_cache.cache.targets import ListKind, Targets
 from hermes_cache.cache.watching import Watching
-from hermes_cache.callables import Inside, is_coroutine_function
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent, profile_of
@@ -44,18 +42,20 @@ from hermes_cache.core.messages import Publish
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
 from hermes_cache.core.state import State
-from hermes_cache.coroutines import Coroutines
 from hermes_cache.errors import CacheStoppedError, CallBlockedError
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.journal.bus import Bus
 from hermes_cache.logs import QuietLogger
-from hermes_cache.loops import Away, elsewhere
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json, P
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.threads import refuse_late_patch, running_loop
+from hermes_cache.rendering.views import PlainViews
+from hermes_cache.threads.aside import aside
+from hermes_cache.threads.callables import Inside, is_coroutine_function
+from hermes_cache.threads.coroutines import Coroutines
+from hermes_cache.threads.forks import after_fork_in_child
+from hermes_cache.threads.loops import Away, elsewhere
+from hermes_cache.threads.starting import refuse_late_patch, running_loop
 from hermes_cache.tracing import tracing
-from hermes_cache.views import PlainViews
 
 logger = QuietLogger(__name__)
 

@@ -11,12 +11,9 @@ from inspect import isawaitable
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from hermes_cache.callables import Inside, close_awaitable, refuse_async_generator, refuse_coroutine, settle
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
-from hermes_cache.coroutines import Coroutines
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import (
     ActiveStreamIds,
@@ -28,6 +25,15 @@ from hermes_cache.ports import (
     Sources,
     StampOf,
 )
+from hermes_cache.threads.callables import (
+    Inside,
+    close_awaitable,
+    refuse_async_generator,
+    refuse_coroutine,
+    settle,
+)
+from hermes_cache.threads.coroutines import Coroutines
+from hermes_cache.threads.interrupts import belongs_to_caller
 
 logger = QuietLogger(__name__)
 

@@ -13,15 +13,15 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from hermes_cache.arguments import DEFAULT_PROFILE, profile_name
 from hermes_cache.cache.lines import Lines
-from hermes_cache.callables import Inside, refuse_coroutine, settle
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, CacheStoppedError, NoThreadError
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import IsRootProfile, Sources
-from hermes_cache.threads import Call
+from hermes_cache.threads.callables import Inside, refuse_coroutine, settle
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.interrupts import belongs_to_caller
 
 logger = QuietLogger(__name__)
 

@@ -13,12 +13,12 @@ from typing import Final
 
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.life import Life
-from hermes_cache.callables import refuse_coroutine
 from hermes_cache.core.messages import Follow, Notified, Unfollow
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State, Target
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.ports import RunningWatch, Watch
+from hermes_cache.threads.callables import refuse_coroutine
 
 _LOOKS_EVERY_S: Final = 5.0
 """Whatever a watch says, the sources of what is followed are checked so often (X10)."""

@@ -34,12 +34,13 @@ from hermes_cache.core.streams import Streams
 from hermes_cache.core.versions import ALL_PROFILES
 from hermes_cache.errors import BuildError, HermesCacheError, NoThreadError
 from hermes_cache.explain.wording import one_line
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.content import Content, owners_that_differ, rows_differ
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.ports import Builder, Clock, Executor
-from hermes_cache.threads import Call, Threads
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.interrupts import belongs_to_caller
+from hermes_cache.threads.pool import Threads
 from hermes_cache.tracing import tracing
 
 logger = QuietLogger(__name__)

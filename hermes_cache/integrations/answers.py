@@ -11,7 +11,6 @@ from typing import Final
 
 import orjson
 
-from hermes_cache.bodies import Coding, codings
 from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.errors import (
     BuildError,
@@ -26,6 +25,7 @@ from hermes_cache.errors import (
 from hermes_cache.integrations.negotiation import PATCH_TYPE, accepted_encodings, has_tag, tag_of
 from hermes_cache.integrations.texts import one_line, quoted, utf8
 from hermes_cache.integrations.view_query import ParameterError
+from hermes_cache.rendering.bodies import Coding, codings
 
 _SMALLEST_COMPRESSED_BYTES: Final = 1_024
 """A smaller body fits into one packet anyway."""

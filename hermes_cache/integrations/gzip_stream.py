@@ -8,7 +8,7 @@ Source: rule D4; RFC 1951, section 2.3; RFC 1952.
 from typing import Final
 from zlib import crc32
 
-from hermes_cache.bodies import GZIP_HEADER, Body, gzip_end
+from hermes_cache.rendering.bodies import GZIP_HEADER, Body, gzip_end
 
 _FINAL: Final = b"\x03\0"
 """An empty block that is the last one."""

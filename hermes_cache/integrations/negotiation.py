@@ -7,7 +7,7 @@ from functools import lru_cache
 from re import compile as pattern
 from typing import Final, Literal, TypeAlias
 
-from hermes_cache.bodies import Coding, codings
+from hermes_cache.rendering.bodies import Coding, codings
 
 Encoding: TypeAlias = Coding | Literal["identity"]
 

@@ -6,7 +6,6 @@ Source: rules D4, W4.
 
 from collections.abc import Mapping, Sequence
 
-from hermes_cache.bodies import Body
 from hermes_cache.cache.following import Interrupted, News
 from hermes_cache.integrations.gzip_stream import GzipStream
 from hermes_cache.integrations.negotiation import accepted_encodings
@@ -21,6 +20,7 @@ from hermes_cache.integrations.server_sent_events import (
     news_head,
     parts_of,
 )
+from hermes_cache.rendering.bodies import Body
 
 
 class NewsText:

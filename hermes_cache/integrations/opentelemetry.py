@@ -18,8 +18,8 @@ from typing import Final
 from hermes_cache.core.effects import Served
 from hermes_cache.distribution import install_command, installed_version
 from hermes_cache.explain.wording import one_line
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
+from hermes_cache.threads.interrupts import belongs_to_caller
 from hermes_cache.tracing import tracing
 
 try:

@@ -19,10 +19,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from hermes_cache.file_systems import replace_file
-from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.integrations.measures import MEASURES, Measured, Readings, joined, readings_of
 from hermes_cache.logs import QuietLogger
-from hermes_cache.threads import KeptThread
+from hermes_cache.threads.forks import after_fork_in_child, before_exit
+from hermes_cache.threads.kept_thread import KeptThread
 
 _logger: Final = QuietLogger(__name__)
 

@@ -11,12 +11,12 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from hermes_cache.aside import aside
 from hermes_cache.bus.blinker_bus import BlinkerBus
 from hermes_cache.core.events import SESSIONS
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CallBlockedError
 from hermes_cache.ports import Journal, Position, SystemClock
+from hermes_cache.threads.aside import aside
 
 
 class Bus(BlinkerBus):
@@ -96,7 +96,7 @@ class Bus(BlinkerBus):
 
     async def aclose(self) -> None:
         """Do what `close` does without blocking the event loop."""
-        from hermes_cache.loops import elsewhere  # noqa: PLC0415 - as in `attach_journal`
+        from hermes_cache.threads.loops import elsewhere  # noqa: PLC0415 - as in `attach_journal`
 
         await elsewhere(self._close)
 

@@ -12,9 +12,10 @@ from math import inf
 from threading import RLock, get_ident
 
 from hermes_cache.errors import NoThreadError
-from hermes_cache.interrupts import on_main_thread
 from hermes_cache.journal.follower import Follower
-from hermes_cache.threads import Call, Threads
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.interrupts import on_main_thread
+from hermes_cache.threads.pool import Threads
 
 
 class Checks:

@@ -21,13 +21,13 @@ from hermes_cache.errors import (
     JournalSetupError,
     JournalUnavailableError,
 )
-from hermes_cache.gates import Gate
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.member import Bounds, MemberState
 from hermes_cache.journal.replaying import parts_after, replay
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal, Position
+from hermes_cache.threads.gates import Gate
+from hermes_cache.threads.interrupts import belongs_to_caller
 
 logger = QuietLogger(__name__)
 

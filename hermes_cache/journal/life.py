@@ -13,19 +13,21 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-from hermes_cache.aside import aside
 from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, NoThreadError
-from hermes_cache.gates import Gate
 from hermes_cache.journal.checks import Checks
 from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.member import AWAY_AFTER_S, JournalStatus, MemberState
 from hermes_cache.journal.tail import Tail
 from hermes_cache.logs import QuietLogger
-from hermes_cache.loops import Waker
 from hermes_cache.ports import Clock, Journal
-from hermes_cache.threads import Call, KeptThread, Threads
+from hermes_cache.threads.aside import aside
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.gates import Gate
+from hermes_cache.threads.kept_thread import KeptThread
+from hermes_cache.threads.loops import Waker
+from hermes_cache.threads.pool import Threads
 
 logger = QuietLogger(__name__)
 

@@ -16,7 +16,6 @@ from hermes_cache.bus.blinker_bus import BlinkerBus, Recorder
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CacheStoppedError
-from hermes_cache.forks import after_fork_in_child, before_exit
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.life import JournalLife
@@ -24,6 +23,7 @@ from hermes_cache.journal.member import Bounds, JournalStatus
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal, Position
+from hermes_cache.threads.forks import after_fork_in_child, before_exit
 
 logger = QuietLogger(__name__)
 

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.ports import FoldSnapshot, Level, Position, Recorded, Snapshot
+from hermes_cache.threads.forks import after_fork_in_child
 
 
 class MemoryStore:

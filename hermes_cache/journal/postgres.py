@@ -24,9 +24,9 @@ from hermes_cache.errors import (
     JournalUnavailableError,
     TransactionConflictError,
 )
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.journal.tables import OLDEST, Tables, found_tables, prepare, read_end
 from hermes_cache.ports import Level
+from hermes_cache.threads.forks import after_fork_in_child
 
 _CHANNEL: Final = "hermes_cache_journal"
 

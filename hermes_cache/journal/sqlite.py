@@ -45,8 +45,6 @@ from hermes_cache.errors import (
     TransactionConflictError,
 )
 from hermes_cache.file_systems import MOUNTS, network_file_system
-from hermes_cache.forks import ForkGate, after_fork_in_child
-from hermes_cache.gates import Gate
 from hermes_cache.journal.driver_connection import DriverConnection
 from hermes_cache.journal.files import (
     Looked,
@@ -59,6 +57,8 @@ from hermes_cache.journal.files import (
 from hermes_cache.journal.tables import OLDEST, found_tables, prepare
 from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.ports import Level
+from hermes_cache.threads.forks import ForkGate, after_fork_in_child
+from hermes_cache.threads.gates import Gate
 
 _BUSY_TIMEOUT_S: Final = 2.5
 """How long a lock of another process is waited for: commits take milliseconds, somebody's backup longer."""

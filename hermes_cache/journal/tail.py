@@ -16,7 +16,7 @@ from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal
-from hermes_cache.threads import KeptThread
+from hermes_cache.threads.kept_thread import KeptThread
 
 logger = QuietLogger(__name__)
 

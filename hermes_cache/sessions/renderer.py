@@ -6,14 +6,14 @@ Source: rules O1, O6.
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from hermes_cache.callables import refuse_coroutine, settle
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.content import Content
 from hermes_cache.ports import LiveSessions
+from hermes_cache.rendering.views import RecentViews, View
 from hermes_cache.sessions.overlay import Live, LiveSession, overlay
 from hermes_cache.sessions.rendering import Order, order_after, order_of, render
-from hermes_cache.views import RecentViews, View
+from hermes_cache.threads.callables import refuse_coroutine, settle
+from hermes_cache.threads.interrupts import belongs_to_caller
 
 logger = QuietLogger(__name__)
 

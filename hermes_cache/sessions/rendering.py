@@ -17,9 +17,9 @@ import orjson
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import DIGEST_BYTES, EncodedRow, Piece, digest_of
 from hermes_cache.payload.splices import Splice
+from hermes_cache.rendering.views import View
 from hermes_cache.sessions.overlay import Live, is_running, lay_over
 from hermes_cache.sessions.rows import time_s
-from hermes_cache.views import View
 
 Rank: TypeAlias = tuple[float, int]
 """Sorts resting rows: the latest first, ties in the builder's order."""

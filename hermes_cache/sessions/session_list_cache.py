@@ -14,11 +14,11 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import Entry
 from hermes_cache.journal.bus import Bus, default_bus
 from hermes_cache.payload.frozen import Payload
+from hermes_cache.rendering.views import View
 from hermes_cache.sessions.keys import SessionListKey, reach_of
 from hermes_cache.sessions.overlay import Live
 from hermes_cache.sessions.renderer import Renderer
 from hermes_cache.sessions.rows import SESSION_LIST
-from hermes_cache.views import View
 
 
 class SessionLists(ListKind):

@@ -17,14 +17,14 @@ from typing import Final, NamedTuple
 from uuid import uuid4
 
 from hermes_cache.errors import SourceError
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.ports import Clock
 from hermes_cache.stores.file_looks import FileLooks, warn_of
 from hermes_cache.stores.growing_files import Read, opened
 from hermes_cache.stores.row_log import RowLog
 from hermes_cache.stores.session_store import LOOK_EVERY_S, MOVES_EVERY_S, Changes, Row
 from hermes_cache.stores.transcripts import Transcript
-from hermes_cache.threads import started
+from hermes_cache.threads.forks import after_fork_in_child
+from hermes_cache.threads.starting import started
 
 _QUICK_S: Final = 0.005
 """A look at everything that takes longer is made by a thread of its own, so that a stamp is told at once."""

@@ -10,10 +10,10 @@ from types import FrameType
 
 import pytest
 
-from hermes_cache.aside import Aside
-from hermes_cache.gates import Gate
-from hermes_cache.interrupts import belongs_to_caller, is_interrupt
-from hermes_cache.threads import started
+from hermes_cache.threads.aside import Aside
+from hermes_cache.threads.gates import Gate
+from hermes_cache.threads.interrupts import belongs_to_caller, is_interrupt
+from hermes_cache.threads.starting import started
 from tests.waiting import WAIT_S
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from hermes_cache import threads
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.bus.feed import Feed
 from hermes_cache.core.events import EventId, SessionListChanged
 from hermes_cache.journal.bus import Bus
+from hermes_cache.threads import kept_thread
 from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -185,4 +185,4 @@ def test_a_notifier_that_could_not_start_its_thread_tries_again_with_an_item_tha
 
 def _retry_at_once() -> None:
     """Let the second pass that lies between two tries."""
-    threads._RETRY_S = 0  # type: ignore[misc]  # this process is a child's
+    kept_thread._RETRY_S = 0  # type: ignore[misc]  # this process is a child's

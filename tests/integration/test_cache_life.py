@@ -25,9 +25,9 @@ from hermes_cache import (
     SessionListCache,
     SessionListKey,
 )
-from hermes_cache.aside import aside
 from hermes_cache.ports import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
+from hermes_cache.threads.aside import aside
 from tests.waiting import WAIT_S, until
 
 _KEY = SessionListKey("work")

@@ -13,11 +13,11 @@ import pytest
 import uvloop
 
 from hermes_cache import BuildError, Bus, CacheStoppedError, Policy, SessionListCache, SessionListKey
-from hermes_cache.aside import aside
 from hermes_cache.cache import list_cache
 from hermes_cache.errors import NoThreadError
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.testing import GatedBuilder, UnpluggableJournal
+from hermes_cache.threads.aside import aside
 from tests.integration.event_loops import Run, every_loop
 from tests.waiting import WAIT_S, until
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from hermes_cache import BuildError, Bus, Health, Policy, SessionListCache, SessionListKey, threads
+from hermes_cache import BuildError, Bus, Health, Policy, SessionListCache, SessionListKey
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Position
 from hermes_cache.testing import GatedBuilder, Listener, UnpluggableJournal, VersionedSources
+from hermes_cache.threads import kept_thread
 from tests.integration.log_handlers import raising_log_handler
 from tests.waiting import WAIT_S
 
@@ -161,7 +162,7 @@ def _health_once_well(cache: SessionListCache, key: SessionListKey) -> Health:
 
 def test_a_thread_that_the_machine_refuses_is_told_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """L7, L4"""
-    monkeypatch.setattr(threads, "_RETRY_S", 0)
+    monkeypatch.setattr(kept_thread, "_RETRY_S", 0)
     store = MemoryStore()
     bus, others = Bus(), Bus()
     heard = Listener(bus.session_list_changed)

@@ -21,10 +21,10 @@ from hermes_cache import (
     SessionListKey,
 )
 from hermes_cache.cache.reads import ReadOptions
-from hermes_cache.coroutines import Coroutines
 from hermes_cache.errors import CoroutineCancelledError
 from hermes_cache.ports import Builder
 from hermes_cache.testing import GatedBuilder
+from hermes_cache.threads.coroutines import Coroutines
 from tests.integration.event_loops import Run, every_loop
 from tests.waiting import WAIT_S, until
 

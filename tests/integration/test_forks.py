@@ -9,11 +9,12 @@ from itertools import count
 
 import pytest
 
-from hermes_cache import Bus, SessionListCache, SessionListKey, forks
-from hermes_cache.forks import ForkGate, after_fork_in_child
+from hermes_cache import Bus, SessionListCache, SessionListKey
 from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder
+from hermes_cache.threads import forks
+from hermes_cache.threads.forks import ForkGate, after_fork_in_child
 from tests.waiting import WAIT_S
 
 pytestmark = [
@@ -24,7 +25,7 @@ pytestmark = [
 
 _ENDING = """
 import threading
-from hermes_cache.forks import before_exit, come_first_at_exit
+from hermes_cache.threads.forks import before_exit, come_first_at_exit
 
 class Listener:
     def __init__(self, name):

@@ -24,12 +24,12 @@ import pytest
 
 import hermes_cache
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
-from hermes_cache.aside import Aside, aside
 from hermes_cache.bus import topic
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Position
 from hermes_cache.testing import VersionedSources
+from hermes_cache.threads.aside import Aside, aside
 from tests.waiting import WAIT_S
 
 _STOP_TIMEOUT_S = 5.0

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import URL
 
 from hermes_cache import Policy
-from hermes_cache.forks import ForkGate
+from hermes_cache.threads.forks import ForkGate
 from tests.integration import journal_acts as acts
 from tests.integration.journal_members import KEY, Inside, Member, inside
 

@@ -12,7 +12,6 @@ import pytest
 from hermes_cache.bus.feed import Feed
 from hermes_cache.core.events import AppliedEvent, EventId, SessionListChanged, StreamStarted
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalUnavailableError
-from hermes_cache.gates import Gate
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.member import Bounds, MemberState
@@ -21,6 +20,7 @@ from hermes_cache.journal.replaying import parts_after, replay
 from hermes_cache.journal.sqlalchemy_journal import journal_at
 from hermes_cache.ports import Position, Recorded, Snapshot
 from hermes_cache.testing import ManualClock
+from hermes_cache.threads.gates import Gate
 from tests.waiting import WAIT_S
 
 

@@ -13,7 +13,7 @@ from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalUnavailableError
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Journal
-from hermes_cache.threads import Call
+from hermes_cache.threads.calls import Call
 from tests.waiting import WAIT_S, until
 
 _KEY = SessionListKey("work")

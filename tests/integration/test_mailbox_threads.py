@@ -18,7 +18,7 @@ import pytest
 
 from hermes_cache.actors.mailbox import MailboxActor, MailboxRef
 from hermes_cache.errors import CallLostError
-from hermes_cache.forks import after_fork_in_child
+from hermes_cache.threads.forks import after_fork_in_child
 
 WAIT_S = 30.0
 

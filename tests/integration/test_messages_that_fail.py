@@ -22,8 +22,8 @@ from hermes_cache.cache.ledger import Ledger
 from hermes_cache.cache.life import Reader
 from hermes_cache.core.effects import Answer
 from hermes_cache.core.messages import Built, Checked, Message, Tick
-from hermes_cache.loops import Away
-from hermes_cache.threads import Call
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.loops import Away
 from tests.waiting import WAIT_S, until
 
 _KEY = SessionListKey()

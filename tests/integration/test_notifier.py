@@ -9,8 +9,8 @@ from types import FrameType
 
 import pytest
 
-from hermes_cache import threads
 from hermes_cache.actors.notifier import Notifier
+from hermes_cache.threads import kept_thread
 from tests.integration.log_handlers import raising_log_handler
 from tests.integration.thrown import throw_into
 
@@ -304,7 +304,7 @@ def test_a_thread_that_ended_all_the_same_is_missing_until_a_later_item_brings_a
 
     notifier.put("within a second")
     missing = notifier.missing_threads
-    monkeypatch.setattr(threads, "_RETRY_S", 0)
+    monkeypatch.setattr(kept_thread, "_RETRY_S", 0)
     notifier.put("later")
     notifier.stop(_WAIT_S)
 

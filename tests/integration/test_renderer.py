@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import pytest
 
-from hermes_cache import views
 from hermes_cache.payload.content import Content
+from hermes_cache.rendering import views
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.overlay import Live, LiveSession
 from hermes_cache.sessions.renderer import Renderer

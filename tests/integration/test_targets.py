@@ -13,9 +13,9 @@ from hermes_cache import Bus, Rendered, SessionListKey
 from hermes_cache.cache import targets as targets_module
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.targets import Targets
-from hermes_cache.callables import Inside
 from hermes_cache.core.state import Target
 from hermes_cache.sessions.session_list_cache import SessionLists
+from hermes_cache.threads.callables import Inside
 
 _KINNI = SessionListKey("kinni")
 _PATIENCE_S = 5.0

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from hermes_cache.errors import CacheStoppedError, CallLostError, NoThreadError
-from hermes_cache.gates import Gate, OwnThread
-from hermes_cache.loops import Away
-from hermes_cache.threads import Call, KeptThread, Threads
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.gates import Gate, OwnThread
+from hermes_cache.threads.kept_thread import KeptThread
+from hermes_cache.threads.loops import Away
+from hermes_cache.threads.pool import Threads
 from tests.integration.thrown import AlarmError, throw_into
 from tests.waiting import WAIT_S
 

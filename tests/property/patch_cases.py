@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from hermes_cache.payload.editions import Edition
 from hermes_cache.payload.patches import patch_between
+from hermes_cache.rendering.views import View
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.overlay import Live, LiveSession
 from hermes_cache.sessions.rendering import order_of, render
 from hermes_cache.sessions.rows import SESSION_LIST, freeze
-from hermes_cache.views import View
 from tests.contents import content_of
 
 KEY = SessionListKey()

@@ -14,7 +14,7 @@ from hermes_cache.payload.content import content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.patches import patch_between
 from hermes_cache.payload.rows import ListShape
-from hermes_cache.views import PlainViews, View
+from hermes_cache.rendering.views import PlainViews, View
 from tests.property.patch_cases import PAIRS, State, patch
 
 PATH: Final = Path(__file__).with_name("patch_vectors.jsonl")

@@ -8,8 +8,8 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache import bodies
-from hermes_cache.bodies import Body
+from hermes_cache.rendering import bodies
+from hermes_cache.rendering.bodies import Body
 
 TEXT = b"x" * 5_000
 

@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from hermes_cache.callables import is_awaitable, refuse_coroutine, settle
+from hermes_cache.threads.callables import is_awaitable, refuse_coroutine, settle
 
 
 async def _answer(*_args: object) -> bool:

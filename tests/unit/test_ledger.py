@@ -10,7 +10,7 @@ from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json
 from hermes_cache.payload.rows import EncodedRow
 from hermes_cache.sessions.rows import freeze_row
-from hermes_cache.threads import Call
+from hermes_cache.threads.calls import Call
 from tests.simulation.core_script import content
 
 T = TypeVar("T")

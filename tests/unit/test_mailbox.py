@@ -20,7 +20,7 @@ from pykka._envelope import Envelope
 from hermes_cache.actors.mailbox import MAX_NEWCOMERS, MailboxActor, MailboxRef
 from hermes_cache.actors.reply import AskTimeoutError, MailboxFuture
 from hermes_cache.errors import CallLostError, MailboxReentryError
-from hermes_cache.threads import KeptThread
+from hermes_cache.threads.kept_thread import KeptThread
 
 WAIT_S = 10.0
 

@@ -27,5 +27,5 @@ def test_every_test_file_belongs_to_a_room() -> None:
 
 def test_a_name_that_names_a_room_counts_more_than_imports() -> None:
     assert "tests/integration/test_cache_journal.py" in files_of("journal")
-    assert "tests/integration/test_interrupts.py" not in files_of("journal")
+    assert "tests/integration/test_cache_threads.py" not in files_of("journal")
     assert not any("e2e" in file for file in files_of("journal"))

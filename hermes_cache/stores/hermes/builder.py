@@ -10,7 +10,6 @@ from threading import Lock
 from typing import Final
 
 from hermes_cache.errors import ProfileNotFoundError, SourceError
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.payload.content import Content
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.file_stamps import ABSENT, file_stamp
@@ -22,6 +21,7 @@ from hermes_cache.stores.hermes.profile_reading import ProfileReader
 from hermes_cache.stores.hermes.projection import Projection, Snapshot, newest_first, refreshed
 from hermes_cache.stores.hermes.sharing import Sharing
 from hermes_cache.stores.hermes.views import view
+from hermes_cache.threads.forks import after_fork_in_child
 
 _MAX_VIEWS: Final = 16
 """Views that are remembered of the snapshot that a scope has now; past it all are forgotten."""

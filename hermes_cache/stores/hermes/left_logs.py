@@ -11,10 +11,10 @@ from time import monotonic, time
 from typing import Final, NamedTuple
 
 from hermes_cache.file_systems import is_of_a_network
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp
 from hermes_cache.stores.hermes.log_locks import log_locks
 from hermes_cache.stores.hermes.looks import DatabaseLook, database_file, shm_of, wal_of
+from hermes_cache.threads.forks import after_fork_in_child
 
 _QUIET_S: Final = 2.0
 """A log that was written a moment ago is held, or is taken in right now."""

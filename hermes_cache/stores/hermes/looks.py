@@ -15,10 +15,10 @@ from time import monotonic, sleep
 from typing import Final, NamedTuple
 
 from hermes_cache.core.stamps import Doubted
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp, file_stamp, log_stamp
 from hermes_cache.stores.hermes.log_locks import log_locks
 from hermes_cache.stores.hermes.stillness import Moment, Stillness
+from hermes_cache.threads.forks import after_fork_in_child
 
 STILL_WAIT_S: Final = 0.06
 """How long a build waits for its stamp to stand still: a tick and the time to notice that it is over."""

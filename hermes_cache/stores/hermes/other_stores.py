@@ -11,7 +11,6 @@ from operator import is_
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.rows import EncodedRow, encoded_row
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
@@ -26,7 +25,8 @@ from hermes_cache.stores.hermes.session_rows import make_row
 from hermes_cache.stores.hermes.side_files import redacts_secrets
 from hermes_cache.stores.hermes.values import count, flag, moment_s, text
 from hermes_cache.stores.session_store import NotifiedStore, Row, SessionStore
-from hermes_cache.threads import started
+from hermes_cache.threads.forks import after_fork_in_child
+from hermes_cache.threads.starting import started
 
 _logger = QuietLogger(__name__)
 

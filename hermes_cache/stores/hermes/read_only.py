@@ -28,7 +28,6 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 
 from hermes_cache.errors import SourceError
-from hermes_cache.forks import ForkGate
 from hermes_cache.stores.hermes.file_stamps import ABSENT, FileStamp, file_stamp, log_stamp, must_be_a_file
 from hermes_cache.stores.hermes.looks import (
     STILL_WAIT_S,
@@ -40,6 +39,7 @@ from hermes_cache.stores.hermes.looks import (
     wal_of,
 )
 from hermes_cache.stores.hermes.other_sqlite import refuse_other_library
+from hermes_cache.threads.forks import ForkGate
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from time import monotonic, monotonic_ns, time_ns
 from typing import Final, NamedTuple
 
 from hermes_cache.file_systems import MOUNTS, is_of_a_network
-from hermes_cache.forks import after_fork_in_child
 from hermes_cache.stores.hermes.file_stamps import FileStamp
+from hermes_cache.threads.forks import after_fork_in_child
 
 _TICK_NS: Final = 50_000_000
 """The kernel's clock ticks every 1 to 10 ms."""

@@ -15,13 +15,13 @@ from typing import Final, TypeAlias
 
 from hermes_cache.distribution import install_command
 from hermes_cache.file_systems import MOUNTS, network_file_system
-from hermes_cache.gates import Gate
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Moved, Scopes
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles
 from hermes_cache.stores.hermes.other_stores import OtherStores, WithStores
 from hermes_cache.stores.session_store import MOVES_EVERY_S
-from hermes_cache.threads import KeptThread
+from hermes_cache.threads.gates import Gate
+from hermes_cache.threads.kept_thread import KeptThread
 
 logger = QuietLogger(__name__)
 

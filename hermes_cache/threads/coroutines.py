@@ -14,10 +14,11 @@ from inspect import isawaitable
 from math import inf
 from typing import Any, Final, Generic, TypeVar
 
-from hermes_cache.callables import Inside, close_awaitable, settle
 from hermes_cache.errors import CacheStoppedError, CoroutineCancelledError
-from hermes_cache.interrupts import belongs_to_caller
-from hermes_cache.threads import Call, running_loop
+from hermes_cache.threads.callables import Inside, close_awaitable, settle
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.interrupts import belongs_to_caller
+from hermes_cache.threads.starting import running_loop
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Final, TypeVar
 
-from hermes_cache.interrupts import ForeignCode
+from hermes_cache.threads.interrupts import ForeignCode
 
 T = TypeVar("T")
 

@@ -14,9 +14,10 @@ from math import inf
 from time import monotonic
 from typing import Final, TypeVar
 
-from hermes_cache.aside import aside
-from hermes_cache.interrupts import on_main_thread
-from hermes_cache.threads import Call, Threads
+from hermes_cache.threads.aside import aside
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.interrupts import on_main_thread
+from hermes_cache.threads.pool import Threads
 
 T = TypeVar("T")
 

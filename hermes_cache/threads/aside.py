@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from hermes_cache.errors import CallBlockedError, NoThreadError
-from hermes_cache.forks import after_fork_in_child
-from hermes_cache.interrupts import on_main_thread
-from hermes_cache.threads import Call, Threads, refuse_late_patch
+from hermes_cache.threads.calls import Call
+from hermes_cache.threads.forks import after_fork_in_child
+from hermes_cache.threads.interrupts import on_main_thread
+from hermes_cache.threads.pool import Threads
+from hermes_cache.threads.starting import refuse_late_patch
 
 T = TypeVar("T")
 

@@ -12,13 +12,13 @@ from typing import Final, Generic, TypeVar
 
 import orjson
 
-from hermes_cache.bodies import Body
-from hermes_cache.interrupts import belongs_to_caller
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.editions import Chunk, Edition, chunks_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.frozen import Json
 from hermes_cache.payload.rows import DIGEST_BYTES, ListShape, Piece
+from hermes_cache.rendering.bodies import Body
+from hermes_cache.threads.interrupts import belongs_to_caller
 
 _FORMAT: Final = 1
 """A part of every tag: another way to write the same rows is another body."""
