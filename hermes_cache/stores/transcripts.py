@@ -107,11 +107,11 @@ class Transcript:
 
 
 def _record(line: bytes) -> dict[str, object] | None:
+    if not line.lstrip().startswith(b"{"):
+        return None  # An error of the parser takes a hundred times as long.
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
-        if not line.lstrip().startswith(b"{"):
-            return None
         # Python's own json takes what orjson refuses and others write: NaN, lone surrogates, broken UTF-8.
         try:
             record = json.loads(line.decode("utf-8", "replace"))
@@ -175,13 +175,19 @@ def _title(content: object) -> Title | None:
     missing = _LOOKED_AT
     for piece in _pieces(content):
         if piece and missing > 0:
-            told = piece if isinstance(piece, str) else str(piece)
             # Blanks make no title, however many come first.
-            beginning = (told.lstrip() if told[0].isspace() else told)[:missing]
+            beginning = _written(piece).lstrip()[:missing]
             found.append(beginning)
             missing -= len(beginning)
     line = text(" ".join(" ".join(found).split()))
     return None if line is None else Title(line[:_LONGEST_TITLE], mask(line)[:_LONGEST_TITLE])
+
+
+def _written(piece: object) -> str:
+    try:
+        return str(piece)
+    except RecursionError:
+        return ""  # It is nested deeper than Python goes.
 
 
 _NO_TITLE: Final = Title("Claude Code Session", "Claude Code Session")

@@ -227,6 +227,7 @@ def test_an_index_with_odd_entries_loses_those_alone(sample: SampleHome) -> None
     """X3"""
     sample.session_index.write_text(
         '[null, 7, {"title": "no id"}, {"session_id": 5}, {"session_id": "odd", "title": "\\ud800",'
+        f' "created_at": {"9" * 5_000},'
         ' "updated_at": NaN, "message_count": 1e999, "gateway_routing": {"x": [Infinity]},'
         ' "profile": ["a"], "parent_session_id": {}, "raw_source": []}]'
     )
@@ -236,6 +237,19 @@ def test_an_index_with_odd_entries_loses_those_alone(sample: SampleHome) -> None
 
     assert rows["odd"]["title"] == "?"
     assert rows["odd"]["gateway_routing"] == {"x": [None]}
+    assert len(rows) > 1
+
+
+@pytest.mark.parametrize("odd", [f'"created_at": {"9" * 5_000}', "[1]: 2", "{}: 2", '"x": ' + "[" * 60_000])
+def test_a_sidecar_with_odd_fields_loses_those_alone(sample: SampleHome, odd: str) -> None:
+    """X3"""
+    sample.session_index.with_name("odd.json").write_text(
+        f'{{"session_id": "odd", "title": "Odd", "message_count": 3, {odd}, "messages": []}}'
+    )
+
+    rows = {row["session_id"]: row for row in _rows(HermesHome(sample.path))}
+
+    assert rows["odd"]["title"] == "Odd"
     assert len(rows) > 1
 
 

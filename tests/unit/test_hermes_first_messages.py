@@ -25,7 +25,10 @@ def test_the_beginning_of_a_message_is_one_line_of_80_signs_that_can_be_seen(con
     assert opening.text == opening.masked == shown
 
 
-@pytest.mark.parametrize("content", [None, b"", b" \n", 7, b"\x00json:[", b'\x00json:[{"text": "half'])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b" \n", 7, b"\x00json:[", b'\x00json:[{"text": "half', b'\x00json:[{"text": ' + b"[" * 3_900],
+)
 def test_what_cannot_be_read_has_no_beginning(content: object) -> None:
     assert opening_of(content) is None
 

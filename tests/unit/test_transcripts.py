@@ -97,6 +97,17 @@ def test_one_absurd_time_among_good_ones_costs_that_value_alone(absurd: object) 
     assert (row["created_at"], row["updated_at"], row["message_count"]) == (_AT_S, _AT_S, 3)
 
 
+@pytest.mark.parametrize("depth", [900, 1_000, 1_020])
+def test_content_nested_deeper_than_python_goes_costs_its_text_alone(depth: int) -> None:
+    """X11"""
+    nested = b"[" * depth + b"]" * depth
+    line = b'{"type": "user", "message": {"role": "user", "content": [{"text": ' + nested + b'}, "and text"]}}'
+
+    row = _row(line)
+
+    assert (row["message_count"], str(row["title"])[-8:]) in [(1, "and text"), (1, "[" * 8)]
+
+
 def test_without_any_time_the_files_own_stands_in() -> None:
     """X11"""
     row = _row({"role": "user", "content": "Hello"})

@@ -4,7 +4,7 @@ The agent keeps a message of several parts as JSON behind a mark; the first part
 masked before the text is cut, since half a secret is not recognised. No I/O here. Source: rules X12, X13.
 """
 
-from json import JSONDecodeError, JSONDecoder
+from json import JSONDecoder
 from typing import Final, NamedTuple
 
 from hermes_cache.stores.masking import mask
@@ -65,6 +65,6 @@ def _text_of_parts(content: str) -> str | None:
         return None
     try:
         text, _ = JSONDecoder().raw_decode(content, at + (content[at : at + 1] == " "))
-    except JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return text if isinstance(text, str) else None

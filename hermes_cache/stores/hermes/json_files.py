@@ -5,9 +5,9 @@ projects, cron jobs, the gateway's metadata, a sidecar) costs what it adds when 
 Source: rules X3, X8.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Hashable
+from json import JSONDecoder
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -23,6 +23,21 @@ _logger = QuietLogger(__name__)
 
 _MAX_FILES: Final = 256
 """Four files each of as many profiles as one home is likely to have."""
+
+
+def _nothing(_constant: str) -> None:
+    return None
+
+
+def _whole_number(digits: str) -> int | None:
+    try:
+        return int(digits)
+    except ValueError:
+        return None
+
+
+TOLERANT: Final = JSONDecoder(parse_constant=_nothing, parse_int=_whole_number)
+"""NaN, infinity and numbers of more digits than Python reads become None."""
 
 
 def read_json(path: Path) -> object:
@@ -46,13 +61,9 @@ def _decoded(content: bytes, path: Path) -> object:
         pass
     # What Python's own json writes may hold NaN, lone surrogates or a byte order mark, which orjson refuses.
     try:
-        return json.loads(content.decode("utf-8-sig", "replace"), parse_constant=_nothing)
+        return TOLERANT.decode(content.decode("utf-8-sig", "replace"))
     except (ValueError, RecursionError) as error:
         raise SourceError(path, f"is no whole JSON ({error})") from error
-
-
-def _nothing(_constant: str) -> None:
-    return None
 
 
 class JsonFiles:

@@ -12,7 +12,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple
@@ -20,7 +19,7 @@ from typing import Final, NamedTuple
 from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
 from hermes_cache.stores.hermes.file_stamps import ABSENT, must_be_a_file
-from hermes_cache.stores.hermes.json_files import JsonFiles, read_json
+from hermes_cache.stores.hermes.json_files import TOLERANT, JsonFiles, read_json
 from hermes_cache.stores.hermes.locations import INDEX, TOMBSTONES, folder_files
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.values import is_id
@@ -269,18 +268,17 @@ def _ids(contents: Iterable[object]) -> set[str]:
 def leading_fields(head: str) -> dict[str, object]:
     """Return the fields of a JSON object up to `messages`, or up to where the text ends or breaks."""
     fields: dict[str, object] = {}
-    decoder = JSONDecoder(parse_constant=lambda _constant: None)
     at = _skip(head, 0)
     try:
         while head[at] in "{,":
-            name, at = decoder.raw_decode(head, _skip(head, at + 1))
-            if name == "messages" or head[at := _skip(head, at)] != ":":
+            name, at = TOLERANT.raw_decode(head, _skip(head, at + 1))
+            if not isinstance(name, str) or name == "messages" or head[at := _skip(head, at)] != ":":
                 break
-            value, at = decoder.raw_decode(head, _skip(head, at + 1))
+            value, at = TOLERANT.raw_decode(head, _skip(head, at + 1))
             # A number that the cut went through would read as a smaller one: what follows must be there.
             if head[at := _skip(head, at)] in ",}":
                 fields[name] = value
-    except (JSONDecodeError, IndexError, RecursionError):
+    except (ValueError, IndexError, RecursionError):
         pass
     return fields
 
