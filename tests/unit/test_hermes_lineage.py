@@ -1,8 +1,10 @@
 """Proves rule X7 for chains of continuations, and rule X3 for parents that are gone or in a ring."""
 
+from typing import Any
+
 import pytest
 
-from hermes_cache.stores.hermes.lineage import is_in_a_ring, trace
+from hermes_cache.stores.hermes.lineage import in_rings, trace
 from hermes_cache.stores.hermes.state_db import SessionRecord
 
 
@@ -135,4 +137,22 @@ def test_a_ring_and_a_missing_parent_collapse_nothing() -> None:
 def test_a_ring_of_ancestors_is_recognised() -> None:
     parents = {"a": "b", "b": "c", "c": "a", "outside": "a", "own": "own", "orphan": "gone"}
 
-    assert [each for each in parents if is_in_a_ring(each, parents)] == ["a", "b", "c", "own"]
+    assert in_rings(parents) == {"a", "b", "c", "own"}
+
+
+class _Counted(dict[str, str]):
+    """Counts how often a parent is asked for."""
+
+    asked = 0
+
+    def get(self, *args: Any) -> Any:
+        self.asked += 1
+        return super().get(*args)
+
+
+def test_a_line_of_resets_costs_what_it_has_sessions() -> None:
+    """X14: a chat that is reset each night is a line of thousands of sessions."""
+    parents = _Counted({str(each): str(each + 1) for each in range(1_000)})
+
+    assert not in_rings(parents)
+    assert parents.asked <= len(parents) + 1

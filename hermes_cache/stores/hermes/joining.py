@@ -13,7 +13,7 @@ from operator import is_not
 from typing import Final, NamedTuple
 
 from hermes_cache.stores.hermes import source_tags
-from hermes_cache.stores.hermes.lineage import Lineage, is_in_a_ring, trace
+from hermes_cache.stores.hermes.lineage import Lineage, in_rings, trace
 from hermes_cache.stores.hermes.session_folder import IndexRecord
 from hermes_cache.stores.hermes.side_files import Routing
 from hermes_cache.stores.hermes.state_db import SessionRecord
@@ -32,6 +32,7 @@ class ProfileRecords:
         index: The front end's records by session id.
         lineage: The chains among the agent's.
         parents: By id, the parent of each session that is shown and has one.
+        in_rings: Those that are their own ancestors.
         routing: What the gateway keeps, by session id.
         jobs: The names of scheduled jobs by id.
         projects: By tag, the project of all sessions of a kind.
@@ -43,6 +44,7 @@ class ProfileRecords:
     index: Mapping[str, IndexRecord]
     lineage: Lineage
     parents: Mapping[str, str]
+    in_rings: frozenset[str]
     routing: Mapping[str, Routing]
     jobs: Mapping[str, str]
     projects: Mapping[str, str]
@@ -132,7 +134,7 @@ def records_of(
     # The parent of a chain is that of its root, and its tip is what is shown.
     parents = {lineage.tip(sid): text(each) for sid, each in parent_ids.items() if lineage.root(sid) == sid}
     there = {session_id: parent for session_id, parent in parents.items() if parent}
-    return ProfileRecords(agent, index, lineage, there, routing, jobs, projects)
+    return ProfileRecords(agent, index, lineage, there, in_rings(there), routing, jobs, projects)
 
 
 def to_join(before: ProfileRecords, after: ProfileRecords) -> set[str]:
@@ -218,7 +220,7 @@ def _parent(session_id: str, parent_id: str, records: ProfileRecords) -> Parent 
     agent, web = records.agent.get(parent_id), records.index.get(parent_id)
     tip_id = records.lineage.tip(parent_id)
     exists = agent is not None or web is not None
-    if not exists or tip_id == session_id or is_in_a_ring(session_id, records.parents):
+    if not exists or tip_id == session_id or session_id in records.in_rings:
         return None
     tag = source_tag(parent_id, agent, web)
     return Parent(parent_id, _title(agent, web), tag, records.lineage.root(parent_id), tip_id)

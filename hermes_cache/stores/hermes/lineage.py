@@ -68,16 +68,20 @@ def trace(records: Mapping[str, SessionRecord], *, marks_delegates: bool = True)
     return Lineage(chains, tips, segments)
 
 
-def is_in_a_ring(session_id: str, parents: Mapping[str, str]) -> bool:
-    """Say whether a session is its own ancestor."""
+def in_rings(parents: Mapping[str, str]) -> frozenset[str]:
+    """Name the sessions that are their own ancestors; each parent is looked up once, however long the lines."""
     seen: set[str] = set()
-    ancestor = parents.get(session_id)
-    while ancestor is not None and ancestor not in seen:
-        if ancestor == session_id:
-            return True
-        seen.add(ancestor)
-        ancestor = parents.get(ancestor)
-    return False
+    found: set[str] = set()
+    for start in parents:
+        path: list[str] = []
+        ancestor: str | None = start
+        while ancestor is not None and ancestor not in seen:
+            seen.add(ancestor)
+            path.append(ancestor)
+            ancestor = parents.get(ancestor)
+        if ancestor in path:
+            found.update(path[path.index(ancestor) :])
+    return frozenset(found)
 
 
 def _walk(session_id: str, continued: Mapping[str, Sequence[str]]) -> Iterator[str]:
