@@ -1,4 +1,4 @@
-"""Which file systems are of a network, where SQLite's locks can't be trusted, and how a file is replaced whole.
+"""File systems: how one of a network is recognised, where SQLite's locks can't be trusted, and whole replacements.
 
 Networks are known on Linux alone. There the locks of one machine, or of a virtual machine's host, are not always
 seen by the others, files that several processes write to are damaged, and times are those of another clock.
@@ -39,25 +39,25 @@ _NETWORK: Final = frozenset(
 
 
 def network_file_system(path: PurePath, mounts: str) -> str | None:
-    """Return the type of the network file system that a path lies on; None where it lies on another.
+    """Return the type of the network file system that a path lies on; None if it lies on another.
 
     Args:
         path: Absolute, without symbolic links.
-        mounts: What is mounted where, as `/proc/self/mounts` has it; of two on one place the later counts.
+        mounts: What is mounted where, as `/proc/self/mounts` has it; of two at one path the later counts.
     """
     kinds = {}
     for line in mounts.splitlines():
         fields = line.split(" ")
         if len(fields) > 2:  # noqa: PLR2004  # what is mounted, where, and its type
             kinds[PurePath(_unescaped(fields[1]))] = fields[2]
-    kind = next((kinds[place] for place in (path, *path.parents) if place in kinds), None)
+    kind = next((kinds[folder] for folder in (path, *path.parents) if folder in kinds), None)
     return kind if kind in _NETWORK else None
 
 
-def _unescaped(place: str) -> str:
+def _unescaped(path: str) -> str:
     for escaped, plain in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
-        place = place.replace(escaped, plain)
-    return place
+        path = path.replace(escaped, plain)
+    return path
 
 
 def is_of_a_network(path: Path, mounts: Path = MOUNTS) -> bool:

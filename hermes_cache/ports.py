@@ -140,13 +140,13 @@ class JoiningBuilder(ScopedBuilder, Protocol):
 
 @runtime_checkable
 class NoticingBuilder(Builder, Protocol):
-    """A builder whose copy in another process must be told what was noticed in this one.
+    """A builder whose copy in another process needs what was noticed in this one.
 
     Promise: neither method waits.
     """
 
     def noticed(self, seen: Hashable, /) -> tuple[Hashable, object]:
-        """Return what a copy must be told before it builds.
+        """Return what a copy needs before it builds.
 
         Args:
             seen: The first value that the last call for that copy returned; None at the first call.
@@ -333,7 +333,7 @@ FoldSnapshot: TypeAlias = Callable[[bytes | None, Sequence[AppliedEvent]], bytes
 
 
 Level: TypeAlias = Literal["process", "host", "cluster"]
-"""Which reads in other processes see an event at once.
+"""Says which reads in other processes see an event at once.
 
 "process": none. "host": all reads on this machine, because each can check the journal's stamp before it is
     answered.

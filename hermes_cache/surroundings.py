@@ -1,4 +1,4 @@
-"""Where the process runs: what cannot work there is told at once, by a typed error.
+"""Where the process runs: what cannot work there is refused at once, by a typed error.
 
 Source: rule L8.
 """

@@ -31,15 +31,15 @@ class Tracer(Protocol):
 
         Args:
             key: What is built.
-            build_id: Which build it is.
+            build_id: The number of the build.
             reason: Why it was asked for.
             read: What `read` returned for the read with which it began; None if it began without one.
         """
 
     def carried(self, call: Callable[..., object]) -> Callable[..., object]:
-        """Return a function to run in a worker process in the place of one that can be pickled, as that can be.
+        """Return a function to run in a worker process instead of a given one; both can be pickled.
 
-        It calls that one inside of what runs on this thread now.
+        It calls the given one inside of what runs on this thread now.
         """
 
 

@@ -31,7 +31,7 @@ _MOST_DESKS: Final = 8
 """Builders kept by one worker; requests that bring their own come and go."""
 
 _MOST_LISTS: Final = 64
-"""Lists that are remembered as sent: as many as a cache holds entries, unless it is told otherwise."""
+"""Lists that are remembered as sent: as many as a cache holds entries by default."""
 
 _SENT_FOR_EACH: Final = 4
 """Rows remembered as sent, by the rows of the largest payload; past it all count as unsent."""
@@ -94,7 +94,7 @@ class Desk:
     def _content(self, key: Hashable, shares: Mapping[Hashable, Share]) -> Content:
         if isinstance(self._builder, JoiningBuilder):
             for scope, (token, share) in shares.items():
-                # Noted when it is done, by who did it: one that was lost on the way must come again.
+                # Noted when it is done: one that was lost on the way must come again.
                 self._adopted.pop(scope, None)
                 self._builder.adopt(scope, share)
                 self._adopted[scope] = token
@@ -113,7 +113,7 @@ class Desk:
     def _changes(self, content: Content, differing: tuple[list[int], list[int]], list_id: bytes) -> Changes:
         gone, come = differing
         rows = [(index, self._last[index]) for index in come]
-        # Sent whole, even if they were sent before: who holds this list may have let go of them.
+        # Sent whole, even if they were sent before: the process that holds this list may have let go of them.
         sent = [(index, piece.digest, (piece.encoded, piece.facts)) for index, piece in rows]
         return Changes(content.envelope, gone, sent, list_id)
 

@@ -102,7 +102,7 @@ class ReceivedRows:
             return None if content is None else HeldList(content, self._list_ids[content])
 
     def held(self, key: Hashable, parcel: Parcel) -> dict[bytes, Piece]:
-        """Return the rows of a key's parcel that are held; who keeps them keeps them from going."""
+        """Return the rows of a key's parcel that are held; they stay as long as the result is kept."""
         digests = _split(parcel.digests)
         with self._lock:
             last = self._contents.get(key)

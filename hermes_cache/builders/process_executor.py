@@ -110,7 +110,7 @@ class ProcessExecutor:
             slot.kill(build_id)
 
     def _end(self) -> None:
-        """End all workers, as the main thread ended: who waits for them now would never let the process end."""
+        """End all workers, as the main thread ended: a thread that waits for one would keep the process alive."""
         self._has_ended = True
         self.stop()
 
@@ -171,7 +171,7 @@ class ProcessExecutor:
         return shares
 
     def _pass_on(self, worker: Worker, spec: bytes) -> None:
-        """Tell a worker what was noticed here since it was told last."""
+        """Send a worker what was noticed here since the last call."""
         if self._notices is not None:
             seen, news = self._notices.noticed(worker.seen)
             if news is not None:

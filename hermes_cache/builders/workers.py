@@ -39,7 +39,7 @@ class Worker:
 
     Attributes:
         is_gone: Whether it died or was killed.
-        seen: Up to where its builder was told what was noticed here; see `NoticingBuilder`.
+        seen: Up to where its builder has what was noticed here; see `NoticingBuilder`.
 
     Raises:
         WorkerGoneError: It died already.
@@ -51,7 +51,7 @@ class Worker:
         self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
         self.is_gone = False
         self.seen: Hashable = None
-        with _gone_is_told():
+        with _as_worker_gone():
             self._pool.submit(_arrive, os.getpid(), active_settings(), modules)
         # The pool registered a hook of its own, which waits for its worker.
         come_first_at_exit()
@@ -65,7 +65,7 @@ class Worker:
         tracer = tracing.tracer
         do = _call if tracer is None else tracer.carried(_call)
         try:
-            with _gone_is_told():
+            with _as_worker_gone():
                 return self._pool.submit(do, spec, method, *args).result()
         except WorkerGoneError:
             self.is_gone = True
@@ -146,7 +146,7 @@ def _call(spec: bytes, method: str, *args: object) -> object:
 
 
 @contextmanager
-def _gone_is_told() -> Iterator[None]:
+def _as_worker_gone() -> Iterator[None]:
     try:
         yield
     except (BrokenProcessPool, ShutdownExecutorError, CancelledError) as gone:

@@ -55,7 +55,7 @@ With a journal it may come to a listener twice (see `Bus.hear`).
 """
 
 Recorder: TypeAlias = Callable[[AppliedEvent], Callable[[], bool | None]]
-"""Takes an event for a journal; what it gives waits for the commit and says whether it came. Neither raises."""
+"""Takes an event for a journal; what it returns waits for the commit and says whether it came. Neither raises."""
 
 
 class BlinkerBus:
@@ -73,7 +73,7 @@ class BlinkerBus:
         stream_started: A chat turn began to produce tokens.
         stream_stopped: A chat turn ended.
         settings_changed: Settings changed.
-        source_changed: Rows moved at the source; told by the cache.
+        source_changed: Rows moved at the source; the cache sends it.
         build_started: For monitors, like all that follow (rule E6).
     """
 
@@ -113,17 +113,17 @@ class BlinkerBus:
 
     @property
     def name(self) -> str:
-        """Names the bus."""
+        """The name of the bus."""
         return self._name
 
     @property
     def incarnation(self) -> str:
-        """Names this life of this bus in event ids."""
+        """The name of this life of this bus in event ids."""
         return self._incarnation
 
     @property
     def last_number(self) -> int:
-        """The highest number that an event of this incarnation has; 0 where there is none yet."""
+        """The highest number that an event of this incarnation has; 0 if there is none yet."""
         return self._last_number
 
     @property
@@ -161,14 +161,14 @@ class BlinkerBus:
         """Publish an event that this process makes itself: apply it, record it, let listeners hear of it.
 
         In this order, as in a `send`: whoever resumes at what listeners heard finds it at the recorder. Receivers
-        are told by `tell`, on a thread that may wait.
+        get it by `tell`, on a thread that may wait.
         """
         self._spread(event)
 
     def relay(self, event: AppliedEvent) -> None:
         """Apply what another process published, and let listeners hear of it; it is not recorded again.
 
-        Receivers are told by `tell`, on a thread that may wait.
+        Receivers get it by `tell`, on a thread that may wait.
         """
         self._apply(event)
         self.hear(event)
@@ -176,8 +176,8 @@ class BlinkerBus:
     def hear(self, event: AppliedEvent) -> None:
         """Let listeners hear of an event that is applied.
 
-        A journal may show an event before its publisher came to the listeners: who reads it there lets them hear
-        of it, so that what they heard is never behind the position of the reader.
+        A journal may show an event before its publisher came to the listeners: the reader of the journal lets
+        them hear of it, so that what they heard is never behind the position of the reader.
         """
         for _, listener in self._attached:
             if listener is not None:
@@ -280,9 +280,9 @@ class BlinkerBus:
             _logger.exception("hermes_cache.recorder_failed", extra={"hermes_cache.event_id": str(event.id)})
             return _unknown
 
-    def told_id(self) -> EventId:
-        """Number an event that is only told here, such as `SourceChanged`, apart from those that are kept."""
-        return EventId(f"{self._incarnation}-told", next(self._told_numbers), self._name)
+    def local_id(self) -> EventId:
+        """Number an event that no journal keeps, such as `SourceChanged`, apart from those that one may keep."""
+        return EventId(f"{self._incarnation}-local", next(self._local_numbers), self._name)
 
     def next_id(self) -> EventId:
         """Number an event that is published, or made for publishing."""
@@ -296,7 +296,7 @@ class BlinkerBus:
         self._lock = RLock()
         self._incarnation = uuid4().hex
         self._numbers = count(1)
-        self._told_numbers = count(1)
+        self._local_numbers = count(1)
         self._last_number = 0
 
 

@@ -1,11 +1,11 @@
-"""What a subscriber is told: changes, and how they merge when they do not fit.
+"""What a subscriber gets: changes, and how they merge when they do not fit.
 
-A merged change covers all that it was merged from: it may tell a subscriber to refresh more than it must, never
+A merged change covers all that it was merged from: a subscriber may refresh more than it must, never
 less. Pure: no clock, no lock. Source: rules E7, E8.
 
-A change that was merged keeps two numbers. `number` is the newest that it covers, `oldest_number` the oldest. What
-was merged may so overlap a change that stands between its two ends; a subscriber that has seen only that one must
-not resume behind it. `resume_number` gives the number from which nothing is lost.
+A merged change keeps two numbers: `number` is the newest that it covers, `oldest_number` the oldest. Another
+change may have a number between the two. A subscriber that has seen only that one must not resume behind it.
+`resume_number` returns the number from which nothing is lost.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -28,11 +28,11 @@ class Change:
     """One thing that a subscriber should look at again.
 
     Attributes:
-        number: Its position among the changes of its feed; of a merged one, its newest part's.
+        number: Its number among the changes of its feed; of a merged one, its newest part's.
         reason: The reason of its newest part.
-        profile: Whose list; None means 'refresh everything'.
-        session_id: Which session, where it is exactly one.
-        oldest_number: The position of its oldest part; None where it has only one part.
+        profile: The profile whose list changed; None means 'refresh everything'.
+        session_id: The session that changed; None if it is not exactly one.
+        oldest_number: The number of its oldest part; None if it has only one part.
         version: With this a subscriber that has handled the change resumes; empty until it is handed out.
     """
 
@@ -54,7 +54,7 @@ class Change:
         return self.number if self.oldest_number is None else self.oldest_number
 
     def concerns(self, profile: str | None) -> bool:
-        """Say whether a subscriber of a profile, or of all where it is None, is told."""
+        """Say whether a subscriber of a profile gets it; None is a subscriber of all profiles."""
         return profile is None or self.profile is None or self.profile == profile
 
 
@@ -94,7 +94,7 @@ def merge(older: Change, newer: Change) -> Change:
 
 
 def merge_all(changes: Iterable[Change]) -> Change | None:
-    """Return one change that covers all, oldest first; None where there are none."""
+    """Return one change that covers all, oldest first; None if there are none."""
     ordered = tuple(changes)
     return reduce(merge, ordered) if ordered else None
 

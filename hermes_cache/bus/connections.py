@@ -21,7 +21,7 @@ Receiver: TypeAlias = Callable[..., Any]
 _R = TypeVar("_R", bound=Receiver)
 
 _Key: TypeAlias = tuple[Hashable, Hashable]
-"""Which receiver, and which sender."""
+"""The identity of the receiver, and that of the sender."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class _Connection:
 
     Attributes:
         receiver: Itself, if it is held strongly.
-        reference: Gives one that is held weakly; None once it is gone.
+        reference: Returns one that is held weakly; None once it is gone.
         sender: Keeps the reference whose callback ends the connection; None if it is a plain value, or all.
     """
 
@@ -50,7 +50,7 @@ class Connections(Signal):
         """Have a receiver called for a sender, or for all; of two calls for the same, the later holds.
 
         Raises:
-            TypeError: The sender could not be told from others, as it is no plain value and has no weak
+            TypeError: The sender could be mistaken for another one, as it is no plain value and has no weak
                 references; or the receiver is to be held weakly and cannot be.
         """
         key = _identity(receiver), _sender_key(sender)

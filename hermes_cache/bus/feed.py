@@ -1,8 +1,8 @@
 """The feed: numbers what happens and hands it to the subscriptions of a cache.
 
-Its law: telling takes microseconds, runs no foreign code and waits for no reader; what is held is bounded. The
-lock is re-entrant: a finalizer may publish or close a subscription while its thread holds it. The main thread
-never holds it, as its signal handlers may publish, too: what needs the lock is done aside for it.
+Its law: handing an event out takes microseconds, runs no foreign code and waits for no reader; what is held is
+bounded. The lock is re-entrant: a finalizer may publish or close a subscription while its thread holds it. The
+main thread never holds it, as its signal handlers may publish, too: what needs the lock is done aside for it.
 Source: rules E7, E8, L6.
 """
 
@@ -42,14 +42,14 @@ from hermes_cache.threads.interrupts import is_interrupt
 logger = QuietLogger(__name__)
 
 MissedSince: TypeAlias = Callable[[Position], Iterable[AppliedEvent] | None]
-"""Gives the events after a position in a journal, oldest first.
+"""Returns the events after a position in a journal, oldest first.
 
-Behind them it gives what this process handed to the journal before the call and what is not yet committed. None
-where that is not known, or too much. It may wait, and raise `JournalError`.
+Behind them come the events that this process handed to the journal before the call and that are not yet committed.
+None if they are not known, or too many. It may wait, and raise `JournalError`.
 """
 
 Canonical: TypeAlias = Callable[[str | None], str | None]
-"""Gives a profile as the cache knows it; None for all."""
+"""Returns a profile as the cache knows it; None for all."""
 
 _REFRESH: Final = "resumed"
 """The reason of the change that tells a subscriber to refresh since nobody knows what it missed."""
@@ -73,7 +73,7 @@ class _Start:
 
 
 class Feed:
-    """Gives every subscription the changes that concern it, and what a resumed one missed.
+    """Hands every subscription the changes that concern it, and what a resumed one missed.
 
     A version is the feed's name and a number; with a journal, its position in that stands before it.
     Subscriptions are held weakly; the references to those that are gone or closed are dropped at the next
@@ -108,7 +108,7 @@ class Feed:
 
     @property
     def version(self) -> str:
-        """The version of who has seen all so far."""
+        """The version of a subscriber that has seen all so far."""
         return aside.do(self._newest_version)
 
     @property
@@ -122,7 +122,7 @@ class Feed:
         return self._positions.known
 
     def tell(self, event: Event, profile: str | None) -> None:
-        """Hand an event to the subscriptions that it concerns; one that was told already is passed over.
+        """Hand an event to the subscriptions that it concerns; one that was handed out before is passed over.
 
         Args:
             profile: The event's, as the cache knows it (rule K3); ignored for a stop, which has its start's.
@@ -131,9 +131,9 @@ class Feed:
 
     def _tell(self, event: Event, profile: str | None) -> None:
         with self._lock:
-            if event.id in self._told:
+            if event.id in self._handed_out:
                 return
-            self._keep(self._told, event.id, None)
+            self._keep(self._handed_out, event.id, None)
             number = next(self._numbers)
             change = change_of(event, number, self._profile_of(event, profile, self._profiles))
             self._last_number = max(self._last_number, number)
@@ -143,7 +143,7 @@ class Feed:
                     subscription.offer(change)
 
     def note_position(self, position: Position) -> None:
-        """Remember that every event of a journal up to a position was told, this process's own too."""
+        """Remember that every event of a journal up to a position was handed out, this process's own too."""
         aside.do(partial(self._note_position, position))
 
     def subscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
@@ -284,7 +284,7 @@ class Feed:
         self._numbers = count(1)
         self._last_number = 0
         self._history: deque[Change] = deque(maxlen=self._remembered)
-        self._told: OrderedDict[EventId, None] = OrderedDict()
+        self._handed_out: OrderedDict[EventId, None] = OrderedDict()
         self._profiles: OrderedDict[str, str] = OrderedDict()
         self._positions = Positions(self._remembered)
 

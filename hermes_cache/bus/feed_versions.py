@@ -22,12 +22,12 @@ class FeedVersion:
     """How far a subscriber has come: in one feed, and in the journal behind it.
 
     Attributes:
-        feed: Names the feed.
-        number: Up to and with this one, all that the feed told is handled.
-        journal: Names the journal; blank where there is none, or the feed's position in it is not known.
+        feed: The name of the feed.
+        number: Up to and with this one, all changes of the feed are handled.
+        journal: The name of the journal; blank if there is none, or the feed's position in it is not known.
         seq: Up to and with this one, all events of that journal are handled.
-        mark: The id of the event there, by which a restored journal is told; blank where it is not known. One that
-            is long or odd, which another program wrote, is not written.
+        mark: The id of the event there, by which a restored journal is recognised; blank if it is not known. One
+            that is long or odd, which another program wrote, is not written.
     """
 
     feed: str

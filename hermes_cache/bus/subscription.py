@@ -1,8 +1,8 @@
 """The subscription: a bounded queue of changes for one outside component.
 
-Who never reads it delays nobody and lets nothing grow: past its size, changes merge. The main thread, where signal
-handlers strike, holds no lock: it has each step done aside, and an interrupted `get` puts back what it took. On an
-event loop, `aget` waits for no thread. Source: rules E7, E8, L6, W4.
+A reader that never takes its changes delays nobody, and its queue does not grow: past its size, changes merge. The
+main thread, where signal handlers strike, holds no lock: it has each step done aside, and an interrupted `get`
+puts back what it took. On an event loop, `aget` waits for no thread. Source: rules E7, E8, L6, W4.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -56,7 +56,8 @@ class Subscription:
 
     Args:
         lock: The feed's; it is held for microseconds, and by no one who waits.
-        version_of: Gives the version of who has seen all up to a number of the feed; called with the lock held.
+        version_of: Returns the version of a subscriber that has seen all up to a number of the feed; called with
+            the lock held.
         version: Where a subscriber resumes that has taken nothing yet.
         number: The feed's number that this version amounts to, once what is offered first was taken.
     """

@@ -1,4 +1,4 @@
-"""The link between a cache and its bus: what comes in is applied, what goes out is told.
+"""The link between a cache and its bus: it applies events to the cache, and sends what the cache announces.
 
 Source: rules E5 to E9.
 """
@@ -33,10 +33,10 @@ class BusLink:
     Args:
         bus: The bus that the cache is linked to.
         feed: Hears what is published, and that sources changed.
-        clock: For the time of what is told.
+        clock: For the time of what is sent.
         apply: Applies an event to the cache.
-        canonical: Gives an event's profile as the cache knows it; None for all.
-        sender: Who is named as the sender of what is told.
+        canonical: Returns an event's profile as the cache knows it; None for all.
+        sender: The sender that is named to receivers and monitors.
     """
 
     def __init__(
@@ -58,17 +58,17 @@ class BusLink:
         self._left_at: int | None = None
 
     def connect(self) -> None:
-        """Have every event applied, and told to subscriptions, from now on."""
+        """Have every event applied, and handed to subscriptions, from now on."""
         self._bus.attach(self._apply, self._hear)
         if self._left_at is None:
             return
         # Subscribers that resume must not miss what went by: published here, or in processes nobody listened to.
         if self._feed.journaled or self._bus.last_number != self._left_at:
-            event = SessionListChanged(id=self._bus.told_id(), at_s=self._clock.wall_s(), reason="restarted")
+            event = SessionListChanged(id=self._bus.local_id(), at_s=self._clock.wall_s(), reason="restarted")
             self._feed.tell(event, None)
 
     def disconnect(self) -> None:
-        """Have no further event applied or told."""
+        """Have no further event applied or handed on."""
         self._left_at = self._bus.last_number
         self._bus.detach(self._apply)
 
@@ -83,7 +83,7 @@ class BusLink:
     def _tell(self, notice: Notice | RowsMoved) -> None:
         match notice:
             case RowsMoved(profile=profile):
-                event = SourceChanged(id=self._bus.told_id(), at_s=self._clock.wall_s(), profile=profile)
+                event = SourceChanged(id=self._bus.local_id(), at_s=self._clock.wall_s(), profile=profile)
                 self._feed.tell(event, profile)
                 self._bus.tell(event, self._sender)
             case BuildFailed(key=key, error=error):

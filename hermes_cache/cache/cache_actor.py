@@ -107,7 +107,7 @@ class CacheActor(MailboxActor):
         hit.used_s = now_s
         hit.count += 1
         self.hits_had += 1
-        # After the count: who counts takes it out first, so no hit is left uncounted for good.
+        # After the count: `_count_hits` takes it out first, so no hit is left uncounted for good.
         self._had.add(hit)
         return hit.served
 

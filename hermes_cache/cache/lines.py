@@ -223,7 +223,7 @@ class Lines:
 
 
 class _Turn(Generic[T]):
-    """One step. Its token goes to who leaves first: the caller, or who did it."""
+    """One step. Its token goes to the thread that leaves it first: that of the caller, or the one that did it."""
 
     def __init__(self, act: Callable[[], T], late: Callable[[T | None, Exception | None], object] | None) -> None:
         self._act = act

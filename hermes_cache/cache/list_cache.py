@@ -102,7 +102,7 @@ class ListCache(HoldingCache[K, P]):
 
     def lookup(self, key: K, **options: Unpack[ReadOptions]) -> Lookup[P]:
         """Return the payload that `get` returns, and how the read went (R9). Raises what `get` raises."""
-        return self._told(self._serve(key, options))
+        return self._lookup_of(self._serve(key, options))
 
     async def aget(self, key: K, **options: Unpack[ReadOptions]) -> P:
         """Do what `get` does without blocking the event loop."""
@@ -116,13 +116,13 @@ class ListCache(HoldingCache[K, P]):
         served = await self._aserve(key, options)
         if served.entry.content.payload is None:
             await self._prior.away.run(partial(self._decoded, served.entry.content))
-        return self._told(served)
+        return self._lookup_of(served)
 
     def peek(self, key: K) -> Lookup[P] | None:
-        """Tell of what is held, from memory alone: no I/O, no wait, no build, no change of order (R10)."""
+        """Return what is held, from memory alone: no I/O, no wait, no build, no change of order (R10)."""
         life = self._life
         served = remembered(life, key) if life else None
-        return self._told(served) if served else None
+        return self._lookup_of(served) if served else None
 
     def render(
         self, key: K, *, envelope: Mapping[str, Json] | None = None, **options: Unpack[ReadOptions]
@@ -197,8 +197,8 @@ class ListCache(HoldingCache[K, P]):
 
         Returns:
             True once the event is in the journal. False if it never will be: it did not fit into the buffer, was
-            refused, or another journal was put in the place of the one that had it. None if nobody knows yet, and
-            always without a journal.
+            refused, or another journal replaced the one that had it. None if nobody knows yet, and always without
+            a journal.
 
         Raises:
             TypeError: The ticket is no text.
@@ -286,7 +286,7 @@ class ListCache(HoldingCache[K, P]):
         """Say that what is live changed: those who follow a view get it at once, and not with the next look.
 
         Args:
-            profile: Whose sessions changed; None for anybody's.
+            profile: The profile whose sessions changed; None for all.
         """
         # On a loop, an alias that is not known is not waited for: all look.
         patience_s = ALIAS_WAIT_S if running_loop() is None else 0.0
@@ -343,18 +343,18 @@ class ListCache(HoldingCache[K, P]):
         """Say whether something matters to followers that nothing tells of."""
         return self._membership.has_journal or self._stamped.active_stream_ids is not None
 
-    def _told(self, served: Served) -> Lookup[P]:
+    def _lookup_of(self, served: Served) -> Lookup[P]:
         return lookup_of(served, self._clock.monotonic_s(), self._decoded, self._membership.status)
 
     def _rendered(self, served: Served, envelope: Mapping[str, Json] | None = None) -> Rendered:
         view = self._view_of(served.entry)
         self._editions.hand_out(view, self._settings_of(served.entry))
-        return Rendered.of(view.response_with(envelope) if envelope else view.response, self._told(served))
+        return Rendered.of(view.response_with(envelope) if envelope else view.response, self._lookup_of(served))
 
     def _patched(self, since: str | None, served: Served) -> Patch | Rendered:
         view = self._view_of(served.entry)
         body = self._editions.patch(view, since, self._settings_of(served.entry))
-        found = self._told(served)
+        found = self._lookup_of(served)
         return Rendered.of(view.response, found) if body is None else Patch.of(body, found)
 
     def _is_made(self, entry: Entry) -> bool:

@@ -47,7 +47,7 @@ class Lookup(Generic[P]):
         journal_lag_s: Seconds for which nothing was heard of the journal: events of other processes since then are
             not in it. 0 while it can be reached, and without one.
         content: The payload in the form in which it came.
-        decode: Gives the payload of a content.
+        decode: Returns the payload of a content.
     """
 
     outcome: Outcome

@@ -33,7 +33,7 @@ class Membership:
         journal: The journal, its URL, or None for that of the bus, if it has one.
         policy: The bounds and spans.
         clock: The time.
-        feed: Hears up to which position everything was told.
+        feed: Hears up to which position all events were handed out.
         followers: Those who follow views of the cache.
         new_link: Makes the link between the bus and its journal if there is none.
 
@@ -99,7 +99,7 @@ class Membership:
         return self._feed.has_subscribers or len(self._followers) > 0
 
     def hear_position(self, position: Position) -> None:
-        """Know that everything up to a position was told on the bus."""
+        """Know that all events up to a position were handed out on the bus."""
         self._feed.note_position(position)
 
     def listen(self) -> None:

@@ -64,7 +64,7 @@ class KeyedSources:
 
 
 class _AwaitedPart:
-    """Gives the one part of a stamp, once it is awaited."""
+    """The one part of a stamp, once it is awaited."""
 
     def __init__(self, found: Awaitable[Hashable]) -> None:
         self._found = found

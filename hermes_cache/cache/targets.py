@@ -41,7 +41,7 @@ class ListKind:
     """What a cache must know about its keys and its lists; the law is the same for any kind (K5).
 
     Args:
-        profile_of: Whose events touch a key; None if all events touch every key.
+        profile_of: Returns the profile whose events touch a key; None if all events touch every key.
         shape: Where a payload has its list.
     """
 
@@ -156,7 +156,7 @@ class Targets:
         return call
 
     def unasked(self, key: Hashable) -> Target:
-        """Return the target of a key as if there were no callables, for who only looks."""
+        """Return the target of a key as if there were no callables, for callers that only look."""
         self._kind.check(key)
         return self._target(key, self._kind.profile_of(key), None)
 

@@ -1,4 +1,4 @@
-"""Watching: the part of a cache that is told of moved sources, so that nobody must poll.
+"""Watching: the part of a cache that hears of moved sources, so that nobody must poll.
 
 A watch runs while somebody follows a view or subscribes. What it says has the sources checked. If they moved,
 followed keys are built, and subscribers hear of rows that moved. While somebody subscribes, the view of each scope

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 import click
 
 DEFAULT_URL: Final = "http://127.0.0.1:8787"
-"""Where `hermes-cache serve` listens unless told otherwise."""
+"""Where `hermes-cache serve` listens by default."""
 
 _TIMEOUT_S: Final = 10.0
 _NEXT_STEP: Final = "start one with 'hermes-cache serve', or name another with --url"

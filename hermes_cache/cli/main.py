@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from hermes_cache.cli.standard_streams import unwritable_output_told
+from hermes_cache.cli.standard_streams import refusing_unwritable_output
 from hermes_cache.distribution import install_command, installed_version
 from hermes_cache.surroundings import open_closed_streams
 
@@ -81,13 +81,13 @@ class _LazyGroup(click.Group):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the command line; help and version are printed here already."""
-        with unwritable_output_told():
+        with refusing_unwritable_output():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a subcommand; one that imports a package of an extra only when it needs it may find it missing."""
         try:
-            with unwritable_output_told():
+            with refusing_unwritable_output():
                 return super().invoke(ctx)
         except ModuleNotFoundError as missing:
             raise _missing_extra(ctx.invoked_subcommand or "", missing) from missing

@@ -17,7 +17,7 @@ _UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
-def unwritable_output_told() -> Iterator[None]:
+def refusing_unwritable_output() -> Iterator[None]:
     """End a command with one line if its output is a pipe that was closed, or a disk is full."""
     try:
         yield

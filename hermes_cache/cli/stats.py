@@ -44,8 +44,8 @@ def stats(**options: Unpack[_Options]) -> None:
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     url, journal_url = options["url"], options["journal"]
     if journal_url is None:
-        told = asked_gateway(url or DEFAULT_URL, "/api/cache", (), token=options["token"])
-        tables: Sequence[Table] = [*_gateway_tables(told)] if not options["as_json"] else ()
+        answer = asked_gateway(url or DEFAULT_URL, "/api/cache", (), token=options["token"])
+        tables: Sequence[Table] = [*_gateway_tables(answer)] if not options["as_json"] else ()
     elif url is not None:
         raise click.UsageError("a journal is counted without a gateway: leave out --url, or --journal")
     else:
@@ -54,15 +54,15 @@ def stats(**options: Unpack[_Options]) -> None:
 
         with opened_journal(journal_url) as journal, progress("Reading the journal") as noted:
             counted = count_journal(journal, noted)
-        told, tables = counted.plain(), [*journal_tables(counted)]
+        answer, tables = counted.plain(), [*journal_tables(counted)]
     if options["as_json"]:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(answer))
     else:
         print_tables(tables)
 
 
-def _gateway_tables(told: Mapping[str, object]) -> Iterator[Table]:
-    counts = _mapping(told.get("stats"))
+def _gateway_tables(answer: Mapping[str, object]) -> Iterator[Table]:
+    counts = _mapping(answer.get("stats"))
     outcomes = {name: count for name, count in _mapping(counts.get("outcomes")).items() if isinstance(count, int)}
     reads, builds = sum(outcomes.values()), counts.get("builds")
     shares = [(name, count, f"{count / reads:.1%}") for name, count in sorted(outcomes.items(), key=_by_count)]
@@ -80,7 +80,7 @@ def _gateway_tables(told: Mapping[str, object]) -> Iterator[Table]:
     if isinstance(lag_s, int | float):
         rows = [("last event", counts.get("journal_seq")), ("pending", counts.get("journal_pending"))]
         yield Table("Journal", ("", ""), [*rows, ("not heard for", span(lag_s))])
-    yield _lists(told.get("entries"))
+    yield _lists(answer.get("entries"))
 
 
 def _lists(entries: object) -> Table:

@@ -83,7 +83,7 @@ class Body:
         return self._packed[coding]
 
     def ending_in(self, ending: bytes) -> "Body":
-        """Return this body with another ending in the place of its last byte; its tag stays.
+        """Return this body with another ending instead of its last byte; its tag stays.
 
         Compressing it costs the ending alone, once another such body was compressed.
         """

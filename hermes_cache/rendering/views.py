@@ -37,7 +37,7 @@ class View:
 
     Attributes:
         key: The key, whose `repr` is a part of the tag.
-        content: Whose rows these are.
+        content: The content that the rows are from.
         pieces: The rows as they are shown, in order; what is live is laid over them.
         digests: The digests of `pieces`, one after the other.
         grown_bytes: By how much `pieces` are larger than the rows of the content.

@@ -37,7 +37,8 @@ _REST_S: Final = 0.1
 class Aside:
     """Calls for the main thread, on daemon threads of its own that start when they are needed.
 
-    Calls come one after the other; one of a signal handler that strikes while another is waited for does not.
+    Calls run one after the other. Only the call of a signal handler, which strikes while another call is waited
+    for, may run beside that one.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class Aside:
     def do(self, act: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
         """Do something that no interrupt may divide, and return what it returns, or raise what it raises.
 
-        On any thread but the main one, and if no thread can be had, it is done in place.
+        On any thread but the main one, and if no thread can be had, it is done on this thread.
 
         Args:
             act: What to do.
@@ -85,7 +86,8 @@ class Aside:
     def begin(self, act: Callable[[], T]) -> Call[T]:
         """Have something done on another thread, and return at once.
 
-        Whoever waits for it looks now and then, and calls `see_to`. If no thread can be had, it is done in place.
+        Whoever waits for it looks now and then, and calls `see_to`. If no thread can be had, it is done on this
+        thread.
         """
         call = Call(act)
         try:

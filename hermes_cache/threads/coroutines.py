@@ -95,7 +95,7 @@ class Coroutines:
             run.cancel()
 
     def stop(self) -> None:
-        """Cancel all, now and later; who waits for one on another thread's loop waits no more."""
+        """Cancel all, now and later; a thread that waits for one on another thread's loop waits no more."""
         self._is_stopped = True
         for run in list(self._runs.values()):
             run.cancel(CacheStoppedError())
@@ -190,7 +190,7 @@ class _Run(Generic[T]):
 
     async def _main(self) -> T:
         self._task = asyncio.current_task()
-        # Looked at after the task was noted: who cancels it finds the task, or is seen here.
+        # Looked at after the task was noted: a thread that cancels it finds the task, or is seen here.
         if self._is_cancelled:
             raise CancelledError
         self._is_begun = True

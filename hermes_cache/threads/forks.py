@@ -4,7 +4,7 @@ No thread and no held lock comes along into a child. The interpreter takes no ho
 kind, which calls what lives by then.
 """
 
-import logging  # noqa: F401 - its hook must stand before ours: who is waited for at a gate may log
+import logging  # noqa: F401 - its hook must stand before ours: a thread inside a gate may log
 import os
 import threading
 import weakref
@@ -33,11 +33,12 @@ def after_fork_in_child(method: _Hook) -> None:
 
 
 class ForkGate:
-    """Keeps forks out of what they must not cut in two: who is inside comes out first, and none enter meanwhile.
+    """Keeps forks out of what they must not cut in two.
 
-    Both waits end after some seconds, and no thread waits for itself. There is no lock, which a signal handler
-    might meet in the middle: each change is one operation of a dict, and who waits looks every millisecond. If one
-    enters while another forks, each says so before it looks for the other.
+    Threads that are inside come out first, and no thread enters meanwhile. Both waits end after some seconds, and
+    no thread waits for itself. There is no lock, which a signal handler might meet in the middle: each change is
+    one operation of a dict, and a thread that waits looks every millisecond. If one enters while another forks,
+    each says so before it looks for the other.
     """
 
     _inside: dict[int, None]

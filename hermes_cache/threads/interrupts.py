@@ -1,4 +1,4 @@
-"""Whose an exception is that foreign code let out: its own, or one that a signal handler raised into this thread.
+"""Says whose an exception is that left foreign code: its own, or that of a signal handler on this thread.
 
 Python runs signal handlers in the main thread alone, at any bytecode, and gives them the frame that they
 interrupt. So in the traceback of what a handler raised, one frame has the frame before it among its arguments. No

@@ -18,14 +18,14 @@ class Threads:
     """Daemon threads that run calls in the order in which they come.
 
     A thread starts if a call comes and none is free. A thread that has run a call leaves a token, unless more
-    calls wait than there may be threads; who brings a call takes a token, or starts a thread. So a call that hangs
-    keeps its own thread and no other.
+    calls wait than there may be threads; the caller of `run` takes a token, or starts a thread. So a call that
+    hangs keeps its own thread and no other.
 
     Args:
         name: Of the threads.
         most: How many there are at most; past it, calls wait.
-        idle_s: How long a thread waits for a call before it ends; None for ever, without wake-ups. Who brings a
-            call then waits for it, and sees that there is a thread (`start_one`).
+        idle_s: How long a thread waits for a call before it ends; None for ever, without wake-ups. With a
+            bound, the caller waits for its call, and sees that there is a thread (`start_one`).
     """
 
     def __init__(self, name: str, most: int | None = None, idle_s: float | None = None) -> None:
@@ -114,7 +114,8 @@ class Threads:
         # It may begin after the round in which it was started ended; nobody sends it home then.
         is_wanted = self._is_on(round_) or not self._calls.empty()
         while is_wanted:
-            # What somebody throws into the thread costs the call in hand at most; who waits for it gets an error.
+            # What somebody throws into the thread costs the call in hand at most; those who wait for it get an
+            # error.
             with suppress(BaseException):
                 is_wanted = self._goes_on(own, round_)
         if self._threads.pop(own, self) is None and self._slots is not None:
@@ -148,7 +149,7 @@ class Threads:
             return False
         if not (self._waiting and _took_one(self._waiting)):
             self._free.append(True)
-        # Looked at again: who ends the round after the first look finds the token.
+        # Looked at again: whatever ends the round after the first look finds the token.
         return self._is_on(round_)
 
     def _is_on(self, round_: int) -> bool:
@@ -174,7 +175,7 @@ class Threads:
             while True:
                 refused.append(self._calls.get_nowait())
         for call in refused:
-            # In the place of each: a thread may be on its way to it, or wait for its own end.
+            # One for each: a thread may be on its way to it, or wait for its own end.
             self._calls.put(None)
             if call is not None:
                 call.fail(error)
