@@ -1,5 +1,6 @@
 """What holds for every test: it leaves no thread and no actor behind; and the servers that tests share."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from hermes_cache.stores.hermes import other_sqlite
 from hermes_cache.threads.aside import aside
 from tests.integration.postgres_server import MISSING, PostgresServer, find_binaries
 
-_GRACE_S = 2.0
+_GRACE_S = 10.0
 
 # A deadline for one example measures the machine's other work.
 settings.register_profile("suite", deadline=None)
@@ -26,12 +27,18 @@ settings.load_profile("suite")
 
 @pytest.fixture(autouse=True)
 def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves a thread or an actor alive; those of wider fixtures were there before."""
+    """Fail a test that leaves a thread or an actor alive; those of wider fixtures were there before.
+
+    And one after which the interpreter still handles an exception: it would be the context of all later ones.
+    """
     threads_before = set(threading.enumerate())
     actors_before = set(pykka.ActorRegistry.get_all())
 
     yield
 
+    handled = sys.exc_info()[1]
+    if handled is not None:
+        pytest.fail(f"after the test, {handled!r} is still being handled", pytrace=False)
     aside.rest()
     if request.node.get_closest_marker("leaves_threads"):
         return

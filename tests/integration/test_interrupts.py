@@ -1,7 +1,8 @@
 """Exceptions that signal handlers raise in the main thread: they end its call, and nothing else (rule L6).
 
 Once at random moments, by real alarms in a program of its own; once at every moment at which the interpreter looks
-for signals, one after the other, by a trace function that raises there.
+for signals, one after the other, by a trace function that raises there. A moment is known by the calls that lead
+to it, not by its number in a call: calls take different ways, since other threads run beside them.
 """
 
 import dis
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +20,7 @@ from functools import cache as remembered
 from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -37,6 +39,10 @@ _STOP_TIMEOUT_S = 5.0
 _STORM = Path(__file__).with_name("interrupt_storm.py")
 _PACKAGE = str(Path(hermes_cache.__file__).parent)
 _KEY = SessionListKey("work")
+
+_Calls: TypeAlias = tuple[tuple[int, int], ...]
+_Moment: TypeAlias = tuple[_Calls, int]
+"""The calls that lead to it, and the how many-th time in a call it is."""
 
 
 class AlarmError(Exception):
@@ -133,13 +139,12 @@ _CALLS: dict[str, Callable[[House], object]] = {
 @pytest.mark.parametrize("name", _CALLS)
 def test_an_interrupt_at_any_moment_of_a_call_ends_that_call_and_nothing_else(house: House, name: str) -> None:
     """L6"""
-    strikes = 0
+    moments = _Moments()
 
-    while _is_struck(strikes + 1, lambda: _CALLS[name](house)):
-        strikes += 1
+    while moments.strike(lambda: _CALLS[name](house)):
         assert house.is_sound()
 
-    assert strikes > 0
+    assert moments.seen > 0
     _wait_until(lambda: not (house.cache.stats().waiting or house.cache.stats().building))
     assert house.cache.health().healthy
 
@@ -147,37 +152,31 @@ def test_an_interrupt_at_any_moment_of_a_call_ends_that_call_and_nothing_else(ho
 @pytest.mark.timeout(300)
 def test_a_stop_that_is_interrupted_at_any_moment_is_finished_by_the_next() -> None:
     """L1, L6"""
-    strikes = 0
-    while True:
+    moments, struck = _Moments(), True
+    while struck:
         house = House()
         house.cache.start()
-        struck = _is_struck(strikes + 1, house.cache.stop)
+        struck = moments.strike(house.cache.stop)
         house.cache.stop()
         house.elsewhere.shutdown()
         _wait_until(lambda: not _threads())
-        if not struck:
-            break
-        strikes += 1
 
-    assert strikes > 0
+    assert moments.seen > 0
 
 
 @pytest.mark.timeout(300)
 def test_a_start_that_is_interrupted_at_any_moment_can_be_stopped_or_done_again() -> None:
     """L1, L6"""
-    strikes = 0
-    while True:
+    moments, struck = _Moments(), True
+    while struck:
         house = House()
-        struck = _is_struck(strikes + 1, house.cache.start)
+        struck = moments.strike(house.cache.start)
         assert house.is_sound()
         house.cache.stop()
         house.elsewhere.shutdown()
         _wait_until(lambda: not _threads())
-        if not struck:
-            break
-        strikes += 1
 
-    assert strikes > 0
+    assert moments.seen > 0
 
 
 def _divide_the_step(patch: pytest.MonkeyPatch) -> None:
@@ -196,10 +195,9 @@ def test_a_planted_bug_is_found_at_some_moment(
     plant(monkeypatch)
 
     def go_through_all_moments() -> None:
-        strikes = 0
-        while _is_struck(strikes + 1, lambda: _CALLS["publish"](house)):
-            strikes += 1
-            assert house.applied == house.kept(), "half published"
+        moments = _Moments()
+        while moments.strike(lambda: _CALLS["publish"](house)):
+            assert house.is_sound(), "half published"
 
     with pytest.raises(AssertionError, match=r"swallowed|half published"):
         go_through_all_moments()
@@ -210,8 +208,9 @@ def test_a_planted_bug_is_found_at_some_moment(
 def test_a_signal_handler_may_publish_and_read_at_any_moment_of_a_call(house: House, name: str) -> None:
     """L5, L6"""
     handled: list[bool] = []
+    moments = _Moments()
 
-    while _is_handled(len(handled) + 1, lambda: _CALLS[name](house), lambda: handled.append(house.is_sound())):
+    while moments.handle(lambda: _CALLS[name](house), lambda: handled.append(house.is_sound())):
         pass
 
     assert len(handled) > 0
@@ -224,24 +223,19 @@ def test_a_signal_handler_may_publish_and_read_at_any_moment_of_a_call(house: Ho
 @pytest.mark.parametrize("name", ["start", *_CALLS])
 def test_a_signal_handler_may_stop_the_cache_at_any_moment_of_a_call(name: str, step: int) -> None:
     """L1: it waits for nothing that the interrupted call holds, and a stop that interrupts a start wins"""
-    stopped = 0
-    while True:
+    moments, struck = _Moments(step), True
+    while struck:
         house = House()
         if name != "start":
             house.cache.start()
-        struck = _is_handled(
-            1 + stopped * step, partial(_call_or_stopped, house, name), partial(_stop_at_once, house)
-        )
+        struck = moments.handle(partial(_call_or_stopped, house, name), partial(_stop_at_once, house))
         running = house.cache.health().running
         house.cache.stop()
         house.elsewhere.shutdown()
         _wait_until(lambda: not _threads())
-        if not struck:
-            break
-        assert not running
-        stopped += 1
+        assert not (struck and running)
 
-    assert stopped > 0
+    assert moments.seen > 0
 
 
 def _call_or_stopped(house: House, name: str) -> None:
@@ -255,62 +249,93 @@ def _stop_at_once(house: House) -> None:
     assert time.monotonic() - began_s < _STOP_TIMEOUT_S
 
 
-def _is_handled(number: int, call: Callable[[], object], handle: Callable[[], object]) -> bool:
-    """Call, and do something as a signal handler would at the so many-th moment of it; say whether it was done."""
-    return _at_moment(number, call, handle) is not None
+class _Moments:
+    """The moments of a call at which the interpreter would handle a signal, one for each time that it is made.
 
+    Attributes:
+        seen: How many moments the calls had so far.
 
-def _is_struck(number: int, call: Callable[[], object]) -> bool:
-    """Call, and raise at the so many-th moment of it at which the interpreter would handle a signal.
-
-    Returns:
-        Whether the call came so far.
-
-    Raises:
-        AssertionError: What was raised there did not come out of the call.
+    Args:
+        step: Of the moments, every so many-th is taken.
     """
 
-    def strike() -> None:
-        raise AlarmError
+    def __init__(self, step: int = 1) -> None:
+        self._step = step
+        self._seen: set[_Moment] = set()
 
-    try:
-        where = _at_moment(number, call, strike)
-    except AlarmError:
-        return True
-    assert where is None, f"the interrupt was swallowed: {where}"
-    return False
+    @property
+    def seen(self) -> int:
+        return len(self._seen)
+
+    def handle(self, call: Callable[[], object], handle: Callable[[], object]) -> bool:
+        """Call, and do something as a signal handler would at a moment that is new; say whether there was one."""
+        return self._at_a_new_one(call, handle) is not None
+
+    def strike(self, call: Callable[[], object]) -> bool:
+        """Call, and raise at a moment that is new; say whether there was one.
+
+        Raises:
+            AssertionError: What was raised there did not come out of the call.
+        """
+
+        def strike() -> None:
+            raise AlarmError
+
+        try:
+            where = self._at_a_new_one(call, strike)
+        except AlarmError:
+            return True
+        assert where is None, f"the interrupt was swallowed: {where}"
+        return False
+
+    def _is_next(self, moment: _Moment) -> bool:
+        if moment in self._seen:
+            return False
+        self._seen.add(moment)
+        return self.seen % self._step == 1 % self._step
+
+    def _at_a_new_one(self, call: Callable[[], object], handle: Callable[[], object]) -> str | None:
+        """Call, and handle a signal at a new moment; say where that was, if there was one."""
+        times: Counter[_Calls] = Counter()
+        handled_at: list[str] = []
+        passed: dict[FrameType, str] = {}
+
+        def trace(frame: Any, event: Any, _value: Any = None) -> Any:
+            if not frame.f_code.co_filename.startswith(_PACKAGE):
+                return None
+            frame.f_trace_opcodes = True
+            if event == "exception":
+                # A call that raises looks for no signals, and a strike there would leave its exception behind.
+                passed.pop(frame, None)
+            elif event == "opcode":
+                before = passed.get(frame, "")
+                passed[frame] = _names(frame.f_code).get(frame.f_lasti, "")
+                if not handled_at and before.startswith(("CALL", "RESUME", "JUMP_BACKWARD")):
+                    calls = _calls_to(frame)
+                    times[calls] += 1
+                    if self._is_next((calls, times[calls])):
+                        handled_at.append(f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}")
+                        handle()
+            return trace
+
+        tracer, handler = sys.gettrace(), signal.signal(signal.SIGUSR1, trace)  # by which it is known as a handler
+        sys.settrace(trace)
+        try:
+            call()
+        finally:
+            sys.settrace(tracer)
+            signal.signal(signal.SIGUSR1, handler)
+            passed.clear()
+        return handled_at[0] if handled_at else None
 
 
-def _at_moment(number: int, call: Callable[[], object], handle: Callable[[], object]) -> str | None:
-    """Call, and handle a signal at the so many-th moment; say where that was, if the call came so far."""
-    moments = 0
-    handled_at: list[str] = []
-    passed: dict[FrameType, str] = {}
-
-    def trace(frame: Any, event: Any, _value: Any = None) -> Any:
-        nonlocal moments
-        if not frame.f_code.co_filename.startswith(_PACKAGE):
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            before = passed.get(frame, "")
-            passed[frame] = _names(frame.f_code).get(frame.f_lasti, "")
-            if before.startswith(("CALL", "RESUME", "JUMP_BACKWARD")):
-                moments += 1
-                if moments == number:
-                    handled_at.append(f"{frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}")
-                    handle()
-        return trace
-
-    tracer, handler = sys.gettrace(), signal.signal(signal.SIGUSR1, trace)  # by which it is known as a handler
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(tracer)
-        signal.signal(signal.SIGUSR1, handler)
-        passed.clear()
-    return handled_at[0] if handled_at else None
+def _calls_to(frame: FrameType | None) -> _Calls:
+    """Return the code and the place in it of each frame from one outwards, as far as they are the package's."""
+    calls: list[tuple[int, int]] = []
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        calls.append((id(frame.f_code), frame.f_lasti))
+        frame = frame.f_back
+    return tuple(calls)
 
 
 @remembered
