@@ -133,7 +133,7 @@ def test_make_test_runs_the_suite() -> None:
 
     result = subprocess.run(  # noqa: S603 -- ours
         [sys.executable, "-m", "pytest", *arguments, "tests/unit/test_tickets.py"],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=50, check=False,
+        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
 
     assert result.returncode == 0, result.stdout
