@@ -230,6 +230,23 @@ def test_a_sidecar_that_is_newer_than_the_index_stands_over_it(sample: SampleHom
     assert row["user_message_count"] >= index[0]["user_message_count"]
 
 
+@pytest.mark.parametrize("index_is_ahead_s", [0, 400 * 86_400])
+def test_a_sidecar_stands_over_an_index_whose_time_says_nothing_about_it(
+    sample: SampleHome, index_is_ahead_s: int
+) -> None:
+    """X7, S2: both were written in one whole second, or the index bears a time of the future"""
+    session_id = orjson.loads(sample.session_index.read_bytes())[0]["session_id"]
+    sidecar = sample.session_index.with_name(f"{session_id}.json")
+    _put(sidecar, {**orjson.loads(sidecar.read_bytes()), "title": "Saved without the index"})
+    at_s = int(sidecar.stat().st_mtime)
+    os.utime(sidecar, (at_s, at_s))
+    os.utime(sample.session_index, (at_s + index_is_ahead_s, at_s + index_is_ahead_s))
+
+    rows = {row["session_id"]: row["title"] for row in _rows(HermesHome(sample.path))}
+
+    assert rows[session_id] == "Saved without the index"
+
+
 def test_a_sidecar_that_the_index_lacks_is_listed(sample: SampleHome) -> None:
     """X7"""
     sample.session_index.unlink()
@@ -278,6 +295,49 @@ def test_a_broken_side_file_costs_what_it_adds_and_is_logged_once(
 
     assert len(_rows(home)) == before
     assert [record.message for record in caplog.records] == ["hermes_cache.file_ignored"]
+
+
+def test_a_side_file_of_absurd_size_is_not_read(sample: SampleHome, caplog: pytest.LogCaptureFixture) -> None:
+    """X8"""
+    jobs = sample.path / "cron" / "jobs.json"
+    os.truncate(jobs, 2**40)
+
+    assert _rows(HermesHome(sample.path))
+    assert [vars(record)["hermes_cache.path"] for record in caplog.records] == [str(jobs)]
+
+
+def test_a_sidecar_that_cannot_be_read_is_logged_once_and_read_once_it_can_be(
+    sample: SampleHome, caplog: pytest.LogCaptureFixture
+) -> None:
+    """X8"""
+    sidecar = sample.session_index.with_name("odd.json")
+    os.mkfifo(sidecar)
+    home = HermesHome(sample.path)
+    index = orjson.loads(sample.session_index.read_bytes())
+    for number in range(2):
+        _put(sample.session_index, [{**index[0], "title": f"Title {number}"}, *index[1:]])
+        _rows(home)
+
+    sidecar.unlink()
+    _put(sidecar, {"session_id": "odd", "title": "Repaired", "message_count": 1, "messages": []})
+
+    assert "Repaired" in [row["title"] for row in _rows(home)]
+    assert [record.message for record in caplog.records] == ["hermes_cache.file_ignored"]
+
+
+def test_a_sidecar_that_was_changed_under_its_old_time_is_read_again(sample: SampleHome) -> None:
+    """S1: as by a tool that copies in place and restores times"""
+    sidecar = sample.session_index.with_name("odd.json")
+    content = {"session_id": "odd", "title": "Old", "message_count": 1, "messages": []}
+    _put(sidecar, content)
+    home, before = HermesHome(sample.path), sidecar.stat()
+    _rows(home)
+
+    sidecar.write_bytes(orjson.dumps({**content, "title": "New"}))
+    os.utime(sidecar, ns=(before.st_atime_ns, before.st_mtime_ns))
+    sidecar.with_name("another.json").touch()
+
+    assert {row["title"] for row in _rows(home) if row["session_id"] == "odd"} == {"New"}
 
 
 def test_a_session_of_the_index_belongs_to_the_profile_that_it_names(sample: SampleHome) -> None:

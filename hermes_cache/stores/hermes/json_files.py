@@ -8,6 +8,7 @@ Source: rules X3, X8.
 from collections import OrderedDict
 from collections.abc import Hashable
 from json import JSONDecoder
+from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -25,6 +26,10 @@ _MAX_FILES: Final = 256
 """Four files each of as many profiles as one home is likely to have."""
 
 
+SMALL_BYTES: Final = 64 * 2**20
+"""What only adds to rows is smaller: the peers of a gateway's 50,000 chats take as much."""
+
+
 def _nothing(_constant: str) -> None:
     return None
 
@@ -40,17 +45,20 @@ TOLERANT: Final = JSONDecoder(parse_constant=_nothing, parse_int=_whole_number)
 """NaN, infinity and numbers of more digits than Python reads become None."""
 
 
-def read_json(path: Path) -> object:
+def read_json(path: Path, *, most_bytes: float = inf) -> object:
     """Read a JSON file; NaN and infinity read as None, broken UTF-8 as replacement characters.
 
     Raises:
-        SourceError: It is missing, unreadable or no JSON.
+        SourceError: It is missing, unreadable, no JSON, or larger than `most_bytes` or the memory.
     """
-    must_be_a_file(path)
+    if must_be_a_file(path).st_size > most_bytes:
+        raise SourceError(path, "is too large to be such a file")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise SourceError(path, error.strerror or str(error)) from error
+    except MemoryError as error:
+        raise SourceError(path, "is larger than the memory") from error
     return _decoded(content, path)
 
 
@@ -94,7 +102,7 @@ class JsonFiles:
 
 def _content_or_none(path: Path, *, is_new: bool) -> object:
     try:
-        return read_json(path)
+        return read_json(path, most_bytes=SMALL_BYTES)
     except SourceError as error:
         if is_new:
             _logger.warning(

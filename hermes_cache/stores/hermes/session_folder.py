@@ -1,6 +1,6 @@
-"""Reads the web front end's session folder: the index, the sidecars that are newer than it, and tombstones.
+"""Reads the web front end's session folder: the index, the sidecars that are no older than it, and tombstones.
 
-A sidecar is the file of one session. If it was written after the index, its fields replace those of the index.
+A sidecar is the file of one session. Unless it is older than the index, its fields replace those of the index.
 It can hold megabytes of messages, but all that a list needs stands before them, so only its head is read, unless
 that does not say how many messages there are. The index is one large file for all profiles; it is parsed only if
 it moved. Nothing is repaired here.
@@ -14,11 +14,12 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from time import time_ns
 from typing import Final, NamedTuple
 
 from hermes_cache.errors import SourceError
 from hermes_cache.logs import QuietLogger
-from hermes_cache.stores.hermes.file_stamps import ABSENT, must_be_a_file
+from hermes_cache.stores.hermes.file_stamps import ABSENT, FileStamp, must_be_a_file
 from hermes_cache.stores.hermes.json_files import TOLERANT, JsonFiles, read_json
 from hermes_cache.stores.hermes.locations import INDEX, TOMBSTONES, folder_files
 from hermes_cache.stores.hermes.looks import Looks
@@ -29,8 +30,8 @@ _logger = QuietLogger(__name__)
 _MAX_FOLDERS: Final = 8
 """A home has one; a callable may name several."""
 
-_SidecarStamp = tuple[int, int, int]
-"""When a sidecar was last changed, in nanoseconds; its size; its inode."""
+_SidecarStamp = tuple[int, int, int, int]
+"""When a sidecar was last written, and last changed in any way, in nanoseconds; its size; its inode."""
 
 _HEAD_BYTES: Final = 64 * 1024
 _SPACE: Final = re.compile(r"\s*")
@@ -121,7 +122,7 @@ class SessionFolders:
             stamps, are_still = self._looks.files(folder_files(path))
             held = self._held.get(path)
             if held is None or not held.were_still or held.stamps != stamps:
-                held = self._read(path, stamps, held if held and held.were_still else None, are_still=are_still)
+                held = self._read(path, stamps, held, are_still=are_still)
             self._held[path] = held
             self._held.move_to_end(path)
             while len(self._held) > _MAX_FOLDERS:
@@ -131,13 +132,14 @@ class SessionFolders:
     def _read(self, path: Path, stamps: tuple[Hashable, ...], held: _Held | None, *, are_still: bool) -> _Held:
         index_path = path / INDEX
         index_stamp = stamps[1]
-        is_same = held is not None and held.index_stamp == index_stamp
+        is_same = held is not None and held.were_still and held.index_stamp == index_stamp
         index = held.index if held and is_same else _index_records(index_path, index_stamp, held)
         on_disk = _sidecar_stamps(path)
-        sidecars = _sidecars(path, on_disk, index, index_stamp, held.sidecars if held else {})
+        sidecars = _sidecars(path, on_disk, index, index_stamp, held)
         # The index outlives a file that somebody deleted by hand.
         records = {sid: record for sid, record in index.items() if sid in on_disk}
-        records |= {sid: _over(index.get(sid), sid, fields) for sid, (_, fields) in sidecars.items()}
+        shown = {sid: fields for sid, (_, fields) in sidecars.items() if fields or sid in index}
+        records |= {sid: _over(index.get(sid), sid, fields) for sid, fields in shown.items()}
         tombstones = frozenset(_ids(map(self._json_files.content, (path / name for name in TOMBSTONES))))
         folder = SessionFolder(records, tombstones)
         return _Held(stamps, are_still, index_stamp, index, sidecars, folder)
@@ -165,18 +167,20 @@ def _sidecars(
     on_disk: Mapping[str, _SidecarStamp],
     index: Mapping[str, IndexRecord],
     index_stamp: Hashable,
-    held: Mapping[str, tuple[Hashable, Mapping[str, object]]],
+    held: _Held | None,
 ) -> dict[str, tuple[Hashable, Mapping[str, object]]]:
-    index_mtime_ns = index_stamp[0] if isinstance(index_stamp, tuple) and isinstance(index_stamp[0], int) else 0
+    index_mtime_ns = index_stamp.mtime_ns if isinstance(index_stamp, FileStamp) else 0
+    if index_mtime_ns > time_ns():
+        index_mtime_ns = 0  # A time of the future says nothing about what was written since.
+    before, were_still = (held.sidecars, held.were_still) if held else ({}, False)
     sidecars: dict[str, tuple[Hashable, Mapping[str, object]]] = {}
     for session_id, stamp in on_disk.items():
-        if session_id in index and stamp[0] <= index_mtime_ns:
+        if session_id in index and stamp[0] < index_mtime_ns:
             continue
-        held_stamp, fields = held.get(session_id, (None, {}))
-        if held_stamp != stamp:
-            fields = _fields_or_none(path / f"{session_id}.json")
-        if fields or session_id in index:
-            sidecars[session_id] = (stamp, fields)
+        held_stamp, fields = before.get(session_id, (None, {}))
+        if held_stamp != stamp or not were_still:
+            fields = _fields_or_none(path / f"{session_id}.json", is_new=held_stamp != stamp)
+        sidecars[session_id] = (stamp, fields)
     return sidecars
 
 
@@ -189,7 +193,7 @@ def _sidecar_stamps(path: Path) -> dict[str, _SidecarStamp]:
         return {}
     except OSError as error:
         raise SourceError(path, error.strerror or str(error)) from error
-    return {sid: (at.st_mtime_ns, at.st_size, at.st_ino) for sid, at in stats if at is not None}
+    return {sid: (at.st_mtime_ns, at.st_ctime_ns, at.st_size, at.st_ino) for sid, at in stats if at is not None}
 
 
 def heads_of_sidecars(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -199,7 +203,7 @@ def heads_of_sidecars(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
         SourceError: The folder cannot be listed.
     """
     for session_id in _sidecar_stamps(path):
-        yield session_id, _fields_or_none(path / f"{session_id}.json")
+        yield session_id, _fields_or_none(path / f"{session_id}.json", is_new=True)
 
 
 def _is_sidecar(name: str) -> bool:
@@ -213,7 +217,7 @@ def _stat_or_none(entry: os.DirEntry[str]) -> os.stat_result | None:
         return None  # Renamed or deleted since it was listed.
 
 
-def _fields_or_none(path: Path) -> Mapping[str, object]:
+def _fields_or_none(path: Path, *, is_new: bool) -> Mapping[str, object]:
     try:
         must_be_a_file(path)
         with path.open("rb") as file:
@@ -221,9 +225,9 @@ def _fields_or_none(path: Path) -> Mapping[str, object]:
         fields = leading_fields(head.decode("utf-8-sig", "replace"))
         return fields if not fields or _says_its_count(fields) else _all_fields(path, fields)
     except (OSError, SourceError) as error:
-        _logger.warning(
-            "hermes_cache.file_ignored", extra={"hermes_cache.path": str(path), "hermes_cache.reason": str(error)}
-        )
+        if is_new:
+            extra = {"hermes_cache.path": str(path), "hermes_cache.reason": str(error)}
+            _logger.warning("hermes_cache.file_ignored", extra=extra)
         return {}
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from hermes_cache.errors import SourceError
-from hermes_cache.stores.hermes.json_files import read_json
+from hermes_cache.stores.hermes.json_files import SMALL_BYTES, read_json
 from hermes_cache.stores.hermes.values import flag, text
 
 _PROJECT_OF_TAG: Final = (("cron", "Cron Jobs"), ("webhook", "Webhooks"))
@@ -94,7 +94,7 @@ class ViewSettings:
 def read_view_settings(path: Path) -> ViewSettings:
     """Read a settings file; if it or a field of it is missing or broken, the front end's defaults count."""
     try:
-        content = read_json(path)
+        content = read_json(path, most_bytes=SMALL_BYTES)
     except SourceError:
         return ViewSettings()
     return _view_settings(content) if isinstance(content, dict) else ViewSettings()
