@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # What runs on which other Python: the newest gets all that `make test` runs.
 OTHERS := 3.13:test 3.12:test-quick
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+# The tests start hundreds of Pythons, and each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := check
 .PHONY: check demo fmt lint types imports test test-room long examples docs bench bench-compare measures pictures screenshots vectors dev test-quick test-others clean
