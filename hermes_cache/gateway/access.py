@@ -193,7 +193,7 @@ class Access:
         )
 
     def _foreign_origin(self, facts: Facts) -> Refusal | None:
-        if facts.origin is None:
+        if facts.origin is None or _is_file_of_own_page(facts):
             return None
         origin = Origin.parse(facts.origin)
         if origin is None:
@@ -254,7 +254,15 @@ def _foreign_page(facts: Facts) -> Refusal | None:
     return Refusal(HTTPStatus.FORBIDDEN, "a page of another site sent this request; open this gateway's own page")
 
 
+def _is_file_of_own_page(facts: Facts) -> bool:
+    # Browsers send `Origin` with modules. Behind a tunnel it has the port of the tunnel, and `Sec-Fetch-Site` says
+    # that page and file come from the same place.
+    return _is_file(facts) and facts.fetch_site == "same-origin"
+
+
 def _is_open(facts: Facts) -> bool:
-    if facts.path == SIGN_IN_PATH:
-        return True
+    return facts.path == SIGN_IN_PATH or _is_file(facts)
+
+
+def _is_file(facts: Facts) -> bool:
     return facts.is_reading and facts.path.startswith(ASSETS_PATH)

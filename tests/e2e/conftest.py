@@ -14,6 +14,7 @@ from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.samples.home import make_sample_home
 from tests.e2e.gateway_site import Site
+from tests.e2e.moody_proxy import MoodyProxy
 from tests.e2e.page_site import PageSite, Row
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
@@ -54,6 +55,14 @@ def page_site(tmp_path: Path) -> Iterator[Callable[..., PageSite]]:
     yield start
     for site in open_sites:
         site.stop()
+
+
+@pytest.fixture
+def proxy() -> Iterator[MoodyProxy]:
+    """A proxy before a gateway; a test sets its `target`."""
+    moody = MoodyProxy()
+    yield moody
+    moody.stop()
 
 
 @pytest.fixture(autouse=True)

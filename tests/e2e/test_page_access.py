@@ -15,6 +15,7 @@ from playwright.sync_api import Page, Route, expect
 from hermes_cache.gateway.settings import GatewaySettings
 from tests.e2e.gateway_process import served
 from tests.e2e.gateway_site import Site
+from tests.e2e.moody_proxy import MoodyProxy
 from tests.waiting import until
 
 TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
@@ -273,6 +274,20 @@ def test_past_the_bound_of_streams_the_page_polls_until_there_is_a_seat(
     taken.close()
 
     expect(page.locator("#status")).to_have_attribute("data-state", "live", timeout=30_000)
+
+
+def test_behind_a_tunnel_at_another_port_the_page_lists_and_its_buttons_say_what_is_missing(
+    site: Site, proxy: MoodyProxy, page: Page
+) -> None:
+    # Proves W5: such as `ssh -L 9000:127.0.0.1:8787`, without `--origin`.
+    proxy.target = urlsplit(site.server.url).port or 0
+    page.goto(proxy.url)
+    expect(page.locator(".row").first).to_be_visible(timeout=30_000)
+    expect(page.locator("#status")).to_have_attribute("data-state", "live")
+
+    page.get_by_role("button", name="Outdate the list").click()
+
+    expect(page.locator("#actions .said")).to_contain_text(f"--origin {proxy.url.rstrip('/')}")
 
 
 @pytest.mark.parametrize("strips", [True, False])

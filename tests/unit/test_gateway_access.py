@@ -123,6 +123,19 @@ def test_an_origin_that_differs_in_scheme_host_or_port_is_refused(facts: Facts, 
     assert refused(replace(facts, origin=origin)).status == 403
 
 
+def test_a_tunnel_at_another_port_gets_the_files_of_the_page_and_its_own_page_alone_does() -> None:
+    # Proves W5: browsers send an Origin with modules, and Sec-Fetch-Site tells that they are the page's own.
+    module = replace(LIST, path="/page/app.js", origin="http://localhost:9000", fetch_site="same-origin")
+
+    assert is_let_in(module)
+    assert is_let_in(module, WITH_TOKEN)
+    for site in (None, "none", "same-site", "cross-site"):
+        assert refused(replace(module, fetch_site=site)).status == 403
+    assert refused(replace(module, path="/api/sessions")).status == 403
+    assert refused(replace(module, method="POST", path="/api/events")).status == 403
+    assert refused(replace(module, hosts=("evil.example:9000",))).status == 421
+
+
 @pytest.mark.parametrize(
     "origin", ["http://localhost:8787", "http://127.0.0.1:8787", "http://[::1]:8787", "HTTP://LOCALHOST:8787"]
 )
