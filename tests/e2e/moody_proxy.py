@@ -22,6 +22,8 @@ class MoodyProxy:
     def __init__(self) -> None:
         self.status: int | None = None
         self.target = 0
+        self._streams: set[socket.socket] = set()
+        self._lost: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
@@ -38,6 +40,10 @@ class MoodyProxy:
         self.status = status
         for each in list(self._open):
             _close(each)
+
+    def lose_streams(self) -> None:
+        """Pass nothing on any more of event streams that are open, and do not close them."""
+        self._lost |= self._streams
 
     def stop(self) -> None:
         """End it."""
@@ -74,7 +80,10 @@ class MoodyProxy:
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
-                sink.sendall(data)
+                if b"text/event-stream" in data:
+                    self._streams.add(source)
+                if source not in self._lost:
+                    sink.sendall(data)
         _close(source)
         _close(sink)
         self._open -= {source, sink}

@@ -2,11 +2,11 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import Event
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.moody_proxy import MoodyProxy
 from tests.e2e.page_site import PageSite, row
@@ -15,13 +15,6 @@ HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
-
-
-@pytest.fixture
-def proxy() -> Iterator[MoodyProxy]:
-    moody = MoodyProxy()
-    yield moody
-    moody.stop()
 
 
 @pytest.fixture
@@ -150,6 +143,54 @@ def test_a_visible_tab_goes_on_when_the_one_that_came_first_is_closed(site: Page
     renamed(site, "After the first tab")
 
     expect(other.get_by_role("option", name="After the first tab,")).to_be_visible(timeout=3_000)
+
+
+def test_after_a_sleep_of_the_machine_the_page_asks_anew_though_its_connection_seems_to_live(
+    site: PageSite, proxy: MoodyProxy, page: Page
+) -> None:
+    page.add_init_script("delete globalThis.SharedWorker")  # the clock of a page's own worker can be moved
+    opened(page, proxy.url)
+    proxy.lose_streams()
+    renamed(site, "Renamed in the sleep")
+    page.wait_for_timeout(500)
+    expect(page.get_by_role("option", name="Renamed in the sleep,")).to_have_count(0)
+
+    page.workers[0].evaluate("() => { const now = Date.now; Date.now = () => now() + 3_600_000; }")
+
+    expect(page.get_by_role("option", name="Renamed in the sleep,")).to_be_visible(timeout=20_000)
+    state(page, "live")
+    expect(page.locator("#events")).to_contain_text("test · default", timeout=30_000)
+
+
+@pytest.mark.parametrize("part", ["row.js", "worker.js"])
+def test_a_page_of_which_a_part_did_not_come_says_so_and_comes_back_once_the_gateway_answers(
+    site: PageSite, page: Page, part: str
+) -> None:
+    page.add_init_script("delete globalThis.SharedWorker")  # a page's own worker can be refused here
+    refused = re.compile(part)
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        if refused.search(route.request.url):
+            asked.append(route.request.url)
+            route.fulfill(status=502, body="Not now")
+        else:
+            route.fallback()
+
+    page.route("**/*", refuse)
+    page.goto(site.server.url)
+    state(page, "offline")
+    expect(page.locator("#status-text")).to_contain_text("a part of the page could not be loaded")
+
+    refused = re.compile(".")
+    asked.clear()
+    while len(asked) < 2:
+        page.wait_for_timeout(100)
+    expect(page.locator("#status")).to_be_visible()
+    refused = re.compile("nothing is refused any more")
+
+    state(page, "live")
+    expect(page.locator(".row").first).to_be_visible()
 
 
 def test_a_browser_without_shared_workers_shows_the_list_too(site: PageSite, page: Page) -> None:

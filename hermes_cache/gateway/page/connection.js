@@ -1,7 +1,7 @@
 /** A tab's side of the shared worker: what the tab asks for, and what it is told. */
+import { reloadWhenBack } from "./start.js";
 
 const SIGN_OF_LIFE_MS = 4_000;
-const RELOAD_MS = 5_000;
 
 export class Connection {
   /**
@@ -19,7 +19,7 @@ export class Connection {
     this.port = worker.port ?? worker;
     this.port.start?.();
     this.port.addEventListener("message", ({ data }) => handlers[data.kind](data));
-    addEventListener("pagehide", () => this.port.postMessage({ kind: "bye" }));
+    addEventListener("pagehide", ({ persisted }) => (persisted ? this.sayHere(false) : this.port.postMessage({ kind: "bye" })));
     addEventListener("pageshow", () => this.sayHere());
     document.addEventListener("visibilitychange", () => this.sayHere());
     setInterval(() => document.hidden || this.sayHere(), SIGN_OF_LIFE_MS);
@@ -32,8 +32,9 @@ export class Connection {
     this.sayHere();
   }
 
-  sayHere() {
-    this.port.postMessage({ kind: "here", visible: !document.hidden, inspects: this.inspects });
+  /* A page that the browser keeps for the button 'back' is not seen, though it is not hidden. */
+  sayHere(visible = !document.hidden) {
+    this.port.postMessage({ kind: "here", visible, inspects: this.inspects });
   }
 
   /** Ask for rows; returns the number of the question, which the reply repeats. */
@@ -52,8 +53,8 @@ export class Connection {
   fail(handlers) {
     this.hasFailed = true;
     const detail = "a part of the page could not be loaded";
-    handlers.status({ status: { state: "offline", detail, heardAt: 0, retryAt: Date.now() + RELOAD_MS, trouble: "" } });
-    setTimeout(() => location.reload(), RELOAD_MS);
+    handlers.status({ status: { state: "offline", detail, heardAt: 0, retryAt: 0, trouble: "" } });
+    reloadWhenBack();
   }
 
   /** Look into the cache at once: something was done to it. */

@@ -10,8 +10,10 @@ import { applied } from "./patches.js";
 const POLL_MS = 5_000;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5_000;
-/* The gateway sends a sign of life every 15 s. */
+/* The gateway sends a sign of life every 15 s, and answers a request for the list within 30 s. */
 const SILENT_MS = 35_000;
+/* After a sleep or a silence the browser may use a connection that is dead, too. */
+const DOUBTED_MS = 4_000;
 const TICK_MS = 2_000;
 /* A tick that comes so late means that the machine slept. */
 const SLEPT_MS = 10_000;
@@ -55,14 +57,22 @@ export class Followed {
     this.life = null;
     this.request = null;
     this.wakeUp = () => {};
-    let tickedAt = Date.now();
-    setInterval(() => {
-      const now = Date.now();
-      const slept = now - tickedAt > SLEPT_MS;
-      tickedAt = now;
-      const silent = this.status.state === "live" && now - this.status.heardAt > SILENT_MS;
-      if (slept || silent) this.retryNow();
-    }, TICK_MS);
+    this.tickedAt = Date.now();
+    /* When the gateway was asked last, in ms since 1970; Infinity while nothing is asked. */
+    this.askedAt = Infinity;
+    this.isDoubted = false;
+    setInterval(() => this.tick(), TICK_MS);
+  }
+
+  /* Give up a connection that is dead though nobody closed it. */
+  tick() {
+    const now = Date.now();
+    const hasSlept = now - this.tickedAt > SLEPT_MS;
+    this.tickedAt = now;
+    const silentMs = now - Math.max(this.status.heardAt, this.askedAt);
+    if (!hasSlept && silentMs <= (this.isDoubted ? DOUBTED_MS : SILENT_MS)) return;
+    this.isDoubted = true;
+    this.retryNow();
   }
 
   /** Follow from now on. */
@@ -78,6 +88,7 @@ export class Followed {
     if (!this.life) return;
     this.life.abort();
     this.life = null;
+    this.askedAt = Infinity;
     this.request?.abort();
     this.say({ state: "paused", detail: "", retryAt: 0 });
   }
@@ -94,6 +105,7 @@ export class Followed {
       this.request = new AbortController();
       const { signal } = this.request;
       let step = "offline";
+      this.askedAt = Date.now();
       try {
         await this.load(signal);
         step = "polling";
@@ -156,7 +168,7 @@ export class Followed {
     onOpen();
     this.failures = 0;
     this.heard({ state: "live", detail: "" });
-    await readEvents(answer, (event) => this.news(event), () => (this.status.heardAt = Date.now()));
+    await readEvents(answer, (event) => this.news(event), () => this.hear());
   }
 
   news(event) {
@@ -173,8 +185,13 @@ export class Followed {
     if (isNew) this.onView(view, Number(bytes) || 0);
   }
 
-  heard(change) {
+  hear() {
     this.status.heardAt = Date.now();
+    this.isDoubted = false;
+  }
+
+  heard(change) {
+    this.hear();
     this.say({ ...change, retryAt: 0 });
   }
 
@@ -185,6 +202,7 @@ export class Followed {
   }
 
   async pause(ms) {
+    this.askedAt = Infinity;
     this.say({ retryAt: Date.now() + ms });
     await new Promise((resume) => {
       const timer = setTimeout(resume, ms);

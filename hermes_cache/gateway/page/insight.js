@@ -4,6 +4,8 @@
  * The gateway remembers the last builds of each key and the last events. This keeps those of the last minutes, so
  * that the time line has them all.
  */
+/* A connection may be dead though nobody closed it. */
+const ANSWER_MS = 10_000;
 const SOON_MS = 200;
 const BUSY_MS = 1_000;
 const CALM_MS = 5_000;
@@ -45,7 +47,7 @@ export class Insight {
     if (this.isLooking) return this.lookSoon();
     this.isLooking = true;
     try {
-      const answer = await fetch("../api/cache", { cache: "no-store" });
+      const answer = await fetch("../api/cache", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
       if (answer.ok) this.take(await answer.json());
     } catch {
       /* The state of the connection is told by the stream. */

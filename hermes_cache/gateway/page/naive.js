@@ -4,6 +4,7 @@
  * The gateway says which events the answer is behind. Their rows are shown in red.
  */
 const POLL_MS = 400;
+const ANSWER_MS = 60_000;
 
 export class Naive {
   /** @param {() => void} onRows */
@@ -33,7 +34,7 @@ export class Naive {
     if (this.isAsking) return;
     this.isAsking = true;
     try {
-      const answer = await fetch("../api/demo/naive", { cache: "no-store" });
+      const answer = await fetch("../api/demo/naive", { cache: "no-store", signal: AbortSignal.timeout(ANSWER_MS) });
       if (answer.ok) this.take(await answer.json());
     } catch {
       /* The state of the connection is told by the stream. */

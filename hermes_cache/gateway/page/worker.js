@@ -10,8 +10,9 @@ import { Insight } from "./insight.js";
 import { facets, indexOf, itemAt, listing, momentOf, sourceOf, titleOf } from "./listing.js";
 import { Naive } from "./naive.js";
 
-/* A tab that crashed says no goodbye; a visible one says every few seconds that it is there. */
-const GONE_MS = 15_000;
+/* A tab that crashed says no goodbye; a visible one says every few seconds that it is there. One that is silent for
+ * so long counts as hidden, and is not forgotten: after a sleep of the machine it speaks again. */
+const SILENT_MS = 15_000;
 const MOST_LISTINGS = 8;
 const BLOCK = 60;
 
@@ -158,7 +159,7 @@ function settle() {
 }
 
 setInterval(() => {
-  for (const [port, tab] of tabs) if (tab.visible && Date.now() - tab.heardAt > GONE_MS) tabs.delete(port);
+  for (const tab of tabs.values()) if (Date.now() - tab.heardAt > SILENT_MS) tab.visible = false;
   settle();
 }, 1_000);
 self.addEventListener("online", () => followed.retryNow());
