@@ -28,7 +28,7 @@ class GatedBuilder:
         payload: Callable[[SessionListKey, int], Mapping[str, object]] = numbered_payload,
         *,
         is_open: bool = False,
-        patience_s: float = 10.0,
+        patience_s: float = 30.0,
     ) -> None:
         self._payload = payload
         self._is_open = is_open
@@ -88,7 +88,7 @@ class GatedBuilder:
         with self._moved:
             self._error = error
 
-    def wait_for_calls(self, calls: int, key: SessionListKey | None = None, *, timeout_s: float = 5.0) -> None:
+    def wait_for_calls(self, calls: int, key: SessionListKey | None = None, *, timeout_s: float = 30.0) -> None:
         """Wait until so many calls began, for a key or in all.
 
         Raises:

@@ -27,7 +27,7 @@ class Listener:
         with self._came:
             return list(self._heard)
 
-    def wait_for(self, count: int, *, timeout_s: float = 5.0) -> list[Any]:
+    def wait_for(self, count: int, *, timeout_s: float = 30.0) -> list[Any]:
         """Wait until it has heard so many, and return them.
 
         Raises:

@@ -38,7 +38,7 @@ class UnpluggableJournal:
         with self._moved:
             self._is_plugged = True
 
-    def wait_for_refusals(self, count: int, *, timeout_s: float = 5.0) -> None:
+    def wait_for_refusals(self, count: int, *, timeout_s: float = 30.0) -> None:
         """Wait until so many calls failed.
 
         Raises:

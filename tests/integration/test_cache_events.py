@@ -38,6 +38,7 @@ from hermes_cache.core.notices import (
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
 from tests.integration.heard import scopes_in
+from tests.waiting import WAIT_S
 
 _KEY = SessionListKey()
 _WORK = SessionListKey("work")
@@ -453,11 +454,11 @@ def test_a_monitor_that_hangs_delays_nobody_and_the_oldest_notices_go_counted() 
     @bus.build_started.connect
     def hang(_sender: object, **_: object) -> None:
         hangs.set()
-        goes_on.wait(10.0)
+        goes_on.wait(WAIT_S)
 
     with _running(bus=bus) as cache:
         cache.get(_KEY)
-        assert hangs.wait(10.0)
+        assert hangs.wait(WAIT_S)
         for _ in range(400):
             cache.invalidate()
             cache.get(_KEY)

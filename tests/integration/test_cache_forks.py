@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
-_WAIT_S = 30
+_WAIT_S = 50
 
 _HEAD = """
 import os, select, signal, sys, threading
@@ -31,7 +31,7 @@ def in_child(tell):
         finally:
             os._exit(0)
     os.close(writing)
-    ready, _, _ = select.select([reading], [], [], 10)
+    ready, _, _ = select.select([reading], [], [], 20)
     told = os.read(reading, 65536).decode() if ready else "the child hangs"
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

@@ -65,7 +65,7 @@ def test_an_event_of_another_profile_hinders_nothing(bus: Bus, builder: GatedBui
 
 def test_with_sources_what_is_put_counts_as_moved(bus: Bus, builder: GatedBuilder) -> None:
     """V2, S4, R4"""
-    with SessionListCache(builder, bus=bus, sources=VersionedSources()) as cache:
+    with SessionListCache(builder, bus=bus, sources=VersionedSources(), policy=Policy(owner_wait=WAIT_S)) as cache:
         cache.get(KEY)
         assert cache.put(KEY, PAYLOAD, as_of=cache.mark(KEY))
         held = cache.peek(KEY)

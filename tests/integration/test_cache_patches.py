@@ -388,7 +388,7 @@ def test_a_patch_of_what_is_remembered_is_made_in_one_step_of_the_loop(home: Hom
 
 def test_worker_processes_send_what_patches_are_made_of(bus: Bus) -> None:
     """D1, B8"""
-    with SessionListCache(_built_now, executor="processes", bus=bus) as cache:
+    with SessionListCache(_built_now, executor="processes", policy=_LASTING, bus=bus) as cache:
         view = cache.render(_KEY)
         cache.invalidate()
         patch = _patched(cache, view)

@@ -348,14 +348,19 @@ def test_a_locked_database_fails_a_build_alone(sample: SampleHome) -> None:
     count = len(_rows(home))
 
     with _held_by_another_process(sample.state_db, "DELETE"):
-        began_s = monotonic()
-        home.sources.stamp(EVERYTHING, held=False)
-        checked_s = monotonic() - began_s
+        # A busy machine makes some take longer; one that waited for the lock would never be this short.
+        checked_s = min(_stamped_in_s(home) for _ in range(20))
         with pytest.raises(SourceError, match="locked"):
             _rows(home)
 
     assert checked_s < 0.05
     assert len(_rows(home)) == count
+
+
+def _stamped_in_s(home: HermesHome) -> float:
+    began_s = monotonic()
+    home.sources.stamp(EVERYTHING, held=False)
+    return monotonic() - began_s
 
 
 def test_a_locked_database_whose_log_is_empty_is_read_past_the_lock(sample: SampleHome) -> None:

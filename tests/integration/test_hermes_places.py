@@ -14,6 +14,7 @@ from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes import HermesHome
 from hermes_cache.testing import ManualClock
+from tests.waiting import WAIT_S
 
 KEY = SessionListKey()
 EVERYTHING: dict[str, Any] = {
@@ -30,7 +31,7 @@ def sample(tmp_path: Path) -> SampleHome:
 @pytest.fixture
 def cache(sample: SampleHome) -> Iterator[SessionListCache]:
     home = HermesHome(sample.path)
-    policy = Policy(stamp_interval=0, max_build_duty=1.0)
+    policy = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=WAIT_S)
     with SessionListCache(home.builder, sources=home.sources, policy=policy) as running:
         yield running
 

@@ -141,9 +141,10 @@ def _builds_once_still(cache: SessionListCache) -> int:
     builds, ends_at_s = -1, monotonic() + 20
     while cache.stats().builds != builds and monotonic() < ends_at_s:
         builds = cache.stats().builds
-        again_at_s = monotonic() + 0.2
-        while monotonic() < again_at_s:
+        again_at_s, reads = monotonic() + 0.2, 0
+        while monotonic() < again_at_s or reads < 20:
             cache.get(CRON)
+            reads += 1
     return builds
 
 
