@@ -7,7 +7,8 @@ Source: rules K5, P1 to P3, P5, B7.
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
-from typing import Final, TypeAlias
+from operator import is_
+from typing import Final, TypeAlias, TypeGuard, cast
 
 from hermes_cache.errors import PayloadError
 from hermes_cache.payload.frozen import FrozenList, Json, Payload, frozen_dict, frozen_list
@@ -33,7 +34,8 @@ _Path: TypeAlias = tuple[str | int, ...]
 def freeze(payload: Mapping[str, Json], shape: ListShape) -> Payload:
     """Return a deep, immutable copy of a payload. Parts that are frozen already are shared, not copied.
 
-    Each row of its list that is a mapping becomes a `Row`.
+    Each row of its list that is a mapping becomes a `Row`. A row that was frozen for another kind of list is made
+    anew if that kind knows other things of it.
 
     Args:
         payload: What a builder returned.
@@ -46,32 +48,36 @@ def freeze(payload: Mapping[str, Json], shape: ListShape) -> Payload:
 
     Source: rules K5, P1, P3, P5, B7.
     """
-    if isinstance(payload, Payload):
-        is_frozen: Payload = payload
-        return is_frozen
     if not isinstance(payload, Mapping):
         raise PayloadError("", f"is {_kind(payload)}, no mapping: it must be a dict that has the list in it")
     name = shape.name
     rows = None if name is None else payload.get(name)
     if name is None or not isinstance(rows, list | tuple):
         return _frozen_dict(payload, ())
-    rest = {field: value for field, value in payload.items() if field != name}
     frozen_rows = frozen_list([_row(row, at, name, shape) for at, row in enumerate(rows)])
     if shape.needs_ids and shape.row_id is not None:
         _check_ids(frozen_rows, name, shape.row_id)
+    if type(payload) in _FROZEN_KINDS and all(map(is_, frozen_rows, rows)):
+        return cast("Payload", payload)
+    rest = {field: value for field, value in payload.items() if field != name}
     frozen: Payload = frozen_dict(Payload, {**_frozen_values(rest, ()), name: frozen_rows})
     return frozen
 
 
 def freeze_row(row: Mapping[str, Json], shape: ListShape) -> Row:
     """Freeze one row and encode it; raises as `freeze`, for what the row itself contains."""
-    return row if isinstance(row, Row) else _new_row(row, (str(shape.name), "*"), shape)
+    return row if _is_of(row, shape) else _new_row(row, (str(shape.name), "*"), shape)
 
 
 def _row(row: Json, at: int, name: str, shape: ListShape) -> Json:
-    if isinstance(row, Row):
+    if _is_of(row, shape):
         return row
     return _new_row(row, (name, at), shape) if isinstance(row, Mapping) else _frozen(row, (name,), at)
+
+
+def _is_of(row: Json, shape: ListShape) -> TypeGuard[Row]:
+    """Say whether a row is frozen as a list of this shape has it."""
+    return isinstance(row, Row) and shape.adds_nothing_to(row) and row.facts == shape.facts(row)
 
 
 def _new_row(row: Mapping[str, Json], path: _Path, shape: ListShape) -> Row:
@@ -123,6 +129,8 @@ def _frozen_container(value: Json, path: _Path) -> Json:
 
 
 def _frozen_dict(values: Mapping[str, Json], path: _Path) -> Payload:
+    if isinstance(values, Payload):
+        return cast("Payload", values)
     frozen: Payload = frozen_dict(Payload, _frozen_values(values, path))
     return frozen
 

@@ -46,6 +46,14 @@ class ListShape:
     id_of_facts: Callable[[Facts], RowId | None] | None = None
     no_facts: Facts = None
 
+    def facts(self, row: Mapping[str, Json]) -> Facts:
+        """Return what must be known about a row without decoding it."""
+        return self.facts_of(row) if self.facts_of else row.get(self.row_id or "")
+
+    def adds_nothing_to(self, row: Mapping[str, Json]) -> bool:
+        """Say whether a row has all fields that rows of this shape have."""
+        return all(name in row for name, _ in self.added)
+
     def ids_of(self, pieces: "Iterable[Piece]") -> "tuple[RowId | None, ...]":
         """Return the ids of rows, without decoding them; None for a row without one."""
         facts = [piece.facts for piece in pieces]
@@ -115,8 +123,7 @@ def new_row(values: Mapping[str, Json], shape: ListShape) -> Row:
     for name, value in shape.added:
         dict.setdefault(row, name, value)
     encoded = encoded_json(row)
-    facts = shape.facts_of(row) if shape.facts_of else row.get(shape.row_id or "")
-    return _with_piece(row, encoded, digest_of(encoded), facts)
+    return _with_piece(row, encoded, digest_of(encoded), shape.facts(row))
 
 
 def encoded_row(values: Mapping[str, Json], facts: Facts) -> EncodedRow:

@@ -16,9 +16,10 @@ import orjson
 import pytest
 
 from hermes_cache.errors import PayloadError
+from hermes_cache.payload import freezing
 from hermes_cache.payload.frozen import FrozenList, Payload, thaw
-from hermes_cache.payload.rows import EncodedRow, Row, digest_of
-from hermes_cache.sessions.rows import NO_FACTS, freeze, freeze_row
+from hermes_cache.payload.rows import EncodedRow, ListShape, Row, digest_of
+from hermes_cache.sessions.rows import NO_FACTS, SESSION_LIST, freeze, freeze_row
 
 
 def built() -> dict[str, Any]:
@@ -177,6 +178,31 @@ def test_frozen_rows_are_shared_by_payloads() -> None:
     other: Any = freeze({"sessions": [row], "count": 1})
 
     assert one["sessions"][0] is other["sessions"][0] is row
+
+
+def test_rows_of_another_kind_of_list_become_rows_of_this_one() -> None:
+    """K5, O3: what a builder gets from another cache has other ids, and lacks fields."""
+    orders: Any = freezing.freeze({"orders": [{"id": 1, "session_id": "a"}]}, ListShape("orders", "id"))
+
+    sessions: Any = freezing.freeze({"sessions": orders["orders"]}, SESSION_LIST)
+    again: Any = freezing.freeze({"orders": orders["orders"]}, ListShape("orders", "id"))
+
+    (session,), (same,) = sessions["sessions"], again["orders"]
+    assert session == {"id": 1, "session_id": "a", "is_streaming": False}
+    assert session.facts.session_id == "a"
+    assert orjson.loads(session.encoded) == session
+    assert same is orders["orders"][0]
+    assert same.facts == 1
+
+
+def test_a_frozen_payload_of_another_kind_of_list_is_checked_like_any_other() -> None:
+    """K5, B7"""
+    frozen = freeze({"items": [{"id": 1}, {"id": 1}]})
+
+    with pytest.raises(PayloadError, match=r"items\[1\] has the 'id' of an earlier row"):
+        freezing.freeze(frozen, ListShape("items", "id", needs_ids=True))
+    unchecked: Any = freezing.freeze(frozen, ListShape("items", "id"))
+    assert [row.facts for row in unchecked["items"]] == [1, 1]
 
 
 def test_each_row_carries_its_json() -> None:
