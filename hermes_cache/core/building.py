@@ -16,7 +16,7 @@ from hermes_cache.core.answering import (
     failure_error,
     standing_failure,
 )
-from hermes_cache.core.effects import Abandon, Release, RunBuild, Served
+from hermes_cache.core.effects import Abandon, RunBuild, Served
 from hermes_cache.core.freshness import has_moved_since, refresh_for
 from hermes_cache.core.messages import Built, Failed
 from hermes_cache.core.record import PastBuild, PastOutcome
@@ -86,7 +86,7 @@ def built(turn: Turn, message: Built) -> None:
     _end(turn, build, "discarded" if why_not else "stored", why_not, build_s=message.took_s)
     if why_not:
         turn.record(Measured(message.held_bytes))
-        turn.do(Release(entry.content))
+        turn.discard(entry.content, build.target)
     else:
         store(turn, entry, message)
     deliver(turn, build.target, Served(entry, "built", build.reason, build.overtaken_by))
@@ -188,10 +188,8 @@ def _end(
 
 def _discard_late(turn: Turn, message: Built) -> None:
     turn.record(Returned(message.build.target.key, message.build.id))
-    held = turn.state.entry_of(message.build.target)
-    is_held = held is not None and held.content is message.content
-    if not is_held and message.build.id not in turn.state.kept:
-        turn.do(Release(message.content))
+    if message.build.id not in turn.state.kept:
+        turn.discard(message.content, message.build.target)
 
 
 def _entry_of(turn: Turn, message: Built) -> Entry:

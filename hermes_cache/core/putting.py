@@ -7,7 +7,7 @@ Source: rules R1, V2, P4.
 """
 
 from hermes_cache.core.answering import deliver
-from hermes_cache.core.effects import Release, Served
+from hermes_cache.core.effects import Served
 from hermes_cache.core.messages import Evict, Put
 from hermes_cache.core.record import PastBuild, PastOutcome
 from hermes_cache.core.stamps import Check, Stamp
@@ -31,7 +31,7 @@ def put(turn: Turn, message: Put) -> None:
     turn.record(PutIn(target.key, past))
     if why_not:
         turn.record(Measured(message.held_bytes))
-        turn.do(Release(entry.content))
+        turn.discard(entry.content, target)
     else:
         store(turn, entry, message)
         deliver(turn, target, Served(entry, "built"))

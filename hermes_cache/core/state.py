@@ -448,9 +448,14 @@ class State:
         for waiters in (*self.waiters.values(), *self.for_checks.values()):
             yield from waiters.values()
 
+    def holds(self, content: Content, target: Target) -> bool:
+        """Say whether a content is held for a key; a builder may return what it returned before."""
+        held = self.entries.get(target.key)
+        return held is not None and held.content is content
+
     def is_kept(self, entry: Entry) -> bool:
-        """Say whether an entry is held, or a waiting reader may fall back to it."""
-        return entry.build_id in self.kept or self.entries.get(entry.target.key) is entry
+        """Say whether the content of an entry is held, or a waiting reader may fall back to it."""
+        return entry.build_id in self.kept or self.holds(entry.content, entry.target)
 
     def check_of(self, target: Target) -> Check | None:
         """Return the last check of a key's scope."""

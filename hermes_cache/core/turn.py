@@ -11,9 +11,10 @@ from typing import NamedTuple
 from hermes_cache.core.effects import Answer, Effect, Release, Served, Tell
 from hermes_cache.core.notices import notices_of
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.state import Entry, Read, State, Waiter
+from hermes_cache.core.state import Entry, Read, State, Target, Waiter
 from hermes_cache.core.transitions import Left, Measured, Transition, Waited
 from hermes_cache.errors import HermesCacheError
+from hermes_cache.payload.content import Content
 
 
 class Decision(NamedTuple):
@@ -76,10 +77,15 @@ class Turn:
 
     def let_go(self, entry: Entry) -> None:
         """Let go of an entry that is not held any more, once no waiting reader may fall back to it (R4)."""
-        if entry.build_id in self.state.kept or entry.build_id in self.loose:
+        if self.state.is_kept(entry) or entry.build_id in self.loose:
             self.loose[entry.build_id] = entry
         else:
             self._release(entry)
+
+    def discard(self, content: Content, target: Target) -> None:
+        """Let go of a content that is not stored, unless it is what is held."""
+        if not self.state.holds(content, target):
+            self.do(Release(content))
 
     def decision(self) -> Decision:
         """End the turn: let go of what is not needed any more, and announce what happened."""

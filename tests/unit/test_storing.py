@@ -104,6 +104,41 @@ def test_a_replaced_payload_is_let_go() -> None:
     assert EntryStored(HERE.key, 0, new.size_bytes) in [tell.notice for tell in script.all_of(Tell)]
 
 
+def test_a_payload_that_is_built_again_as_the_same_object_is_not_let_go() -> None:
+    """P4: as the builder of a home does, as long as nothing moved there; overtaken or not, it is counted once."""
+    script = CoreScript()
+    script.read(HERE)
+    same = content(n=1)
+    script.finish(script.running(HERE), same)
+
+    script.read(HERE, Freshness.FRESH)
+    script.finish(script.running(HERE), same)
+    released = script.all_of(Release)
+    script.read(HERE, Freshness.FRESH)
+    build = script.running(HERE)
+    script.invalidate()
+    script.finish(build, same)
+
+    assert released == []
+    assert script.all_of(Release) == []
+
+
+def test_the_reader_of_an_older_entry_lets_go_of_nothing_that_is_held() -> None:
+    """P4, R4"""
+    watched = target_of(watched=True)
+    script = CoreScript(Policy(ttl=60.0))
+    build = script.hold(watched)
+    held = script.state.entries[watched.key].content
+    script.now_s += 0.1
+    script.check(watched, (("content", 2),))
+    waiting = script.read(watched)
+    assert script.state.waiter_of(waiting)
+    script.finish(script.running(watched), held)
+
+    assert script.state.entries[watched.key].build_id != build.id
+    assert script.all_of(Release) == []
+
+
 def test_subscribers_hear_of_moved_rows_at_once_and_then_every_two_seconds() -> None:
     """E9"""
     script = CoreScript()
