@@ -18,6 +18,15 @@ def shown(value: object) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
+def key_text(key: object) -> str:
+    """Return a key as people read it: its `str`, at most 200 signs, or its type if `str` fails (K5)."""
+    try:
+        text = str(key)
+    except Exception:  # noqa: BLE001 - the key's own code may raise anything
+        text = f"a {type(key).__name__} that cannot be shown"
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
+
 class HermesCacheError(Exception):
     """The base class of all errors of this package. Each of them can be pickled."""
 
@@ -39,8 +48,12 @@ class BuildError(HermesCacheError):
         self.key = key
         self.reason = reason
         self.retry_in_s = retry_in_s
-        when = f"a read in {retry_in_s:.1f} s tries again" if retry_in_s else "the next read tries again"
-        super().__init__(f"no payload for {key}: {reason}; {when}")
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        # Made when it is wanted, and not in the mailbox: to show a key is code of the gateway's.
+        when = f"a read in {self.retry_in_s:.1f} s tries again" if self.retry_in_s else "the next read tries again"
+        return f"no payload for {key_text(self.key)}: {self.reason}; {when}"
 
 
 class BuildTimeoutError(BuildError, TimeoutError):
@@ -53,7 +66,8 @@ class WorkerError(HermesCacheError):
     def __init__(self, key: object) -> None:
         self.key = key
         super().__init__(
-            f"the worker process died twice while it built {key}; check whether the builder ends its process"
+            f"the worker process died twice while it built {key_text(key)}; "
+            "check whether the builder ends its process"
         )
 
 
@@ -63,8 +77,13 @@ class LookupTimeoutError(HermesCacheError, TimeoutError):
     def __init__(self, key: object, timeout_s: float, waited_for: str = "its build") -> None:
         self.key = key
         self.timeout_s = timeout_s
-        super().__init__(
-            f"no payload for {key} within {timeout_s:g} s (waited for {waited_for}); "
+        self.waited_for = waited_for
+        super().__init__(waited_for)
+
+    def __str__(self) -> str:
+        # As in `BuildError`.
+        return (
+            f"no payload for {key_text(self.key)} within {self.timeout_s:g} s (waited for {self.waited_for}); "
             "the build goes on in the background: read again, or use a longer timeout"
         )
 

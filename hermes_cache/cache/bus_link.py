@@ -21,6 +21,7 @@ from hermes_cache.core.notices import (
     Notice,
     RowsMoved,
 )
+from hermes_cache.errors import key_text
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock
 
@@ -87,7 +88,7 @@ class BusLink:
                 self._feed.tell(event, profile)
                 self._bus.tell(event, self._sender)
             case BuildFailed(key=key, error=error):
-                extra = {"hermes_cache.key": str(key), "hermes_cache.error": error}
+                extra = {"hermes_cache.key": key_text(key), "hermes_cache.error": error}
                 logger.warning("hermes_cache.build_failed", extra=extra)
                 self._bus.tell(notice, self._sender)
             case (

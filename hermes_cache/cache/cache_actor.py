@@ -19,7 +19,7 @@ from typing import Final, assert_never
 import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
-from hermes_cache.cache.works import Works, one_line_of
+from hermes_cache.cache.works import Works, one_line_of, text_of
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import (
     Abandon,
@@ -241,7 +241,7 @@ class CacheActor(MailboxActor):
             case Answer():
                 self._works.tell_lost(effect, failure)
             case RunBuild():
-                self.actor_ref.tell(Failed(effect.build, failure))
+                self.actor_ref.tell(Failed(effect.build, failure, text_of(failure)))
             case TakeCheck():
                 self.actor_ref.tell(CheckFailed(effect.target, one_line_of(failure), asked_s=effect.asked_s))
             case Deliver() | Abandon() | Tell() | Release():

@@ -470,5 +470,4 @@ class Following:
 
 def _cause_of(error: HermesCacheError) -> tuple[type, str]:
     """Return what makes one error the same as another: their texts may count the seconds."""
-    cause = error.__cause__ or error
-    return type(cause), str(cause)
+    return type(error.__cause__ or error), error.reason if isinstance(error, BuildError) else str(error)

@@ -11,7 +11,7 @@ from hermes_cache.cache.life import ALIAS_WAIT_S, Life
 from hermes_cache.cache.reads import mark_of
 from hermes_cache.cache.running_cache import K, RunningCache
 from hermes_cache.core.messages import Evict, Mark
-from hermes_cache.errors import BuildError, PayloadError
+from hermes_cache.errors import BuildError, PayloadError, key_text
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.frozen import Json, P
@@ -115,7 +115,7 @@ class HoldingCache(RunningCache[K, P]):
         if mark.cache is not self._identity:
             raise ValueError(f"as_of is {mark!r}, a mark of another cache")
         if key != mark.key and self._held_key(key) != mark.target.key:
-            raise ValueError(f"as_of is {mark!r}, a mark of another key; the key is {key}")
+            raise ValueError(f"as_of is {mark!r}, a mark of another key; the key is {key_text(key)}")
 
     def _held_key(self, key: K) -> Hashable:
         life: Life | None = self._life

@@ -340,8 +340,11 @@ def health_of(  # noqa: PLR0913 - each is one thing that it tells of
     """Say whether all is well; to be asked for a profile that is not there is no failure."""
     since_s = now_s - max(_RECENT_S, policy.retry_delay_max)
     # A key that readers ask for is tried again before that, and then fails again.
-    causes = {key: failure.cause for key, failure in state.failures.items() if failure.at_s >= since_s}
-    failing = {key: str(cause) for key, cause in causes.items() if not isinstance(cause, ProfileNotFoundError)}
+    failing = {
+        key: failure.why
+        for key, failure in state.failures.items()
+        if failure.at_s >= since_s and not isinstance(failure.cause, ProfileNotFoundError)
+    }
     checks = _failing_checks(state, now_s)
     may_build = len(state.abandoned) < policy.max_abandoned
     journal_failure = journal.failure if journal else None

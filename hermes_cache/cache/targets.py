@@ -15,7 +15,7 @@ from hermes_cache.arguments import DEFAULT_PROFILE, profile_name
 from hermes_cache.cache.lines import Lines
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
-from hermes_cache.errors import BuildError, CacheStoppedError, NoThreadError
+from hermes_cache.errors import BuildError, CacheStoppedError, NoThreadError, key_text
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import IsRootProfile, Sources
@@ -246,7 +246,7 @@ class Targets:
         except BaseException as error:
             if belongs_to_caller(error):
                 raise
-            extra = {"hermes_cache.callable": "sources.scope", "hermes_cache.key": str(key)}
+            extra = {"hermes_cache.callable": "sources.scope", "hermes_cache.key": key_text(key)}
             logger.warning("hermes_cache.callable_failed", exc_info=True, extra=extra)
             return None
         return scope

@@ -238,7 +238,7 @@ class Works:
             return
         if call.claim(build):
             # It never began, so no thread will report its end.
-            send(Failed(build, BuildError(build.target.key, "it was given up before it began")))
+            send(_failed(build, BuildError(build.target.key, "it was given up before it began")))
         else:
             self._builders.give_up(call)
 
@@ -248,7 +248,7 @@ class Works:
 
         def tell_lost() -> None:
             if call.error is not None and self._builds.pop(build.id, None) is not None:
-                send(Failed(build, BuildError(build.target.key, one_line_of(call.error))))
+                send(_failed(build, BuildError(build.target.key, one_line_of(call.error))))
 
         self._builds[build.id] = build, call
         call.when_over(tell_lost)
@@ -286,7 +286,7 @@ class Works:
                 message = self._built(effect, send)
         except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
             traceback.clear_frames(cause.__traceback__)
-            message = Failed(effect.build, _speakable(cause))
+            message = _failed(effect.build, cause)
         self._builds.pop(effect.build.id, None)
         send(message)
 
@@ -336,16 +336,21 @@ def _run_logging_failure(do: Callable[[], object]) -> None:
 
 def one_line_of(failure: BaseException) -> str:
     """Return in one line what was raised."""
-    return one_line(f"{type(failure).__name__}: {_speakable(failure)}")
+    return one_line(f"{type(failure).__name__}: {text_of(failure)}")
 
 
-def _speakable(cause: BaseException) -> BaseException:
-    """Return the exception, or another one if its `str` raises: errors, health and monitors show the text."""
+def text_of(failure: BaseException) -> str:
+    """Return what an exception says, also if its own code fails to say it."""
     try:
-        str(cause)
-    except Exception:  # noqa: BLE001 - said in its stead
-        return RuntimeError(f"{type(cause).__name__}, which cannot say what went wrong")
-    return cause
+        return str(failure)
+    except BaseException as another:
+        if belongs_to_caller(another):
+            raise
+        return "it cannot say what went wrong"
+
+
+def _failed(build: Build, cause: BaseException) -> Failed:
+    return Failed(build, cause, text_of(cause))
 
 
 def _answer(effect: Answer) -> None:

@@ -137,13 +137,15 @@ def standing_failure(turn: Turn, target: Target) -> Failure | None:
 def failure_error(target: Target, failure: Failure, now_s: float) -> BuildError:
     """Return the error for a failure; a new one for every reader."""
     retry_in_s = max(0.0, failure.retry_at_s - now_s)
-    if isinstance(failure.cause, str):
-        kind = BuildTimeoutError if failure.timeout else BuildError
-        return kind(target.key, failure.cause, retry_in_s=retry_in_s)
-    reason = f"{type(failure.cause).__name__}: {failure.cause}"
-    error = BuildError(target.key, reason, retry_in_s=retry_in_s)
+    kind = BuildTimeoutError if failure.cause is None else BuildError
+    error = kind(target.key, reason_of_failure(failure), retry_in_s=retry_in_s)
     error.__cause__ = failure.cause
     return error
+
+
+def reason_of_failure(failure: Failure) -> str:
+    """Return why a build failed, in words; with the name of what was raised, if anything was."""
+    return failure.why if failure.cause is None else f"{type(failure.cause).__name__}: {failure.why}"
 
 
 def _moved(seen: Check | None, check: Check | None) -> bool:

@@ -14,6 +14,7 @@ from hermes_cache.core.answering import (
     answer_instead,
     deliver,
     failure_error,
+    reason_of_failure,
     standing_failure,
 )
 from hermes_cache.core.effects import Abandon, RunBuild, Served
@@ -102,7 +103,7 @@ def failed(turn: Turn, message: Failed) -> None:
     if build is None:
         turn.record(Returned(message.build.target.key, message.build.id))
         return
-    _fail(turn, build, message.cause)
+    _fail(turn, build, message.why, message.cause)
 
 
 def abandon_overdue(turn: Turn) -> None:
@@ -274,16 +275,14 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
     _queue(turn, build.target, reason, refresh=refresh, builder=builder, trace=trace)
 
 
-def _fail(turn: Turn, build: Build, cause: BaseException | str) -> None:
+def _fail(turn: Turn, build: Build, why: str, cause: BaseException | None = None) -> None:
     target = build.target
     before = turn.state.failures.get(target.key)
     count = before.count + 1 if before else 1
     retry_at_s = turn.now_s + turn.policy.retry_delay_s(count)
     seen = turn.state.check_of(target)
-    hangs = isinstance(cause, str)
-    failure = Failure(count, turn.now_s, retry_at_s, build.version, seen, cause, timeout=hangs)
-    why = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
-    _end(turn, build, "abandoned" if hangs else "failed", why, failure=failure)
+    failure = Failure(count, turn.now_s, retry_at_s, build.version, seen, why, cause)
+    _end(turn, build, "abandoned" if cause is None else "failed", reason_of_failure(failure), failure=failure)
     if isinstance(cause, ProfileNotFoundError):
         forget(turn, target.key)
     _answer_those_failed(turn, build, failure)

@@ -113,10 +113,17 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A builder raised, or returned what cannot be a payload."""
+    """A builder raised, or returned what cannot be a payload.
+
+    Attributes:
+        build: As it began.
+        cause: What was raised.
+        why: Its text. It is foreign code that says it, so not the core asks for it.
+    """
 
     build: Build
     cause: BaseException
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,8 +211,8 @@ class Failure:
         retry_at_s: When the next read may try again (R7).
         version: The key's version that the failed build noted.
         seen: The last check of its scope then.
-        cause: What was raised; for a timeout, what to tell.
-        timeout: Whether it was abandoned for its length.
+        why: What went wrong, in words.
+        cause: What was raised; None if the build was abandoned for its length.
     """
 
     count: int
@@ -220,8 +220,8 @@ class Failure:
     retry_at_s: float
     version: int
     seen: Check | None
-    cause: BaseException | str
-    timeout: bool = False
+    why: str
+    cause: BaseException | None = None
 
 
 CHECK_TIMEOUT_S: Final = 1.0

@@ -73,7 +73,7 @@ def explain(
         overtaken_by=build.overtaken_by if build else None,
         waiting=_waiting(state, target),
         failures=failure.count if failure else 0,
-        failure=str(failure.cause) if failure else None,
+        failure=failure.why if failure else None,
         retry_in_s=max(0.0, retry_at_s(state, failure, target) - now_s) if failure else None,
         held_back_for_s=_held_back_for_s(state, target, now_s),
         events=_events(state, target, incarnation),

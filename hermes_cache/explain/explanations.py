@@ -12,6 +12,7 @@ from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.record import PastOutcome
 from hermes_cache.core.streams import Marker
+from hermes_cache.errors import key_text
 from hermes_cache.explain.wording import clock_time, one_line, short_id, span
 
 Condition: TypeAlias = Literal["missing", "fresh", "aged", "moved", "unchecked", "outdated"]
@@ -134,7 +135,7 @@ class Explanation:
 
 
 def _lines(known: Explanation) -> Iterator[str]:
-    yield f"{known.key} at {clock_time(known.at_s)}"
+    yield f"{key_text(known.key)} at {clock_time(known.at_s)}"
     yield _CONDITIONS[known.condition]
     yield from _held(known)
     yield from _in_the_way(known)

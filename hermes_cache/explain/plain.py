@@ -11,6 +11,7 @@ from typing import Final
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import EventId
 from hermes_cache.core.streams import Marker
+from hermes_cache.errors import key_text
 from hermes_cache.explain.explanations import BuiltBy, Explanation, TouchedBy
 from hermes_cache.explain.overview import ActiveStream, KnownScope, Overview
 from hermes_cache.payload.frozen import Json
@@ -42,7 +43,7 @@ def plain_overview(overview: Overview) -> dict[str, object]:
     return {
         "at_s": overview.at_s,
         "entries": [_entry(entry) for entry in overview.entries],
-        "builds": [{"key": _text(str(each.key)), **_build(each.build)} for each in overview.builds],
+        "builds": [{"key": _text(key_text(each.key)), **_build(each.build)} for each in overview.builds],
         "events": [_event(event) for event in overview.events],
         "streams": [_fields(stream) for stream in overview.streams],
         "scopes": [_fields(scope) for scope in overview.scopes],
@@ -56,19 +57,19 @@ def plain_overview(overview: Overview) -> dict[str, object]:
 def _entry(explained: Explanation) -> dict[str, object]:
     plain = plain_explanation(explained)
     kept = {name: value for name, value in plain.items() if name not in ("key", "stamp", "builds", "events")}
-    return {"key": _text(str(explained.key)), "view": plain["key"], **kept}
+    return {"key": _text(key_text(explained.key)), "view": plain["key"], **kept}
 
 
 def _fields(known: ActiveStream | KnownScope) -> dict[str, object]:
     values = {field.name: getattr(known, field.name) for field in fields(known)}
-    held_back = [_text(str(key)) for key in values.get("held_back", ())]
+    held_back = [_text(key_text(key)) for key in values.get("held_back", ())]
     plain: dict[str, object] = {name: _value(value) for name, value in values.items() if name != "held_back"}
     return {**plain, "held_back": held_back} if isinstance(known, KnownScope) else plain
 
 
 def _key(key: Hashable) -> dict[str, object] | str:
     if not is_dataclass(key):
-        return str(key)
+        return key_text(key)
     return {field.name: _value(getattr(key, field.name)) for field in fields(key) if field.init}
 
 

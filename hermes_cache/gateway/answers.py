@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from hermes_cache.cache.lookups import Health, Stats
-from hermes_cache.errors import HermesCacheError
+from hermes_cache.errors import HermesCacheError, key_text
 from hermes_cache.explain.explanations import Explanation
 from hermes_cache.explain.overview import Overview
 from hermes_cache.explain.plain import plain_explanation, plain_overview
@@ -42,8 +42,8 @@ def health_answer(health: Health, *, holds_lists: bool) -> Response:
     body = {
         "running": health.running,
         "healthy": health.healthy,
-        "failing": {str(key): utf8(reason) for key, reason in health.failing.items()},
-        "failing_checks": {str(key): utf8(reason) for key, reason in health.failing_checks.items()},
+        "failing": {key_text(key): utf8(reason) for key, reason in health.failing.items()},
+        "failing_checks": {key_text(key): utf8(reason) for key, reason in health.failing_checks.items()},
         "failing_callables": sorted(health.failing_callables),
         "abandoned": health.abandoned,
         "journal_lag_s": health.journal_lag_s,

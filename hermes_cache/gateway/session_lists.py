@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hermes_cache.cache.lookups import Patch, Rendered
-from hermes_cache.errors import BuildError, SourceError
+from hermes_cache.errors import BuildError, SourceError, key_text
 from hermes_cache.integrations.answers import answer_to, freshness_headers
 from hermes_cache.integrations.asgi import asked_in
 from hermes_cache.integrations.asgi_streams import response_of
@@ -74,7 +74,7 @@ class SessionLists:
             self._outdated.clear()
         self._outdated.add(key)
         age_s = None if found.lookup is None else round(found.lookup.age_s, 1)
-        extra = {"hermes_cache.key": str(key), "hermes_cache.age_s": age_s}
+        extra = {"hermes_cache.key": key_text(key), "hermes_cache.age_s": age_s}
         _logger.warning("hermes_cache.served_outdated", extra=extra)
 
     async def _answered(self, found: Patch | Rendered, request: Request, headers: dict[str, str]) -> Response:

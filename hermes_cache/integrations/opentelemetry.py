@@ -17,6 +17,7 @@ from typing import Final
 
 from hermes_cache.core.effects import Served
 from hermes_cache.distribution import install_command, installed_version
+from hermes_cache.errors import key_text
 from hermes_cache.explain.wording import one_line
 from hermes_cache.logs import QuietLogger
 from hermes_cache.threads.interrupts import belongs_to_caller
@@ -31,7 +32,6 @@ except ModuleNotFoundError as missing:
 _logger: Final = QuietLogger(__name__)
 
 _NAME: Final = "hermes_cache"
-_LONGEST_KEY: Final = 200
 
 
 class HermesCacheInstrumentor:
@@ -68,8 +68,10 @@ class _Tracer:
         with _harmless():
             parent = read.context_of_span() if isinstance(read, _Read) else parent
             attributes: dict[str, str | int] = {
-                "hermes_cache.key": _shown(key), "hermes_cache.build_id": build_id, "hermes_cache.reason": reason,
-            }  # fmt: skip
+                "hermes_cache.key": key_text(key),
+                "hermes_cache.build_id": build_id,
+                "hermes_cache.reason": reason,
+            }
             span = self._tracer.start_span("hermes_cache.build", parent, attributes=attributes)
         return _Build(span, trace.set_span_in_context(span, parent))
 
@@ -114,7 +116,7 @@ class _Read:
         """Return the span; the reader and the build that it begins may ask at the same time."""
         span = self._spans.get(None)
         if span is None:
-            attributes = {"hermes_cache.key": _shown(self._key)}
+            attributes = {"hermes_cache.key": key_text(self._key)}
             span = self._tracer.start_span(
                 "hermes_cache.read", self._context, attributes=attributes, start_time=self._began_ns
             )
@@ -175,7 +177,3 @@ def _harmless() -> Iterator[None]:
         if belongs_to_caller(error):
             raise
         _logger.warning("hermes_cache.tracer_failed", exc_info=True)
-
-
-def _shown(key: Hashable) -> str:
-    return str(key)[:_LONGEST_KEY]

@@ -3,7 +3,7 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -14,6 +14,8 @@ from hermes_cache import (
     BuildTimeoutError,
     Bus,
     CacheBusyError,
+    ListCache,
+    LookupTimeoutError,
     Policy,
     SessionListCache,
     SessionListKey,
@@ -386,6 +388,79 @@ def test_a_payload_is_built_on_a_thread_of_the_pool_with_the_key_as_it_is(bus: B
         cache.get(key)
 
     assert seen == [("hermes_cache.builder", key)]
+
+
+class _UnspeakableError(Exception):
+    """Its text can be had once, on the thread that built."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+
+    def __str__(self) -> str:
+        self.threads.append(threading.current_thread().name)
+        if len(self.threads) > 1:
+            raise SystemExit("no second time")
+        return "only once"
+
+
+def test_an_errors_own_text_is_asked_for_once_and_not_in_the_mailbox(bus: Bus) -> None:
+    """R7, B6: it is foreign code, which may hang, raise anything, or read the cache."""
+    raised = _UnspeakableError()
+
+    def build(_key: object) -> Mapping[str, object]:
+        raise raised
+
+    with ListCache[str](build, bus=bus, policy=Policy(retry_delay=0.0)) as cache:
+        for _ in range(2):
+            raised.threads.clear()
+            with pytest.raises(BuildError, match="_UnspeakableError: only once"):
+                cache.get("k", timeout=WAIT_S)
+        health, story = cache.health(), str(cache.explain("k"))
+
+    assert health.failing == {"k": "only once"}
+    assert "only once" in story
+    assert raised.threads == ["hermes_cache.builder"]
+
+
+@pytest.mark.parametrize("raises", [ValueError("hidden"), SystemExit(3)])
+def test_an_error_that_cannot_say_what_went_wrong_fails_its_build(bus: Bus, raises: BaseException) -> None:
+    """R7, B6"""
+
+    class SilentError(Exception):
+        def __str__(self) -> str:
+            raise raises
+
+    def build(_key: object) -> Mapping[str, object]:
+        raise SilentError
+
+    with ListCache[str](build, bus=bus) as cache, pytest.raises(BuildError, match="SilentError: it cannot say"):
+        cache.get("k", timeout=WAIT_S)
+
+
+class _UnspeakableKey:
+    def __str__(self) -> str:
+        raise ValueError("it has no words")
+
+
+def test_a_key_that_cannot_be_shown_harms_no_read(bus: Bus) -> None:
+    """K5, R6: its text is no business of the mailbox, which goes on for all keys."""
+    gate = threading.Event()
+
+    def build(key: Hashable) -> Mapping[str, object]:
+        if isinstance(key, str):
+            return {"of": key}
+        assert gate.wait(WAIT_S)
+        raise OSError("locked")
+
+    with ListCache[Hashable](build, bus=bus) as cache:
+        with pytest.raises(LookupTimeoutError, match="no payload for a _UnspeakableKey that cannot be shown"):
+            cache.get(_UnspeakableKey(), timeout=0.01)
+        assert cache.get("k", timeout=WAIT_S) == {"of": "k"}
+        gate.set()
+        with pytest.raises(BuildError, match="a _UnspeakableKey that cannot be shown: OSError: locked"):
+            cache.get(_UnspeakableKey(), timeout=WAIT_S)
+        assert "_UnspeakableKey" in str(cache.explain(_UnspeakableKey()))
 
 
 def test_the_cost_of_a_refresh_bounds_when_the_next_one_starts(bus: Bus) -> None:

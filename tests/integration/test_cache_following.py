@@ -503,6 +503,20 @@ def test_an_error_is_sent_once_though_what_is_live_is_looked_at_meanwhile(home: 
         assert following.get(0.3) is None
 
 
+def test_a_build_that_hangs_again_and_again_is_one_error(home: Home, bus: Bus) -> None:
+    """R13: though each time it is tried again after a longer pause."""
+    policy = Policy(ttl=3_600.0, build_timeout=0.2, max_abandoned=100, retry_delay=0.01, retry_delay_max=0.2)
+    with SessionListCache(home, policy=policy, bus=bus) as cache, cache.follow(_KEY) as following:
+        _rendered(following)
+        home.gate.clear()
+        cache.invalidate()
+
+        assert isinstance(following.get(WAIT_S), Interrupted)
+        until(lambda: cache.stats().ended.get("abandoned", 0) >= 4)
+        assert following.get(0.0) is None
+        home.gate.set()
+
+
 def test_one_that_is_closed_before_its_alias_is_known_is_forgotten(home: Home, bus: Bus) -> None:
     """R13, K3"""
     asked, goes_on = threading.Event(), threading.Event()

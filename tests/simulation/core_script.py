@@ -131,7 +131,8 @@ class CoreScript:
 
     def fail(self, build: Build, cause: BaseException | None = None) -> Failed:
         """Let a builder raise, and give the message that said so."""
-        message = Failed(build, cause or OSError("locked"))
+        cause = cause or OSError("locked")
+        message = Failed(build, cause, str(cause))
         self.take(message)
         return message
 

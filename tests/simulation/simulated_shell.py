@@ -419,7 +419,7 @@ class Shell:
         self._running.pop(build.id, None)
         self._hanging.discard(build.id)
         if self._chance.random() < self.faults.fails:
-            self.take_maybe_twice(Failed(build, OSError("simulated")))
+            self.take_maybe_twice(Failed(build, OSError(), "simulated"))
             return
         rows = self._chance.sample(self._rows, self._chance.randrange(4))
         made.content = content = content_of(freeze({"build": build.id, "sessions": rows}))

@@ -438,7 +438,7 @@ def _reader_is_told_of_a_timeout_that_was_none(patch: pytest.MonkeyPatch) -> Non
 
     def planted(turn: Turn, happened: object) -> None:
         if isinstance(happened, transitions.Ended) and happened.failure is not None:
-            failure = replace(happened.failure, cause="it took too long", timeout=True)
+            failure = replace(happened.failure, why="it took too long", cause=None)
             happened = replace(happened, failure=failure)
         record(turn, happened)  # type: ignore[arg-type]  # as it came
 

@@ -40,7 +40,7 @@ def test_a_failure_before_any_check_counts_the_first_as_a_move() -> None:
 
 def test_the_error_of_a_build_that_took_too_long_is_a_timeout() -> None:
     """R7"""
-    failure = Failure(1, 0.0, 2.0, 0, None, "slow", timeout=True)
+    failure = Failure(1, 0.0, 2.0, 0, None, "slow")
 
     error = failure_error(HERE, failure, 0.5)
 

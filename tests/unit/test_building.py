@@ -220,7 +220,7 @@ def test_a_failure_answers_all_who_wait_and_the_next_read_tries_again() -> None:
     reads = [script.read(HERE), script.read(HERE)]
     cause = OSError("locked")
 
-    script.take(Failed(script.running(HERE), cause))
+    script.take(Failed(script.running(HERE), cause, str(cause)))
 
     errors = [script.answers[read.reader] for read in reads]
     assert all(isinstance(error, BuildError) and error.__cause__ is cause for error in errors)

@@ -87,6 +87,14 @@ def test_an_error_keeps_what_it_speaks_of() -> None:
     assert (error.key, error.reason, error.retry_in_s) == ("k", "disk gone", 0.2)
 
 
+def test_a_long_key_is_cut() -> None:
+    """K5: it is shown by at most 200 signs."""
+    error = BuildError("k" * 1_000, "disk gone")
+
+    assert str(error) == f"no payload for {'k' * 197}...: disk gone; the next read tries again"
+    assert len(error.key) == 1_000  # type: ignore[arg-type]
+
+
 def test_a_source_error_crosses_processes() -> None:
     """X8: a worker process hands back the file and the reason."""
     error = SourceError("/home/state.db", "locked")
