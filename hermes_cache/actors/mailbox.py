@@ -90,7 +90,7 @@ class Mailbox:
             self._envelopes.append(envelope)
         finally:
             self._tokens.put(None)
-        self._actor.thread.keep()
+        self._actor.thread.ensure_running()
 
     def get(self) -> Envelope[Any]:
         """Take the envelope at the head; only for the holder of the run lock."""
@@ -103,7 +103,7 @@ class Mailbox:
     def wake(self) -> None:
         """Have the actor's own thread take a turn; safe in a signal handler."""
         self._tokens.put(None)
-        self._actor.thread.keep()
+        self._actor.thread.ensure_running()
 
     def sleep(self, wait_s: float) -> None:
         """Wait for a wake-up, at most so long; for the actor's own thread."""
@@ -171,7 +171,7 @@ class Mailbox:
                 self._sleeps_until_s = self._actor.wake_at_s
                 # Before anything that needs stack.
                 self._tokens.put(None)
-                self._actor.thread.keep()
+                self._actor.thread.ensure_running()
 
     def _is_running(self) -> bool:
         """Say whether this thread runs the mailbox; an interrupt may have kept it from noting that it left."""
@@ -213,7 +213,7 @@ class Mailbox:
             if looks == most_looks:
                 raise CallBlockedError(PATIENCE_S)
             looks += 1
-            if sys.is_finalizing() or not self._actor.thread.keep():
+            if sys.is_finalizing() or not self._actor.thread.ensure_running():
                 self.run_until(awaited)
             else:
                 awaited.wait_some(_LOOK_S)
@@ -334,7 +334,7 @@ class MailboxActor(pykka.Actor):
         finally:
             if self.actor_stopped.is_set():
                 self.actor_inbox.close()
-            self.thread.keep()
+            self.thread.ensure_running()
 
     def on_wake(self) -> None:
         """Do what was due at `wake_at_s`, which is `math.inf` again; under the run lock, like a handler."""

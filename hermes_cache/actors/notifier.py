@@ -54,7 +54,7 @@ class Notifier:
         self._queue.put(item)
         if self._queue.qsize() > self._size:
             self._drop_oldest()
-        self._thread.keep()
+        self._thread.ensure_running()
 
     def stop(self, timeout_s: float) -> None:
         """Send what is left, then end; what is not sent in time is dropped. Stopping twice is no error.
@@ -63,7 +63,7 @@ class Notifier:
         """
         self._stopping = True
         if not self._queue.empty():
-            self._thread.keep()
+            self._thread.ensure_running()
         self._thread.end()
         self._queue.put(_END)
         if not self._thread.is_current:

@@ -84,12 +84,12 @@ class CacheActor(MailboxActor):
     def __init__(self, policy: Policy, clock: Clock, works: Works, state: State) -> None:
         super().__init__(clock=clock.monotonic_s)
         self.hits = Hits(policy)
-        self._had: set[Hit] = set()
+        self._used_hits: set[Hit] = set()
         self._counts = Counts()
         self._policy = policy
         self._works = works
         self.state = state
-        self.hits_had = 0
+        self.hits_served = 0
         self._effects: deque[Effect] = deque()
         self._failed: Effect | None = None
         self._used = UseOrder(policy.repeat_window)
@@ -106,9 +106,9 @@ class CacheActor(MailboxActor):
             return None
         hit.used_s = now_s
         hit.count += 1
-        self.hits_had += 1
+        self.hits_served += 1
         # After the count: `_count_hits` takes it out first, so no hit is left uncounted for good.
-        self._had.add(hit)
+        self._used_hits.add(hit)
         return hit.served
 
     def coldest_first(self) -> tuple[Hashable, ...]:
@@ -116,13 +116,13 @@ class CacheActor(MailboxActor):
         used, held = self._used.copy(), self.state.entries
         for key in held:
             used.add(key)
-        for hit in sorted(self._had.copy(), key=_used_s):
+        for hit in sorted(self._used_hits.copy(), key=_used_s):
             used.use(hit.served.entry.target.key, hit.used_s, hit.count)
         return tuple(dict.fromkeys([key for key in used if key in held]))
 
     def tally(self) -> Tally:
         """Return what was counted, reads of this very moment too; from any thread."""
-        return self._counts.tally(self.hits_had)
+        return self._counts.tally(self.hits_served)
 
     def counted_for(self, key: Hashable) -> dict[str, int]:
         """Count the reads of a key by outcome, since the payload that it holds was built (J7); from any thread."""
@@ -263,10 +263,10 @@ class CacheActor(MailboxActor):
 
     def _count_hits(self) -> None:
         """Count the hits since the last message, in the order of their last use."""
-        had: list[Hit] = []
-        while self._had:
-            had.append(self._had.pop())
-        for hit in sorted(had, key=_used_s):
+        used: list[Hit] = []
+        while self._used_hits:
+            used.append(self._used_hits.pop())
+        for hit in sorted(used, key=_used_s):
             # No call between the look and the store: what comes meanwhile is counted the next time.
             count, hit.count = hit.count, 0
             entry = hit.served.entry

@@ -113,7 +113,7 @@ class Upstream:
         serve: Reads the key.
         aserve: Reads it on an event loop.
         answer: Makes what a follower gets from a payload, and from the edition that it has; None if it has none.
-        cut_off: Whether events of other processes may be missed now.
+        may_miss_events: Whether events of other processes may be missed now.
         look_s: How often to look for what nothing tells of; infinity for never.
         watch: Has the sources of what is followed watched.
         away: Does for event loops what they must not do.
@@ -123,7 +123,7 @@ class Upstream:
     serve: Callable[[ReadOptions], Served]
     aserve: Callable[[ReadOptions], Awaitable[Served]]
     answer: Callable[[str | None, Served], Patch | Rendered]
-    cut_off: Callable[[], bool]
+    may_miss_events: Callable[[], bool]
     look_s: float
     watch: Callable[[], None]
     away: Callable[[], Away]
@@ -161,8 +161,8 @@ class Followers:
         """Count none any more: they belong to the process that this one was forked from."""
         self._slots.clear()
 
-    def lay_anew(self, profile: str | None) -> None:
-        """Let those look who follow a view of a profile, or of any (None): what is live there moved."""
+    def overlay_changed(self, profile: str | None) -> None:
+        """Wake the followers of a profile's views, or of all (None), because what is live there changed."""
         for slot in list(self._slots):
             if profile is None or slot.reach in (profile, ALL_PROFILES):
                 slot.take(None)
@@ -207,7 +207,7 @@ class Following:
         self._life: Life | None = None
         self._target: Target | None = None
         self._settings = -1
-        self._is_cut_off = False
+        self._may_miss_events = False
         self._has_read = False
         self._served: Served | None = None
         self._failing_since_s: float | None = None
@@ -338,13 +338,13 @@ class Following:
             self._edition = self._served = None
         self._life, self._target, self._settings = life, target, settings
         self._slot.reach = target.reach
-        self._is_cut_off = self._upstream.cut_off()
+        self._may_miss_events = self._upstream.may_miss_events()
         self._tell_core()
 
     def _tell_core(self) -> None:
         life, target = self._life, self._target
         if life is not None and target is not None:
-            life.tell(Follow(self._slot, target, self._options.get("builder"), self._is_cut_off))
+            life.tell(Follow(self._slot, target, self._options.get("builder"), self._may_miss_events))
             if self._closed:
                 # It was closed meanwhile, when there was nothing to undo.
                 self._unfollow()
@@ -377,13 +377,13 @@ class Following:
 
     def _due(self) -> _Due:
         """Return what the slot has that is new to the follower."""
-        slot, had, target = self._slot, self._served, self._target
+        slot, last, target = self._slot, self._served, self._target
         moved, served, error = slot.moved, slot.served, slot.error
         is_own = served is not None and target is not None and served.entry.target.key == target.key
-        if is_own and served is not None and (had is None or served.entry.build_id > had.entry.build_id):
+        if is_own and served is not None and (last is None or served.entry.build_id > last.entry.build_id):
             return _Due(served, moved=moved)
-        if moved is not self._seen_moved and had is not None:
-            return _Due(had, moved=moved)
+        if moved is not self._seen_moved and last is not None:
+            return _Due(last, moved=moved)
         return _Due(error=None if error is self._seen_error else error, moved=moved)
 
     def _made(self, due: _Due) -> Patch | Rendered | None:
@@ -418,9 +418,9 @@ class Following:
 
     def _look(self) -> None:
         """Look for what nothing tells of: what callables say is live, and whether the journal is away."""
-        is_cut_off = self._upstream.cut_off()
-        if is_cut_off != self._is_cut_off:
-            self._is_cut_off = is_cut_off
+        may_miss = self._upstream.may_miss_events()
+        if may_miss != self._may_miss_events:
+            self._may_miss_events = may_miss
             self._tell_core()
         self._slot.take(None)
 

@@ -231,7 +231,7 @@ class ListCache(HoldingCache[K, P]):
             canonical = profile_name(profile)
         subscription = self._feed.subscribe(canonical, since)
         self._membership.listen()
-        self._watching.keep()
+        self._watching.watch_wanted()
         return subscription
 
     async def asubscribe(self, profile: str | None = None, since: str | None = None) -> Subscription:
@@ -262,9 +262,9 @@ class ListCache(HoldingCache[K, P]):
             serve=partial(self._serve, key, reraises=False),
             aserve=partial(self._aserve, key, reraises=False),
             answer=self._patched,
-            cut_off=self._is_cut_off,
+            may_miss_events=self._may_miss_events,
             look_s=self._policy.follow_interval if self._must_look() else inf,
-            watch=self._watching.keep,
+            watch=self._watching.watch_wanted,
             away=lambda: self._prior.away,
         )
         following = Following(upstream, self._followers, key, since, given)
@@ -290,7 +290,7 @@ class ListCache(HoldingCache[K, P]):
         """
         # On a loop, an alias that is not known is not waited for: all look.
         patience_s = ALIAS_WAIT_S if running_loop() is None else 0.0
-        self._followers.lay_anew(None if profile is None else self._canonical(profile, patience_s))
+        self._followers.overlay_changed(None if profile is None else self._canonical(profile, patience_s))
 
     def explain(self, key: K) -> Explanation:
         """Say why a key is as it is, from memory alone; but off an event loop, an alias may be asked for."""
@@ -334,7 +334,7 @@ class ListCache(HoldingCache[K, P]):
             notes=(*(life.stamper.notes if life else ()), *self._watching.notes),
         )
 
-    def _is_cut_off(self) -> bool:
+    def _may_miss_events(self) -> bool:
         """Say whether events of other processes may be missed now."""
         status = self._membership.status
         return status is not None and status.failure is not None

@@ -192,7 +192,7 @@ class RunningCache(Generic[K, P]):
             limit_s = self._policy.build_timeout
             self._life = Life(
                 self._prior,
-                self._watching.paced(self._policy),
+                self._watching.check_policy(self._policy),
                 self._clock,
                 stamper=Stamper(self._clock, self._inside, self._stamped, self._coroutines, limit_s),
                 executor=self._new_executor(self._coroutines),
@@ -203,7 +203,7 @@ class RunningCache(Generic[K, P]):
         membership.enter()
         membership.learn_streams(self._apply)
         # For those who subscribed before it.
-        self._watching.keep()
+        self._watching.watch_wanted()
 
     def _stop(self) -> None:
         with self._lock:

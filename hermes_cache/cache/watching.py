@@ -54,14 +54,14 @@ class Watching:
     def _is_wanted(self) -> bool:
         return self._feed.has_subscribers or len(self._followers) > 0
 
-    def paced(self, policy: Policy) -> Policy:
-        """Return the policy by which sources are checked: with a watch, only now and then without its word."""
+    def check_policy(self, policy: Policy) -> Policy:
+        """Return the policy by which sources are checked; with a watch, followed ones are seldom checked."""
         if self._watch is None:
             return policy
         return replace(policy, follow_interval=max(policy.follow_interval, _LOOKS_EVERY_S))
 
-    def keep(self) -> None:
-        """See that what is wanted is watched; never waits."""
+    def watch_wanted(self) -> None:
+        """Begin to watch if somebody follows or subscribes, or have the scopes asked for anew; never waits."""
         if self._watch is None or self._life() is None or not self._is_wanted:
             return
         running = self._runs.get(None)
@@ -94,7 +94,7 @@ class Watching:
         if life is None or not self._is_wanted:
             self.close()
             # Somebody may have come before the close, and found a watch that ran.
-            self.keep()
+            self.watch_wanted()
             return ()
         with suppress(CacheStoppedError):
             self._follow_for_subscribers(life, life.state)

@@ -9,7 +9,7 @@ import click
 from hermes_cache.cli.gateways import DEFAULT_URL, asked_gateway
 from hermes_cache.cli.journals import bus_option, json_option, one_word, opened_journal, print_found
 from hermes_cache.cli.options import pairs
-from hermes_cache.cli.output import Noted, progress
+from hermes_cache.cli.output import Report, progress
 from hermes_cache.core.events import (
     SESSIONS,
     AppliedEvent,
@@ -76,9 +76,9 @@ def _explain_by_gateway(options: _Options) -> None:
 
 def _explain_by_journal(url: str, options: _Options) -> None:
     profile = options["profile"]
-    with opened_journal(url) as journal, progress("Reading the journal") as noted:
+    with opened_journal(url) as journal, progress("Reading the journal") as report:
         bus = options["bus"] or SESSIONS
-        found, damaged, named = _events_touching(journal, bus, profile, noted, limit=options["limit"])
+        found, damaged, named = _events_touching(journal, bus, profile, report, limit=options["limit"])
     if profile is not None and profile not in named:
         known = f"; it names {', '.join(map(one_word, sorted(named)))}" if named else ""
         click.echo(f"No event in the journal names the profile {one_word(profile)}{known}.", err=True)
@@ -91,7 +91,7 @@ def _explain_by_journal(url: str, options: _Options) -> None:
 
 
 def _events_touching(
-    journal: Journal, bus: str, profile: str | None, noted: Noted, *, limit: int
+    journal: Journal, bus: str, profile: str | None, report: Report, *, limit: int
 ) -> tuple[list[Recorded], list[JournalDamagedError], set[str]]:
     """Return the last events that touched a profile, oldest first, the damaged rows, and the profiles named.
 
@@ -110,7 +110,7 @@ def _events_touching(
         found.extend(each for each, whose in touched if profile is None or whose in (None, profile))
         if part.damaged:
             damaged.append(part.damaged)
-        noted(part.position.seq, end.seq)
+        report(part.position.seq, end.seq)
     return list(found), damaged, named
 
 

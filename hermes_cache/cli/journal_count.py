@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.cli.explain import touched_profile
 from hermes_cache.cli.journals import local_time
-from hermes_cache.cli.output import Noted, Table
+from hermes_cache.cli.output import Report, Table
 from hermes_cache.core.events import SESSIONS
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Position
@@ -54,7 +54,7 @@ class JournalCount:
         }
 
 
-def count_journal(journal: Journal, noted: Noted) -> JournalCount:
+def count_journal(journal: Journal, report: Report) -> JournalCount:
     """Count the events that a journal holds.
 
     Raises:
@@ -73,7 +73,7 @@ def count_journal(journal: Journal, noted: Noted) -> JournalCount:
             counted.publishers.add(event.id.incarnation)
             first_s, last_s = counted.times_s or (event.at_s, event.at_s)
             counted.times_s = (min(first_s, event.at_s), max(last_s, event.at_s))
-        noted(part.position.seq - start.seq, end.seq - start.seq)
+        report(part.position.seq - start.seq, end.seq - start.seq)
     return counted
 
 

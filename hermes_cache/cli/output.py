@@ -31,7 +31,7 @@ _STYLES: Final[Mapping[str, str]] = {
 }
 """The colours of words that say how good something is; a cell that holds such a word alone has its colour."""
 
-Noted: TypeAlias = Callable[[int, int | None], None]
+Report: TypeAlias = Callable[[int, int | None], None]
 """Takes how much of a work is done, and how much there is in all; None if that is not known."""
 
 
@@ -103,7 +103,7 @@ def _printable(text: str) -> str:
 
 
 @contextmanager
-def progress(what: str, *, counts: bool = True) -> Iterator[Noted]:
+def progress(what: str, *, counts: bool = True) -> Iterator[Report]:
     """Show people at a terminal how far a work is, once it takes longer than a second; scripts see nothing.
 
     Args:
@@ -130,8 +130,8 @@ class _Progress:
         self._counts = counts
         self._lock = Lock()
         self._is_over = False
-        self._noted: tuple[int, int | None] = (0, None)
-        self._show: Noted | None = None
+        self._reported: tuple[int, int | None] = (0, None)
+        self._show: Report | None = None
         self._remove: Callable[[], None] | None = None
 
     def begin(self) -> None:
@@ -151,14 +151,14 @@ class _Progress:
                 transient=True,
                 refresh_per_second=_FRAMES_PER_S,
             )
-            done, total = self._noted
+            done, total = self._reported
             task = bar.add_task(self._what, completed=done, total=total)
             self._show = lambda done, total: bar.update(task, completed=done, total=total)
             self._remove = bar.stop
             bar.start()
 
     def note(self, done: int, total: int | None) -> None:
-        self._noted = (done, total)
+        self._reported = (done, total)
         if self._show is not None:
             self._show(done, total)
 

@@ -16,7 +16,7 @@ from hermes_cache.cli.journals import (
     one_word,
     opened_journal,
 )
-from hermes_cache.cli.output import Noted, progress
+from hermes_cache.cli.output import Report, progress
 from hermes_cache.core.events import StreamStarted
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import JournalDamagedError, JournalGapError
@@ -41,8 +41,8 @@ def replay(url: str, *, bus: str, until: int | None, as_json: bool) -> None:
       hermes-cache replay --journal sqlite:///journal.db
       hermes-cache replay --journal sqlite:///journal.db --until 120 --json
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
-    with opened_journal(url) as journal, progress("Replaying the journal") as noted:
-        replayed = _replayed(journal, bus, until, noted)
+    with opened_journal(url) as journal, progress("Replaying the journal") as report:
+        replayed = _replayed(journal, bus, until, report)
     now_s = time.time() if until is None else _moment_s(replayed.agreed)
     streams = replayed.agreed.active_streams(now_s, Policy().stream_lease)
     for run in _runs(replayed.damaged):
@@ -54,11 +54,11 @@ def replay(url: str, *, bus: str, until: int | None, as_json: bool) -> None:
         click.echo(line)
 
 
-def _replayed(journal: Journal, bus: str, until: int | None, noted: Noted) -> replaying.Replay:
+def _replayed(journal: Journal, bus: str, until: int | None, report: Report) -> replaying.Replay:
     last = journal.end().seq if until is None else until
 
     def note(seq: int) -> None:
-        noted(seq, last)
+        report(seq, last)
 
     if until is None:
         return replaying.replay(journal, bus=bus, noted=note)

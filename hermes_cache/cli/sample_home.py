@@ -29,8 +29,8 @@ def sample_home(path: Path, *, sessions: int, seed: int, as_json: bool) -> None:
     click.echo(f"Making a home of {sessions} sessions in {name} ...", err=True)
     began_s = time.monotonic()
     try:
-        with progress("Making the home") as noted:
-            make_sample_home(path, sessions=sessions, seed=seed, noted=noted)
+        with progress("Making the home") as report:
+            make_sample_home(path, sessions=sessions, seed=seed, noted=report)
     except (OSError, sqlite3.Error) as error:
         raise click.ClickException(f"the home could not be made: {error}") from error
     took_s = round(time.monotonic() - began_s, 2)

@@ -52,8 +52,8 @@ def stats(**options: Unpack[_Options]) -> None:
         # Imported only now, as what `opened_journal` imports.
         from hermes_cache.cli.journal_count import count_journal, journal_tables  # noqa: PLC0415
 
-        with opened_journal(journal_url) as journal, progress("Reading the journal") as noted:
-            counted = count_journal(journal, noted)
+        with opened_journal(journal_url) as journal, progress("Reading the journal") as report:
+            counted = count_journal(journal, report)
         answer, tables = counted.plain(), [*journal_tables(counted)]
     if options["as_json"]:
         click.echo(json.dumps(answer))

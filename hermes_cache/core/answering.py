@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 
 from hermes_cache.core.effects import Deliver, Served
-from hermes_cache.core.followed import FollowedMoved, noted
+from hermes_cache.core.followed import FollowedMoved, without_content
 from hermes_cache.core.requests import Request
 from hermes_cache.core.stamps import Check, moved_parts
 from hermes_cache.core.state import Entry, Failure, Reason, State, Target, Waiter
@@ -120,9 +120,9 @@ def deliver(turn: Turn, target: Target, answer: Served | HermesCacheError) -> No
         if followed.needed is not None and answer.entry.version < followed.needed:
             # Its build began before the followers needed it: it may lack what they wait for (R1).
             return
-        if followed.had is not None and followed.had.is_newer_than(answer.entry):
+        if followed.delivered is not None and followed.delivered.is_newer_than(answer.entry):
             return
-        turn.record(FollowedMoved(replace(followed, had=noted(answer.entry), needed=None)))
+        turn.record(FollowedMoved(replace(followed, delivered=without_content(answer.entry), needed=None)))
     turn.do(Deliver(followed.followers, target.key, answer))
 
 

@@ -16,7 +16,7 @@ from hermes_cache.core.building import abandon_overdue, built, failed, request_b
 from hermes_cache.core.checking import check_failed, checked, give_up_check, notified, take_check
 from hermes_cache.core.effects import Deliver
 from hermes_cache.core.events import SessionListChanged, SettingsChanged, StreamStarted, StreamStopped
-from hermes_cache.core.following import follow, needs_of, see_to, see_to_concerned, see_to_due, unfollow
+from hermes_cache.core.following import follow, look_at_concerned, look_at_due, meet_needs, needs_of, unfollow
 from hermes_cache.core.freshness import judge, reason_of, refresh_for
 from hermes_cache.core.messages import (
     Built,
@@ -70,7 +70,7 @@ def decide(state: State, message: Message, now_s: float, policy: Policy) -> Deci
         _pass_time(turn)
     _take_in(turn, message)
     if turn.state.followed:
-        see_to_concerned(turn, state)
+        look_at_concerned(turn, state)
     return turn.decision()
 
 
@@ -140,9 +140,9 @@ def _pass_time(turn: Turn) -> None:
         turn.record(StreamsExpired(turn.now_s))
     abandon_overdue(turn)
     _expire_waiters(turn)
-    _see_to_scopes(turn)
+    _run_scope_timers(turn)
     send_delayed_news(turn)
-    see_to_due(turn)
+    look_at_due(turn)
     turn.record(Rearmed(next_wake_s(turn.state, turn.policy)))
 
 
@@ -152,7 +152,7 @@ def _expire_waiters(turn: Turn) -> None:
         expire(turn, waiter)
 
 
-def _see_to_scopes(turn: Turn) -> None:
+def _run_scope_timers(turn: Turn) -> None:
     for name in turn.state.scope_timers.due(turn.now_s):
         scope = turn.state.scopes[name]
         if scope.due_s <= turn.now_s:
@@ -176,7 +176,7 @@ def _release(turn: Turn, name: object) -> None:
             duty.hold_back(turn, held.target, held.refresh, held.builder)
         else:
             _refresh_if_stale(turn, held)
-    see_to(turn, needs)
+    meet_needs(turn, needs)
 
 
 def _refresh_if_stale(turn: Turn, held: HeldBack) -> None:

@@ -14,8 +14,8 @@ from hermes_cache.payload.content import Content
 _NOTHING: Final = Content(b"{}", None)
 
 
-def noted(entry: Entry) -> Entry:
-    """Return what is to be remembered of an entry that was delivered: its content must not be kept for that."""
+def without_content(entry: Entry) -> Entry:
+    """Return an entry without its content, to remember that it was delivered: that must not keep its rows."""
     return replace(entry, content=_NOTHING)
 
 

@@ -16,7 +16,7 @@ from hermes_cache.core.answering import deliver, retry_at_s, standing_failure
 from hermes_cache.core.building import request_build
 from hermes_cache.core.checking import want_check
 from hermes_cache.core.effects import Deliver, Served
-from hermes_cache.core.followed import FollowedMoved, Unfollowed, noted
+from hermes_cache.core.followed import FollowedMoved, Unfollowed, without_content
 from hermes_cache.core.freshness import has_moved_since, refresh_for
 from hermes_cache.core.messages import Follow, Unfollow
 from hermes_cache.core.requests import Request
@@ -59,7 +59,7 @@ class Need(NamedTuple):
 
 
 def follow(turn: Turn, message: Follow) -> None:
-    """Let somebody follow a key.
+    """Add a follower to a key.
 
     What is held is delivered to a new follower: its first read may have got an older one from memory.
     """
@@ -69,17 +69,20 @@ def follow(turn: Turn, message: Follow) -> None:
         return
     entry, followed = state.entry_of(target), state.followed.get(target.key)
     if followed is None:
-        followed = Followed(target, Table(), had=noted(entry) if entry else None, number=state.last_followed + 1)
+        delivered = without_content(entry) if entry else None
+        followed = Followed(target, Table(), delivered=delivered, number=state.last_followed + 1)
     if entry is not None and message.follower not in followed.followers:
         turn.do(Deliver((message.follower,), target.key, Served(entry, "hit")))
     followers = followed.followers.with_one(message.follower, message.wants_events)
     builder = message.builder or followed.builder
-    turn.record(FollowedMoved(replace(followed, followers=followers, builder=builder, cut_off=message.cut_off)))
+    may_miss = message.may_miss_events
+    followed = replace(followed, followers=followers, builder=builder, may_miss_events=may_miss)
+    turn.record(FollowedMoved(followed))
     want_check(turn, target)
 
 
 def unfollow(turn: Turn, message: Unfollow) -> None:
-    """Let somebody follow a key no more."""
+    """Take a follower from a key."""
     followed = turn.state.followed.get(message.target.key)
     if followed is None or message.follower not in followed.followers:
         return
@@ -87,8 +90,8 @@ def unfollow(turn: Turn, message: Unfollow) -> None:
     turn.record(FollowedMoved(replace(followed, followers=left)) if left else Unfollowed(followed))
 
 
-def see_to_concerned(turn: Turn, before: State) -> None:
-    """See to the followed keys that this turn concerns.
+def look_at_concerned(turn: Turn, before: State) -> None:
+    """Look at the followed keys that this turn concerns.
 
     Args:
         turn: The turn, at its end.
@@ -101,22 +104,22 @@ def see_to_concerned(turn: Turn, before: State) -> None:
         if isinstance(happened, StreamMoved | StreamsExpired):
             for key in keys:
                 turn.do(Deliver(turn.state.followed[key].followers, key, None))
-    see_to(turn, needs_of(turn, concerned))
+    meet_needs(turn, needs_of(turn, concerned))
 
 
-def see_to_due(turn: Turn) -> None:
-    """See to the followed keys that are due."""
-    see_to(turn, needs_of(turn, turn.state.follow_timers.due(turn.now_s)))
+def look_at_due(turn: Turn) -> None:
+    """Look at the followed keys that are due."""
+    meet_needs(turn, needs_of(turn, turn.state.follow_timers.due(turn.now_s)))
 
 
 def needs_of(turn: Turn, keys: Iterable[Hashable]) -> list[Need]:
-    """Say what those keys need that are followed, before any of them is built: so they are built together."""
+    """Say what the followed ones of some keys need; all are judged before one is built, so they go together."""
     followed = [turn.state.followed.get(key) for key in keys]
     return [_need_of(turn, each) for each in followed if each is not None]
 
 
-def see_to(turn: Turn, needs: Iterable[Need]) -> None:
-    """Have built what is outdated of what was delivered last, or have it looked at again when it may be built."""
+def meet_needs(turn: Turn, needs: Iterable[Need]) -> None:
+    """Build the keys that need it, or note when a key must be looked at again."""
     for need in needs:
         key = need.followed.target.key
         due_s = need.due_s
@@ -161,30 +164,28 @@ def _build(turn: Turn, need: Need) -> float:
 
 def _reason_for(turn: Turn, followed: Followed) -> Reason | None:
     """Say why a key must be built for its followers; None if they have what a read would get."""
-    state, target, had = turn.state, followed.target, followed.had
-    if had is not None and had.stamp.marker != state.marker_of(target):
+    state, target, delivered = turn.state, followed.target, followed.delivered
+    if delivered is not None and delivered.stamp.marker != state.marker_of(target):
         # First: the start and the stop of a stream are not held back, also if an event is.
         return "source"
-    if had is None or had.version < state.version_of(target):
+    if delivered is None or delivered.version < state.version_of(target):
         wanted = any(followed.followers.values())
-        return ("miss" if had is None else "event") if wanted else None
-    if has_moved_since(state, had):
+        return ("miss" if delivered is None else "event") if wanted else None
+    if has_moved_since(state, delivered):
         return "source"
     return "age" if turn.now_s >= _ages_at_s(turn, followed) else None
 
 
 def _ages_at_s(turn: Turn, followed: Followed) -> float:
     """Return when what was delivered is too old; infinity if a change of its sources would be noticed."""
-    state, policy, target, had = turn.state, turn.policy, followed.target, followed.had
-    if had is None or had.version < state.version_of(target):
+    state, policy, target, delivered = turn.state, turn.policy, followed.target, followed.delivered
+    if delivered is None or delivered.version < state.version_of(target):
         return inf
-    is_held = had.stamp.marker.held
-    is_blind = not target.watched or scope_of(state, target).failure is not None or followed.cut_off
-    return (
-        had.built_at_s + max(policy.ttl_s(streaming=is_held), min(policy.follow_interval, _LEAST_AGE_S))
-        if is_held or is_blind
-        else inf
-    )
+    is_held = delivered.stamp.marker.held
+    is_blind = not target.watched or scope_of(state, target).failure is not None or followed.may_miss_events
+    if not (is_held or is_blind):
+        return inf
+    return delivered.built_at_s + max(policy.ttl_s(streaming=is_held), min(policy.follow_interval, _LEAST_AGE_S))
 
 
 def _refresh_for(state: State, followed: Followed, reason: Reason) -> Refresh | None:
@@ -194,7 +195,7 @@ def _refresh_for(state: State, followed: Followed, reason: Reason) -> Refresh | 
         case "event":
             return Refresh.EVENT
         case "source" | "age":
-            return refresh_for(state, followed.target, reason, had=followed.had)
+            return refresh_for(state, followed.target, reason, replaced=followed.delivered)
 
 
 def _concerned(state: State, before: State, happened: Transition) -> Iterable[Hashable]:

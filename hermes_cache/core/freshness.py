@@ -95,18 +95,18 @@ def trusted_for_s(check: Check, policy: Policy) -> float:
     return _INTERVALS_TRUSTED * policy.stamp_interval + check.took_s
 
 
-def refresh_for(state: State, target: Target, reason: Reason, had: Entry | None = None) -> Refresh:
+def refresh_for(state: State, target: Target, reason: Reason, replaced: Entry | None = None) -> Refresh:
     """Return what a refresh of a key is asked for (B9).
 
     Args:
         state: With the entry, the streams and the last check.
         target: The key.
         reason: Why what is held will not do.
-        had: What is to be replaced, if it is not what is held.
+        replaced: What is to be replaced, if it is not what is held.
     """
     if reason == "age":
         return Refresh.AGE
-    entry, check, marker = had or state.entry_of(target), state.check_of(target), state.marker_of(target)
+    entry, check, marker = replaced or state.entry_of(target), state.check_of(target), state.marker_of(target)
     if entry is None:
         # It was evicted while a reader waited for a check: a miss is never held back.
         return Refresh.URGENT

@@ -187,14 +187,14 @@ class Follow:
         follower: Who; means nothing here.
         target: The key.
         builder: Its own builder; None for the cache's.
-        cut_off: Whether events of other processes may be missed.
+        may_miss_events: Whether events of other processes may be missed.
         wants_events: Whether it wants what an event changed, too, and not only what moved at the sources.
     """
 
     follower: Hashable
     target: Target
     builder: object = None
-    cut_off: bool = False
+    may_miss_events: bool = False
     wants_events: bool = True
 
 

@@ -334,9 +334,9 @@ class Followed:
         target: The key.
         followers: Those who follow it, which mean nothing here; whether each wants what an event changed, too.
         builder: The builder of the newest follower that brought one; None for the cache's.
-        had: What was delivered last, without its content; None if nothing was.
+        delivered: What was delivered last, without its content; None if nothing was.
         needed: The key's version when more than that was first needed; None while it is current.
-        cut_off: Events of other processes may be missed, so it is refreshed by age.
+        may_miss_events: Events of other processes may be missed, so it is refreshed by age.
         due_s: When it must be looked at again though nothing happens; infinity for never.
         number: Counts all keys that were ever followed; orders those that are due at one moment.
     """
@@ -344,9 +344,9 @@ class Followed:
     target: Target
     followers: Table[Hashable, bool]
     builder: object = None
-    had: Entry | None = None
+    delivered: Entry | None = None
     needed: int | None = None
-    cut_off: bool = False
+    may_miss_events: bool = False
     due_s: float = inf
     number: int = 0
 

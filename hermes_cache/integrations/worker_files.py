@@ -93,7 +93,7 @@ class WorkerFiles:
             self._lock = None
 
     def _keep(self, _sender: object, *, event: object) -> None:  # noqa: ARG002 - as receivers are called
-        self._thread.keep()
+        self._thread.ensure_running()
 
     def _begin_file(self) -> None:
         try:

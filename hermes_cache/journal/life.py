@@ -60,13 +60,13 @@ class JournalWriter:
         to the thread that put it there.
         """
         self._bell.put(None)
-        self.thread.keep()
+        self.thread.ensure_running()
 
     def flush(self, timeout_s: float) -> bool:
         """Have what is in the buffer written now; say whether the writer was done in time."""
         done = Gate()
         self._bell.put(done)
-        if not self.thread.keep() and not self.thread.is_alive:
+        if not self.thread.ensure_running() and not self.thread.is_alive:
             # The machine refuses a thread, or the interpreter ends.
             self._write_when_rung()
         return done.wait(timeout_s)
@@ -169,11 +169,11 @@ class JournalLife:
 
     def start(self) -> None:
         """Begin to write to the journal; `follow` begins to read it."""
-        self._writer.thread.keep()
+        self._writer.thread.ensure_running()
 
     def follow(self) -> None:
         """Follow the journal from now on, if it is not followed already."""
-        self._tail.see_to()
+        self._tail.begin()
 
     def do_without_threads(self) -> None:
         """Let whoever asks do everything on its own thread, instead of `start`; for simulations."""
@@ -250,7 +250,7 @@ class JournalLife:
             patience_s: How long the read can wait for it.
             bounded: Whether the read has a bound of its own.
         """
-        self._tail.see_to()
+        self._tail.begin()
         failing = self.state.read_failure is not None
         if self.state.position is None and (failing or not self.join(patience_s)):
             aside.do(self.follower.serve_without)
@@ -269,7 +269,7 @@ class JournalLife:
         Raises:
             JournalUnavailableError: Nothing was heard of the journal for longer than the lease.
         """
-        self._tail.see_to()
+        self._tail.begin()
         # A process that was suspended is not cut off before it has looked.
         now_s = self._clock.monotonic_s()
         is_silent = self.state.silence(now_s, lease_s) is not None

@@ -100,9 +100,9 @@ class Tail:
         """The name of its thread, if that should run and does not."""
         return frozenset({self._thread.name} if self._thread.is_missing else ())
 
-    def see_to(self) -> None:
+    def begin(self) -> None:
         """Begin to follow, or go on where the thread ended."""
-        self._thread.keep()
+        self._thread.ensure_running()
 
     def end(self) -> None:
         """Follow no longer than the journal makes it wait."""
@@ -114,7 +114,7 @@ class Tail:
     def wake(self) -> None:
         """Look now, and see whether somebody listens."""
         self._woken.ring()
-        self._thread.keep()
+        self._thread.ensure_running()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread to end; say whether it did in time."""

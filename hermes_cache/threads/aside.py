@@ -86,7 +86,7 @@ class Aside:
     def begin(self, act: Callable[[], T]) -> Call[T]:
         """Have something done on another thread, and return at once.
 
-        Whoever waits for it looks now and then, and calls `see_to`. If no thread can be had, it is done on this
+        Whoever waits for it looks now and then, and calls `start_for`. If no thread can be had, it is done on this
         thread.
         """
         call = Call(act)
@@ -105,7 +105,7 @@ class Aside:
         for thread in self._threads.rest():
             thread.wait_for_end(wait_s)
 
-    def see_to(self, call: Call[T]) -> None:
+    def start_for(self, call: Call[T]) -> None:
         """Start another thread for a call that is not begun: the others are busy, or ended."""
         if call.is_begun:
             return
@@ -120,7 +120,7 @@ class Aside:
         while not call.wait(look_s):
             if left_s <= 0:
                 raise CallBlockedError(patience_s)
-            self.see_to(call)
+            self.start_for(call)
             look_s = min(_LOOK_S, left_s)
             left_s -= look_s
 

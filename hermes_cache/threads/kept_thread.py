@@ -58,7 +58,7 @@ class KeptThread:
         """Whether the calling thread is this one."""
         return self._thread is threading.current_thread()
 
-    def keep(self) -> bool:
+    def ensure_running(self) -> bool:
         """Start it with the first call, and make it anew if it is missing; say whether it runs.
 
         It is tried at most once a second; the machine may refuse a thread. After `end` nothing is started.

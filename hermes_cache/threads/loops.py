@@ -88,7 +88,7 @@ async def elsewhere(act: Callable[[], T]) -> T:
     """Do something that may wait on another thread of the process; as `aside_on_loop`, whatever thread this is."""
     call = aside.begin(act)
     while not await over_on_loop(call, _LOOK_S):
-        aside.see_to(call)
+        aside.start_for(call)
     # The machine refuses a thread, so this one does it after all.
     return call.result() if call.is_begun else act()
 

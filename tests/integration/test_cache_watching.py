@@ -115,14 +115,14 @@ def test_who_comes_while_the_watch_is_given_up_is_watched_for() -> None:
             if self.count:
                 return self.count
             self.count = 1
-            watching.keep()
+            watching.watch_wanted()
             return 0
 
     watch, followers = _Watch(), Followers()
     with _cache(watch) as cache:
         cache.get("key")
         watching = Watching(watch, lambda: cache._life, Feed("feed", size=1), followers)
-        watching.keep()
+        watching.watch_wanted()
         followers.count = 0
 
         watch.scopes()

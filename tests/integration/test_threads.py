@@ -291,7 +291,9 @@ def _struck_at(step: int, act: Callable[[], object]) -> bool:
     return left <= 0
 
 
-@pytest.mark.parametrize("act", [lambda kept: kept.is_alive, KeptThread.keep, lambda kept: kept.join(0.0)])
+@pytest.mark.parametrize(
+    "act", [lambda kept: kept.is_alive, KeptThread.ensure_running, lambda kept: kept.join(0.0)]
+)
 def test_an_alarm_while_a_thread_is_asked_whether_it_lives_does_not_end_it(
     act: Callable[[KeptThread], object],
 ) -> None:
@@ -302,7 +304,7 @@ def test_an_alarm_while_a_thread_is_asked_whether_it_lives_does_not_end_it(
         go.wait()
 
     kept = KeptThread(run, "asked")
-    kept.keep()
+    kept.ensure_running()
     own = kept._thread
 
     step = 1

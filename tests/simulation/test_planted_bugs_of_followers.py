@@ -103,20 +103,20 @@ def _blind_follower_is_not_refreshed_by_age(patch: pytest.MonkeyPatch) -> None:
 
 
 def _delivery_is_not_noted(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(answering, "noted", _always(None))
+    patch.setattr(answering, "without_content", _always(None))
 
 
 def _older_payload_counts_as_delivered(patch: pytest.MonkeyPatch) -> None:
-    see_to_concerned = following.see_to_concerned
+    look_at_concerned = following.look_at_concerned
 
     def planted(turn: Turn, before: State) -> None:
         for followed in turn.state.followed.values():
-            if followed.had is not None:
-                current = replace(followed.had, version=turn.state.version_of(followed.target))
-                turn.record(FollowedMoved(replace(followed, had=current)))
-        see_to_concerned(turn, before)
+            if followed.delivered is not None:
+                current = replace(followed.delivered, version=turn.state.version_of(followed.target))
+                turn.record(FollowedMoved(replace(followed, delivered=current)))
+        look_at_concerned(turn, before)
 
-    patch.setattr(decide, "see_to_concerned", planted)
+    patch.setattr(decide, "look_at_concerned", planted)
 
 
 def _who_left_is_remembered(patch: pytest.MonkeyPatch) -> None:

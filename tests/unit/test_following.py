@@ -46,7 +46,7 @@ def test_what_is_held_is_delivered_to_a_new_follower_alone() -> None:
 
     script.take(Follow("another", _TARGET))
     [delivered] = script.all_of(Deliver)
-    script.take(Follow("another", _TARGET, cut_off=True))
+    script.take(Follow("another", _TARGET, may_miss_events=True))
 
     assert tuple(delivered.followers) == ("another",)
     assert not script.all_of(Deliver)
@@ -238,7 +238,7 @@ def test_a_followed_key_whose_sources_are_checked_is_not_refreshed_by_age() -> N
 
 def test_a_followed_key_that_is_cut_off_from_its_journal_is_refreshed_by_age() -> None:
     """R13, J5"""
-    script = _followed(_WATCHED, Policy(max_build_duty=1.0), cut_off=True)
+    script = _followed(_WATCHED, Policy(max_build_duty=1.0), may_miss_events=True)
     script.check(_WATCHED)
 
     script.wait(2.6)
@@ -318,10 +318,10 @@ def test_the_content_of_what_was_delivered_is_not_kept() -> None:
     script.invalidate("default")
     script.finish(script.running(_TARGET))
 
-    had = script.state.followed[_TARGET.key].had
+    delivered = script.state.followed[_TARGET.key].delivered
 
-    assert had is not None
-    assert had.content is not script.state.entries[_TARGET.key].content
+    assert delivered is not None
+    assert delivered.content is not script.state.entries[_TARGET.key].content
 
 
 def test_a_check_that_finds_nothing_new_delivers_nothing() -> None:

@@ -314,7 +314,7 @@ def orphan() -> Iterator[MailboxRef[Mortal]]:
     assert reference.join(WAIT_S)
     yield reference
     dies.clear()
-    actor_of(reference).thread.keep()
+    actor_of(reference).thread.ensure_running()
     elsewhere(reference.stop)
     assert reference.join(WAIT_S)
 
@@ -346,7 +346,7 @@ def test_an_own_thread_that_ended_is_made_anew_at_most_once_a_second(
     with monkeypatch.context() as machine:
         machine.setattr(threading.Thread, "start", lambda thread: started.append(thread))  # noqa: PLW0108 - a method
         for _ in range(100):
-            actor.thread.keep()
+            actor.thread.ensure_running()
 
     assert len(started) == 1
 

@@ -76,7 +76,7 @@ class HomeWatch:
         self._interrupted = _Interrupt()
         self._trouble: str | None = None
         self._thread = KeptThread(self._run, "hermes_cache.watch")
-        self._thread.keep()
+        self._thread.ensure_running()
 
     @property
     def trouble(self) -> str | None:
@@ -88,7 +88,7 @@ class HomeWatch:
     def scopes_changed(self) -> None:
         """Have the scopes asked for anew, and see that the thread runs."""
         self._interrupted.open()
-        self._thread.keep()
+        self._thread.ensure_running()
 
     def close(self) -> None:
         """End it, without waiting for its thread, which ends within a quarter of a second."""
