@@ -20,6 +20,7 @@ from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.rows import freeze
 from hermes_cache.stores.hermes import HermesHome
+from hermes_cache.stores.hermes.locations import ALL_PROFILES
 
 EVERYTHING: dict[str, Any] = {
     "show_cli": True, "show_cron": True, "show_webhook": True, "show_kanban": True, "show_claude_code": True,
@@ -51,6 +52,17 @@ def _put(path: Path, content: object) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content))
     temporary.replace(path)
+
+
+def test_a_view_of_many_profiles_reads_none_of_them_again_if_none_moved(tmp_path: Path) -> None:
+    """X4"""
+    for number in range(100):
+        (tmp_path / "profiles" / f"p{number}").mkdir(parents=True)
+    builder = HermesHome(tmp_path).builder
+
+    before = builder.refresh(ALL_PROFILES)
+
+    assert builder.refresh(ALL_PROFILES) is before
 
 
 def test_every_session_is_listed_but_those_that_another_continues(sample: SampleHome) -> None:
@@ -429,7 +441,7 @@ def test_names_that_no_profile_has_push_out_no_projection(sample: SampleHome) ->
     home = HermesHome(sample.path)
     before = home.builder.refresh("default")
 
-    for number in range(200):
+    for number in range(300):
         with pytest.raises(SourceError):
             home.builder.refresh(f"nobody{number}")
 

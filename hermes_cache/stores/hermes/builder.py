@@ -26,8 +26,8 @@ from hermes_cache.threads.forks import after_fork_in_child
 _MAX_VIEWS: Final = 16
 """Views that are remembered of the snapshot that a scope has now; past it all are forgotten."""
 
-_MAX_SCOPES: Final = 64
-"""A projection of 5,000 sessions takes some 20 MB; past the bound the least recently used is forgotten."""
+_MAX_SCOPES: Final = 256
+"""Past it the least recently used is forgotten. A view of all profiles needs the projections of all of them."""
 
 
 class _Slot:

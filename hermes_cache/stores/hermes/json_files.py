@@ -22,7 +22,7 @@ from hermes_cache.stores.hermes.looks import Looks
 
 _logger = QuietLogger(__name__)
 
-_MAX_FILES: Final = 256
+_MAX_FILES: Final = 1_024
 """Four files each of as many profiles as one home is likely to have."""
 
 
