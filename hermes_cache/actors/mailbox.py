@@ -9,8 +9,8 @@ actor's own thread. Still one thread at a time and strict first in, first out: t
 `dispatch_sync` and of flat combining (Hendler, Incze, Shavit and Tzafrir: Flat Combining and the
 Synchronization-Parallelism Tradeoff, SPAA 2010). The laws:
 
-- The main thread runs no mailbox. Signal handlers strike there, at any bytecode, and what they raise cannot be
-  told from what a handler of a message raised. So it hands its envelope to the actor's own thread in one step and
+- The main thread runs no mailbox. Signal handlers strike there, at any bytecode, and what they raise looks like
+  what a handler of a message raised. So it hands its envelope to the actor's own thread in one step and
   waits; an interrupt ends the wait and nothing else. It acts itself only if the own thread cannot run.
 - The thread that runs the mailbox of a cache calls no foreign code, logs nothing and waits for nobody.
 - No waiter is left without a thread that runs the mailbox. An asker puts its envelope in before it sees that the

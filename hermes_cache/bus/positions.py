@@ -1,6 +1,6 @@
 """The positions of a feed: how far in its journal it was, at which of its numbers.
 
-No lock: guarded by who holds it. Source: rule E8.
+It has no lock: the feed that holds it guards it. Source: rule E8.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ class Positions:
         return bool(self._noted)
 
     def note(self, position: Position, number: int) -> None:
-        """Remember that all events up to a position were told at a feed's number, its newest.
+        """Remember that all events up to a position were handed out at a feed's number, its newest.
 
         Another journal, or one that went back, forgets what came before.
         """
@@ -38,8 +38,8 @@ class Positions:
         self._noted.append((number, position))
 
     def version(self, feed: str, number: int) -> FeedVersion:
-        """Return the version of who has handled all up to a feed's number."""
-        # From the newest: who asks is near it.
+        """Return the version of a subscriber that has handled all up to a feed's number."""
+        # From the newest: most subscribers are near it.
         for noted_number, position in reversed(self._noted):
             if noted_number <= number:
                 return FeedVersion(feed, number, position.journal, position.seq, position.mark)

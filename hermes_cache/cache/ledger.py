@@ -28,7 +28,7 @@ class Ledger:
         return self._held_bytes
 
     def add(self, content: Content) -> int:
-        """Count a content in, once, and give what is held now."""
+        """Count a content in, once, and return what is held now."""
         with self._lock:
             if id(content) not in self._held:
                 pieces = dict(zip(map(id, content.pieces or ()), content.pieces or (), strict=True))
@@ -42,7 +42,7 @@ class Ledger:
             return self._held_bytes
 
     def note_decoded(self, content: Content) -> int:
-        """Count the rows of a content as objects too, each once, and give what is held now.
+        """Count the rows of a content as objects too, each once, and return what is held now.
 
         A content that was counted out meanwhile is passed over.
         """
@@ -58,7 +58,7 @@ class Ledger:
             return self._held_bytes
 
     def drop(self, content: Content) -> int:
-        """Count a content out, once, and give what is held now."""
+        """Count a content out, once, and return what is held now."""
         with self._lock:
             _, pieces = self._held.pop(id(content), (None, None))
             if pieces is not None:

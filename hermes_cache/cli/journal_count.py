@@ -23,7 +23,7 @@ class JournalCount:
         kinds: Its events by kind.
         profiles: Its events by profile, those that touch all profiles under None.
         buses: Its events by the name of their bus.
-        publishers: Who published them.
+        publishers: The incarnations that published them.
         damaged: Rows that are gone or damaged.
         times_s: When the oldest and the newest of them were published, in epoch seconds; None without events.
     """

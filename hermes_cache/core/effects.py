@@ -54,7 +54,7 @@ class Deliver:
     """Hand something to the followers of a key (R13).
 
     Attributes:
-        followers: Who follows it.
+        followers: Its followers.
         key: The key, with its canonical profile.
         answer: A payload newer than the last one, or why there is none; None if only what is live moved, and is to
             be laid anew over the last one.
@@ -106,7 +106,7 @@ class Abandon:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell monitors, and of rows that moved the subscribers too (E6, E9)."""
+    """Send a notice to monitors; of rows that moved, to the subscribers too (E6, E9)."""
 
     notice: Notice | RowsMoved
 

@@ -184,7 +184,7 @@ class Follow:
     """Somebody follows a key from now on, or the journal of one who does is away or back (R13).
 
     Attributes:
-        follower: Who; means nothing here.
+        follower: The follower, which means nothing here.
         target: The key.
         builder: Its own builder; None for the cache's.
         may_miss_events: Whether events of other processes may be missed.

@@ -41,7 +41,7 @@ class BuildStarted:
 
     Attributes:
         key: What is built.
-        build_id: Which build it is; the notice of its end carries it too.
+        build_id: The number of the build; the notice of its end has it too.
         reason: Why it was asked for, such as `age`, `source`, `event` or `miss`.
     """
 
@@ -56,7 +56,7 @@ class BuildFinished:
 
     Attributes:
         key: What was built.
-        build_id: Which build it was.
+        build_id: The number of the build.
         took_s: From its start to its end.
     """
 
@@ -71,7 +71,7 @@ class BuildFailed:
 
     Attributes:
         key: What was to be built.
-        build_id: Which build it was.
+        build_id: The number of the build.
         error: Why, in words.
     """
 
@@ -86,7 +86,7 @@ class BuildDiscarded:
 
     Attributes:
         key: What was built.
-        build_id: Which build it was.
+        build_id: The number of the build.
         overtaken_by: The event that outdated it meanwhile; None if it came too late or was too large.
     """
 

@@ -30,7 +30,7 @@ class Target:
     Attributes:
         key: The view, with its canonical profile.
         scope: What it shares checks and refreshes with.
-        reach: Which events touch it.
+        reach: The profile that it shows, or all: the events of that touch it.
         watched: Whether there is anything to check: without it only events, streams and age outdate.
     """
 
@@ -51,7 +51,7 @@ class Entry:
         stamp: What it was built from.
         built_at_s: When its build ended.
         build_s: How long that took.
-        build_id: Which build it was.
+        build_id: The number of that build.
         read_from_s: When its build began, or the moment of its mark: its builder read the sources later.
     """
 
@@ -357,7 +357,7 @@ class State:
 
     Attributes:
         position: How many events were applied.
-        versions: Which of them last touched what.
+        versions: The last of them that touched each reach.
         settings: How many of them were `SettingsChanged`.
         streams: The streams.
         entries: The payloads held.

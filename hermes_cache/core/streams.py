@@ -88,7 +88,7 @@ class Streams:
     Attributes:
         active: The active ones, by id.
         stopped: When each stop is forgotten, by the stream's id.
-        moves: Which start or stop last touched what.
+        moves: The last start or stop that touched each reach.
         active_ends: When the lease of each active one ends.
         stopped_ends: When each stop is forgotten.
         active_by_profile: The ids of the active ones, by profile.

@@ -54,7 +54,7 @@ class EnvironmentFacts:
         missing: The packages of extras that are not installed.
         now_s: The time, in epoch seconds.
         installed_at_s: When this package was installed, in epoch seconds.
-        cache_folder: Where counts would be kept; None if there is no such place.
+        cache_folder: Where counts would be kept; None if there is no such folder.
         may_keep: Whether they can be.
     """
 

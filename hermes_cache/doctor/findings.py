@@ -10,7 +10,7 @@ Gravity: TypeAlias = Literal["wrong", "hint"]
 """Whether something does not work or is in danger, or works worse than it could."""
 
 SUBJECTS: Final[tuple[Subject, ...]] = get_args(Subject)
-"""The order in which findings are told."""
+"""The order in which findings are printed."""
 
 GRAVITIES: Final[tuple[Gravity, ...]] = get_args(Gravity)
 """What is wrong comes first."""

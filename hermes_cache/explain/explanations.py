@@ -86,7 +86,7 @@ class Explanation:
             (`unchecked`), or one that an event `outdated`.
         age_s: Seconds since the payload that is held was built; None if none is.
         built_at_s: When its build ended, in epoch seconds.
-        build_id: Which build that was.
+        build_id: The number of that build.
         build_s: How long that took.
         stamp: What it was built from.
         moved_parts: The parts that the last check found otherwise; `streams` among them if streams moved.

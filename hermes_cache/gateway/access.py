@@ -1,4 +1,4 @@
-"""Which requests are let in: a decision about the facts of one request. No I/O.
+"""Decides by the facts of one request whether it is let in. No I/O.
 
 Three kinds of strangers are kept out:
 
@@ -256,7 +256,7 @@ def _foreign_page(facts: Facts) -> Refusal | None:
 
 def _is_file_of_own_page(facts: Facts) -> bool:
     # Browsers send `Origin` with modules. Behind a tunnel it has the port of the tunnel, and `Sec-Fetch-Site` says
-    # that page and file come from the same place.
+    # that page and file come from the same origin.
     return _is_file(facts) and facts.fetch_site == "same-origin"
 
 

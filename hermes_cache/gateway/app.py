@@ -65,7 +65,7 @@ def create_app(
     Args:
         cache: Has the lists; events that clients publish go to its bus.
         home: Has the settings of the views.
-        settings: Who is let in, and bounds.
+        settings: Which requests are let in, and bounds.
         demo: What the page can ask for in a demo; None if this is none.
 
     Source: rules W1, W2, W5.
@@ -169,7 +169,7 @@ class _Endpoints:
         try:
             known = self._home.profiles()
         except SourceError:
-            return  # What is known of the list is told all the same.
+            return  # What is known of the list is answered all the same.
         if not key.all_profiles and key.profile_name not in known:
             raise ProfileNotFoundError("profiles", key.profile_name)
 

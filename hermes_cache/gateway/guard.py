@@ -1,4 +1,4 @@
-"""The layer that every request passes first: its bounds, who is let in, and the headers of every answer.
+"""The layer that every request passes first: its bounds, the check of access, and the headers of every answer.
 
 It is an ASGI application around the others, so that it also sees their errors. Source: rules W5, W6.
 """

@@ -25,7 +25,7 @@ _NOWHERE: Final = ("", 0)
 def as_routed(scope: Scope, root_path: str) -> Scope:
     """Return a request as the application behind sees it: with a path of its own.
 
-    A target may be a whole address; then its host stands in the place of the `Host` header. A proxy may leave the
+    A target may be a whole address; then its host counts instead of the `Host` header. A proxy may leave the
     prefix by which it knows this gateway before the path, or take it away.
 
     Args:

@@ -113,10 +113,10 @@ def peer_of(client: tuple[str, int] | None) -> str:
 def _reason(body: bytes) -> str:
     """Return why a request was refused. If a parameter was wrong: its name, as its value may be a secret."""
     try:
-        told = orjson.loads(body)
+        answer = orjson.loads(body)
     except ValueError:
         return "the form for the token" if body else ""
-    return f"parameter {told['field']}" if "field" in told else str(told.get("error", ""))
+    return f"parameter {answer['field']}" if "field" in answer else str(answer.get("error", ""))
 
 
 def _prefixed(fields: dict[str, object]) -> dict[str, object]:

@@ -103,7 +103,7 @@ def freshness_headers(
 
     Args:
         found: What the cache found.
-        outcome: Stands in the place of that of the read behind it.
+        outcome: Replaces the outcome of the read behind it.
         error: Likewise.
     """
     headers = {"Vary": "Accept-Encoding", "Cache-Control": "no-cache"}

@@ -73,7 +73,7 @@ def lifespan(
 def _at_stop_signals(act: Callable[[], None]) -> Iterator[None]:
     """Do something on the event loop when a signal tells the server to stop; its own handler runs, too."""
     if threading.current_thread() is not threading.main_thread():
-        # Python lets only the main thread handle signals. A server that runs elsewhere is told otherwise.
+        # Python lets only the main thread handle signals. A server that runs elsewhere is stopped in another way.
         yield
         return
     loop = asyncio.get_running_loop()

@@ -75,7 +75,7 @@ class HermesCache:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Give an application its cache, its routes and its commands.
+        """Add the cache, its routes and its commands to an application.
 
         Raises:
             PolicyError: A field of the policy has a value that cannot work.

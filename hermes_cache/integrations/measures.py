@@ -39,7 +39,7 @@ _OUTCOMES: Final = frozenset(get_args(Outcome))
 """A read that has none of these raised; then the name of the error is counted."""
 
 SUM: Final = "sum"
-"""In the place of a bound of a histogram: the sum of all that it counts."""
+"""Stands among the bounds of a histogram for the sum of all that it counts."""
 
 
 class Measured(Protocol):

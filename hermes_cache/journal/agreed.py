@@ -155,7 +155,7 @@ class AgreedState:
         applied, streams, outdated = dict(self.applied), dict(self.streams), dict(self.outdated)
         for event in events:
             incarnation = event.id.incarnation
-            # Taken out first: who spoke last stands last, and goes last.
+            # Taken out first: the process that published last stands last, and goes last.
             numbers = applied.pop(incarnation, _NONE)
             applied[incarnation] = numbers.with_number(event.id.number)
             match event:

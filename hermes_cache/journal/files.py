@@ -1,4 +1,4 @@
-"""A journal's SQLite file among others: whether it is there, who may write to it, whether somebody did.
+"""A journal's SQLite file: whether it is there, which users may write to it, and whether somebody did.
 
 SQLite gives the files that it puts beside a database the rights of the database. Nothing here opens the file: to
 close it would drop the locks that this process holds on it. Two writes within a tick of the kernel's clock may
@@ -60,13 +60,13 @@ def refuse_open_folder(file: Path) -> None:
         folder = file.resolve().parent
         mode = folder.stat().st_mode
     except OSError:
-        # It is not there, or not for this user: who opens the file is told.
+        # It is not there, or not for this user: opening the file says so.
         return
     except (ValueError, RuntimeError) as error:
         raise JournalSetupError(repr(str(file)), f"{error}; name another file") from error
     if _HAS_RIGHTS and mode & stat.S_IWOTH:
-        told = f"every user of this machine may write to its folder {folder}"
-        raise JournalSetupError(str(file), f"{told}; name one in another folder, or add ?shared=true to the URL")
+        reason = f"every user of this machine may write to its folder {folder}"
+        raise JournalSetupError(str(file), f"{reason}; name one in another folder, or add ?shared=true to the URL")
 
 
 def make_missing_file(file: Path) -> None:
@@ -139,7 +139,7 @@ def _may_hold_journal(path: Path) -> bool:
 
 
 def found(path: Path) -> tuple[int, ...] | None:
-    """Return what each write or replacement of a file changes; None where that cannot be told."""
+    """Return what each write or replacement of a file changes; None if that cannot be known."""
     try:
         seen = path.stat()
     except OSError:

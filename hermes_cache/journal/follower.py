@@ -50,7 +50,7 @@ class BusSide(Protocol):
         """Outdate everything: events were missed; `alone`: by this process and no other."""
 
     def hear_position(self, position: Position) -> None:
-        """Know that everything up to a position was told."""
+        """Know that all events up to a position were handed out."""
 
     def tell_loss(self, *, settings: bool) -> None:
         """Say one event for all that did not fit into the buffer: settings changed, or every list did."""
@@ -146,7 +146,7 @@ class Follower:
             return
         while self._write_buffer() and (self.state.lost_settings or self.state.lost_events):
             settings = self.state.lost_settings
-            self._change(MemberState.loss_told)
+            self._change(MemberState.loss_published)
             self._bus_side.tell_loss(settings=settings)
 
     def _await_commit(self, commit: Commit) -> bool | None:
@@ -325,7 +325,7 @@ class Follower:
         missed, here = self.state.missed, self.state.missed_here
         if missed is None and here is None:
             return
-        self._change(MemberState.told)
+        self._change(MemberState.outdated)
         self._bus_side.outdate_all(missed or here or "", alone=missed is None)
 
     def _change(

@@ -1,4 +1,4 @@
-"""The link between a bus and its journal: what is published here is kept, what others said is told here.
+"""The link between a bus and its journal: it keeps what is published here, and publishes here what others sent.
 
 A bus has one journal, and one link to it, which the caches on the bus share: the bus's recorder, and the only hook
 on it. Source: rules J1, J3, J5, L2.
@@ -38,7 +38,7 @@ class User(Protocol):
         """Say whether somebody waits for what others say."""
 
     def hear_position(self, position: Position) -> None:
-        """Know that everything up to a position was told on the bus; never raise."""
+        """Know that all events up to a position were handed out on the bus; never raise."""
 
 
 _MAX_UNHEARD: Final = 10_000
@@ -158,7 +158,7 @@ class JournalLink:
             return _unknown
 
     def take(self, user: User, journal: Named) -> None:
-        """Have one more user, who names the journal that it is for.
+        """Have one more user, which names the journal that it is for.
 
         Raises:
             ValueError: The link has another journal.
@@ -203,7 +203,7 @@ class JournalLink:
             self._users.discard(user)
             life, ended = self._life, True
             if life is not None and not self._users:
-                # The recorder until all is written: what was given up is told as one event more.
+                # The recorder until all is written: one event more stands for what was given up.
                 ended = life.stop(timeout_s, close=life.journal is not self._named)
                 self._life = None
                 self._notifier.stop(0)
@@ -265,7 +265,7 @@ class JournalLink:
             self._say(gap)
 
     def hear_position(self, position: Position) -> None:
-        """Let the users know that everything up to a position was told."""
+        """Let the users know that all events up to a position were handed out."""
         for user in self._users:
             user.hear_position(position)
 

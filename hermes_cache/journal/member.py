@@ -1,6 +1,6 @@
 """What one process knows of the journal that it shares, and how each event changes that: pure values.
 
-No I/O, clock, thread or log here; `follower.py` reads and writes, and puts one value in the place of another.
+No I/O, clock, thread or log here; `follower.py` reads and writes, and replaces one value by the next.
 
     from here    put ─▶ buffer ─ append ─▶ appended: the publisher goes on
                           │         ├────▶ append_failed: publishers go on; after a pause, again
@@ -9,12 +9,12 @@ No I/O, clock, thread or log here; `follower.py` reads and writes, and puts one 
     from others  check ─▶ stamp as seen: checked
                    └────▶ it differs: applying ─▶ read on, event_applied …, part_applied … ─▶ checked
                              ├ a gap: gap_found; there is no position any more, so as below
-                             └ no position: joining ─▶ replay ─▶ told, if any were missed ─▶ joined ─▶ checked
+                             └ no position: joining ─▶ replay ─▶ outdated, if any were missed ─▶ joined ─▶ checked
                  check_failed at any step: the next check looks again
 
 The position moves over an event only after the event is applied. If events are skipped, everything is outdated
-once, however many they were (`missed`, `told`). What this process publishes while the journal is replayed is added
-to the result of the replay (`on_the_way`). Source: rules J1 to J5, J8.
+once, however many they were (`missed`, `outdated`). What this process publishes while the journal is replayed is
+added to the result of the replay (`on_the_way`). Source: rules J1 to J5, J8.
 """
 
 from collections.abc import Hashable
@@ -38,7 +38,7 @@ _HUNG_AFTER_S: Final = 2.0
 
 _FIRST_PAUSE_S: Final = 0.05
 _MAX_PAUSE_S: Final = 1.0
-"""After a failed append: who waits for the journal's return hears of it soon, and it is not hammered meanwhile."""
+"""After a failed append. Its return is noticed soon, and it is not asked all the time meanwhile."""
 
 _MAX_UNFOLDED: Final = 100
 """Past so many the next one folds them, which copies the agreed state once."""
@@ -75,7 +75,7 @@ class JournalStatus:
     Attributes:
         seq: The last sequence number that is applied here; None before the process joined, or joined again.
         lag_s: Seconds for which nothing was heard of the journal; 0 while it can be reached.
-        failure: Why it can not be read or written now; None where it can.
+        failure: Why it can not be read or written now; None if it can.
         pending: This process's events that are not committed.
         missing_threads: The names of the journal's threads that should run and do not.
     """
@@ -98,7 +98,7 @@ class MemberState:
             joins again.
         seen: The journal's stamp as of the last check.
         is_applying: Whether a check found something, and applies it now.
-        read_failure: Why the last check failed; None where it did not.
+        read_failure: Why the last check failed; None if it did not.
         failing_since_s: When the first check that failed after the last success began; infinity if none failed.
         passed_seq: The last damaged row that was passed; the position may lie before it.
         missed: Why everything is to be outdated in all processes: they missed events. None if they missed none.
@@ -109,10 +109,10 @@ class MemberState:
             replay.
         buffer: This process's events that are not committed, oldest first.
         answered_s: When the journal took or refused an event last, or the oldest one of the buffer came.
-        write_failure: Why the last append failed; None where it did not.
+        write_failure: Why the last append failed; None if it did not.
         write_pause_s: The pause after it.
-        write_at_s: When to try again; infinity where nothing failed.
-        lost_events: Whether events were given up, and nobody told of that yet.
+        write_at_s: When to try again; infinity if nothing failed.
+        lost_events: Whether events were given up, and no event stands for them yet.
         lost_settings: Whether there are `SettingsChanged` among them.
         given_up: The ids of the last events that were given up.
         first_put: The first event that was put.
@@ -242,7 +242,7 @@ class MemberState:
             return self
         return replace(self, missed_here="lists were served before the journal could be read")
 
-    def told(self) -> "MemberState":
+    def outdated(self) -> "MemberState":
         """Everything is outdated, or about to be, for all that was missed (J5)."""
         return replace(self, missed=None, missed_here=None)
 
@@ -320,7 +320,7 @@ class MemberState:
             lost_events=self.lost_events or not is_settings,
         )
 
-    def loss_told(self) -> "MemberState":
+    def loss_published(self) -> "MemberState":
         """One event stands for all that were given up."""
         return replace(self, lost_settings=False, lost_events=False)
 

@@ -1,6 +1,6 @@
 """A journal's PostgreSQL database: its transactions, and a notification as the wake-up.
 
-A notification is a hint: it is lost while nobody listens, so who waits listens first and then looks at the table,
+A notification is a hint: it is lost while nobody listens. So a waiter listens first and then looks at the table,
 and looks again now and then.
 
 A server, a database and a role may each bring other defaults than PostgreSQL's own. With `repeatable read` an
@@ -50,7 +50,7 @@ _SILENCE_S: Final = 6.0
 """Past what the server itself allows a statement: it is gone, or what stands between keeps the answer."""
 
 _KEEPALIVE: Final = {"keepalives_idle": 2, "keepalives_interval": 1, "tcp_user_timeout": 5000}
-"""So that the listener, which never sends, is told too. In seconds, but for the last, in milliseconds."""
+"""So that the listener, which never sends, finds out too. In seconds, but for the last, in milliseconds."""
 
 _Modes: TypeAlias = Mapping[str, Any]
 _READING: Final[_Modes] = {
@@ -184,7 +184,7 @@ class PostgresDatabase:
                 if self._closed.is_set() or monotonic() >= ends_at_s:
                     return
                 if self._moved(seen):
-                    # It was not told, so it may have gone deaf.
+                    # No notification came, so the listener may have gone deaf.
                     self._hang_up()
                     return
 
@@ -301,8 +301,8 @@ class PostgresDatabase:
             return JournalSetupError(self._where, f"{cause}; correct its URL")
         if isinstance(cause, UnicodeEncodeError | psycopg.DataError):
             return JournalError(f"the journal {self._where} refuses this: {cause}; keep plain text in it")
-        told = f"the journal {self._where} cannot be used now: {cause or type(cause).__name__}; try again"
-        return (TransactionConflictError if state in _CONFLICTS else JournalUnavailableError)(told)
+        reason = f"the journal {self._where} cannot be used now: {cause or type(cause).__name__}; try again"
+        return (TransactionConflictError if state in _CONFLICTS else JournalUnavailableError)(reason)
 
     @property
     def _where(self) -> str:

@@ -25,7 +25,7 @@ class Part:
     Attributes:
         recorded: The events, oldest first.
         position: Up to where they go, the run of rows that are gone or damaged included.
-        damaged: What was told of that run; None if there is none.
+        damaged: What is known of that run; None if there is none.
     """
 
     recorded: Sequence[Recorded]
@@ -89,7 +89,7 @@ def replay(
         until: The last sequence number to be folded; infinity for all there are.
         part: Events in one read.
         bus: The name of the bus.
-        noted: Called with the number of the last event of each part, for those who show how far it is.
+        noted: Called with the number of the last event of each part, to show how far it is.
 
     Raises:
         JournalGapError: `until` lies before the snapshot.

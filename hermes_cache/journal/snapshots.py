@@ -49,8 +49,8 @@ def fold_snapshot(body: bytes | None, events: Sequence[AppliedEvent]) -> bytes:
     """Fold the events after a snapshot into it.
 
     Args:
-        body: The snapshot; None for the start. One that cannot be read counts as empty, as it does for who joins:
-            otherwise the journal would not be compacted any more.
+        body: The snapshot; None for the start. One that cannot be read counts as empty, as it does for a process
+            that joins: otherwise the journal would not be compacted any more.
     """
     states = _readable_states(body)
     said: dict[str, list[AppliedEvent]] = {}

@@ -79,7 +79,7 @@ class SqlAlchemyJournal:
         return self._database.level
 
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
-        """Commit events, all or none, and give their sequence numbers."""
+        """Commit events, all or none, and return their sequence numbers."""
         if not events:
             return []
         has_names = any(event.id.bus != SESSIONS for event in events)
@@ -193,6 +193,6 @@ def _postgres(url: URL) -> JournalDatabase:
     try:
         from hermes_cache.journal.postgres import PostgresDatabase  # noqa: PLC0415  # an extra
     except ImportError as error:
-        told = f"psycopg is not installed: {install_command('postgres')}"
-        raise JournalSetupError(url.render_as_string(), told) from error
+        reason = f"psycopg is not installed: {install_command('postgres')}"
+        raise JournalSetupError(url.render_as_string(), reason) from error
     return PostgresDatabase(url)

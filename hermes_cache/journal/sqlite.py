@@ -113,7 +113,7 @@ class _Opened:
         self.close_idle()
 
     def close_idle(self) -> None:
-        # Not the engine's own dispose, which puts a new pool in the place of the one that others still return to.
+        # Not the engine's own dispose, which replaces the pool that others still return to.
         with suppress(IndexError):
             while True:
                 self.idle.pop().close()
@@ -141,12 +141,12 @@ class SqliteDatabase:
     def __init__(
         self, url: URL, *, shared: bool = False, driver: ModuleType = sqlite3, mounts: Path = MOUNTS
     ) -> None:
-        told = _SHARED.get(str(url.query.get("shared", "false"))) if url.query.keys() <= {"shared"} else None
-        if not url.database or url.database == ":memory:" or told is None:
+        in_url = _SHARED.get(str(url.query.get("shared", "false"))) if url.query.keys() <= {"shared"} else None
+        if not url.database or url.database == ":memory:" or in_url is None:
             todo = "name a file alone, as in sqlite:////path/to/journal.db; in memory there is MemoryJournal"
             raise JournalSetupError(str(url), todo)
         self._path = Path(url.database).absolute()
-        self._shared = shared or told
+        self._shared = shared or in_url
         self._refuse_open_folder()
         self._driver = driver
         self._mounts = mounts
@@ -347,8 +347,8 @@ class SqliteDatabase:
         with suppress(OSError):
             kind = network_file_system(self._path.resolve(), self._mounts.read_text(errors="replace"))
             if kind:
-                told = f"it lies on {kind}, where SQLite's locks cannot be trusted"
-                raise JournalSetupError(str(self._path), f"{told}; name a file on a disk of this machine")
+                reason = f"it lies on {kind}, where SQLite's locks cannot be trusted"
+                raise JournalSetupError(str(self._path), f"{reason}; name a file on a disk of this machine")
 
     def _engine(self, timeout_s: float) -> Engine:
         engine = create_engine(
@@ -395,8 +395,8 @@ class SqliteDatabase:
         # Where several make a file and change its mode at once, SQLite fails without having waited.
         mode = self._at_last(partial(_run, connection, f"PRAGMA journal_mode={expected}"), timeout_s)
         if mode != expected:
-            told = f"its journal mode is {mode} and cannot be made {expected} while others have it open"
-            raise JournalSetupError(str(self._path), f"{told}; let all processes use the same SQLite library")
+            reason = f"its journal mode is {mode} and cannot be made {expected} while others have it open"
+            raise JournalSetupError(str(self._path), f"{reason}; let all processes use the same SQLite library")
         _run(connection, "PRAGMA synchronous=FULL")
         # Text that is not UTF-8 makes its row damaged, not the whole query.
         connection.text_factory = _text
@@ -422,15 +422,15 @@ class SqliteDatabase:
             raise self._failure(error, code) from error
 
     def _failure(self, error: Exception, code: int | None) -> JournalError:
-        told = f"{self._path}: {getattr(error, 'orig', error)}"
+        reason = f"{self._path}: {getattr(error, 'orig', error)}"
         if code in _DAMAGE_CODES:
-            return JournalDamagedError(None, told)
+            return JournalDamagedError(None, reason)
         if "no such table" in str(error):
             # Another process gave it another name since this one looked.
-            return TransactionConflictError(f"the journal {told}; try again")
+            return TransactionConflictError(f"the journal {reason}; try again")
         if code in _RIGHTS_CODES:
-            told = f"{told}; see that this user may write to it and to its folder"
-        return JournalUnavailableError(f"the journal cannot be used now: {told}; try again")
+            reason = f"{reason}; see that this user may write to it and to its folder"
+        return JournalUnavailableError(f"the journal cannot be used now: {reason}; try again")
 
     def _start_anew(self) -> None:
         # Closing what the parent uses would drop its locks and run SQLite's clean-up on its files.

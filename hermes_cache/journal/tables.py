@@ -1,7 +1,7 @@
 """The tables of a journal in a database, and what is read from them and written to them in one transaction.
 
 A sequence number of a database is handed out before the commit, so that a reader could pass a number whose
-transaction commits late. Here the last number is a row: who appends holds it until the commit, so numbers become
+transaction commits late. Here the last number is a row: an append holds it until the commit, so numbers become
 visible in their order, without holes, in every database.
 
 The first event of a bus that is not called `sessions` changes the form of the tables, since old programs know no
@@ -137,7 +137,7 @@ class Tables:
         )
 
     def append_events(self, connection: Statements, events: Sequence[AppliedEvent]) -> list[int]:
-        """Write the events that are not known, and give the numbers of all."""
+        """Write the events that are not known, and return the numbers of all."""
         bodies = {str(event.id): (event, encode(event)) for event in events}
         # Locked before anything is looked up: a later reader of this row sees all that is below its number.
         end = _checked_end(connection, _LOCKED_END)
@@ -220,7 +220,7 @@ class Tables:
         return events, position
 
     def replace_snapshot(self, connection: Connection, stands_under: int | None, later: Snapshot) -> int:
-        """Put a snapshot in the place of an earlier one, and drop what it covers; give how many were dropped.
+        """Replace a snapshot, and drop the events that the new one covers; return how many were dropped.
 
         Nothing is done where another process was quicker.
 
@@ -252,7 +252,7 @@ class Tables:
         start = rows[0].start or 0
         if not start <= position.seq <= end.seq:
             raise JournalGapError(position.seq, f"the journal holds {start + 1} to {end.seq}")
-        # Where that row is gone nothing tells; who has read it misses nothing.
+        # If that row is gone, nothing shows it; a reader that has read it misses nothing.
         marks = {rows[0].mark, rows[0].snapshot_mark} - {None}
         if position.mark and marks and position.mark not in marks:
             raise JournalGapError(position.seq, "the journal went on differently from there")
@@ -341,7 +341,7 @@ def read_snapshot(connection: Connection) -> Snapshot | None:
 def read_foldable(connection: Connection) -> tuple[int | None, Snapshot | None]:
     """Return the number that a snapshot stands under, and the snapshot; None for each that is not there.
 
-    A damaged one is not there: who waited for it to be mended would let the journal grow for ever.
+    A damaged one is not there: if it had to be mended first, the journal would grow for ever.
     """
     stands_under = connection.scalar(_START)
     try:

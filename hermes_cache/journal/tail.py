@@ -28,7 +28,7 @@ _MAX_PAUSE_S: Final = 1.0
 """The pauses while the journal cannot be reached."""
 
 _DENSE_S: Final = 1.0
-"""Who read within it will read again."""
+"""A process that read within it will read again."""
 
 _COMPACT_EVERY_S: Final = 600.0
 _SURPLUS: Final = 10

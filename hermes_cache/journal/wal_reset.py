@@ -1,4 +1,4 @@
-"""Which releases of SQLite have the WAL-reset bug, by which two connections can corrupt a file in WAL mode.
+"""The releases of SQLite that have the WAL-reset bug, by which two connections can corrupt a file in WAL mode.
 
 It is apart from the journal, because who asks need not load SQLAlchemy. Source: https://sqlite.org/wal.html#walresetbug.
 """

@@ -192,8 +192,8 @@ def _longest_in_order(runs: Sequence[_Run]) -> frozenset[int]:
     if all(runs[a].was_at < runs[b].was_at for a, b in pairwise(survivors)):
         return frozenset(survivors)
     groups = _grouped(survivors, runs)
-    places = sorted(range(len(groups)), key=lambda group: runs[groups[group][0]].was_at)
-    rank = {group: at for at, group in enumerate(places)}
+    by_old_index = sorted(range(len(groups)), key=lambda group: runs[groups[group][0]].was_at)
+    rank = {group: at for at, group in enumerate(by_old_index)}
     # The heaviest chain that ends at each group. `tops` has the ends of the chains that no other one beats: their
     # ranks ascend, and so do their weights.
     ranks: list[int] = []

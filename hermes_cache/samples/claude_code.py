@@ -67,7 +67,7 @@ def append_message(path: Path, text: str, *, role: str = "user", at_s: float | N
     Args:
         path: The transcript.
         text: What is said.
-        role: Who says it: `user` or `assistant`.
+        role: The role of its author: `user` or `assistant`.
         at_s: When, in epoch seconds; None for the present moment.
     """
     with path.open("ab") as file:

@@ -125,7 +125,7 @@ def newest_sessions(home: str | Path, count: int) -> list[str]:
 
 
 def break_home(home: str | Path) -> None:
-    """Put a file that is no database in the place of `state.db`; `mend_home` puts it back."""
+    """Replace `state.db` by a file that is no database; `mend_home` puts it back."""
     path = Path(home) / "state.db"
     path.rename(path.with_suffix(_KEPT))
     path.write_bytes(b"This is no database. " * 200)

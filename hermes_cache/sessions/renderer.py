@@ -29,7 +29,7 @@ class Renderer:
     """Renders, and remembers the order and the last view of each key.
 
     Args:
-        live_sessions: Gives live state by session id; asked once a rendering. A failure counts as none.
+        live_sessions: Returns live state by session id; called once a rendering. A failure counts as none.
         most: How many keys are remembered.
     """
 

@@ -93,7 +93,7 @@ def order_after(before: Order, content: Content) -> Order:
 
     Args:
         before: Of the content that this one replaces.
-        content: Whose rows are put in order.
+        content: The content whose rows are put in order.
     """
     old, pieces = before.content.pieces or (), content.pieces or ()
     splices = content.splices_since(before.content)

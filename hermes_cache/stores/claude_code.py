@@ -27,14 +27,14 @@ from hermes_cache.threads.forks import after_fork_in_child
 from hermes_cache.threads.starting import started
 
 _QUICK_S: Final = 0.005
-"""A look at everything that takes longer is made by a thread of its own, so that a stamp is told at once."""
+"""A look at everything that takes longer is made by a thread of its own, so that a stamp is returned at once."""
 
 _MOST_OF_A_CORE: Final = 0.002
 """What looks at everything may take of a processor: those of 10,000 files take 45 ms each."""
 
 
 _MOST_MOVES: Final = 256
-"""Files that are remembered as moved, for a process that must be told of them; past it, it looks at all."""
+"""Files that are remembered as moved, for a process that must hear of them; past it, it looks at all."""
 
 
 class _Stamp(NamedTuple):
@@ -44,7 +44,7 @@ class _Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What is held of a transcript: how far it was read, what it told up to there, and what in all."""
+    """What is held of a transcript: how far it was read, what it says up to there, and what is shown of all."""
 
     read: Read
     transcript: Transcript
@@ -85,9 +85,9 @@ class ClaudeCode:
     def _start_anew(self) -> None:
         # Locks that another thread held at a fork stay held in the child, so nothing is taken over.
         self._scanning, self._looking, self._reading = Lock(), Lock(), Lock()
-        # For who holds the first lock.
+        # Guarded by the first lock.
         self._files = FileLooks(str(self.path), ".jsonl")
-        # For who holds the second: what was found by looks.
+        # Guarded by the second: what was found by looks.
         self._moved: set[str] = set()
         self._moves: OrderedDict[str, int] = OrderedDict()
         self._forgotten = 0
@@ -96,7 +96,7 @@ class ClaudeCode:
         self._looked_at_s = self._looks_at_s = self._stamped_at_s = float("-inf")
         self._number = 0
         self._stamp = _Stamp(uuid4().hex, 0)
-        # For who holds the third: what was read.
+        # Guarded by the third: what was read.
         self._sessions: dict[str, _Session] = {}
         self._log = RowLog()
         self._was_redacted = True
@@ -126,7 +126,7 @@ class ClaudeCode:
     def stamp(self) -> Hashable:
         """Return what equals an earlier stamp as long as no transcript moved; none is read for it.
 
-        A look that is due and takes long is begun, and told of by a later stamp.
+        A look that is due and takes long is begun, and a later stamp has what it found.
         """
         self._note_setting()
         if self._look_took_s < _QUICK_S:

@@ -1,6 +1,6 @@
 """Reads files that grow at their end, such as transcripts: what was read is not read again.
 
-A file is read on from where it was read to, if it grew and still holds what it held at the places that are
+A file is read on from where it was read to, if it grew and still holds what it held at the offsets that are
 compared (its head, the end of what was read, and samples between). If it shrank, was replaced, or was written
 without growing, it is read whole. A small file always is: that costs no more, and misses nothing.
 
@@ -42,7 +42,7 @@ class Read:
         stamp: The file's, from before it was read.
         end: Where the last whole line ends.
         searched: Up to here, the line that begins at `end` has no end.
-        digest: Of what stands at the compared places before `searched`; empty for a small file.
+        digest: Of what stands at the compared offsets before `searched`; empty for a small file.
     """
 
     stamp: FileStamp
@@ -138,7 +138,7 @@ class GrowingFile:
         return digest.digest()
 
     def _line_end(self, at: int) -> int | None:
-        """Return where the line ends in which a place lies, behind its end; None if it has none."""
+        """Return the offset behind the line that an offset lies in; None if the line has no end."""
         while chunk := self._bytes(at, _CHUNK_BYTES):
             found = chunk.find(b"\n")
             if found >= 0:

@@ -26,10 +26,10 @@ class RowLog:
         self._forgotten = -1
 
     def put(self, session_id: str, row: Row | None, number: int) -> bool:
-        """Put a row in place, or take it out, and say whether that changed anything.
+        """Put a row into the log, or take it out, and say whether that changed anything.
 
         Args:
-            session_id: Whose row.
+            session_id: The id of the row.
             row: The row now; None if there is no such session.
             number: The look's, not smaller than any before.
         """

@@ -59,7 +59,7 @@ class SessionStore(Protocol):
 
 @runtime_checkable
 class NotifiedStore(SessionStore, Protocol):
-    """A store whose files are watched: it is told of those that moved, and need not wait for its next look.
+    """A store whose files are watched: it gets those that moved, and need not wait for its next look.
 
     Promise: neither method reads content.
     """

@@ -38,7 +38,7 @@ class Title(NamedTuple):
 
 @dataclass(slots=True)
 class Transcript:
-    """What the lines of a transcript told so far; `take` adds to it.
+    """What the lines of a transcript said so far; `take` adds to it.
 
     Attributes:
         summary: The title that the agent gave.
@@ -130,8 +130,8 @@ def _messages(record: dict[str, object]) -> Iterator[tuple[str, object, object]]
             continue
         inner = part.get("message")
         message = inner if isinstance(inner, dict) else part
-        told = message.get("role") or part.get("role") or record.get("role") or record.get("type") or ""
-        role = str(told).strip().lower()
+        role = message.get("role") or part.get("role") or record.get("role") or record.get("type") or ""
+        role = str(role).strip().lower()
         role = "user" if role == "human" else role
         if role not in _ROLES:
             continue
@@ -142,8 +142,8 @@ def _messages(record: dict[str, object]) -> Iterator[tuple[str, object, object]]
 
 
 def _given_title(record: dict[str, object]) -> Title | None:
-    told = record.get("summary") or record.get("title")
-    return _title(told) if isinstance(told, str) else None
+    title = record.get("summary") or record.get("title")
+    return _title(title) if isinstance(title, str) else None
 
 
 def _has_text(content: object) -> bool:
@@ -155,7 +155,7 @@ def _has_text(content: object) -> bool:
 def _pieces(content: object, depth: int = 20) -> Iterable[object]:
     """Return the texts of a message's content, which is a text, a part or a list of parts.
 
-    What stands in place of a text, such as what a tool returned, counts as one.
+    What stands there instead of a text, such as what a tool returned, counts as one.
     """
     if isinstance(content, list):
         return [_piece(part) for part in content]

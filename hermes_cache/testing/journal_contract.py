@@ -302,7 +302,7 @@ class JournalContract:
             assert snapshot is not None
             assert snapshot.body == b"life:1 life:2"
 
-    def test_a_reader_that_fell_behind_the_compaction_is_told(self) -> None:
+    def test_a_reader_that_fell_behind_the_compaction_gets_a_gap(self) -> None:
         """J6."""
         with self._two() as (journal, reader):
             position = reader.end()
@@ -314,7 +314,7 @@ class JournalContract:
             assert gap is not None
             assert gap.seq == 0
 
-    def test_a_position_that_is_none_of_this_journal_is_told(self) -> None:
+    def test_a_position_of_another_journal_is_a_gap(self) -> None:
         """J5: another journal, one restored from before the position, and one that then went on differently."""
         with self._two() as (journal, _):
             journal.append(numbered([1, 2]))
@@ -388,7 +388,7 @@ class JournalContract:
             assert counted.calls <= 4
 
     def test_an_append_behind_rows_that_are_gone_is_read_from_there(self) -> None:
-        """J9: who passed them misses nothing more."""
+        """J9: a reader that passed them misses nothing more."""
         with self._two() as (writer, reader):
             writer.append(numbered([1, 2, 3]))
             self.lose_rows(2, 3)

@@ -159,7 +159,7 @@ class SessionStoreContract:
         assert self._titles(store) == {"Renamed", "c", "New"}
 
     def test_a_store_that_can_be_notified_finds_what_moved_without_a_look_at_all(self) -> None:
-        """X11: the other store is the copy in another process, which is told what the first one found."""
+        """X11: the other store is the copy in another process, which gets what the first one found."""
         self.write_session("a", "First")
         store, other = self.open_store(), self.open_store()
         if not isinstance(store, NotifiedStore) or not isinstance(other, NotifiedStore):
@@ -224,7 +224,7 @@ class SessionStoreContract:
         assert self._contents() == before
 
     def _settle(self, store: SessionStore) -> None:
-        """Let pass what a change may take to be seen and told, and to be looked at once more."""
+        """Let pass what a change may take to be seen and reported, and to be looked at once more."""
         for _ in range(3):
             self.pass_time(LOOK_EVERY_S)
             store.stamp()

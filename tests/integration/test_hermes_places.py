@@ -248,7 +248,7 @@ def test_a_location_in_the_home_of_a_user_that_there_is_not_fails_the_build_by_n
         with pytest.raises(SourceError, match="no-such-user"):
             home.sources.stamp(KEY, held=False)
     else:
-        assert "cannot be told from here" in str(home.sources.stamp(KEY, held=False)["content"])
+        assert "cannot be known from here" in str(home.sources.stamp(KEY, held=False)["content"])
 
 
 def test_what_users_read_is_in_words(tmp_path: Path) -> None:

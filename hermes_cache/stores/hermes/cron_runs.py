@@ -1,4 +1,4 @@
-"""Which scheduled sessions run now, as the scheduler's own database says: `cron/executions.db`.
+"""The scheduled sessions that run now, as the scheduler's own database says: `cron/executions.db`.
 
 An agent keeps it since its version 0.19. It only adds to rows, so one that cannot be read counts as empty. If the
 scheduler was killed, its runs stay open there until it starts again; so a run is believed for an hour after its

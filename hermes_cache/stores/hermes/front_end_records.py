@@ -1,4 +1,4 @@
-"""Which of the front end's records still stand for a session, and which of their turns may still run.
+"""The front end's records: which of them still stand for a session, and which of their turns may still run.
 
 The front end keeps a copy of an agent's session that somebody opened there. If the agent deleted the session, the
 copy is none. A turn that runs is noted in its session's file; if the front end was killed meanwhile, the note

@@ -47,7 +47,7 @@ class HermesHome:
         SourceError: No path was given, and this user has no home folder.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a place of its own
+    def __init__(  # noqa: PLR0913 - each is a location of its own
         self,
         path: Location | None = None,
         *,

@@ -158,7 +158,7 @@ def moved(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]
 
 
 def join(session_id: str, profile: str, records: ProfileRecords) -> JoinedSession | None:
-    """Join one session; None if it is gone, or another session of its chain is shown in its place."""
+    """Join one session; None if it is gone, or another session of its chain is shown instead."""
     agent, web = records.agent.get(session_id), records.index.get(session_id)
     lineage, parents = records.lineage, records.parents
     if (agent is None and web is None) or lineage.tips.get(session_id, session_id) != session_id:

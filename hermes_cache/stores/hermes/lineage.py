@@ -35,7 +35,7 @@ class Lineage:
     segments: Mapping[str, int]
 
     def tip(self, session_id: str) -> str:
-        """Return the session that the list shows in place of this one: the tip of its chain, or itself."""
+        """Return the session that the list shows instead of this one: the tip of its chain, or itself."""
         return self.tips.get(session_id, session_id)
 
     def root(self, session_id: str) -> str:

@@ -100,9 +100,9 @@ class Locations:
 
     @property
     def are_fixed(self) -> bool:
-        """Whether no callable tells any of them."""
-        told = (self.root, self.session_dir, self.settings_file, self.state_db, self.gateway_metadata)
-        return not any(map(callable, told))
+        """Whether no callable returns any of them."""
+        given = (self.root, self.session_dir, self.settings_file, self.state_db, self.gateway_metadata)
+        return not any(map(callable, given))
 
     def files(self, profile: str) -> ProfileFiles:
         """Return the files of a profile, whether or not they exist.
@@ -200,7 +200,7 @@ def _expanded(location: str | os.PathLike[str]) -> Path:
 
 
 def _not_found_from_here(location: str | os.PathLike[str], error: Exception) -> SourceError:
-    reason = f"cannot be told from here ({error}); set HERMES_HOME to a full path, or pass one"
+    reason = f"cannot be known from here ({error}); set HERMES_HOME to a full path, or pass one"
     return SourceError(location, reason)
 
 

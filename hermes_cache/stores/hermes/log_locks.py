@@ -1,4 +1,4 @@
-"""Who has the log of a database open: `/proc/locks` tells it on Linux, and nothing is opened for that.
+"""The processes that have the log of a database open: `/proc/locks` lists them on Linux, without opening it.
 
 In WAL mode each connection of a writer holds a lock on a byte of `-shm` for as long as it is open, and another one
 from before its first frame until its commit can be seen. A process in a namespace of its own does not see the
@@ -19,7 +19,7 @@ _WRITE_BYTE: Final = "120"
 
 
 class LogLocks(NamedTuple):
-    """Who uses a log; None means that it cannot be known.
+    """The users of a log; None means that they cannot be known.
 
     Attributes:
         is_held: Whether any connection has it open.

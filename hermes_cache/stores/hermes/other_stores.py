@@ -120,7 +120,7 @@ class _ListedStore:
             return ()
 
     def look(self, paths: Iterable[str | Path] | None) -> None:
-        """Have a store that can be told of changes look at what moved; None for all."""
+        """Have a store that takes notifications look at what moved; None for all."""
         try:
             if isinstance(self._store, NotifiedStore):
                 self._store.look(paths)
@@ -174,7 +174,7 @@ class OtherStores:
     """The stores that are listed beside a home; pickling keeps what is given.
 
     Args:
-        stores: The stores. One that has `redact_when` is told whether secrets are masked.
+        stores: The stores. One that has `redact_when` learns by it whether secrets are masked.
         locations: Where the home lies whose settings file says that.
     """
 
@@ -219,7 +219,7 @@ class OtherStores:
             store.look(paths)
 
     def noticed(self, seen: Hashable) -> tuple[Hashable, object]:
-        """Return what the copy of this in another process must be told; see `ports.NoticingBuilder`."""
+        """Return what the copy of this in another process needs; see `ports.NoticingBuilder`."""
         before = seen if isinstance(seen, tuple) else (None,) * len(self._stores)
         moved = [store.moved(since) for store, since in zip(self._stores, before, strict=True)]
         news = tuple([paths for _, paths in moved])

@@ -36,7 +36,7 @@ class Session:
     Attributes:
         joined: What the row is made from.
         time_s: As in `Standing`.
-        gate: Which flag of a key lets it through; see `source_tags.gate`.
+        gate: The flag of a key that lets it through; see `source_tags.gate`.
         is_visible: As in `Standing`.
         is_archived: As in `Standing`.
         is_hidden: As in `Standing`.

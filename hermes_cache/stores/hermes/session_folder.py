@@ -249,11 +249,11 @@ def _all_fields(path: Path, leading: Mapping[str, object]) -> Mapping[str, objec
 
 
 def _counted(messages: object) -> Mapping[str, object]:
-    told = [each for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
-    said = [each.get("timestamp") or each.get("_ts") for each in told if each.get("role") != "tool"]
-    users = [each for each in told if each.get("role") == "user"]
+    readable = [each for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
+    said = [each.get("timestamp") or each.get("_ts") for each in readable if each.get("role") != "tool"]
+    users = [each for each in readable if each.get("role") == "user"]
     last_said = next(filter(None, reversed(said)), None)
-    return {"message_count": len(told), "user_message_count": len(users), "last_message_at": last_said}
+    return {"message_count": len(readable), "user_message_count": len(users), "last_message_at": last_said}
 
 
 def _over(record: IndexRecord | None, session_id: str, fields: Mapping[str, object]) -> IndexRecord:

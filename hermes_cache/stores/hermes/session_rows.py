@@ -215,8 +215,8 @@ def _display_title(joined: JoinedSession, title: str | None) -> str | None:
     if title and not source_tags.is_placeholder(title, joined.tag):
         return title
     others = (text(joined.agent.title) if joined.agent else None, joined.chain_title, joined.job_name)
-    told = next((each for each in others if each and not source_tags.is_placeholder(each, joined.tag)), None)
-    return told or _first_message(joined) or _peers_name(joined)
+    named = next((each for each in others if each and not source_tags.is_placeholder(each, joined.tag)), None)
+    return named or _first_message(joined) or _peers_name(joined)
 
 
 def _first_message(joined: JoinedSession) -> str | None:

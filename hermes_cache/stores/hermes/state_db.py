@@ -52,7 +52,7 @@ LEFT JOIN messages AS last ON last.rowid = coalesce(
 """
 """One step in the index for each session, whatever is asked of its last message.
 
-A message from after the year 9999 is the last one only if all are, as all may have texts in place of times.
+A message from after the year 9999 is the last one only if all are, as all may have texts instead of times.
 """
 
 _LAST_SAID: Final = """

@@ -1,8 +1,8 @@
 """Makes the content of a key from a snapshot: a pure filter, so no key is cold once one is warm.
 
 The order of the steps decides the counts: flags and source, visible, one row per peer, the newest of terminals,
-hidden, then the counts, then the side of the sidebar, then the page of archived rows. Archived sessions take the
-place of others only in a view that lists them. Lists are whole: nothing is cut unless the key asks.
+hidden, then the counts, then the side of the sidebar, then the page of archived rows. Archived sessions
+push out others only in a view that lists them. Lists are whole: nothing is cut unless the key asks.
 No I/O here. Source: rules X4, X7, K1.
 """
 
@@ -69,7 +69,7 @@ def _behind_projects(sessions: Sequence[Session], key: SessionListKey) -> frozen
 
 
 def _without_archived(passed: list[Session], whole: list[Session], key: SessionListKey) -> list[Session]:
-    """Return what is listed if archived sessions take the place of none."""
+    """Return what is listed if archived sessions push out none."""
     archived = [session for session in passed if session.is_archived]
     if any(each.peer is not None or (each.is_of_terminal and key.agent_limit is not None) for each in archived):
         return _narrowed([session for session in passed if not session.is_archived], key)

@@ -64,7 +64,7 @@ class HomeWatch:
         locations: Where the files are.
         scopes: Returns the scopes to watch; called by the thread of the watch.
         moved: Called with the scopes whose sources may have moved, by that thread.
-        other_stores: The stores of other agents, which are told what moved of theirs.
+        other_stores: The stores of other agents, which get what moved of theirs.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class HomeWatch:
         self._trouble = f"no file notifications ({why}); it looks every {_BLIND_EVERY_S:g} s instead"
         tries_at_s = monotonic() + _TRIES_AGAIN_S
         while monotonic() < tries_at_s and not self._interrupted.wait(_BLIND_EVERY_S):
-            # A failure now must not end the thread: it is told when notifications are tried again.
+            # A failure now must not end the thread: it is reported when notifications are tried again.
             with suppress(Exception):
                 self._moved(self._scopes())
 
