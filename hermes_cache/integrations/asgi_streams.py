@@ -128,6 +128,7 @@ class _EventStream(Response, Generic[S]):
         self._seats = seats
         self._source = source
         self._heartbeat_s = heartbeat_s
+        seats.drop_with(self, source)
 
     @abstractmethod
     def _head(self) -> bytes:

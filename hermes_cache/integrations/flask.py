@@ -164,7 +164,9 @@ class HermesCache:
 
 
 def _as_flask(response: wsgi.Response[bytes | wsgi.EventStream]) -> Response:
-    return Response(response.body, response.status, response.headers)
+    # In a list: of bytes alone Flask counts the length anew, and an answer to HEAD would say 0.
+    body = [response.body] if isinstance(response.body, bytes) else response.body
+    return Response(body, response.status, response.headers)
 
 
 def _commands(prefix: str, installed: _Installed) -> AppGroup:

@@ -1,13 +1,18 @@
 """The seats of event streams: a stream has no end of its own, so the number of those that are open is bounded.
 
+A framework may throw an answer away unsent, for example if a hook of the application raises. So a stream that
+nobody holds any more gives its seat back, too.
 Source: rules W1, W5, W6.
 """
 
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
+from hermes_cache.aside import aside
 from hermes_cache.integrations.answers import Answer, error_answer
 
 MAX_STREAMS: Final = 200
@@ -31,6 +36,8 @@ class Source(Protocol):
 
 S = TypeVar("S", bound=Source)
 
+_Finalizer: TypeAlias = "weakref.finalize[..., object]"
+
 
 class Seats:
     """The event streams that are open now. Any thread may use it.
@@ -42,7 +49,7 @@ class Seats:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = threading.Lock()
-        self._open: set[Source] = set()
+        self._open: dict[Source, _Finalizer | None] = {}
         self._taken = 0
         self._closed = False
 
@@ -76,13 +83,23 @@ class Seats:
             self._free()
             raise
 
+    def drop_with(self, stream: object, source: Source) -> None:
+        """Drop a source once nobody holds its stream any more, if it is not dropped before."""
+        # A finalizer may strike a thread that holds the lock, and must wait for nothing.
+        finalizer = weakref.finalize(stream, aside.begin, partial(self.drop, source))
+        finalizer.atexit = False
+        with self._lock:
+            self._open[source] = finalizer
+
     def drop(self, source: Source) -> None:
         """Close a source; its seat is free. Dropping it twice is no error."""
         source.close()
         with self._lock:
             if source not in self._open:
                 return
-            self._open.discard(source)
+            finalizer = self._open.pop(source)
+        if finalizer is not None:
+            finalizer.detach()
         self._free()
 
     def close(self) -> None:
@@ -95,7 +112,7 @@ class Seats:
 
     def _noted(self, source: S) -> S:
         with self._lock:
-            self._open.add(source)
+            self._open[source] = None
             is_late = self._closed
         if is_late:
             source.close()

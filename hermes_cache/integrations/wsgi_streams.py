@@ -86,6 +86,7 @@ class EventStream:
     def __init__(self, seats: Seats, events: _Events) -> None:
         self._seats = seats
         self._events = events
+        seats.drop_with(self, events.source)
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._events.head()

@@ -78,6 +78,18 @@ def test_a_view_of_ones_own_answers_with_the_list_and_with_304(app: Flask, sessi
     assert first.headers["ETag"].startswith('W/"')
 
 
+def test_the_answer_to_head_has_the_headers_of_the_answer_to_get(app: Flask) -> None:
+    # Proves W4; RFC 9110, section 9.3.2.
+    client = app.test_client()
+    client.get("/api/sessions")
+
+    got, head = client.get("/api/sessions"), client.head("/api/sessions")
+
+    assert (head.status_code, head.data) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(got.data))
+    assert {**head.headers, "Age": "0"} == {**got.headers, "Age": "0"}
+
+
 def test_two_caches_of_one_application_have_settings_and_commands_of_their_own(app: Flask) -> None:
     # Proves W4.
     app.config["TODOS_CACHE_TTL"] = 7

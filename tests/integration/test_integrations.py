@@ -1,9 +1,10 @@
 """Rules W4, D4, O7: what is answered over HTTP is the same through each framework."""
 
 import asyncio
+import gc
 import gzip
 import zlib
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -17,6 +18,7 @@ from hermes_cache import Bus, Policy, ProfileNotFoundError, SessionListCache, Se
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.integrations import asgi, wsgi
 from tests.integration.http_doors import DOORS, Ask, asgi_door, wsgi_door
+from tests.waiting import until
 
 POLICY = Policy(ttl=60, stop_timeout=2.0)
 
@@ -146,6 +148,41 @@ def test_past_the_bound_of_seats_a_stream_is_refused_until_one_ends(door: Any, c
     assert (refused.status, refused.headers["retry-after"]) == (503, "5")
     assert statuses == [200, 200, 200]
     assert cache.stats().followers == 0
+
+
+def seats_of_wsgi(cache: ListCache[Any]) -> Callable[[], int]:
+    streams = wsgi.EventStreams(cache, limit=1)
+    return lambda: streams.changes({"REQUEST_METHOD": "GET"}, "ann").code
+
+
+def seats_on_a_loop(cache: ListCache[Any]) -> Callable[[], int]:
+    streams = wsgi.EventStreams(cache, limit=1)
+
+    def ask() -> int:
+        answer = streams.follow({"REQUEST_METHOD": "GET"}, "ann")
+        if isinstance(answer.body, wsgi.EventStream):
+            # As Django throws it away if the client is gone before the first part.
+            answer.body.on_loop()
+        return answer.code
+
+    return ask
+
+
+def seats_of_asgi(cache: ListCache[Any]) -> Callable[[], int]:
+    streams = asgi.EventStreams(cache, limit=1)
+    return lambda: asyncio.run(streams.changes("ann", None)).status_code
+
+
+@pytest.mark.parametrize("seats_of", [seats_of_wsgi, seats_on_a_loop, seats_of_asgi])
+def test_a_stream_that_is_thrown_away_unsent_gives_its_seat_back(seats_of: Any, cache: ListCache[Any]) -> None:
+    # Proves W4: an `after_request` of Flask that raises leaves such a stream.
+    ask = seats_of(cache)
+
+    first = ask()
+    gc.collect()
+
+    assert first == 200
+    until(lambda: ask() == 200, "the seat stays taken")
 
 
 def timed_by_asgi(cache: ListCache[Any]) -> Ask:
