@@ -13,8 +13,8 @@ _DIGITS: Final = 19
 _NO_FEED: Final = "-"
 """Stands for a feed where a version tells of its journal alone."""
 
-_PLAIN_MARK: Final = re.compile(r"([\w-]{1,64}/)?[\w-]{1,64}:\d{1,18}", re.ASCII)
-"""The ids of this library's events, with room to spare: a version is kept short, and free of signs to escape."""
+_PLAIN_MARK: Final = re.compile(r"([\w-]{1,64}/)?[\w-]{1,32}:\d{1,18}", re.ASCII)
+"""The ids of this library's events: a version stays so short that gateways take it, and has no signs to escape."""
 
 
 @dataclass(frozen=True, slots=True)
