@@ -5,16 +5,16 @@ end of its own. So the streams end at the signal that tells the server to stop. 
 """
 
 import asyncio
-import signal
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from starlette.applications import Starlette
 
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.integrations.seats import Source
+from hermes_cache.integrations.stop_signals import at_stop_signals
 
 OPEN_STREAMS: Final = "hermes_cache.open_streams"
 """The `OpenStreams` in the state of an application and of its requests."""
@@ -62,35 +62,13 @@ def lifespan(
         async with AsyncExitStack() as stack:
             for cache in caches:
                 await stack.enter_async_context(cache)
-            with _at_stop_signals(streams.end):
+            loop = asyncio.get_running_loop()
+            take_back = at_stop_signals(partial(loop.call_soon_threadsafe, streams.end))
+            try:
                 yield {OPEN_STREAMS: streams}
+            finally:
+                if take_back is not None:
+                    take_back()
             streams.end()
 
     return run
-
-
-@contextmanager
-def _at_stop_signals(act: Callable[[], None]) -> Iterator[None]:
-    """Do something on the event loop when a signal tells the server to stop; its own handler runs, too."""
-    if threading.current_thread() is not threading.main_thread():
-        # Python lets only the main thread handle signals. A server that runs elsewhere is stopped in another way.
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, frame: Any) -> None:
-        loop.call_soon_threadsafe(act)
-        earlier = before[signal.Signals(number)]
-        if callable(earlier):
-            earlier(number, frame)
-
-    ours = [number for number, earlier in before.items() if callable(earlier)]
-    for number in ours:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number in ours:
-            if signal.getsignal(number) is handle:
-                signal.signal(number, before[number])

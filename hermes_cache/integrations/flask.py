@@ -100,6 +100,11 @@ class HermesCache:
         """The bus of that cache, for publishers of this application."""
         return self._installed().bus
 
+    @property
+    def streams(self) -> wsgi.EventStreams:
+        """The event streams of that application, for `wsgi.end_at_stop_signals`."""
+        return self._installed().application.streams
+
     def respond(self, key: Hashable, *, envelope: Envelope = None, **options: Unpack[ReadOptions]) -> Response:
         """Answer the request of this context with a list, with what changed in it, with 304, or with the error.
 
@@ -112,11 +117,11 @@ class HermesCache:
 
     def events(self, profile: str | None = None) -> Response:
         """Answer the request of this context with the changes of a profile, or of all, as server-sent events."""
-        return _as_flask(self._installed().application.streams.changes(request.environ, profile))
+        return _as_flask(self.streams.changes(request.environ, profile))
 
     def follow(self, key: Hashable) -> Response:
         """Answer the request of this context with a list and with what changes in it, as server-sent events."""
-        return _as_flask(self._installed().application.streams.follow(request.environ, key))
+        return _as_flask(self.streams.follow(request.environ, key))
 
     def _installed(self) -> _Installed:
         installed: _Installed | None = current_app.extensions.get(_EXTENSION, {}).get(self)

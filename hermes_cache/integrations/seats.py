@@ -12,8 +12,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from hermes_cache.aside import aside
 from hermes_cache.integrations.answers import Answer, error_answer
+from hermes_cache.threads.aside import aside
 
 MAX_STREAMS: Final = 200
 HEARTBEAT_S: Final = 15.0

@@ -23,6 +23,7 @@ from hermes_cache.integrations.wsgi_streams import (
     EventStream,
     EventStreams,
     Response,
+    end_at_stop_signals,
     response_of,
     since_in,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "EventStreams",
     "Response",
     "arespond",
+    "end_at_stop_signals",
     "environ_of",
     "reply",
     "respond",

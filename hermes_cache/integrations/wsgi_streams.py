@@ -25,6 +25,8 @@ from hermes_cache.integrations.server_sent_events import (
     checked_version,
     hello,
 )
+from hermes_cache.integrations.stop_signals import at_stop_signals
+from hermes_cache.threads.gates import Gate, OwnThread
 
 Environ: TypeAlias = Mapping[str, Any]
 """A WSGI environment, or what has the same names, as `request.META` of Django has."""
@@ -156,6 +158,25 @@ class EventStreams:
     def close(self) -> None:
         """End all streams, and let no new one in. Any thread may call it."""
         self.seats.close()
+
+
+def end_at_stop_signals(*streams: EventStreams) -> None:
+    """End event streams when a signal tells the process to stop: servers wait for their open answers.
+
+    Call it on the main thread of the process that serves, once its server handles signals. For gunicorn that is in
+    the module that it imports; with `--preload` it is in `post_worker_init`. On another thread, or where nobody
+    handles signals, it does nothing.
+    """
+    is_stopping = Gate()
+
+    def end() -> None:
+        is_stopping.wait()
+        for each in streams:
+            each.close()
+
+    if at_stop_signals(is_stopping.open) is not None:
+        # A thread that waits: a handler must wait for no lock, and under gevent not even for a thread to start.
+        OwnThread(end, "hermes_cache.stop_signals").start()
 
 
 class _Changes:

@@ -82,7 +82,7 @@ def _uvicorn(app: str, *more: str) -> tuple[str, ...]:
 
 
 def _gunicorn(app: str, *more: str) -> tuple[str, ...]:
-    quiet = ("--log-level", "warning", "--graceful-timeout", "2", "--no-control-socket")
+    quiet = ("--log-level", "warning", "--graceful-timeout", "60", "--no-control-socket")
     return ("-m", "gunicorn", f"{_GATEWAYS}.{app}", "--bind", "127.0.0.1:{port}", *quiet, *more)
 
 

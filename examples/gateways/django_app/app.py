@@ -51,3 +51,5 @@ urlpatterns = [
 ]
 sync_app = get_wsgi_application()
 async_app = get_asgi_application()
+# For gunicorn, which handles signals already; with `--preload` this belongs into its `post_worker_init`.
+wsgi.end_at_stop_signals(streams)
