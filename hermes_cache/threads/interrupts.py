@@ -77,7 +77,8 @@ def _raised_by_handler(error: BaseException, *, stop_at_foreign: bool) -> bool:
 def _got(frame: FrameType, interrupted: FrameType) -> bool:
     """Say whether a function was called with the frame that called it, as signal handlers are."""
     for value in frame.f_locals.values():
-        if value is interrupted or (isinstance(value, tuple) and any(each is interrupted for each in value)):
+        # Not `isinstance`: it asks a value for its class, and a proxy of what is gone raises then.
+        if value is interrupted or (type(value) is tuple and any(each is interrupted for each in value)):
             return True
     return False
 

@@ -6,6 +6,7 @@ The tests run in the main thread, where Python runs signal handlers.
 import asyncio
 import logging
 import signal
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -46,6 +47,27 @@ def _handling(error: type[BaseException]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+class _Gone:
+    """Ends before the proxies that stand for it."""
+
+
+def test_what_a_receiver_raises_stays_with_it_whatever_it_held_then(caplog: pytest.LogCaptureFixture) -> None:
+    """E4, on the main thread: even to ask for the class of a proxy of what is gone raises"""
+    bus = Bus()
+
+    def bad(_sender: object, event: AppliedEvent) -> NoReturn:
+        proxy = weakref.proxy(_Gone())
+        raise ValueError(event.id, id(proxy))
+
+    bus.settings_changed.connect(bad)
+    heard = _hear(bus, 1)
+
+    bus.settings_changed.send()
+
+    assert heard == [1]
+    assert [record.message for record in caplog.records] == [_FAILED]
 
 
 @pytest.mark.parametrize(
