@@ -36,9 +36,10 @@ from hermes_cache.cache.stamper import Stamped, Stamper, sources_of
 from hermes_cache.cache.targets import ListKind, Targets
 from hermes_cache.cache.watching import Watching
 from hermes_cache.core.decide import decide
-from hermes_cache.core.effects import Served
+from hermes_cache.core.effects import Served, Tell
 from hermes_cache.core.events import AppliedEvent, profile_of
 from hermes_cache.core.messages import Publish
+from hermes_cache.core.notices import EntryStored
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
 from hermes_cache.core.state import State
@@ -196,7 +197,7 @@ class RunningCache(Generic[K, P]):
                 self._clock,
                 stamper=Stamper(self._clock, self._inside, self._stamped, self._coroutines, limit_s),
                 executor=self._new_executor(self._coroutines),
-                notifier=Notifier(self._link.announce),
+                notifier=Notifier(self._announce),
                 owner=self._kind.shape.owner,
             )
         # Without the lock: what others said is applied meanwhile.
@@ -327,6 +328,11 @@ class RunningCache(Generic[K, P]):
                 decision = decide(self._prior.state, message, now_s, self._policy)
                 self._prior = replace(self._prior, state=decision.state)
             return self._life
+
+    def _announce(self, announced: object) -> None:
+        self._link.announce(announced)
+        if isinstance(announced, Tell) and isinstance(announced.notice, EntryStored):
+            self._watching.keep_up()
 
     def _new_coroutines(self) -> Coroutines:
         return Coroutines(self._inside, lambda: self._home)

@@ -74,6 +74,15 @@ class Watching:
             begun.close()
         running.scopes_changed()
 
+    def keep_up(self) -> None:
+        """See that the scope of a view that was just built is watched for those who subscribed before."""
+        life = self._life()
+        if self._watch is None or life is None or not self._feed.has_subscribers:
+            return
+        targets = [entry.target for entry in life.state.entries.values()]
+        if any(target.watched and target.scope not in self._followed for target in targets):
+            self.keep()
+
     def close(self) -> None:
         """End the watch, and follow nothing any more."""
         running = self._runs.pop(None, None)

@@ -8,6 +8,7 @@ from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.watching import Watching
 from hermes_cache.ports import Moved, RunningWatch, Scopes
+from hermes_cache.testing import Listener
 from tests.waiting import until
 
 
@@ -25,9 +26,10 @@ class _Run:
     def __init__(self, scopes: Scopes) -> None:
         self.scopes = scopes
         self.is_closed = False
+        self.asked = 0
 
     def scopes_changed(self) -> None:
-        pass
+        self.asked += 1
 
     def close(self) -> None:
         self.is_closed = True
@@ -86,6 +88,27 @@ def test_who_subscribes_before_the_start_is_watched_for_after_it() -> None:
 
         until(lambda: set(watch.scopes()) == {"table"})
     cache.stop()
+
+
+def test_a_view_that_is_built_after_somebody_subscribed_is_watched_at_once() -> None:
+    """X10: and not with the look that comes after five seconds; once it is watched, builds ask for nothing."""
+    watch = _Watch()
+    with _cache(watch) as cache, cache.subscribe():
+        stored = Listener(cache.bus.entry_stored)
+        (run,) = watch.running
+        assert not run.scopes()
+        before = run.asked
+
+        cache.get("key")
+        until(lambda: run.asked > before)
+        assert run.scopes() == {"table"}
+        asked = run.asked
+        for count in (2, 3):
+            cache.invalidate()
+            cache.get("key")
+            stored.wait_for(count)
+
+        assert run.asked == asked
 
 
 def test_nothing_is_followed_any_more_for_subscribers_who_left() -> None:
