@@ -32,6 +32,7 @@ from hermes_cache.errors import (
 )
 from hermes_cache.ports import Builder
 from hermes_cache.threads.callables import refuse_async_generator
+from hermes_cache.threads.coroutines import Coroutines
 from hermes_cache.threads.interrupts import ForeignCode, belongs_to_caller
 from hermes_cache.threads.loops import Away, Waker
 from hermes_cache.tracing import ReadTrace
@@ -129,13 +130,22 @@ def _freshness_of(word: object) -> Freshness:
         raise ValueError(f"freshness is {word!r}; it must be {', '.join(most)} or {last}") from None
 
 
-def serve(life: Life, key: Hashable, request: Request, *, reraises: bool = False, blocks: bool = False) -> Served:
+def serve(
+    life: Life,
+    key: Hashable,
+    request: Request,
+    coroutines: Coroutines,
+    *,
+    reraises: bool = False,
+    blocks: bool = False,
+) -> Served:
     """Read, and wait for the answer.
 
     Args:
         life: The life of the cache.
         key: The key to read.
         request: How the read wants its answer.
+        coroutines: Those of builders; one may turn out to need the event loop that waits here.
         reraises: Whether it raises a copy of the builder's own error.
         blocks: Whether to wait would block what it waits for, so that memory answers, or nobody (L5).
 
@@ -148,7 +158,8 @@ def serve(life: Life, key: Hashable, request: Request, *, reraises: bool = False
     with _Traced(request) as traced:
         reader = Reader()
         try:
-            life.wait(_begin(life, key, request, reader), reader)
+            with coroutines.held_up(lambda: reader.set(BuildError(key, BLOCKS))):
+                life.wait(_begin(life, key, request, reader), reader)
         finally:
             life.leave(reader)
         return traced.answer(_answer_of(reader, reraises=reraises))

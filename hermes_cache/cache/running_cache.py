@@ -55,7 +55,7 @@ from hermes_cache.threads.callables import Inside, is_coroutine_function
 from hermes_cache.threads.coroutines import Coroutines
 from hermes_cache.threads.forks import after_fork_in_child
 from hermes_cache.threads.loops import Away, elsewhere
-from hermes_cache.threads.starting import refuse_late_patch, running_loop
+from hermes_cache.threads.starting import refuse_late_patch
 from hermes_cache.tracing import tracing
 
 logger = QuietLogger(__name__)
@@ -246,7 +246,8 @@ class RunningCache(Generic[K, P]):
             request = self._request(life, key, options)
             if not life.works.is_inside():
                 self._membership.admit(key, request)
-        return serve(life, key, request, reraises=reraises and self._reraise, blocks=self._blocks(request))
+        blocks, reraises = self._blocks(request), reraises and self._reraise
+        return serve(life, key, request, self._coroutines, reraises=reraises, blocks=blocks)
 
     async def _aserve(self, key: K, options: ReadOptions, *, reraises: bool = True) -> Served:
         life = self._life
@@ -275,9 +276,9 @@ class RunningCache(Generic[K, P]):
 
     def _blocks(self, request: Request) -> bool:
         """Say whether a read that waits on this thread keeps the builder's coroutine from running."""
-        if self._home is None or self._home is not running_loop() or not self._builds_here:
+        if not (self._builds_here and self._coroutines.is_home()):
             return False
-        return is_coroutine_function(request.builder or self._builder)
+        return self._coroutines.builders_await or is_coroutine_function(request.builder or self._builder)
 
     def _decoded(self, content: Content) -> P:
         life = self._life

@@ -8,8 +8,8 @@ Only a stop leaves it to the gateway's loop. Source: rules B2, B6, L1, L5.
 
 import asyncio
 from asyncio import AbstractEventLoop, CancelledError
-from collections.abc import Awaitable, Callable, Hashable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from inspect import isawaitable
 from math import inf
 from typing import Any, Final, Generic, TypeVar
@@ -36,6 +36,9 @@ class Coroutines:
     Args:
         inside: Learns that foreign code runs, so that a read from there waits for nobody.
         home: Returns the loop to run on; None if each coroutine gets one of its own.
+
+    Attributes:
+        builders_await: A builder returned an awaitable, so the next one may need the loop, too.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Coroutines:
         self._home = home
         self._runs: dict[Hashable, _Run[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._holding_up: dict[Callable[[], object], None] = {}
+        self.builders_await = False
         self._is_stopped = False
 
     def result(self, returned: T | Awaitable[T], what: str, *, name: Hashable = None, limit_s: float = inf) -> T:
@@ -53,7 +58,7 @@ class Coroutines:
         Args:
             returned: What it returned.
             what: The name of the callable, for messages.
-            name: Of the call, for `cancel`; None if nobody cancels it.
+            name: Of the build, for `cancel`; None if it is none.
             limit_s: After so many seconds it is cancelled.
 
         Raises:
@@ -67,6 +72,11 @@ class Coroutines:
         if not isawaitable(returned):
             return settle(returned, what)
         run: _Run[T] = _Run(returned, what, self._inside, limit_s)
+        if name is not None:
+            # Noted first: who begins to hold up the loop is found below, or finds this.
+            self.builders_await = True
+            for let_go in list(self._holding_up):
+                let_go()
         name = run if name is None else name
         self._runs[name] = run
         try:
@@ -87,6 +97,24 @@ class Coroutines:
         """Say whether the calling thread runs the loop for the coroutines, so that to wait for one is in vain."""
         home = self._home()
         return home is not None and home is running_loop()
+
+    @contextmanager
+    def held_up(self, let_go: Callable[[], object]) -> Iterator[None]:
+        """Know that this thread waits meanwhile, and holds up the loop if it runs that.
+
+        Args:
+            let_go: Ends the wait; called if a builder needs the loop.
+        """
+        if not self.is_home():
+            yield
+            return
+        self._holding_up[let_go] = None
+        try:
+            if self.builders_await:
+                let_go()
+            yield
+        finally:
+            self._holding_up.pop(let_go, None)
 
     def cancel(self, name: Hashable) -> None:
         """Cancel the coroutine of a call, if it has one; it is not waited for."""

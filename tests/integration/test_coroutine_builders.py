@@ -256,6 +256,30 @@ def test_a_stop_on_the_loop_itself_does_not_wait_for_its_coroutines() -> None:
     asyncio.run(main())
 
 
+def _await_later(key: SessionListKey) -> Awaitable[Payload]:
+    """A plain function that returns a coroutine: nobody sees from outside that it must be awaited."""
+    return _where(key)
+
+
+@every_loop
+def test_a_read_that_blocks_the_loop_is_refused_once_a_builder_turns_out_to_need_it(run: Run) -> None:
+    """L5, W4: at the first read, too, and not only after `build_timeout`; the build goes on."""
+
+    async def main() -> tuple[Payload, int, str]:
+        async with SessionListCache(_await_later, bus=Bus()) as cache:
+            with pytest.raises(BuildError, match=r"await cache\.aget"):
+                cache.get(KEY)
+            first = await cache.aget(KEY)
+            with pytest.raises(BuildError, match=r"await cache\.aget"):
+                cache.get(OTHER)
+            return first, id(asyncio.get_running_loop()), cache.lookup(KEY).outcome
+
+    payload, loop, outcome = run(main())
+
+    assert payload["loop"] == loop
+    assert outcome == "hit"
+
+
 @pytest.mark.parametrize("read", [SessionListCache.aget, SessionListCache.alookup, SessionListCache.get])
 def test_a_read_inside_a_coroutine_builder_waits_for_nobody(
     read: Callable[[SessionListCache, SessionListKey], object],
