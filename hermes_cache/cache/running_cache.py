@@ -333,7 +333,7 @@ class RunningCache(Generic[K, P]):
     def _announce(self, announced: object) -> None:
         self._link.announce(announced)
         if isinstance(announced, Tell) and isinstance(announced.notice, EntryStored):
-            self._watching.keep_up()
+            self._watching.watch_new_scopes()
 
     def _new_coroutines(self) -> Coroutines:
         return Coroutines(self._inside, lambda: self._home)

@@ -74,14 +74,14 @@ class Watching:
             begun.close()
         running.scopes_changed()
 
-    def keep_up(self) -> None:
-        """See that the scope of a view that was just built is watched for those who subscribed before."""
+    def watch_new_scopes(self) -> None:
+        """Have the scope of a view that was just built watched, for those who subscribed before."""
         life = self._life()
         if self._watch is None or life is None or not self._feed.has_subscribers:
             return
         targets = [entry.target for entry in life.state.entries.values()]
         if any(target.watched and target.scope not in self._followed for target in targets):
-            self.keep()
+            self.watch_wanted()
 
     def close(self) -> None:
         """End the watch, and follow nothing any more."""

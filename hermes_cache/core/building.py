@@ -216,7 +216,7 @@ def _answers(build: Build, waiter: Waiter) -> bool:
 
 def _is_behind(turn: Turn, build: Build, entry: Entry) -> bool:
     """Say whether a commit came during a refresh by age, or for a stop, and is to be built at once (R3, B9)."""
-    if build.refresh not in (Refresh.AGE, Refresh.STOP) or not has_moved_since(turn.state, entry):
+    if build.refresh not in (Refresh.AGE, Refresh.STOP) or not has_moved_since(turn.state, build.target, entry):
         return False
     return not duty.is_held_back(turn, build.target, Refresh.SOURCE)
 
@@ -266,13 +266,14 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
         turn.record(WaitedOn(tuple(replace(waiter, overtaken_by=build.overtaken_by) for waiter in new)))
     builders = [waiter.request.builder for waiter in left if waiter.request.builder is not None]
     builder = builders[-1] if builders else build.builder
-    trace = left[-1].request.trace if left else build.trace
+    # The newest reader knows best what the key means: an event may have changed settings.
+    target, trace = (left[-1].read.target, left[-1].request.trace) if left else (build.target, build.trace)
     reason: Reason = "event" if build.overtaken_by else "source"
-    held = turn.state.entry_of(build.target)
-    is_servable = held is not None and held.version >= turn.state.version_of(build.target)
+    held = turn.state.entry_of(target)
+    is_servable = held is not None and held.version >= turn.state.version_of(target)
     insists = any(not waiter.request.takes_stale for waiter in left)
-    refresh = refresh_for(turn.state, build.target, reason) if is_servable and not insists else None
-    _queue(turn, build.target, reason, refresh=refresh, builder=builder, trace=trace)
+    refresh = refresh_for(turn.state, target, reason) if is_servable and not insists else None
+    _queue(turn, target, reason, refresh=refresh, builder=builder, trace=trace)
 
 
 def _fail(turn: Turn, build: Build, why: str, cause: BaseException | None = None) -> None:

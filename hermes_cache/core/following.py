@@ -71,6 +71,10 @@ def follow(turn: Turn, message: Follow) -> None:
     if followed is None:
         delivered = without_content(entry) if entry else None
         followed = Followed(target, Table(), delivered=delivered, number=state.last_followed + 1)
+    if followed.target != target:
+        # Settings changed, and the key has another scope since.
+        turn.record(Unfollowed(followed))
+        followed = replace(followed, target=target)
     if entry is not None and message.follower not in followed.followers:
         turn.do(Deliver((message.follower,), target.key, Served(entry, "hit")))
     followers = followed.followers.with_one(message.follower, message.wants_events)
@@ -171,7 +175,7 @@ def _reason_for(turn: Turn, followed: Followed) -> Reason | None:
     if delivered is None or delivered.version < state.version_of(target):
         wanted = any(followed.followers.values())
         return ("miss" if delivered is None else "event") if wanted else None
-    if has_moved_since(state, delivered):
+    if has_moved_since(state, target, delivered):
         return "source"
     return "age" if turn.now_s >= _ages_at_s(turn, followed) else None
 

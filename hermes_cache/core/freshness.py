@@ -124,11 +124,17 @@ def refresh_for(state: State, target: Target, reason: Reason, replaced: Entry | 
     return Refresh.URGENT if any(name.startswith(SETTINGS_PART) for name in moved) else Refresh.SOURCE
 
 
-def has_moved_since(state: State, entry: Entry) -> bool:
-    """Say whether a check that began after the entry's own found its sources moved, or it counts as moved."""
+def has_moved_since(state: State, target: Target, entry: Entry) -> bool:
+    """Say whether a check that began after the entry's own found its sources moved, or it counts as moved.
+
+    Args:
+        state: With the last check.
+        target: What the entry's key means now; after a change of settings that may be another scope.
+        entry: The entry.
+    """
     if entry.stamp.check.is_missing:
-        return entry.target.watched
-    check = state.check_of(entry.target)
+        return target.watched
+    check = state.check_of(target)
     comparable = check is not None and check.held == entry.stamp.marker.held
     return comparable and check is not None and _differs(check, entry.stamp.check)
 
@@ -148,7 +154,7 @@ def _judge_sources(
             return Verdict.UNCHECKED
         if now_s - _last_seen_s(check, entry.stamp.check) > ttl_s(entry, policy) or request.freshness.insists:
             return Verdict.MOVED
-    return Verdict.MOVED if has_moved_since(state, entry) else Verdict.FRESH
+    return Verdict.MOVED if has_moved_since(state, target, entry) else Verdict.FRESH
 
 
 def _looked_in_vain(check: Check | None, request: Request) -> bool:

@@ -1,5 +1,7 @@
 """Rules R5, R7, R11, B1 to B6 and H2: one live build a key, and what becomes of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from hermes_cache.core.effects import Abandon, Release, RunBuild, Tell
@@ -212,6 +214,21 @@ def test_a_queued_refresh_that_too_many_hanging_builds_stop_pauses_nothing() -> 
 
     assert script.state.scopes[WORK.scope].refreshing == frozenset()
     assert script.state.scopes[WORK.scope].pause_until_s <= script.now_s
+
+
+def test_a_build_for_who_came_after_an_event_has_the_scope_that_the_key_has_since() -> None:
+    """R4, V1: settings may have changed it; sources of the old scope would tell nothing of it any more."""
+    watched = target_of(watched=True)
+    moved = replace(watched, scope="other")
+    script = CoreScript()
+    script.read(watched)
+    script.invalidate()
+    script.read(moved)
+
+    script.finish(script.running(watched))
+    script.finish(script.running(moved))
+
+    assert script.state.entries[moved.key].target == moved
 
 
 def test_a_failure_answers_all_who_wait_and_the_next_read_tries_again() -> None:

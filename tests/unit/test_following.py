@@ -1,5 +1,7 @@
 """Rule R13: a followed key is built for its followers when there is more to have, and at a bounded cost."""
 
+from dataclasses import replace
+
 import pytest
 
 from hermes_cache.core.effects import Deliver, Served, TakeCheck
@@ -74,6 +76,24 @@ def test_an_outdated_payload_arms_no_timer_for_who_wants_only_what_moved_at_the_
     script.wait(60.0)
 
     assert script.state.wake_at_s > script.now_s
+
+
+def test_a_followed_key_that_means_another_profile_since_settings_changed_is_followed_as_that() -> None:
+    """R13, K5: its scope and what touches it are others; its name is not."""
+    script = _followed(_WATCHED)
+    other = replace(_WATCHED, scope="other", reach="other")
+
+    script.take(Follow("follower", other))
+    script.invalidate("other")
+    build = script.running(other)
+    script.finish(build)
+    delivered = _delivered(script)
+    script.take(Unfollow("follower", other))
+
+    assert [served.entry.build_id for served in delivered] == [build.id]
+    assert not script.state.followed_by_scope
+    assert not script.state.followed_by_reach
+    assert not script.state.followed
 
 
 def test_nothing_is_built_for_a_key_that_nobody_follows_any_more() -> None:

@@ -43,6 +43,17 @@ def _state(check: Check | None = _OWN, *, entry: Entry | None = _ENTRY, streams:
     )
 
 
+def test_a_key_is_judged_by_the_scope_that_it_has_now() -> None:
+    """R4: settings may have given it another one since its entry was built."""
+    state, there = _state(), replace(_TARGET, scope="there")
+    check = Check(_BUILT_S + 1.0, parts=(("content", 2), ("settings", 1)))
+    state = replace(state, scopes=state.scopes.with_one("there", ScopeState(there, check)))
+
+    verdict = judge(state, _POLICY, there, Request(_BUILT_S + 1.0), _BUILT_S + 1.0, check_by_s=-inf)
+
+    assert verdict is Verdict.MOVED
+
+
 def _judge(  # noqa: PLR0913 - what a verdict depends on
     state: State,
     now_s: float,
