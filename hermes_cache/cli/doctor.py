@@ -27,7 +27,7 @@ class _Options(TypedDict):
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path),
+@click.option("--home", type=click.Path(path_type=Path, readable=False),
               help="The Hermes home to examine.  [default: $HERMES_HOME, else ~/.hermes]")  # fmt: skip
 @click.option(
     "--journal", envvar="HERMES_CACHE_JOURNAL", show_envvar=True, metavar="URL", help="The journal, too."

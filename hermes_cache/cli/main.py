@@ -9,6 +9,7 @@ import click
 
 from hermes_cache.cli.standard_streams import refusing_unwritable_output
 from hermes_cache.distribution import install_command, installed_version
+from hermes_cache.errors import HermesCacheError
 from hermes_cache.surroundings import open_closed_streams
 
 
@@ -91,6 +92,8 @@ class _LazyGroup(click.Group):
                 return super().invoke(ctx)
         except ModuleNotFoundError as missing:
             raise _missing_extra(ctx.invoked_subcommand or "", missing) from missing
+        except HermesCacheError as error:
+            raise click.ClickException(str(error)) from error
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""

@@ -43,7 +43,8 @@ class Table:
         title: What it shows, in a few words.
         headings: The names of its columns; no names are printed if they are all empty.
         rows: Its rows. A number stands at the right of its column. Of a pair of texts the second one stands out.
-        widths: The least width of its columns, from the left, so that those of several tables stand in line.
+        widths: The least width of its columns, from the left, so that those of several tables stand in line; it is
+            left out where that would take more than half of the terminal.
     """
 
     title: str
@@ -61,13 +62,13 @@ def print_tables(tables: Sequence[Table]) -> None:
         console = Console(markup=False, highlight=False, emoji=False, width=_UNBOUNDED)
     with console.capture() as captured:
         for number, table in enumerate(each for each in tables if each.rows):
-            console.print(*([""] if number else []), _rich_table(table), sep="\n")
+            console.print(*([""] if number else []), _rich_table(table, console.width), sep="\n")
     # Columns are filled up with spaces, which is of no use in a file.
     text = captured.get() if console.is_terminal else re.sub(r" +$", "", captured.get(), flags=re.MULTILINE)
     click.echo(text, nl=False, color=True)
 
 
-def _rich_table(table: Table) -> object:
+def _rich_table(table: Table, terminal_width: int) -> object:
     from rich.table import Table as RichTable  # noqa: PLC0415 - see the head of this module
     from rich.text import Text  # noqa: PLC0415
 
@@ -80,9 +81,10 @@ def _rich_table(table: Table) -> object:
         show_header=any(table.headings),
         header_style="dim",
     )
+    widths = table.widths if 2 * sum(table.widths) <= terminal_width else ()
     for number, heading in enumerate(table.headings):
         is_numbers = all(isinstance(row[number], int | float) for row in table.rows)
-        width = table.widths[number] if number < len(table.widths) else None
+        width = widths[number] if number < len(widths) else None
         made.add_column(heading, justify="right" if is_numbers else "left", overflow="fold", min_width=width)
 
     def styled(cell: object) -> Text:

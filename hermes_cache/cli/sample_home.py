@@ -1,6 +1,7 @@
 """Sample homes: the command `hermes-cache sample-home`."""
 
 import json
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -24,7 +25,11 @@ def sample_home(path: Path, *, sessions: int, seed: int, as_json: bool) -> None:
       hermes-cache sample-home /tmp/home --sessions 5500
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     name = click.format_filename(path)
-    if path.exists() and any(path.iterdir()):
+    try:
+        is_taken = os.path.lexists(path) and any(path.iterdir())
+    except OSError as error:
+        raise click.ClickException(f"the home could not be made: {error}") from error
+    if is_taken:
         raise click.UsageError(f"{name} is not empty; name a new or an empty folder")
     click.echo(f"Making a home of {sessions} sessions in {name} ...", err=True)
     began_s = time.monotonic()

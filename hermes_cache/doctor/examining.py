@@ -9,8 +9,9 @@ from pathlib import Path
 from hermes_cache.core.policy import Policy
 from hermes_cache.doctor.environment import environment_findings, read_environment
 from hermes_cache.doctor.findings import GRAVITIES, SUBJECTS, Finding
-from hermes_cache.doctor.home import home_findings
+from hermes_cache.doctor.home import home_findings, unreadable
 from hermes_cache.doctor.policy import Deployment, policy_findings
+from hermes_cache.errors import SourceError
 from hermes_cache.stores.hermes import HermesHome
 
 
@@ -45,16 +46,22 @@ def examine(examined: Examined, *, thoroughly: bool) -> Sequence[Finding]:
 
 
 def _findings(examined: Examined, *, thoroughly: bool) -> Iterator[Finding]:
-    locations = HermesHome(examined.home).locations
     yield from environment_findings(read_environment(examined.environment))
-    yield from home_findings(locations, thoroughly=thoroughly)
+    root: Path | None = None
+    try:
+        locations = HermesHome(examined.home).locations
+    except SourceError as error:
+        yield unreadable("home-missing", error)
+    else:
+        root = locations.home("default")
+        yield from home_findings(locations, thoroughly=thoroughly)
     if examined.journal is not None:
         # Imported only for those who have one, because of SQLAlchemy.
         from hermes_cache.doctor.journal import journal_findings  # noqa: PLC0415
 
         yield from journal_findings(
             examined.journal,
-            home=locations.home("default"),
+            home=root,
             policy=examined.policy,
             now_s=time.time(),
             thoroughly=thoroughly,

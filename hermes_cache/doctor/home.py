@@ -51,7 +51,7 @@ def home_findings(locations: Locations, *, thoroughly: bool, now_s: float | None
     try:
         profiles = [locations.files(profile) for profile in locations.profiles()]
     except SourceError as error:
-        yield _unreadable("profiles-unreadable", error)
+        yield unreadable("profiles-unreadable", error)
         return
     yield from _of_folders(root, profiles)
     yield from _of_times(profiles, time.time() if now_s is None else now_s)
@@ -116,7 +116,7 @@ def _of_database(files: ProfileFiles, looks: Looks, *, thoroughly: bool) -> Iter
     try:
         other = other_owner(path)
     except SourceError as error:
-        yield _unreadable("database-unreadable", error)
+        yield unreadable("database-unreadable", error)
         return
     if other is not None:
         what = f"{path} belongs to {other}, so it is not read while Hermes has it open"
@@ -130,7 +130,7 @@ def _of_database(files: ProfileFiles, looks: Looks, *, thoroughly: bool) -> Iter
         try:
             read_database(path, _count_sessions, looks)
         except SourceError as error:
-            yield _unreadable("database-unreadable", error)
+            yield unreadable("database-unreadable", error)
 
 
 def _count_sessions(connection: Connection) -> None:
@@ -188,14 +188,15 @@ def _of_sidecars(folder: Path) -> Iterator[Finding]:
     try:
         broken = [str(folder / f"{sid}.json") for sid, fields in heads_of_sidecars(folder) if not fields]
     except SourceError as error:
-        yield _unreadable("session-folder-unreadable", error)
+        yield unreadable("session-folder-unreadable", error)
         return
     if broken:
         what = f"{len(broken)} of its sidecars cannot be read: {_some(broken)}, so lists lack what they say"
         yield _hint("sidecar-broken", what, f"restore them from {INDEX} or their .bak files")
 
 
-def _unreadable(name: str, error: SourceError) -> Finding:
+def unreadable(name: str, error: SourceError) -> Finding:
+    """Return the finding of what cannot be read."""
     what, _, todo = error.reason.partition("; ")
     return _wrong(name, f"{error.path}: {what}", todo or "no list can be built until that is repaired")
 

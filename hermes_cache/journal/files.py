@@ -47,7 +47,19 @@ def journal_file(url: str) -> Path | None:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
-    return Path(parsed.database).absolute()
+    return absolute_file(parsed.database)
+
+
+def absolute_file(path: str) -> Path:
+    """Return a path so that a later change of folder does not move it.
+
+    Raises:
+        JournalSetupError: It is relative to a folder that is gone.
+    """
+    try:
+        return Path(path).absolute()
+    except OSError as error:
+        raise JournalSetupError(path, "the current folder is gone; give a full path") from error
 
 
 def refuse_open_folder(file: Path) -> None:

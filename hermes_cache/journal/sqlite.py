@@ -48,6 +48,7 @@ from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.journal.driver_connection import DriverConnection
 from hermes_cache.journal.files import (
     Looked,
+    absolute_file,
     age_s,
     found,
     make_missing_file,
@@ -145,7 +146,7 @@ class SqliteDatabase:
         if not url.database or url.database == ":memory:" or in_url is None:
             todo = "name a file alone, as in sqlite:////path/to/journal.db; in memory there is MemoryJournal"
             raise JournalSetupError(str(url), todo)
-        self._path = Path(url.database).absolute()
+        self._path = absolute_file(url.database)
         self._shared = shared or in_url
         self._refuse_open_folder()
         self._driver = driver

@@ -117,6 +117,34 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.parametrize("path", ["/dev/full", "/dev/full/home", f"/{'x' * 300}"])
+def test_a_sample_home_that_cannot_be_made_fails_in_one_line(path: str) -> None:
+    # Proves W3.
+    result = run("sample-home", path)
+
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: the home could not be made: ")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["serve", "--home", "."], ["publish", "--journal", "sqlite:///journal.db"], ["sample-home", "home"]],
+)
+def test_a_current_folder_that_is_gone_is_told_in_one_line(arguments: list[str], tmp_path: Path) -> None:
+    # Proves W3.
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from hermes_cache.cli.main import main; main(sys.argv[1:])"
+
+    result = subprocess.run(  # noqa: S603 -- ours
+        [sys.executable, "-c", code, *arguments], cwd=gone, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (result.returncode, result.stderr.splitlines()[-1][:7]) == (1, "Error: ")
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "offered"), [("hermes-cache sta", "stats"), ("hermes-cache tail --fo", "--follow")]
 )

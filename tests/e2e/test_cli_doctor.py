@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,27 @@ def test_workers_are_read_from_the_environment(home: Path) -> None:
 
     assert [*findings(result)] == ["workers-without-journal"]
     assert result.returncode == 1
+
+
+def test_a_home_that_nobody_can_name_is_found() -> None:
+    result = examined("--json", "--home", "~nosuchuser/.hermes")
+
+    assert findings(result)["home-missing"]["gravity"] == "wrong"
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "80"])
+def test_a_narrow_terminal_loses_no_sign(home: Path, columns: str) -> None:
+    """W3"""
+    given = ("--home", str(home), "--policy", "max_bytes=" + "9" * 20)
+
+    shown, piped = examined(*given, FORCE_COLOR="1", NO_COLOR="1", COLUMNS=columns), examined(*given)
+
+    assert sorted(_signs(shown.stdout)) == sorted(_signs(piped.stdout))
+
+
+def _signs(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m|\s", "", text)
 
 
 def test_a_policy_that_is_refused_is_found(home: Path) -> None:
