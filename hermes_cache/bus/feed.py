@@ -18,8 +18,7 @@ from typing import Final, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
 from hermes_cache.bus.changes import Change, change_of, merge_all
-from hermes_cache.bus.feed_versions import FeedVersion
-from hermes_cache.bus.positions import Positions
+from hermes_cache.bus.feed_versions import FeedVersion, Positions
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.core.events import (
     AppliedEvent,

@@ -8,7 +8,8 @@ from typing import Final
 
 import click
 
-from hermes_cache.cli.journals import journal_option, json_option, opened_journal
+from hermes_cache.cli.journals import opened_journal
+from hermes_cache.cli.options import journal_option, json_option
 from hermes_cache.cli.output import progress
 from hermes_cache.core.policy import Policy
 from hermes_cache.journal.snapshots import fold_snapshot

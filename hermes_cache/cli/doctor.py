@@ -10,8 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 import click
 
-from hermes_cache.cli.journals import json_option
-from hermes_cache.cli.options import SERVE_POLICY, default_home, pairs
+from hermes_cache.cli.options import SERVE_POLICY, default_home, json_option, pairs
 from hermes_cache.cli.output import Table, print_tables, progress
 from hermes_cache.core.policy import Policy
 from hermes_cache.doctor.findings import GRAVITIES, SUBJECTS, Finding

@@ -7,8 +7,8 @@ from typing import TypedDict, Unpack
 import click
 
 from hermes_cache.cli.gateways import DEFAULT_URL, asked_gateway
-from hermes_cache.cli.journals import bus_option, json_option, one_word, opened_journal, print_found
-from hermes_cache.cli.options import pairs
+from hermes_cache.cli.journals import one_word, opened_journal, print_found
+from hermes_cache.cli.options import bus_option, json_option, pairs
 from hermes_cache.cli.output import Report, progress
 from hermes_cache.core.events import (
     SESSIONS,

@@ -1,50 +1,20 @@
-"""What the commands that read or write a journal share: their options, how they open it, how they print events."""
+"""What the commands that read or write a journal share: how they open it, and how they print events."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import click
 
-from hermes_cache.arguments import bus_name
 from hermes_cache.bus.codec import to_plain
-from hermes_cache.core.events import SESSIONS, AppliedEvent
+from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalGapError
 from hermes_cache.explain.wording import without_password
 from hermes_cache.ports import Journal, Recorded
 
 _SHORT: Final = 8
-
-_Command = TypeVar("_Command", bound=Callable[..., object])
-
-journal_option: Final = click.option(
-    "--journal",
-    "url",
-    envvar="HERMES_CACHE_JOURNAL",
-    show_envvar=True,
-    required=True,
-    metavar="URL",
-    help="The journal: sqlite:////path/to/journal.db, or postgresql://...",
-)
-"""Names the journal; the command gets it as `url`."""
-
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-"""Asks for JSON; the command gets it as `as_json`."""
-
-
-def bus_option(help_text: str, *, default: str | None = SESSIONS) -> Callable[[_Command], _Command]:
-    """Return an option that names a bus; the command gets it as `bus`."""
-    return click.option("--bus", metavar="NAME", default=default, callback=_bus_name, help=help_text,
-                        show_default=default is not None)  # fmt: skip
-
-
-def _bus_name(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
-    try:
-        return None if given is None else bus_name(given)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from hermes_cache.cli.standard_streams import refusing_unwritable_output
+from hermes_cache.cli.output import refusing_unwritable_output
 from hermes_cache.distribution import install_command, installed_version
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.surroundings import open_closed_streams

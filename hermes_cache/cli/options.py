@@ -1,16 +1,49 @@
-"""What several commands share: how they read their options, which home is meant, and the policy of `serve`."""
+"""The options that several commands share, and the home and the policy that count without them."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 
+from hermes_cache.arguments import bus_name
+from hermes_cache.core.events import SESSIONS
 from hermes_cache.core.policy import Policy
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
 
 SERVE_POLICY: Final = Policy(ttl=7.5, poll_interval=5.0, stop_timeout=1.5, repeat_window=60.0)
 """The page polls every 5 s, so a list lives longer than that; and the command must end within that time."""
+
+
+journal_option: Final = click.option(
+    "--journal",
+    "url",
+    envvar="HERMES_CACHE_JOURNAL",
+    show_envvar=True,
+    required=True,
+    metavar="URL",
+    help="The journal: sqlite:////path/to/journal.db, or postgresql://...",
+)
+"""Names the journal; the command gets it as `url`."""
+
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+"""Asks for JSON; the command gets it as `as_json`."""
+
+
+def bus_option(help_text: str, *, default: str | None = SESSIONS) -> Callable[[_Command], _Command]:
+    """Return an option that names a bus; the command gets it as `bus`."""
+    return click.option("--bus", metavar="NAME", default=default, callback=_bus_name, help=help_text,
+                        show_default=default is not None)  # fmt: skip
+
+
+def _bus_name(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    try:
+        return None if given is None else bus_name(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def pairs(

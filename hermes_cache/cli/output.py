@@ -1,10 +1,12 @@
-"""What commands print for people: tables, colours, and the progress of long work.
+"""What commands print: tables and progress for people, and what becomes of output that cannot be written.
 
 At a terminal tables have colours and fit the width; in a pipe or a file they are plain lines, and nothing is cut.
 `NO_COLOR`, `FORCE_COLOR` and `TERM` are obeyed. Whatever a text holds, it prints as one line. rich is imported
-when something is printed, so that a help needs none of it. Source: rule W3.
+when something is printed, so that a help needs none of it. Source: rules W3, W6.
 """
 
+import errno
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,9 @@ _STYLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("wrong", "failed", "abandoned", "outdated", "missing"), "red"),
 }
 """The colours of words that say how good something is; a cell that holds such a word alone has its colour."""
+
+_UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT})
+"""What is wrong with the output, and not with the command."""
 
 Report: TypeAlias = Callable[[int, int | None], None]
 """Takes how much of a work is done, and how much there is in all; None if that is not known."""
@@ -169,3 +174,21 @@ class _Progress:
             self._is_over = True
             if self._remove is not None:
                 self._remove()
+
+
+@contextmanager
+def refusing_unwritable_output() -> Iterator[None]:
+    """End a command with one line if its output is a pipe that was closed, or a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        forget_output()
+        what = error.filename or "the output"
+        raise click.ClickException(f"cannot write {what}: {error.strerror}") from error
+
+
+def forget_output() -> None:
+    """Drop what standard output could not take; else the end of the process tries again, in vain."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open for good

@@ -9,7 +9,8 @@ import click
 
 from hermes_cache.bus.codec import KINDS, from_plain, to_plain
 from hermes_cache.bus.tickets import Ticket
-from hermes_cache.cli.journals import bus_option, journal_option, json_option, opened_journal
+from hermes_cache.cli.journals import opened_journal
+from hermes_cache.cli.options import bus_option, journal_option, json_option
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.errors import EventError, JournalUnavailableError
 

@@ -8,14 +8,8 @@ from math import inf
 import click
 
 from hermes_cache.bus.codec import to_plain
-from hermes_cache.cli.journals import (
-    bus_option,
-    event_line,
-    journal_option,
-    json_option,
-    one_word,
-    opened_journal,
-)
+from hermes_cache.cli.journals import event_line, one_word, opened_journal
+from hermes_cache.cli.options import bus_option, journal_option, json_option
 from hermes_cache.cli.output import Report, progress
 from hermes_cache.core.events import StreamStarted
 from hermes_cache.core.policy import Policy

@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from hermes_cache.cli.options import SERVE_POLICY
-from hermes_cache.cli.standard_streams import forget_output
+from hermes_cache.cli.output import forget_output
 from hermes_cache.doctor.examining import Examined, examine
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError, UnsupportedError
 from hermes_cache.explain.wording import without_password

@@ -7,7 +7,8 @@ from typing import Final, TypedDict, Unpack
 import click
 
 from hermes_cache.cli.gateways import DEFAULT_URL, asked_gateway
-from hermes_cache.cli.journals import json_option, opened_journal
+from hermes_cache.cli.journals import opened_journal
+from hermes_cache.cli.options import json_option
 from hermes_cache.cli.output import Table, print_tables, progress
 from hermes_cache.explain.wording import span
 

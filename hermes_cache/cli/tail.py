@@ -11,14 +11,8 @@ from typing import Final, TypeAlias, TypedDict, Unpack
 
 import click
 
-from hermes_cache.cli.journals import (
-    bus_option,
-    journal_option,
-    json_option,
-    one_word,
-    opened_journal,
-    print_found,
-)
+from hermes_cache.cli.journals import one_word, opened_journal, print_found
+from hermes_cache.cli.options import bus_option, journal_option, json_option
 from hermes_cache.cli.output import progress
 from hermes_cache.core.events import profile_of
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError

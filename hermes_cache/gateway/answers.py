@@ -1,10 +1,16 @@
-"""The answers that are not lists: health, explanations, and errors with a status, a reason and what to do."""
+"""The answers that are not lists: health, metrics, explanations, files of the page, and errors with a reason."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
+from re import compile as pattern
+from typing import Final
 
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from hermes_cache.cache.lookups import Health, Stats
 from hermes_cache.errors import HermesCacheError, key_text
@@ -14,7 +20,11 @@ from hermes_cache.explain.plain import plain_explanation, plain_overview
 from hermes_cache.gateway.openapi import description
 from hermes_cache.integrations import answers
 from hermes_cache.integrations.asgi_streams import response_of
+from hermes_cache.integrations.measures import Measured
+from hermes_cache.integrations.prometheus import CacheCollector
 from hermes_cache.integrations.texts import quoted, utf8
+
+_RANGES: Final = pattern(rb"bytes *= *(?:[0-9]+-[0-9]*|-[0-9]+)(?: *, *(?:[0-9]+-[0-9]*|-[0-9]+))*")
 
 
 def error_answer(status: HTTPStatus, reason: str) -> Response:
@@ -93,6 +103,46 @@ def failure_answer(error: HermesCacheError) -> Response:
     Source: rules W1, X8.
     """
     return response_of(answers.failure_answer(error))
+
+
+class Metrics:
+    """Answers `/metrics` with what Prometheus collects of the gateway: its cache and its process (W1).
+
+    Args:
+        cache: What is measured.
+    """
+
+    def __init__(self, cache: Measured) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._registry.register(CacheCollector(cache))
+
+    def answer(self, accepted: str) -> Response:
+        """Return all metrics, in the form of OpenMetrics if the client accepts it.
+
+        Args:
+            accepted: The header `Accept`.
+        """
+        encode, content_type = choose_encoder(accepted)
+        return Response(
+            encode(self._registry), headers={"Cache-Control": "no-store", "Content-Type": content_type}
+        )
+
+
+class Assets(StaticFiles):
+    """Files of a folder, for browsers that ask each time whether a file changed."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. A range in a form that is not known is ignored, as RFC 9110, section 14.2, demands."""
+        headers = [each for each in scope["headers"] if each[0] != b"range" or _RANGES.fullmatch(each[1].strip())]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return the answer for one file."""
+        response = await super().get_response(path, scope)
+        # Without this a browser would guess for how long it need not ask, and show an old page after an upgrade.
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def _json_answer(body: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK) -> Response:

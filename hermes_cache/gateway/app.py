@@ -20,6 +20,8 @@ from starlette.routing import Mount, Route
 from hermes_cache.errors import HermesCacheError, ProfileNotFoundError, SourceError
 from hermes_cache.gateway.access import READING_METHODS, SIGN_IN_PATH, Access
 from hermes_cache.gateway.answers import (
+    Assets,
+    Metrics,
     description_answer,
     explanation_answer,
     failure_answer,
@@ -29,9 +31,7 @@ from hermes_cache.gateway.answers import (
     overview_answer,
     readiness_answer,
 )
-from hermes_cache.gateway.assets import Assets
 from hermes_cache.gateway.guard import Guard
-from hermes_cache.gateway.metrics import Metrics
 from hermes_cache.gateway.publishing import DEMO_PATH, EVENTS_PATH, Demo, DemoAnswers, Publishing
 from hermes_cache.gateway.request_log import RequestLog
 from hermes_cache.gateway.session_lists import SessionLists

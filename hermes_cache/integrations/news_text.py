@@ -7,7 +7,6 @@ Source: rules D4, W4.
 from collections.abc import Mapping, Sequence
 
 from hermes_cache.cache.following import Interrupted, News
-from hermes_cache.integrations.gzip_stream import GzipStream
 from hermes_cache.integrations.negotiation import accepted_encodings
 from hermes_cache.integrations.server_sent_events import (
     EVENT_END,
@@ -20,7 +19,7 @@ from hermes_cache.integrations.server_sent_events import (
     news_head,
     parts_of,
 )
-from hermes_cache.rendering.bodies import Body
+from hermes_cache.rendering.bodies import Body, GzipStream
 
 
 class NewsText:

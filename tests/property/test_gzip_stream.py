@@ -6,8 +6,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cache.integrations.gzip_stream import GzipStream
-from hermes_cache.rendering.bodies import Body
+from hermes_cache.rendering.bodies import Body, GzipStream
 
 PIECES = st.lists(st.tuples(st.sampled_from(["text", "body"]), st.binary(max_size=300)), max_size=8)
 

@@ -1,7 +1,6 @@
 """Rule E8: which position in a journal belongs to a number of a feed."""
 
-from hermes_cache.bus.feed_versions import FeedVersion
-from hermes_cache.bus.positions import Positions
+from hermes_cache.bus.feed_versions import FeedVersion, Positions
 from hermes_cache.ports import Position
 
 
