@@ -21,6 +21,7 @@ from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.member import MemberState
 from hermes_cache.journal.replaying import Part, Replay
 from hermes_cache.ports import Journal, Position
+from tests.simulation.campaigns import run_seeds
 from tests.simulation.journal_simulation import JournalSimulation
 
 Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
@@ -310,6 +311,14 @@ _RARE_PLANTS: tuple[Plant, ...] = (
     _join_forgets_what_is_said_meanwhile, _check_counts_from_its_end, _listeners_miss_own_events,
     _forgotten_changes_count_as_known, _damaged_position_has_no_mark,
 )  # fmt: skip
+_FOUND_BY: dict[Plant, int] = {
+    _buffer_is_dropped_at_a_failure: 17, _one_too_many_leaves_the_buffer: 14, _loss_is_not_told: 9,
+    _loss_is_told_here_alone: 10, _lists_served_before_the_join_are_kept: 34,
+    _lists_served_after_a_gap_are_kept: 67, _who_resumes_misses_what_is_on_its_way: 148,
+    _who_resumes_is_told_of_the_journal_alone: 11, _lease_never_ends: 8,
+    _compaction_keeps_the_bus_of_its_maker_alone: 201, _join_takes_the_state_of_another_bus: 70,
+}  # fmt: skip
+"""The seed by which a bug was found that the first seeds do not find; it is run before the others."""
 
 
 @pytest.fixture(autouse=True)
@@ -324,7 +333,7 @@ def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -
     plant(monkeypatch)
 
     with pytest.raises(AssertionError, match=r"\(seed \d+, at"):
-        _run_campaign()
+        run_seeds(JournalSimulation, seeds=_SEEDS, first=_FOUND_BY.get(plant, 0))
 
 
 @pytest.mark.long
@@ -335,9 +344,4 @@ def test_a_planted_bug_that_shows_but_rarely_is_found(plant: Plant, monkeypatch:
     plant(monkeypatch)
 
     with pytest.raises(AssertionError, match=r"\(seed \d+, at"):
-        _run_campaign()
-
-
-def _run_campaign() -> None:
-    for seed in range(_SEEDS):
-        JournalSimulation(seed).run()
+        run_seeds(JournalSimulation, seeds=_SEEDS, first=_FOUND_BY.get(plant, 0))

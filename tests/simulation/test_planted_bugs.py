@@ -36,6 +36,7 @@ from hermes_cache.core.streams import Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.turn import Turn
 from hermes_cache.core.versions import Versions
+from tests.simulation.campaigns import run_seeds
 from tests.simulation.simulation import Simulation
 
 Plant: TypeAlias = Callable[[pytest.MonkeyPatch], None]
@@ -484,6 +485,13 @@ _PLANTS: tuple[Plant, ...] = (
     _reader_is_told_to_come_back_though_there_is_room,
     _strict_read_gets_a_stale_payload, _subscribers_hear_all_the_time, _subscribers_never_hear_the_last,
 )  # fmt: skip
+_FOUND_BY: dict[Plant, int] = {
+    _older_check_replaces_a_newer: 27, _hanging_check_is_waited_for: 7, _fresh_read_trusts_an_old_check: 7,
+    _unread_check_verifies: 13, _duty_pause_is_cut_short: 7, _refresh_by_age_counts_as_by_source: 11,
+    _stop_of_a_stream_begins_a_pause: 11, _stops_never_begin_a_pause: 15, _hits_outlive_streams: 12,
+    _hits_outlive_a_check_that_finds_another: 35, _hits_never_age: 29, _subscribers_never_hear_the_last: 13,
+}  # fmt: skip
+"""The seed by which a bug was found that the first seeds do not find; it is run before the others."""
 
 
 @pytest.mark.timeout(240)  # seconds, but slow on a busy machine
@@ -493,9 +501,4 @@ def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -
     plant(monkeypatch)
 
     with pytest.raises(AssertionError, match=r"\(seed \d+, at"):
-        _run_campaign()
-
-
-def _run_campaign() -> None:
-    for seed in range(_SEEDS):
-        Simulation(seed).run()
+        run_seeds(Simulation, seeds=_SEEDS, first=_FOUND_BY.get(plant, 0))
