@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cache import Bus
+
 COMMAND = [sys.executable, "-m", "hermes_cache.cli"]
 
 
@@ -24,8 +26,9 @@ def run(*arguments: str, status: int = 0) -> str:
 @pytest.fixture
 def shop(url: str) -> str:
     """The URL of a journal with three events, two of them of the bus `orders`."""
-    for arguments in (("--bus", "orders", "--profile", "ann"), ("--profile", "work"), ("--bus", "orders")):
-        run("publish", "--journal", url, *arguments)
+    with Bus(journal=url) as sessions, Bus("orders", journal=url) as orders:
+        for bus, profile in ((orders, "ann"), (sessions, "work"), (orders, None)):
+            bus.list_changed.send(None, profile=profile)
     return url
 
 
