@@ -217,9 +217,9 @@ def hold_lock(_here: Inside, file: Path, locked: Path) -> None:
 
 
 def read_until(here: Inside, stop: Path, freshness: Literal["default", "fresh"]) -> list[tuple[float, int | None]]:
-    """Read until a file is there; give when each read began, and its number, or None where it was refused."""
+    """Read until a file is there and a read is answered; give when each began, and its number (None: refused)."""
     reads: list[tuple[float, int | None]] = []
-    while not stop.exists():
+    while not (stop.exists() and reads and reads[-1][1] is not None):
         began_s = time.monotonic()
         try:
             reads.append((began_s, here.number(freshness=freshness)))

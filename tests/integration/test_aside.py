@@ -1,7 +1,6 @@
 """Acts that the main thread has done by others: whole, once, and in place where no thread can be had (L6, L7)."""
 
 import _thread
-import gc
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ from hermes_cache.threads.aside import Aside
 from hermes_cache.threads.gates import Gate
 from hermes_cache.threads.interrupts import belongs_to_caller, is_interrupt
 from hermes_cache.threads.starting import started
+from tests.integration.thrown import without_collector
 from tests.waiting import WAIT_S
 
 
@@ -89,23 +89,22 @@ def test_an_alarm_while_a_thread_is_started_is_no_refusal(error: type[Exception]
 
     before = signal.signal(signal.SIGALRM, handle)
     running = _thread._count()
-    gc.collect()
-    gc.disable()
     try:
-        for number in range(300):
-            # Kept, as is all other garbage: what an alarm raises while something is forgotten is lost there.
-            threads.append(thread := threading.Thread(target=lambda: None))
-            try:
-                armed = True
-                signal.setitimer(signal.ITIMER_REAL, 0.000_01 * (1 + number % 20))
-                assert started(thread)
-                armed = False
-            except error:
-                caught += 1
+        with without_collector():
+            for number in range(300):
+                # Kept, as is all other garbage: what an alarm raises while something is forgotten is lost there.
+                threads.append(thread := threading.Thread(target=lambda: None))
+                try:
+                    armed = True
+                    signal.setitimer(signal.ITIMER_REAL, 0.000_01 * (1 + number % 20))
+                    assert started(thread)
+                    armed = False
+                except error:
+                    caught += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-        gc.enable()
 
     while _thread._count() > running:  # those, too, that only start others
         threading.Event().wait(0.01)

@@ -31,7 +31,7 @@ key = SessionListKey(show_cli=True, show_cron=True)
 def titles(payload):
     return sorted(row["title"] for row in payload["sessions"])
 home = HermesHome(sys.argv[1])
-policy = Policy(stamp_interval=0, max_build_duty=1.0)
+policy = Policy(stamp_interval=0, max_build_duty=1.0, owner_wait=30.0)
 with SessionListCache(home.builder, sources=home.sources, policy=policy) as cache:
     for line in sys.stdin:
         found = {}

@@ -23,7 +23,7 @@ from tests.integration.journal_members import KEY, Inside, Member, inside
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
-_CHILD_S = 15.0
+_CHILD_S = 40.0
 _POLICY = Policy(ttl=600.0, journal_interval=0.0, journal_wait=10.0)
 
 
@@ -77,7 +77,7 @@ def _live(here: Inside, at_least: str | None) -> _Child:
     here.number()
     first_read_s = time.monotonic() - began_s
     ticket, committed = here.publish("child")
-    number = here.cache.get(KEY, at_least=at_least, timeout=10.0)["number"]
+    number = here.cache.get(KEY, at_least=at_least, timeout=30.0)["number"]
     here.cache.stop()
     left = tuple(each.name for each in threading.enumerate() if each.name.startswith("hermes_cache"))
     return _Child(here.bus.incarnation, ticket, committed, int(str(number)), first_read_s, left)

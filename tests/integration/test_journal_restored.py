@@ -9,7 +9,7 @@ from hermes_cache.bus.subscription import Subscription
 from hermes_cache.testing import GatedBuilder
 from tests.waiting import WAIT_S
 
-_POLICY = Policy(journal_interval=0, journal_wait=5.0)
+_POLICY = Policy(journal_interval=0, journal_wait=WAIT_S)
 
 
 def _cache(file: Path) -> SessionListCache:

@@ -11,6 +11,7 @@ import pytest
 from hermes_cache import Bus, Payload, Policy, SessionListCache, SessionListKey
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalUnavailableError
+from hermes_cache.journal.checks import Checks
 from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.ports import Journal
 from hermes_cache.threads.calls import Call
@@ -144,8 +145,9 @@ def test_reads_wait_for_a_locked_journal_once_then_they_go_on() -> None:
             cache.get(_KEY)
             spans_s.append(time.monotonic() - began_s)
 
-    assert spans_s[0] < 1.5
-    assert sum(spans_s[1:]) < 0.5
+    # Each would wait for a second, and a busy machine adds less than that to all of them.
+    assert spans_s[0] < WAIT_S / 2
+    assert sum(spans_s[1:]) < len(spans_s[1:]) / 4
 
 
 @pytest.mark.parametrize("freshness", ["default", "fresh"])
@@ -179,15 +181,22 @@ def test_a_read_that_comes_in_the_middle_of_a_check_goes_on_without_it_after_a_s
     assert are_over == [True] * 3
 
 
-def test_reads_that_wait_for_a_check_share_one() -> None:
+def test_reads_that_wait_for_a_check_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """J3: with `journal_interval=0` it is one that began after each of them."""
-    journal = _HangsForReaders(MemoryStore())
+    journal, shared, share = _HangsForReaders(MemoryStore()), list[Call[None]](), Checks._shared
+
+    def noting(checks: Checks) -> Call[None]:
+        shared.append(share(checks))
+        return shared[-1]
+
+    monkeypatch.setattr(Checks, "_shared", noting)
     with _polled(journal) as cache:
         journal.may_answer.clear()
         _reading(lambda: cache.get(_KEY))
         assert journal.asked.wait(WAIT_S)
+        shared.clear()
         beside = [_reading(lambda: cache.get(_KEY)) for _ in range(20)]
-        until(lambda: threading.active_count() > 20)
+        until(lambda: len(shared) == len(beside))
         before = journal.looks
         journal.may_answer.set()
         assert all(reading.wait(WAIT_S) for reading in beside)

@@ -24,7 +24,7 @@ from hermes_cache.core.effects import Answer
 from hermes_cache.core.messages import Built, Checked, Message, Tick
 from hermes_cache.threads.calls import Call
 from hermes_cache.threads.loops import Away
-from tests.waiting import WAIT_S, until
+from tests.waiting import WAIT_S, answered, until
 
 _KEY = SessionListKey()
 
@@ -94,7 +94,9 @@ def test_a_scope_is_checked_on_though_there_was_no_memory_for_a_check_once(
         return isinstance(message, Checked) and not message.by_build
 
     sources = Counting()
-    with SessionListCache(_build, sources=sources, bus=Bus(), policy=Policy(stamp_interval=0.02)) as cache:
+    with SessionListCache(
+        _build, sources=sources, bus=Bus(), policy=Policy(stamp_interval=0.02, ttl=600)
+    ) as cache:
         cache.get(_KEY)
         left = _fail_once(monkeypatch, cache_actor, "decide", is_check)
         ends_at_s = monotonic() + WAIT_S
@@ -155,7 +157,7 @@ def test_a_build_that_gets_no_thread_in_time_is_over_once_it_is_given_up(monkeyp
         built.append(key)
         return {"sessions": []}
 
-    with SessionListCache(build, bus=Bus(), policy=Policy(build_timeout=0.05, max_abandoned=1)) as cache:
+    with SessionListCache(build, bus=Bus(), policy=Policy(build_timeout=0.5, max_abandoned=1)) as cache:
         assert cache._life is not None
         with monkeypatch.context() as busy:
             busy.setattr(cache._life.works._builders, "run", held.append)
@@ -165,7 +167,7 @@ def test_a_build_that_gets_no_thread_in_time_is_over_once_it_is_given_up(monkeyp
             call.run()
 
         assert built == []
-        assert _in_time(lambda: cache.get(_KEY)) == {"sessions": []}
+        assert _in_time(lambda: answered(lambda: cache.get(_KEY))) == {"sessions": []}
 
 
 def test_an_answer_that_fails_once_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_a_read_that_builds_is_a_child_of_its_caller_and_its_build_a_child_of_th
 
 def test_a_hit_is_not_traced(spans: Spans) -> None:
     """R2"""
-    with SessionListCache(traced) as cache:
+    with SessionListCache(traced, policy=Policy(ttl=600)) as cache:
         cache.get(WORK)
         spans.wait_for_builds(1)
         for _ in range(3):

@@ -14,6 +14,7 @@ from hermes_cache.builders.process_executor import ProcessExecutor, pickled
 from hermes_cache.core.state import Target
 from hermes_cache.errors import BuildError, BuildTimeoutError, WorkerError
 from hermes_cache.sessions.rows import SESSION_LIST
+from tests.waiting import WAIT_S, answered, until
 
 ALL = SessionListKey(all_profiles=True)
 PARTS = ("one", "two", "three")
@@ -74,7 +75,7 @@ def folder(tmp_path: Path) -> Path:
 def cache(folder: Path) -> Iterator[SessionListCache]:
     policy = Policy(ttl=60.0, pool_size=3, build_timeout=15.0)
     with SessionListCache(Folder(folder), bus=Bus(), executor="processes", policy=policy) as running:
-        running.get(ALL)
+        answered(lambda: running.get(ALL))
         yield running
 
 
@@ -90,7 +91,7 @@ def test_a_share_that_was_lost_comes_again(cache: SessionListCache, folder: Path
     (folder / "three").write_text("second")
     cache.invalidate()
 
-    assert cache.get(ALL)["told"] == ["second", "second", "second"]
+    assert answered(lambda: cache.get(ALL))["told"] == ["second", "second", "second"]
 
 
 def test_a_worker_that_hangs_over_its_share_is_killed(cache: SessionListCache, folder: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_worker_that_hangs_over_its_share_is_killed(cache: SessionListCache, f
     (folder / "one").write_text("second")
     cache.invalidate()
 
-    assert cache.get(ALL)["told"] == ["second", "first", "first"]
+    assert answered(lambda: cache.get(ALL))["told"] == ["second", "first", "first"]
 
 
 def test_a_build_that_was_given_up_in_its_queue_never_runs(folder: Path) -> None:
@@ -120,13 +121,13 @@ def test_a_build_that_was_given_up_in_its_queue_never_runs(folder: Path) -> None
 
     threads = [threading.Thread(target=build, args=[build_id], daemon=True) for build_id in (1, 2)]
     threads[0].start()
-    _await_file(folder / "hanging")
+    until((folder / "hanging").exists)
     threads[1].start()
 
     executor.give_up(2)
     executor.give_up(1)
     for thread in threads:
-        thread.join(10.0)
+        thread.join(WAIT_S)
 
     executor.stop()
     assert len(failures) == 2
@@ -160,12 +161,3 @@ def test_a_builder_that_the_worker_forgot_is_given_all_again(folder: Path) -> No
 
     assert forgetful.parts(ALL) == {"one": "first", "two": None, "three": None}
     assert fresh.parts(ALL) == {"one": None, "two": None, "three": None}
-
-
-def _await_file(path: Path) -> None:
-    waited = threading.Event()
-    for _ in range(1_000):
-        if path.exists():
-            return
-        waited.wait(0.01)
-    raise AssertionError(f"{path} never came")

@@ -20,11 +20,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system can
 
 WORKER = """
 import os, sys
-from hermes_cache import SessionListCache, SessionListKey
+from hermes_cache import Policy, SessionListCache, SessionListKey
 from hermes_cache.integrations.prometheus import CacheCollector
 from hermes_cache.testing import GatedBuilder
 
-cache = SessionListCache(GatedBuilder(is_open=True))
+cache = SessionListCache(GatedBuilder(is_open=True), policy=Policy(ttl=600.0))
 collector = CacheCollector(cache)
 if "forked" in sys.argv and os.fork():
     os.wait()
@@ -57,7 +57,7 @@ class Worker:
 
     def end(self) -> None:
         """Let it end in order."""
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=60)
 
     def kill(self) -> None:
         """End it at once."""

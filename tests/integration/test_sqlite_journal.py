@@ -31,7 +31,7 @@ from hermes_cache.journal.sqlite import SqliteDatabase
 from hermes_cache.journal.tables import OLDEST
 from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.ports import Position, Snapshot
-from hermes_cache.testing.journal_contract import fold_ids, follow, numbered
+from hermes_cache.testing.journal_contract import append_patiently, fold_ids, follow, numbered
 from tests.waiting import WAIT_S
 
 
@@ -71,7 +71,7 @@ def _schema(file: Path) -> list[str]:
 def _append_in_process(path: str, life: str, last: int) -> None:
     with closing(_at(Path(path))) as journal:
         for event in numbered(range(1, last + 1), life=life):
-            journal.append([event])
+            append_patiently(journal, [event])
 
 
 def test_two_processes_share_one_order(file: Path, journal: SqlAlchemyJournal) -> None:

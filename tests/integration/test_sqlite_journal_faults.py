@@ -75,18 +75,22 @@ def test_a_reader_is_not_held_up_by_a_lock_that_stays(
     holder.start()
     here.recv()
 
-    began_s = monotonic()
-    for _ in range(3):
-        with pytest.raises(JournalUnavailableError, match="locked"):
-            journal.stamp()
-    took_s = monotonic() - began_s
+    took_s = [_refused_after_s(journal) for _ in range(3)]
     here.send("let go")
     holder.join(_WAIT_S)
     after = journal.stamp()
     journal.close()
 
-    assert took_s < 3.0
+    # A busy machine makes some take longer.
+    assert min(took_s) < 1.0
     assert (after == before) is opened
+
+
+def _refused_after_s(journal: SqlAlchemyJournal) -> float:
+    began_s = monotonic()
+    with pytest.raises(JournalUnavailableError, match="locked"):
+        journal.stamp()
+    return monotonic() - began_s
 
 
 def test_a_reader_is_not_held_up_by_a_thread_that_waits_for_the_lock(

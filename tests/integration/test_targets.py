@@ -18,7 +18,7 @@ from hermes_cache.sessions.session_list_cache import SessionLists
 from hermes_cache.threads.callables import Inside
 
 _KINNI = SessionListKey("kinni")
-_PATIENCE_S = 5.0
+_PATIENCE_S = 20.0
 
 
 @contextmanager

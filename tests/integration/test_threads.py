@@ -137,15 +137,16 @@ def test_who_waits_for_a_call_that_its_thread_lost_gets_an_error(one: Threads) -
     own = _ran(one, threading.get_ident)
     assert own.wait(WAIT_S)
 
-    outcomes: list[BaseException | None] = []
-    for _ in range(50):
+    outcomes: list[type[object]] = []
+    # The error may also strike before the thread waits again.
+    while CallLostError not in outcomes and len(outcomes) < 2_000:
         throw_into(own.result(), AlarmError)  # type: ignore[arg-type]
         call = _ran(one, int)
         assert call.wait(WAIT_S)
-        outcomes.append(call.error)
+        outcomes.append(type(call.error))
 
-    assert {type(outcome) for outcome in outcomes} <= {CallLostError, AlarmError, type(None)}
-    assert CallLostError in set(map(type, outcomes))
+    assert CallLostError in outcomes
+    assert set(outcomes) <= {CallLostError, AlarmError, type(None)}
 
 
 def test_a_call_that_is_struck_at_its_claim_is_over() -> None:
@@ -241,7 +242,7 @@ def test_an_event_loop_gets_an_error_for_a_call_that_was_lost_on_its_way() -> No
         starter: Call[int] = Call(threading.get_ident)
         await away.ask(lambda: _here(starter), WAIT_S)
         outcomes: list[type[object]] = []
-        for _ in range(20):
+        while CallLostError not in outcomes and len(outcomes) < 2_000:
             throw_into(starter.result(), AlarmError)
             try:
                 outcomes.append(type(await away.run(int, WAIT_S)))

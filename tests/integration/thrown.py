@@ -1,6 +1,9 @@
 """Exceptions that come from outside: of alarms and task queues, and those thrown into other threads."""
 
 import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class AlarmError(Exception):
@@ -14,3 +17,14 @@ class EndOfTask(BaseException):
 def throw_into(thread_id: int, error: type[BaseException]) -> None:
     """Have a thread raise an error at its next step in Python."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(error))
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Keep the garbage collector still: what an alarm raises inside its callbacks, or in finalizers, is lost."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
