@@ -128,7 +128,7 @@ class Application:
             refused.headers["Allow"] = ", ".join(_READING)
             return response_of(refused, environ)
         try:
-            match environ.get("PATH_INFO", "").rstrip("/"):
+            match environ.get("PATH_INFO", "").removesuffix("/"):
                 case "":
                     return respond(self._cache, self._key_of(environ), environ, timeout=self._timeout_s)
                 case "/events":
@@ -172,10 +172,12 @@ def environ_of(handler: BaseHTTPRequestHandler, mounted_at: str = "") -> dict[st
 
     Args:
         handler: Has the request.
-        mounted_at: The path at which the application is.
+        mounted_at: The path at which the application is. What is asked for elsewhere is not found.
     """
     path, _, query = handler.path.partition("?")
-    below = unquote(path, "latin-1").removeprefix(mounted_at)
+    path = unquote(path, "latin-1")
+    # No path of an application begins with two slashes.
+    below = path.removeprefix(mounted_at) if path.startswith(mounted_at) else f"/{path}"
     environ = {"REQUEST_METHOD": handler.command, "PATH_INFO": below, "QUERY_STRING": query}
     for name in set(handler.headers.keys()):
         environ[f"HTTP_{name.upper().replace('-', '_')}"] = ", ".join(handler.headers.get_all(name, []))
@@ -184,23 +186,22 @@ def environ_of(handler: BaseHTTPRequestHandler, mounted_at: str = "") -> dict[st
 
 def reply(handler: BaseHTTPRequestHandler, response: Response[bytes | EventStream]) -> None:
     """Send an answer from a handler of `http.server`; a stream is sent until either side ends it."""
+    body = response.body
     handler.send_response(response.code)
     for name, value in response.headers:
         handler.send_header(name, value)
-    if isinstance(response.body, bytes):
-        handler.end_headers()
-        handler.wfile.write(response.body)
-        return
-    handler.close_connection = True
-    try:
+    if isinstance(body, EventStream):
+        handler.close_connection = True
         handler.send_header("Connection", "close")
+    try:
         handler.end_headers()
-        for part in response.body:
+        for part in body if isinstance(body, EventStream) else (body,):
             handler.wfile.write(part)
     except ConnectionError:
-        return  # The client is gone.
+        handler.close_connection = True  # The client is gone.
     finally:
-        response.body.close()
+        if isinstance(body, EventStream):
+            body.close()
 
 
 def _asked(environ: Environ) -> Asked:
