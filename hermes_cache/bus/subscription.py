@@ -5,17 +5,16 @@ main thread, where signal handlers strike, holds no lock: it has each step done 
 puts back what it took. On an event loop, `aget` waits for no thread. Source: rules E7, E8, L6, W4.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import TIMEOUT_MAX, Lock, RLock
 from time import monotonic
-from types import TracebackType
-from typing import Self
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.bus.changes import Change, add, resume_number
 from hermes_cache.bus.feed_versions import FeedVersion
+from hermes_cache.closing import Iterated
 from hermes_cache.threads.aside import aside
 from hermes_cache.threads.interrupts import on_main_thread
 from hermes_cache.threads.loops import Waker, aside_on_loop
@@ -48,7 +47,7 @@ class _Turn:
     is_over: bool = False
 
 
-class Subscription:
+class Subscription(Iterated[Change]):
     """Changes of one profile, or of all, oldest first; may be read and closed by any thread.
 
     Iterating it, with `for` or `async for`, waits for changes and ends when it is closed. Let it go or close it:
@@ -207,37 +206,3 @@ class Subscription:
             turn.gate.release()
             if turn.waker is not None:
                 turn.waker.wake()
-
-    def __iter__(self) -> Iterator[Change]:
-        return self
-
-    def __next__(self) -> Change:
-        change = self.get()
-        if change is None:
-            raise StopIteration
-        return change
-
-    def __aiter__(self) -> AsyncIterator[Change]:
-        return self
-
-    async def __anext__(self) -> Change:
-        change = await self.aget()
-        if change is None:
-            raise StopAsyncIteration
-        return change
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()

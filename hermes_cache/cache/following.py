@@ -7,20 +7,20 @@ meanwhile, and slows nobody. Source: rules R13, L6.
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from threading import TIMEOUT_MAX
 from time import monotonic
-from types import TracebackType
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from hermes_cache.arguments import timeout_s
 from hermes_cache.cache.life import Life
 from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.cache.reads import ReadOptions, target_on_loop
+from hermes_cache.closing import Iterated
 from hermes_cache.core.effects import Served
 from hermes_cache.core.messages import Follow, Unfollow
 from hermes_cache.core.state import Target
@@ -182,7 +182,7 @@ class _Due(NamedTuple):
     moved: object = None
 
 
-class Following:
+class Following(Iterated[News]):
     """A followed view: iterate it with `for` or `async for`, in one thread or task at a time.
 
     First it yields the view as `Rendered`, or a `Patch` from the edition that was given. Then it yields a `Patch`
@@ -428,40 +428,6 @@ class Following:
         if os.getpid() != self._pid:
             self._closed = True
             raise CacheStoppedError
-
-    def __iter__(self) -> Iterator[News]:
-        return self
-
-    def __next__(self) -> News:
-        news = self.get()
-        if news is None:
-            raise StopIteration
-        return news
-
-    def __aiter__(self) -> AsyncIterator[News]:
-        return self
-
-    async def __anext__(self) -> News:
-        news = await self.aget()
-        if news is None:
-            raise StopAsyncIteration
-        return news
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if not self._closed and os.getpid() == self._pid:

@@ -8,10 +8,10 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from hermes_cache.bus.blinker_bus import BlinkerBus
+from hermes_cache.closing import Closing
 from hermes_cache.core.events import SESSIONS
 from hermes_cache.core.policy import Policy
 from hermes_cache.errors import CallBlockedError
@@ -19,7 +19,7 @@ from hermes_cache.ports import Journal, Position, SystemClock
 from hermes_cache.threads.aside import aside
 
 
-class Bus(BlinkerBus):
+class Bus(BlinkerBus, Closing):
     """A namespace of events: what is sent on it outdates the lists of the caches on it, and no others.
 
     It may be used as a context manager, by `with` or `async with`, which closes it. A bus that was given a journal
@@ -99,22 +99,6 @@ class Bus(BlinkerBus):
         from hermes_cache.threads.loops import elsewhere  # noqa: PLC0415 - as in `attach_journal`
 
         await elsewhere(self._close)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def _close(self) -> None:
         publisher = self._publisher
