@@ -9,6 +9,11 @@ from playwright.sync_api import Locator, Page, expect
 from tests.e2e.page_site import PageSite, row
 
 MOST_ELEMENTS = 200
+NOTE_WHAT_IS_READ_OUT = """() => {
+  const story = document.getElementById("story");
+  globalThis.read = [];
+  new MutationObserver(() => globalThis.read.push(story.ariaLive)).observe(story, { childList: true });
+}"""
 COUNT_ELEMENTS = "document.querySelectorAll('.canvas > *').length"
 
 
@@ -183,9 +188,33 @@ def test_the_keyboard_and_a_screen_reader_reach_every_row_and_its_explanation(
     assert seen[3:] == [seen[2] - 1, seen[2] - 2]
     explained = page.get_by_role("region", name=f"Session {seen[-1] - 1}")
     expect(explained).to_contain_text(f"session-{seen[-1] - 1:05d}")
-    page.get_by_role("button", name="Close the explanation").focus()
     page.keyboard.press("Enter")
+    expect(explained).to_be_focused()
+    page.keyboard.press("Escape")
     expect(explained).to_be_hidden()
+    expect(sessions).to_be_focused()
+
+
+def test_a_screen_reader_hears_when_a_session_was_what_a_search_found_and_no_explanation_twice(
+    page_site: Callable[..., PageSite], page: Page
+) -> None:
+    site = page_site([row(number, message_count=1) for number in range(20)])
+    opened(page, site)
+    expect(
+        page.get_by_role("option", name=re.compile("^Session 3, CLI, 1 message, .*20[0-9][0-9]"))
+    ).to_be_visible()
+
+    page.get_by_role("searchbox").fill("Session 12")
+    expect(page.locator("#found")).to_have_text("1 session found")
+    page.evaluate(NOTE_WHAT_IS_READ_OUT)
+    page.get_by_role("option", name="Session 12,").click()
+    site.rows[12]["message_count"] = 2
+    site.changed()
+    expect(page.locator("#story")).to_contain_text("2 messages")
+
+    first, *others = page.evaluate("globalThis.read")
+    assert first == "polite"
+    assert set(others) == {"off"}
 
 
 @pytest.mark.parametrize("mark", ["\u202e", "\u2067", "שלום "])

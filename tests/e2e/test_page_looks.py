@@ -1,11 +1,13 @@
 """The page for everybody: no finding of axe, a silent console, light and dark, a phone, less motion. Rule W2."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from hermes_cache import SessionListKey
 from tests.e2e.page_site import PageSite, row
 
 DESK = {"width": 1280, "height": 900}
@@ -95,12 +97,50 @@ def test_a_phone_shows_one_pane_at_a_time_and_nothing_wider_than_itself(browser:
         page.locator(".row").nth(1).tap()
         expect(busy_pane).to_be_visible()
         expect(list_pane).to_be_hidden()
+        expect(page.locator("#story")).to_be_in_viewport()
         widths.append(page.evaluate("document.documentElement.scrollWidth"))
         page.get_by_role("button", name="Sessions").tap()
         expect(list_pane).to_be_visible()
 
         assert max(widths) <= PHONE["width"]
         assert page.locator(".row").nth(1).bounding_box()["height"] >= 44  # type: ignore[index] # it is in sight
+
+
+TIMELINE = """async ({ builds, width }) => {
+  const { Timeline } = await import("/page/timeline.js");
+  document.body.innerHTML = `<div id="box" class="timeline" style="width: ${width}px"></div>`;
+  const now = Date.now() / 1000;
+  const same = { key: "all profiles", took_s: 0.4, outcome: "stored" };
+  const begun = builds.map((build) => ({ ...same, ...build, began_at_s: now - build.ago }));
+  const known = { at_s: now, clockOffset: 0, builds: begun, events: [], entries: [], streams: [] };
+  new Timeline(document.getElementById("box"), () => {}).show(known);
+  return [...document.querySelectorAll(".readers")].map((text) => [text.textContent, text.getBoundingClientRect()])
+    .map(([words, { left, right }]) => ({ words, left, right })).sort((one, other) => one.left - other.left);
+}"""
+
+
+@pytest.mark.parametrize("width", [340, 720])
+def test_labels_of_the_time_line_stand_apart(site: PageSite, page: Page, width: int) -> None:
+    opened(page, site)
+    builds = [{"ago": number, "waited": 12, "sent_on": number % 3} for number in range(1, 55)]
+
+    labels = page.evaluate(TIMELINE, {"builds": builds, "width": width})
+
+    assert len(labels) > 1
+    assert all(one["right"] + 3 < other["left"] for one, other in pairwise(labels))
+    assert {each["words"] for each in labels} <= {"12 waited", "11 got it, 1 waits on", "10 got it, 2 wait on"}
+
+
+def test_two_views_of_one_profile_have_different_names(site: PageSite, page: Page) -> None:
+    for visible_only in (True, False):
+        site.cache.get(SessionListKey(visible_only=visible_only))
+    opened(page, site)
+
+    names = page.locator("#entries b")
+
+    expect(names).to_have_count(3)
+    expected = ["all profiles", "profile default", "profile default, visible_only"]
+    assert sorted(names.all_text_contents()) == expected
 
 
 def test_light_and_dark_follow_the_system(site: PageSite, page: Page) -> None:

@@ -18,7 +18,6 @@ export class Actions {
     this.onNaive = onNaive;
     this.known = null;
     this.isNaive = false;
-    const box = byId("actions");
     this.turn = this.button("Start a turn", () => this.startOrStop());
     this.outdate = this.button("Outdate the list", () => this.publish({ kind: "session_list_changed", reason: "from_the_page", ...this.whose() }));
     this.settings = this.button("Settings changed", () => this.publish({ kind: "settings_changed" }));
@@ -28,15 +27,16 @@ export class Actions {
     this.naive.setAttribute("role", "switch");
     this.said = element("span", "said", "");
     this.said.setAttribute("role", "status");
-    box.append(this.turn, this.outdate, this.settings, this.rename, this.break, this.naive, this.said);
-    for (const each of [this.rename, this.break, this.naive]) each.hidden = true;
+    this.ofDemo = group("Demo", this.rename, this.break, this.naive);
+    byId("actions").append(group("Publish", this.turn, this.outdate, this.settings), this.ofDemo, this.said);
+    this.ofDemo.hidden = true;
     this.paintNaive();
   }
 
   show(known) {
     this.known = known;
     setText(this.turn, this.ownStream() ? "Stop the turn" : "Start a turn");
-    for (const each of [this.rename, this.break, this.naive]) each.hidden = !known.demo;
+    this.ofDemo.hidden = !known.demo;
     if (known.demo) setText(this.break, known.demo.is_broken ? "Mend the home" : "Break the home");
   }
 
@@ -51,6 +51,7 @@ export class Actions {
     const last = verdict.behind.at(-1);
     const found = isBad ? `Outdated now: it serves a list from before “${eventWords(last)}”, ${span(last.ago_s)} ago.` : "As true as the other one at this moment.";
     const waited = verdict.waitedS > 0.05 ? ` The last poll waited ${span(verdict.waitedS)} for it.` : "";
+    setText(byId("naive-said"), isBad ? "The naive cache serves an outdated list." : "The naive cache is as true as the other one.");
     setText(box, `The naive cache (a lock and a time to live). ${found}${waited} Outdated so far: ${verdict.outdated} of ${several(verdict.polls, "poll")}.`);
   }
 
@@ -65,6 +66,7 @@ export class Actions {
     document.body.classList.toggle("naive", this.isNaive);
     document.body.classList.remove("naive-bad");
     byId("naive").hidden = !this.isNaive;
+    if (!this.isNaive) setText(byId("naive-said"), "");
   }
 
   ownStream() {
@@ -110,4 +112,11 @@ export class Actions {
     setText(this.said, reason);
     this.onDone();
   }
+}
+
+function group(name, ...buttons) {
+  const made = element("div", "group", element("span", "of", name), ...buttons);
+  made.setAttribute("role", "group");
+  made.setAttribute("aria-label", name);
+  return made;
 }

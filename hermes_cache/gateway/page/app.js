@@ -14,7 +14,10 @@ const inspector = new Inspector();
 const sidebar = new Sidebar({
   ask: (question) => connection.ask(question),
   onSelect: (id) => inspector.choose(id),
-  onOpen: () => showPane("cache"),
+  onOpen: (isByKey) => {
+    showPane("cache");
+    if (isByKey || narrow.matches) inspector.enterStory();
+  },
 });
 const actions = new Actions({
   chosen: () => inspector.row,

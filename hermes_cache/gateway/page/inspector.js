@@ -1,6 +1,6 @@
 /** The right side: what the cache holds, does and saved, and an explanation of what is chosen. */
 import { byId, element, isolated, setText } from "./elements.js";
-import { buildLines, condition, conditionReason, eventWords, outcome, viewName } from "./naming.js";
+import { buildLines, condition, conditionReason, eventWords, outcome, viewNames } from "./naming.js";
 import { Story } from "./story.js";
 import { Timeline } from "./timeline.js";
 import { clock, counted, several, span } from "./words.js";
@@ -19,6 +19,7 @@ export class Inspector {
 
   show(known) {
     this.known = known;
+    this.names = viewNames([...known.entries, ...known.builds].map((each) => each.key));
     this.timeline.show(known);
     showTiles(known.stats);
     this.showEntries(known);
@@ -35,7 +36,7 @@ export class Inspector {
   }
 
   entryLine(entry, known) {
-    const button = element("button", "entry", element("b", "", viewName(entry.key)));
+    const button = element("button", "entry", element("b", "", this.names.get(entry.key)));
     button.type = "button";
     button.title = entry.key;
     button.dataset.state = entry.failure ? "failing" : entry.building_for_s === null ? entry.condition : "building";
@@ -43,8 +44,9 @@ export class Inspector {
     const age = element("span", "age", "");
     const bar = element("span", "bar", element("i", ""));
     button.made = { entry, age, bar, ttl: known.streams.length ? known.streaming_ttl_s : known.ttl_s };
-    const reads = Object.entries(entry.served).map(([name, count]) => `${counted(count)} ${name}`).join(", ");
-    button.append(state, age, bar, element("small", "", [conditionReason(entry), reads].filter(Boolean).join(" · ") || "no reads since it was built"));
+    const reads = Object.entries(entry.served).map(([name, count]) => `${counted(count)} ${name}`);
+    const read = reads.length ? `reads: ${reads.join(", ")}` : "not read since it was built";
+    button.append(state, age, bar, element("small", "", [conditionReason(entry), read].filter(Boolean).join(" · ")));
     button.addEventListener("click", () => this.story.explainEntry(entry));
     return button;
   }
@@ -62,8 +64,8 @@ export class Inspector {
   buildLine(build) {
     const at = build.began_at_s === null ? "" : clock(build.began_at_s);
     const waited = build.waited ? `${build.waited} waited` : "";
-    const words = [outcome(build), span(build.took_s), viewName(build.key), waited].filter(Boolean).join(" · ");
-    const button = element("button", "", element("time", "", at), element("span", "", words));
+    const words = [outcome(build), span(build.took_s), this.names.get(build.key), waited].filter(Boolean).join(" · ");
+    const button = element("button", "", element("time", "", at), " ", element("span", "", words));
     button.type = "button";
     button.addEventListener("click", () => this.explainBuild(build));
     const line = element("li", build.overtaken_by ? "overtaken" : build.outcome, button);
@@ -72,6 +74,11 @@ export class Inspector {
 
   explainBuild(build) {
     this.story.tell(`Build ${build.id}`, buildLines(build, this.known.events));
+  }
+
+  /** Put the keyboard into the explanation. */
+  enterStory() {
+    this.story.enter();
   }
 
   /** Explain a row, or nothing. */
@@ -100,7 +107,7 @@ function showTiles(stats) {
   const tiles = [
     ["Polls answered", counted(answered), `${share} % from memory`],
     ["Builds run", counted(stats.builds), each ? `${span(each)} each` : "none ended yet"],
-    ["Builds saved", counted(saved), "against one a poll"],
+    ["Builds saved", counted(saved), "if each poll built"],
     ["Build time saved", span(saved * each), "since the start"],
     ["Held", several(stats.entries, "view"), `${(stats.held_bytes / 2 ** 20).toFixed(1)} MB · ${several(stats.followers, "follower")}`],
   ];
@@ -114,13 +121,13 @@ function showTiles(stats) {
 }
 
 function eventLine(event) {
-  const line = element("li", event.is_foreign ? "foreign" : "", element("time", "", clock(event.at_s)), isolated(eventWords(event), ""));
-  if (event.session_id) line.title = event.session_id;
-  return line;
+  const words = isolated(eventWords(event), "");
+  if (event.session_id) words.title = event.session_id;
+  return element("li", event.is_foreign ? "foreign" : "", element("time", "", clock(event.at_s)), " ", words);
 }
 
 function streamLine(stream) {
-  const left = stream.ends_in_s === null ? "" : ` · forgotten in ${span(stream.ends_in_s)} unless it lives`;
+  const left = stream.ends_in_s === null ? "" : ` · forgotten in ${span(stream.ends_in_s)} without a sign of life`;
   return element("li", "stream", element("span", "lamp"), isolated(`${stream.stream_id} holds ${stream.profile ?? "all profiles"} down${left}`, ""));
 }
 

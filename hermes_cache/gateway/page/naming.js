@@ -34,9 +34,14 @@ const REASONS = {
   age: "it was over its age",
 };
 
-/** Return what a view is of, without its options. */
-export function viewName(key) {
-  return key.split(" with ")[0];
+/** Return what each of some views is called: what it is of, and the options that others of the same do not have. */
+export function viewNames(keys) {
+  const views = [...new Set(keys)].map((key) => {
+    const [of, options = ""] = key.split(" with ");
+    return { key, of, options: options.split(", ").filter(Boolean) };
+  });
+  const isShared = (of, option) => views.every((other) => other.of !== of || other.options.includes(option));
+  return new Map(views.map(({ key, of, options }) => [key, [of, ...options.filter((each) => !isShared(of, each))].join(", ")]));
 }
 
 /** Return the state of an entry. */
@@ -49,7 +54,7 @@ export function condition(entry) {
 /** Return why an entry is in its state; an empty text if that says it all. */
 export function conditionReason(entry) {
   if (entry.failure) return entry.failure;
-  if (entry.moved_parts.length) return entry.moved_parts.join(", ");
+  if (entry.moved_parts.length) return `moved: ${entry.moved_parts.join(", ")}`;
   if (entry.held_back_for_s) return `refresh held back for ${span(entry.held_back_for_s)}`;
   return "";
 }
@@ -70,10 +75,12 @@ export function outcome(build) {
 export function readersOf(build) {
   if (!build.waited) return "";
   const answered = build.waited - build.sent_on;
-  const waited = `${several(build.waited, "reader")} waited`;
-  if (build.outcome === "running" || build.outcome === "queued") return waited.replace("waited", "wait");
-  if (!build.sent_on) return `${waited} and got it`;
-  return `${waited}: ${answered} got it, ${build.sent_on} came after the event and wait for the next`;
+  const readers = several(build.waited, "reader");
+  if (build.outcome === "running" || build.outcome === "queued") return `${readers} ${build.waited === 1 ? "waits" : "wait"}`;
+  if (!build.overtaken_by) return `${readers} waited and got it`;
+  const before = answered && `${several(answered, "reader")} had asked before the event and got it`;
+  const after = build.sent_on && `${several(build.sent_on, "reader")} asked after the event and had to wait for the next build`;
+  return [before, after].filter(Boolean).join("; ");
 }
 
 /** Return a build in sentences. */

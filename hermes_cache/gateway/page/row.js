@@ -1,6 +1,6 @@
 /** Draws one item of the list, a row or the heading of a group, into an element that may have shown another. */
 import { element, isolated, setText } from "./elements.js";
-import { ago, counted, moment, written } from "./words.js";
+import { ago, counted, moment, several, written } from "./words.js";
 
 const OPTION = ["role", "aria-label", "aria-selected", "aria-posinset", "aria-setsize"];
 
@@ -33,7 +33,6 @@ function drawRow(target, item) {
   const { mark, title, source, messages, time } = target.parts;
   const states = [item.running && "running", item.outdated && "outdated", item.archived && "archived"];
   target.className = ["row", ...states.filter(Boolean)].join(" ");
-  target.setAttribute("aria-label", spoken(item));
   setText(mark, item.pinned && !item.running ? "★" : "");
   setText(title, item.title);
   setText(source, item.source);
@@ -42,6 +41,7 @@ function drawRow(target, item) {
   time.at = date ? item.at : 0;
   time.dateTime = date ? date.toISOString() : "";
   time.title = date ? written(date) : "";
+  target.setAttribute("aria-label", spoken(item, time.title));
   setText(time, date ? ago(item.at, Date.now() / 1000) : "");
 }
 
@@ -59,13 +59,14 @@ function newParts(target) {
   return parts;
 }
 
-function spoken(item) {
+/* The headings of dates are not heard, so each row says its own. */
+function spoken(item, date) {
   const states = [
     item.running && "running",
     item.pinned && "pinned",
     item.archived && "archived",
     item.outdated && "outdated",
   ];
-  const facts = [item.title, ...states, item.source, `${counted(item.count)} messages`];
+  const facts = [item.title, ...states, item.source, several(item.count, "message"), date];
   return facts.filter(Boolean).join(", ");
 }

@@ -13,7 +13,7 @@ export class Sidebar {
    * @param {Object} given
    * @param {(question: Object) => number} given.ask Asks the worker; returns the question's number.
    * @param {(id: string | null) => void} given.onSelect
-   * @param {() => void} given.onOpen
+   * @param {(isByKey: boolean) => void} given.onOpen
    */
   constructor({ ask, onSelect, onOpen }) {
     this.askWorker = ask;
@@ -112,9 +112,12 @@ export class Sidebar {
 
   tell(reply) {
     const { running = 0, archived = 0, all = 0 } = this.facets ?? {};
-    const parts = [several(reply.count, "session"), running && `${running} running`, this.view.q && `found in ${Math.max(1, Math.round(reply.tookMs))} ms`];
+    const parts = [several(reply.count, "session"), running && !this.naive && `${running} running`, this.view.q && `found in ${Math.max(1, Math.round(reply.tookMs))} ms`];
     setText(byId("count"), reply.isKnown ? parts.filter(Boolean).join(" · ") : "");
     setText(document.querySelector("[data-shelf=archived]"), archived ? `Archived ${counted(archived)}` : "Archived");
+    /* A screen reader hears what a search found, and not each change of the list. */
+    if (reply.filter.search !== this.heardSearch) setText(byId("found"), reply.filter.search ? `${several(reply.count, "session")} found` : "");
+    this.heardSearch = reply.filter.search;
     const empty = byId("empty");
     empty.hidden = reply.count > 0;
     if (!reply.isKnown) setText(empty, "Loading the list…");

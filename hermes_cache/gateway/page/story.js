@@ -1,7 +1,7 @@
 /** Explains what is chosen, a row or an entry, in words. */
 import { element, isolated } from "./elements.js";
 import { condition, eventWords } from "./naming.js";
-import { clock, counted, moment, several, span, written } from "./words.js";
+import { clock, moment, several, span, written } from "./words.js";
 
 export class Story {
   /** @param {HTMLElement} box */
@@ -9,10 +9,27 @@ export class Story {
     this.box = box;
     this.entry = null;
     this.chosen = null;
+    this.openedFrom = null;
+    this.isToEnter = false;
+    box.addEventListener("keydown", ({ key }) => key === "Escape" && this.close());
   }
 
-  /** Show lines under a title. A line that begins with two blanks belongs to the one before it. */
-  tell(title, lines) {
+  /** Put the keyboard into what is told; it goes back where it was when this is closed. */
+  enter() {
+    this.openedFrom = document.activeElement;
+    this.isToEnter = this.box.hidden;
+    this.box.focus();
+  }
+
+  /**
+   * Show lines under a title. A line that begins with two blanks belongs to the one before it.
+   *
+   * @param {string} title
+   * @param {string[]} lines
+   * @param {boolean} isNews Whether a screen reader reads it: not each time an age in it has grown.
+   */
+  tell(title, lines, isNews = true) {
+    this.box.setAttribute("aria-live", isNews ? "polite" : "off");
     const close = element("button", "close", "×");
     close.type = "button";
     close.setAttribute("aria-label", "Close the explanation");
@@ -22,9 +39,12 @@ export class Story {
     const told = lines.map((line) => element("p", line.startsWith("  ") ? "detail" : "", isolated(line.trim(), "")));
     this.box.replaceChildren(heading, close, ...told);
     this.box.hidden = false;
+    if (this.isToEnter) this.box.focus();
+    this.isToEnter = false;
   }
 
   close() {
+    if (this.box.contains(document.activeElement)) this.openedFrom?.focus();
     this.box.hidden = true;
     this.entry = null;
     this.chosen = null;
@@ -40,10 +60,10 @@ export class Story {
     if (this.entry === entry.key) this.tell(entry.key, lines.slice(1));
   }
 
-  explainRow(row, known) {
+  explainRow(row, known, isNews = true) {
     this.entry = null;
     this.chosen = row;
-    this.tell(String(row.display_title || row.title || "Untitled"), rowLines(row, known));
+    this.tell(String(row.display_title || row.title || "Untitled"), rowLines(row, known), isNews);
   }
 
   keepRow(row) {
@@ -51,7 +71,7 @@ export class Story {
   }
 
   refresh(known) {
-    if (this.chosen && !this.box.hidden && !this.box.contains(document.activeElement)) this.explainRow(this.chosen, known);
+    if (this.chosen && !this.box.hidden && !this.box.contains(document.activeElement)) this.explainRow(this.chosen, known, false);
   }
 }
 
@@ -60,7 +80,7 @@ function rowLines(row, known) {
   const facts = [
     row.source_label && `from ${row.source_label}`,
     row.profile && `profile ${row.profile}`,
-    `${counted(Number(row.message_count) || 0)} messages`,
+    several(Number(row.message_count) || 0, "message"),
     row.model && `model ${row.model}`,
     at && `last message ${written(at)}`,
   ];

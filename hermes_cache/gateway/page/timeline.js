@@ -5,7 +5,7 @@
  * build that an event overtook is joined to that event.
  */
 import { drawn } from "./elements.js";
-import { eventWords, outcome, readersOf, viewName } from "./naming.js";
+import { eventWords, outcome, readersOf, viewNames } from "./naming.js";
 import { several, span } from "./words.js";
 
 const SPAN_S = 60;
@@ -13,10 +13,12 @@ const LANE = 30;
 const HEAD = 22;
 const MOST_LANES = 6;
 const LEAST_WIDTH = 3;
-/* About the width of a sign in the labels. */
-const SIGN = 5.8;
-/* A label that would stand below the name of its lane, or be cut at the edge, is left out. */
-const WIDEST_NAME = 90;
+/* The ring of the event that overtook a build must not cover it. */
+const LEAST_OVERTAKEN = 11;
+/* About the width of a sign in the labels, and the least that lies between two. */
+const SIGN = 6;
+const GAP = 8;
+const LONGEST_NAME = 32;
 const TICK_MS = 250;
 const CALM_TICK_MS = 1_000;
 
@@ -75,12 +77,11 @@ export class Timeline {
     this.svg.setAttribute("aria-label", `In the last minute: ${several(builds.length, "build")}, of which ${overtaken} overtaken, and ${several(events.length, "event")}. The lists below say which.`);
     this.drawGrid(height, keys);
     const lane = new Map(keys.map((key, index) => [key, HEAD + LANE * (index + 2)]));
-    const parts = [...this.streams(since), ...events.map((event) => this.event(event, height))];
-    for (const [key, y] of lane) {
-      const own = builds.filter((build) => build.key === key);
-      parts.push(...own.flatMap((build) => this.build(build, y, events)), ...this.readers(own, y));
-    }
-    this.moving.replaceChildren(...parts);
+    const own = (key) => builds.filter((build) => build.key === key);
+    const bars = [...lane].flatMap(([key, y]) => own(key).flatMap((build) => this.build(build, y, events)));
+    const labels = [...lane].flatMap(([key, y]) => this.readers(own(key), y));
+    /* A line to a lower lane would strike through the labels of the upper ones, so these come last. */
+    this.moving.replaceChildren(...this.streams(since), ...events.map((event) => this.event(event, height)), ...bars, ...labels);
     this.move();
   }
 
@@ -93,12 +94,14 @@ export class Timeline {
     }
     for (let at = HEAD; at <= height; at += LANE) lines.push(drawn("line", { class: "lane", x1: 0, x2: this.width, y1: at, y2: at }));
     this.grid.replaceChildren(...lines);
-    const names = ["events", "streams", ...keys.map(viewName)];
+    const called = viewNames(keys);
+    const names = ["events", "streams", ...keys.map((key) => shortened(called.get(key)))];
     const name = (text, index) => [
       drawn("rect", { x: 0, y: HEAD + LANE * index + 1, width: text.length * SIGN + 6, height: 13 }),
       drawn("text", { x: 2, y: HEAD + LANE * index + 11 }, text),
     ];
     this.names.replaceChildren(...names.flatMap(name));
+    this.namesWidth = Math.max(...names.map((text) => text.length)) * SIGN + GAP;
   }
 
   event(event, height) {
@@ -116,7 +119,7 @@ export class Timeline {
   build(build, y, events) {
     const x = this.x(build.began_at_s);
     const running = build.outcome === "running";
-    const width = Math.max(LEAST_WIDTH, (running ? this.now() - build.began_at_s : build.took_s) * this.scale);
+    const width = Math.max(build.overtaken_by ? LEAST_OVERTAKEN : LEAST_WIDTH, (running ? this.now() - build.began_at_s : build.took_s) * this.scale);
     const kind = build.overtaken_by ? "overtaken" : build.outcome;
     const said = [`Build ${build.id}: ${outcome(build)}, ${span(build.took_s)}`, readersOf(build)].filter(Boolean).join(". ");
     const bar = drawn("rect", { class: `build ${kind}`, x, y: y + 16, width, height: 11, rx: 2 }, drawn("title", {}, said));
@@ -126,10 +129,11 @@ export class Timeline {
     if (!overtaking) return [bar];
     const at = this.x(overtaking.at_s);
     const line = drawn("path", { class: "overtakes", d: `M${at} ${HEAD + 24}V${y + 17}` });
-    return [bar, line, drawn("circle", { class: "overtakes", cx: at, cy: y + 21.5, r: 4 })];
+    return [bar, line, drawn("circle", { class: "overtakes", cx: at, cy: y + 21.5, r: 3 })];
   }
 
-  /* What the readers of builds got stands above them, if there is room: that of builds that were overtaken first. */
+  /* What the readers of builds got stands above them, if there is room: that of builds that were overtaken first. A
+   * label that the edge would cut is left out; one that comes below the name of its lane is hidden. */
   readers(builds, y) {
     const shift = this.width - this.x(this.now());
     const taken = [];
@@ -139,10 +143,12 @@ export class Timeline {
       const text = waitedShort(build);
       const from = this.x(build.began_at_s);
       const to = from + text.length * SIGN;
-      if (from + shift < WIDEST_NAME || to + shift > this.width) continue;
-      if (taken.some(([begin, end]) => from < end && begin < to)) continue;
+      if (to + shift > this.width) continue;
+      if (taken.some(([begin, end]) => from < end + GAP && begin < to + GAP)) continue;
       taken.push([from, to]);
-      told.push(drawn("text", { class: "readers", x: from, y: y + 12 }, text));
+      const label = drawn("text", { class: "readers", x: from, y: y + 12 }, text);
+      label.from = from;
+      told.push(label);
     }
     return told;
   }
@@ -166,13 +172,21 @@ export class Timeline {
   move() {
     if (!this.known || !this.width || document.hidden || !this.moving.childElementCount) return;
     const now = this.now();
-    this.moving.setAttribute("transform", `translate(${this.width - this.x(now)})`);
+    const shift = this.width - this.x(now);
+    this.moving.setAttribute("transform", `translate(${shift})`);
     for (const bar of this.moving.children) {
+      if (bar.from + shift < this.namesWidth) bar.setAttribute("visibility", "hidden");
       if (bar.isRunning) bar.setAttribute("width", Math.max(LEAST_WIDTH, this.x(now) - bar.getAttribute("x")));
     }
   }
 }
 
 function waitedShort({ waited, sent_on: sentOn }) {
-  return sentOn ? `${waited - sentOn} got it, ${sentOn} go on waiting` : `${waited} waited`;
+  if (!sentOn) return `${waited} waited`;
+  const after = `${sentOn} ${sentOn === 1 ? "waits" : "wait"} on`;
+  return waited > sentOn ? `${waited - sentOn} got it, ${after}` : after;
+}
+
+function shortened(name) {
+  return name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
 }

@@ -17,7 +17,7 @@ export class VirtualList {
    * @param {(question: Object) => void} given.ask Asks for items around those that are seen.
    * @param {(target: HTMLElement, item: Object) => void} given.draw Draws an item into an element.
    * @param {(id: string | null) => void} given.onSelect
-   * @param {(id: string) => void} given.onOpen
+   * @param {(isByKey: boolean) => void} given.onOpen
    */
   constructor(viewport, { ask, draw, onSelect, onOpen }) {
     this.viewport = viewport;
@@ -204,7 +204,7 @@ export class VirtualList {
     };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key in steps) this.select(this.rowNear(steps[event.key], steps[event.key] < here ? -1 : 1));
-    else if (event.key === "Enter" && this.selected !== null) this.onOpen(this.selected);
+    else if (event.key === "Enter" && this.selected !== null) this.onOpen(true);
     else return;
     event.preventDefault();
   }
@@ -254,6 +254,6 @@ export class VirtualList {
     const target = event.target.closest("[role=option]");
     if (!target) return;
     this.select(Number(target.id.slice("row-".length)));
-    this.onOpen(this.selected);
+    this.onOpen(false);
   }
 }

@@ -14,10 +14,11 @@ export function several(count, noun) {
   return `${counted(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** Return a span of seconds with two or three digits: `4 ms`, `0.42 s`, `3.5 min`, `2 h`. */
+/** Return a span of seconds with two or three digits: `4 ms`, `0.42 s`, `3 min`, `2 h`. */
 export function span(seconds) {
   if (!Number.isFinite(seconds)) return "–";
   const length = Math.max(0, seconds);
+  if (length > 0 && length < 0.0005) return "under 1 ms";
   if (length < 0.0995) return `${Math.round(length * 1000)} ms`;
   if (length < 9.95) return `${length.toFixed(length < 0.995 ? 2 : 1)} s`;
   if (length < 120) return `${Math.round(length)} s`;
