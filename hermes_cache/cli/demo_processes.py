@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import count, cycle
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -61,6 +61,8 @@ class _Life:
         self.commands: SimpleQueue[dict[str, str | None]] = SimpleQueue()
         self.is_over = threading.Event()
         self.is_orphan = False
+        self.database = ExitStack()
+        """Closes the database that is open during a turn; nothing if none is."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -80,7 +82,8 @@ def _agent(home: Path, life: _Life) -> None:
         if life.is_over.is_set():
             return
         if not writer.is_broken(home):
-            with suppress(sqlite3.Error, OSError):
+            with suppress(sqlite3.Error, OSError), life.database:
+                life.database.enter_context(writer.kept_open(home))
                 _turn(home, life, _QUESTIONS[number % len(_QUESTIONS)])
         _pause(home, life, _BETWEEN_TURNS_S)
 
@@ -110,10 +113,10 @@ def _pause(home: Path, life: _Life, pause_s: float) -> None:
         with suppress(Empty):
             command = life.commands.get(timeout=min(left_s, 0.2))
             with suppress(sqlite3.Error, OSError, LookupError):
-                _obey(home, command)
+                _obey(home, life, command)
 
 
-def _obey(home: Path, command: dict[str, str | None]) -> None:
+def _obey(home: Path, life: _Life, command: dict[str, str | None]) -> None:
     match command["do"]:
         case "rename":
             # The build that is to be overtaken has begun just now.
@@ -122,6 +125,7 @@ def _obey(home: Path, command: dict[str, str | None]) -> None:
             writer.rename_session(home, session_id, f"Renamed amid a build, {time.strftime('%H:%M:%S')}")
             _tell("session_list_changed", profile="default", reason=RENAMED, session_id=session_id)
         case "break" if not writer.is_broken(home):
+            life.database.close()
             writer.break_home(home)
         case "mend" if writer.is_broken(home):
             writer.mend_home(home)

@@ -124,6 +124,14 @@ def newest_sessions(home: str | Path, count: int) -> list[str]:
         return [session_id for (session_id,) in found]
 
 
+@contextmanager
+def kept_open(home: str | Path) -> Iterator[None]:
+    """Keep the database open, as an agent does, so that its `-wal` stays between commits."""
+    with closing(_opened(home)) as connection:
+        connection.execute("SELECT count(*) FROM sessions").fetchone()
+        yield
+
+
 def break_home(home: str | Path) -> None:
     """Replace `state.db` by a file that is no database; `mend_home` puts it back."""
     path = Path(home) / "state.db"

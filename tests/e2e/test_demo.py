@@ -4,19 +4,22 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 
+from tests.e2e.demo_process import demo_folder
 from tests.e2e.gateway_process import connect, served
 
 
 class Show:
     """A demo that runs, as its page sees it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, home: Path) -> None:
         self.url = url
+        self.home = home
 
     def get(self, path: str) -> dict[str, Any]:
         status, body = self._ask(lambda connection: connection.request("GET", path))
@@ -52,8 +55,8 @@ class Show:
 
 @pytest.fixture(scope="module")
 def show() -> Iterator[Show]:
-    with served("--demo", "--sessions", "60") as (_, url):
-        yield Show(url)
+    with served("--demo", "--sessions", "60") as (process, url):
+        yield Show(url, demo_folder(process) / "home")
 
 
 def test_hits_a_hold_down_an_overtaken_build_and_events_of_another_process_are_seen(show: Show) -> None:
@@ -68,6 +71,20 @@ def test_hits_a_hold_down_an_overtaken_build_and_events_of_another_process_are_s
     )
     stats = show.get("/api/cache")["stats"]
     assert sum(stats["outcomes"].values()) > stats["builds"]
+
+
+def test_the_agent_keeps_its_database_open_during_a_turn(show: Show) -> None:
+    # Proves W2: a real agent does. Without its log, a build of this busy home fails: it 'is being written'.
+    has_log: list[bool] = []
+
+    def note(seen: dict[str, Any]) -> bool:
+        if seen["streams"]:
+            has_log.append((show.home / "state.db-wal").exists())
+        return not seen["streams"] and len(has_log) > 10
+
+    show.waited_for("turn", note)
+
+    assert all(has_log[:-2])  # The turn may have ended between the answer and the look.
 
 
 def test_a_rename_during_a_build_overtakes_it_and_the_naive_cache_serves_the_old_name(show: Show) -> None:
