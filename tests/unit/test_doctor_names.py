@@ -10,7 +10,7 @@ from hermes_cache.doctor.findings import SUBJECTS
 
 _ROOT = Path(__file__).parents[2]
 _DOCTOR = Path(hermes_cache.doctor.__file__).parent
-_MAKERS = {"_wrong", "_hint", "_unreadable", "found"}
+_MAKERS = {"_wrong", "_hint", "unreadable", "found"}
 
 
 def _named_in(source: Path) -> Iterator[str]:
