@@ -87,6 +87,7 @@ def test_who_subscribes_before_the_start_is_watched_for_after_it() -> None:
         cache.get("key")
 
         until(lambda: set(watch.scopes()) == {"table"})
+        assert set(watch.scopes()) == {"table"}
     cache.stop()
 
 

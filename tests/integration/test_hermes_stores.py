@@ -222,6 +222,8 @@ def test_worker_processes_list_them_in_views_of_one_and_of_all_profiles(root: Pa
         # Until the workers have read the store, lists come without it.
         until(lambda: all(b"Ask for password=***" in cache.render(key, freshness="fresh").body for key in keys))
 
+        assert all(b"Ask for password=***" in cache.render(key).body for key in keys)
+
 
 def test_a_forked_child_reads_a_store_that_the_parent_was_reading(root: Path, slow: SlowStore) -> None:
     """L2"""

@@ -68,7 +68,9 @@ def test_a_worker_that_nobody_takes_ends_with_its_process() -> None:
         print(*worker._pool._processes)
     """)
 
-    until(lambda: not Path(f"/proc/{int(said)}").exists(), "the worker still runs")
+    worker = Path(f"/proc/{int(said)}")
+    until(lambda: not worker.exists())
+    assert not worker.exists()
 
 
 def _run(script: str) -> str:

@@ -149,4 +149,6 @@ def test_each_extra_alone_has_what_it_needs(
     program.write_text(_OF_EXTRAS[extra])
 
     one.run("python", "-W", "error", str(program))
-    one.run("python", "-c", _ALONE)
+    version = one.run("python", "-c", _ALONE).strip()
+
+    assert version == _PROJECT["version"]
