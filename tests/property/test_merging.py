@@ -17,10 +17,17 @@ def _changes(scopes: list[tuple[str | None, str | None]]) -> list[Change]:
     return [Change(n, f"reason {n}", *scope) for n, scope in enumerate(scopes, start=1)]
 
 
-def _covers(told: Change, change: Change) -> bool:
-    same_profile = told.everything or told.profile == change.profile
-    same_session = told.session_id in (None, change.session_id)
-    return same_profile and same_session and told.number >= change.number
+def _added(changes: list[Change], size: int) -> tuple[Change, ...]:
+    waiting: tuple[Change, ...] = ()
+    for change in changes:
+        waiting = add(waiting, change, size)
+    return waiting
+
+
+def _covers(taken: Change, change: Change) -> bool:
+    same_profile = taken.everything or taken.profile == change.profile
+    same_session = taken.session_id in (None, change.session_id)
+    return same_profile and same_session and taken.number >= change.number
 
 
 @given(_SCOPES, _SIZES)
@@ -30,12 +37,10 @@ def test_what_waits_is_bounded_and_covers_all_that_was_added(
     """E7"""
     changes = _changes(scopes)
 
-    waiting: tuple[Change, ...] = ()
-    for change in changes:
-        waiting = add(waiting, change, size)
+    waiting = _added(changes, size)
 
     assert len(waiting) <= size
-    assert all(any(_covers(told, change) for told in waiting) for change in changes)
+    assert all(any(_covers(taken, change) for taken in waiting) for change in changes)
 
 
 @given(_SCOPES, _SIZES)
@@ -45,9 +50,7 @@ def test_numbers_of_what_waits_only_grow_and_end_with_the_newest(
     """E8"""
     changes = _changes(scopes)
 
-    waiting: tuple[Change, ...] = ()
-    for change in changes:
-        waiting = add(waiting, change, size)
+    waiting = _added(changes, size)
 
     numbers = [each.number for each in waiting]
     assert numbers == sorted(set(numbers))
@@ -84,4 +87,4 @@ def test_who_resumes_at_any_point_has_heard_of_all(
 
     seen = [change for change in changes if change.number <= versions[-1]]
     assert versions == sorted(versions)
-    assert all(any(_covers(told, change) for told in taken) for change in seen)
+    assert all(any(_covers(taken, change) for taken in taken) for change in seen)

@@ -1,8 +1,13 @@
-"""The search for a planted bug, seed after seed."""
+"""What the campaigns of all simulations share: the search for a planted bug, and the traces of a seed."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
+
+import pytest
 
 
 class Run(Protocol):
@@ -12,16 +17,27 @@ class Run(Protocol):
         """Run, and raise `AssertionError` if a law is broken."""
 
 
-def run_seeds(simulation: Callable[[int], Run], *, seeds: int, first: int) -> None:
-    """Run seed after seed, until one breaks a law.
+def assert_found(simulation: Callable[[int], Run], *, seeds: int, first: int) -> None:
+    """Assert that a planted bug breaks a law of one of the seeds, and that the failure names the seed.
 
     Args:
         simulation: Begins the run of a seed.
-        seeds: All seeds below this number are run.
+        seeds: All seeds below this number are run, until one breaks a law.
         first: The seed that is run before the others. It decides how long the search takes, not what it finds.
-
-    Raises:
-        AssertionError: A law is broken.
     """
-    for seed in dict.fromkeys((first, *range(seeds))):
+    with pytest.raises(AssertionError, match=r"\(seed \d+, at"):
+        _run_seeds(simulation, dict.fromkeys((first, *range(seeds))))
+
+
+def _run_seeds(simulation: Callable[[int], Run], seeds: Iterable[int]) -> None:
+    for seed in seeds:
         simulation(seed).run()
+
+
+def traces_with(hash_seed: str, program: str) -> str:
+    """Return what a program prints of the steps of its seeds, in a process with a hash seed of its own (I15)."""
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    done = subprocess.run(  # noqa: S603  # our own interpreter and program
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=50
+    )
+    return done.stdout

@@ -3,13 +3,11 @@
 Proves J1 to J6, J8, E8 and H4 over the schedules that the seeds draw.
 """
 
-import os
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
 
+from tests.simulation.campaigns import traces_with
 from tests.simulation.journal_simulation import JournalSimulation
 
 _BLOCK = 60
@@ -76,15 +74,7 @@ def test_every_law_of_a_shared_journal_holds_in_ten_thousand_schedules(first_see
 
 def test_a_seed_takes_the_same_steps_of_shared_journals_in_every_process() -> None:
     """I15"""
-    traces = [_traces_with(hash_seed) for hash_seed in ("1", "2")]
+    traces = [traces_with(hash_seed, _TRACES) for hash_seed in ("1", "2")]
 
     assert traces[0] == traces[1]
     assert len(set(traces[0].split())) == 10
-
-
-def _traces_with(hash_seed: str) -> str:
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    done = subprocess.run(  # noqa: S603  # our own interpreter and program
-        [sys.executable, "-c", _TRACES], env=environment, capture_output=True, text=True, check=True, timeout=50
-    )
-    return done.stdout

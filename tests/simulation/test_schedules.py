@@ -3,14 +3,12 @@
 Proves R1 to R8, B1 to B6, B9, P4, S4, E9, H2 and L1 over the schedules that the seeds draw.
 """
 
-import os
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
 
 from hermes_cache.core import versions
+from tests.simulation.campaigns import traces_with
 from tests.simulation.simulation import Simulation
 
 _BLOCK = 24
@@ -67,15 +65,7 @@ def test_every_law_holds_in_five_thousand_schedules(first_seed: int) -> None:
 
 def test_a_seed_takes_the_same_steps_in_every_process() -> None:
     """I15"""
-    traces = [_traces_with(hash_seed) for hash_seed in ("1", "2")]
+    traces = [traces_with(hash_seed, _TRACES) for hash_seed in ("1", "2")]
 
     assert traces[0] == traces[1]
     assert len(set(traces[0].split())) == 10
-
-
-def _traces_with(hash_seed: str) -> str:
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    done = subprocess.run(  # noqa: S603  # our own interpreter and program
-        [sys.executable, "-c", _TRACES], env=environment, capture_output=True, text=True, check=True, timeout=50
-    )
-    return done.stdout
