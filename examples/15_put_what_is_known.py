@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import local
 
-from hermes_cache import ListCache
+from hermes_cache import ListCache, Policy
 
 ORDERS: dict[str, list[str]] = {"ada": ["tea"], "ben": ["ink"]}
 session = local()
@@ -35,7 +35,7 @@ def add_order(cache: ListCache[str], customer: str, order: str) -> bool:
 
 
 def main() -> None:
-    with ListCache(read_orders, profile_of=str, build_context=as_customer) as cache:
+    with ListCache(read_orders, profile_of=str, build_context=as_customer, policy=Policy(ttl=60)) as cache:
         print("a miss:", cache.get("ada"))
         print("put:", add_order(cache, "ada", "cup"))
         found = cache.lookup("ada")

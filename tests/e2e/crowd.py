@@ -8,6 +8,10 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.waiting import WAIT_S
+
+_HELD_UP_S = 5.0
+
 LIST = "/api/sessions?visible_only=0&show_cli=1"
 
 
@@ -31,7 +35,7 @@ def crowd(
         for _ in range(count):
             member = socket.socket()
             members.append(member)
-            member.settimeout(10)
+            member.settimeout(WAIT_S)
             if buffer_bytes is not None:
                 member.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
             member.connect(address_of(url))
@@ -47,21 +51,24 @@ def crowd(
 def slow_answers(url: str, asked: int = 100) -> list[float]:
     """Ask for the list as a front end does, each time on a new connection; return how long the slow answers took.
 
-    No answer at all counts as slow. One in a hundred may be: that is a p99 under a second.
+    No answer at all counts as slow. An attack that holds up others does so until its deadline, which is 10 s at
+    least; a busy machine lets one client of a hundred wait for half of that.
     """
-    slow = []
+    slow: list[float] = []
     for _ in range(asked):
         began_s = time.monotonic()
         status = status_of(url)
         took_s = time.monotonic() - began_s
-        if status != 200 or took_s > 1:
+        if status != 200 or took_s > _HELD_UP_S:
             slow.append(took_s)
+        if len(slow) > 1:
+            break
     return slow
 
 
 def status_of(url: str, path: str = LIST) -> int | None:
     """Ask once; None if there is no answer."""
-    connection = HTTPConnection(*address_of(url), timeout=5)
+    connection = HTTPConnection(*address_of(url), timeout=WAIT_S)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

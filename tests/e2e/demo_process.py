@@ -5,6 +5,8 @@ import select
 import subprocess
 from pathlib import Path
 
+from tests.waiting import PROCESS_S
+
 
 def children_of(pid: int) -> list[int]:
     """Return the child processes, whichever thread started them."""
@@ -25,6 +27,6 @@ def outlives(pid: int) -> bool:
         ended = os.pidfd_open(pid)
     except ProcessLookupError:
         return False
-    ready, _, _ = select.select([ended], [], [], 10)
+    ready, _, _ = select.select([ended], [], [], PROCESS_S)
     os.close(ended)
     return not ready

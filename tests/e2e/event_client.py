@@ -8,6 +8,8 @@ from io import BufferedReader, RawIOBase
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.waiting import PROCESS_S
+
 
 @dataclass(frozen=True)
 class Event:
@@ -56,7 +58,7 @@ class Client:
         encoding: str = "identity",
     ) -> None:
         where = urlsplit(url)
-        self._connection = HTTPConnection(where.hostname or "", where.port, timeout=10)
+        self._connection = HTTPConnection(where.hostname or "", where.port, timeout=PROCESS_S)
         headers = {"Accept-Encoding": encoding} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
         self._connection.request("GET", path, headers=headers)
         response = self._connection.getresponse()
@@ -80,6 +82,13 @@ class Client:
                 self.heartbeats += "" in fields
                 fields = {}
         return None
+
+    def await_heartbeats(self, count: int) -> None:
+        """Read on until so many came; there is no event so far."""
+        while self.heartbeats < count:
+            line = self._response.readline()
+            assert line, "the stream ended"
+            self.heartbeats += line.startswith(b":")
 
     def rest(self) -> bytes:
         return self._response.read()

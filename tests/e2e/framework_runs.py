@@ -23,11 +23,13 @@ from tempfile import TemporaryDirectory
 from typing import IO, Final
 from urllib.parse import urlencode
 
+from tests.e2e.gateway_process import free_port
+from tests.waiting import PROCESS_S, WAIT_S
+
 _ROOT: Final = Path(__file__).parents[2]
 _GATEWAYS: Final = "examples.gateways"
 _CLIENTS: Final = 20
 _PAUSE_S: Final = 0.03
-_STARTS_WITHIN_S: Final = 40.0
 STOPS_WITHIN_S: Final = 10.0
 
 Acks = Iterator[tuple[int, str | None]]
@@ -198,7 +200,7 @@ def run(example: Example, *, reads: int, renames: int) -> Run:
     """Run an example until so many reads and renames are done, and stop it."""
     found = Run()
     with TemporaryDirectory() as folder, ExitStack() as stack:
-        port = _free_port()
+        port = free_port()
         environment = {**os.environ, "EXAMPLE_FOLDER": folder, "PYTHONPATH": str(_ROOT)}
         began_s = time.monotonic()
         errors = stack.enter_context(Path(folder, "errors.log").open("w+"))
@@ -237,7 +239,7 @@ class Clients:
 
     def wait_until_there(self, process: "subprocess.Popen[bytes]") -> None:
         """Wait for the first answer."""
-        ends_at_s = time.monotonic() + _STARTS_WITHIN_S
+        ends_at_s = time.monotonic() + PROCESS_S
         while time.monotonic() < ends_at_s and process.poll() is None:
             with suppress(HTTPException, OSError), closing(_Connection(self._port)) as connection:
                 if connection.ask("GET", self._path)[0] == 200:
@@ -269,11 +271,11 @@ class Clients:
         finally:
             self._done.set()
             for thread in threads:
-                thread.join(30)
+                thread.join(WAIT_S)
 
     def stream(self, path: str) -> socket.socket:
         """Open an event stream, and return once it has begun."""
-        stream = socket.create_connection(("127.0.0.1", self._port), 20)
+        stream = socket.create_connection(("127.0.0.1", self._port), PROCESS_S)
         stream.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         text = b""
         while b"event: hello" not in text:
@@ -310,7 +312,7 @@ class Clients:
 
 class _Connection:
     def __init__(self, port: int) -> None:
-        self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connection = HTTPConnection("127.0.0.1", port, timeout=PROCESS_S)
 
     def ask(self, method: str, path: str, tag: str = "") -> tuple[int, str, bytes]:
         """Return the status, the tag and the body."""
@@ -369,13 +371,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             process.wait(within_s)
         except (ProcessLookupError, subprocess.TimeoutExpired):
             continue
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def main(say: Callable[[str], object] = print) -> None:

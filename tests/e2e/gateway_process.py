@@ -2,14 +2,18 @@
 
 import os
 import re
+import secrets
 import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tests.waiting import PROCESS_S
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli", "serve"]
 
@@ -39,13 +43,24 @@ def served(
 
 def _address(process: "subprocess.Popen[str]") -> str:
     assert process.stdout
-    ready, _, _ = select.select([process.stdout], [], [], 40)
+    ready, _, _ = select.select([process.stdout], [], [], PROCESS_S)
     line = process.stdout.readline() if ready else ""
     found = re.search(r"http://\S+", line)
     assert found, f"no address in {line!r}"
     return found[0]
 
 
+def free_port() -> int:
+    """Return a port that nobody has, for a server that listens a while later.
+
+    It lies below those that the system gives to whoever asks for any.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 def connect(url: str) -> HTTPConnection:
     where = urlsplit(url)
-    return HTTPConnection(where.hostname or "", where.port, timeout=20)
+    return HTTPConnection(where.hostname or "", where.port, timeout=PROCESS_S)

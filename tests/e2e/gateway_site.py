@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 
 from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.sessions.session_list_cache import SessionListCache
+from tests.waiting import PROCESS_S
 
 
 @dataclass(frozen=True)
@@ -58,4 +59,4 @@ class Site:
     def connect(self) -> HTTPConnection:
         """Open a connection."""
         where = urlsplit(self.server.url)
-        return HTTPConnection(where.hostname or "", where.port, timeout=20)
+        return HTTPConnection(where.hostname or "", where.port, timeout=PROCESS_S)

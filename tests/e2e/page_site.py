@@ -11,6 +11,7 @@ from hermes_cache.gateway.app import create_app
 from hermes_cache.gateway.listening import listener
 from hermes_cache.gateway.server import GatewayServer
 from hermes_cache.gateway.settings import GatewaySettings
+from tests.e2e.gateway_process import free_port
 
 Row = dict[str, Any]
 
@@ -49,7 +50,7 @@ class PageSite:
     home: Path
     rows: list[Row]
     max_streams: int = 100
-    port: int = 0
+    port: int = field(default_factory=free_port)
     origins: tuple[str, ...] = ()
     before_build: Callable[[], None] = lambda: None
     cache: SessionListCache = field(init=False)
@@ -60,7 +61,7 @@ class PageSite:
         self.start()
 
     def start(self) -> None:
-        """Start it, at the port that it had before."""
+        """Start it, at its port."""
         policy = Policy(stop_timeout=2.0, max_build_duty=1.0)
         self.cache = SessionListCache(self.build, bus=Bus(), policy=policy)
         settings = GatewaySettings(max_streams=self.max_streams, origins=self.origins)
@@ -68,7 +69,6 @@ class PageSite:
         self.server = GatewayServer(app, bound=listener("127.0.0.1", self.port))
         self.cache.start()
         self.server.start()
-        self.port = int(self.server.url.rstrip("/").rpartition(":")[2])
 
     def stop(self) -> None:
         """Stop it."""

@@ -5,6 +5,8 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tests.waiting import PROCESS_S
+
 
 @dataclass(frozen=True)
 class RawAnswer:
@@ -34,7 +36,7 @@ def ask(url: str, *lines: str, body: bytes = b"", without_bodies: bool = False) 
         without_bodies: Whether the answers have no bodies, whatever their length says: to HEAD.
     """
     where = urlsplit(url)
-    with socket.create_connection((where.hostname or "", where.port or 80), timeout=20) as connection:
+    with socket.create_connection((where.hostname or "", where.port or 80), timeout=PROCESS_S) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body)
         with connection.makefile("rb") as stream:
             return _answers(stream.read(), without_bodies=without_bodies)

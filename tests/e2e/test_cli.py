@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cache.cli.main import COMMANDS
+from tests.waiting import PROCESS_S
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -16,7 +17,9 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def run_python(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 -- ours
+    return subprocess.run(  # noqa: S603 -- ours
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=PROCESS_S, check=False
+    )
 
 
 HEAVY = ("sqlalchemy", "psycopg", "rich", "starlette", "uvicorn", "loky", "hermes_cache.stores")
@@ -158,7 +161,7 @@ def test_a_shell_completes_commands_and_options(line: str, offered: str) -> None
         env=os.environ | words,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROCESS_S,
         check=False,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cache import Bus
+from tests.waiting import PROCESS_S
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli"]
 
@@ -18,7 +19,7 @@ def url(tmp_path: Path) -> str:
 
 
 def run(*arguments: str, status: int = 0) -> str:
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - ours
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=PROCESS_S, check=False)  # noqa: S603 -- ours
     assert done.returncode == status, done.stderr
     return done.stdout if status == 0 else done.stderr
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.gateway_process import served
 from tests.e2e.process_log import AS_JSON
+from tests.waiting import PROCESS_S
 
 DOCTOR = [sys.executable, "-m", "hermes_cache.cli", "doctor"]
 
@@ -23,7 +24,7 @@ def examined(
         [*(command or DOCTOR), *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PROCESS_S,
         check=False,
         env=os.environ | environment,
     )
@@ -145,7 +146,7 @@ def test_a_gateway_logs_at_its_start_what_the_doctor_finds(home: Path) -> None:
 
     with served("--home", str(home), *AS_JSON) as (process, _):
         assert process.stderr
-        ends_at_s = monotonic() + 30
+        ends_at_s = monotonic() + PROCESS_S
         while monotonic() < ends_at_s and not {"home-open", "file-broken"} <= {
             each.get("finding") for each in logged
         }:

@@ -23,7 +23,8 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.journal.sqlalchemy_journal import journal_at
-from tests.e2e.gateway_process import served
+from tests.e2e.gateway_process import free_port, served
+from tests.waiting import PROCESS_S
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli"]
 TOKEN = "correct-horse-battery"  # noqa: S105 -- a token of the tests
@@ -46,7 +47,7 @@ def explained(*arguments: str, **environment: str) -> "subprocess.CompletedProce
         [*COMMAND, "explain", *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PROCESS_S,
         check=False,
         env=os.environ | environment,
     )
@@ -69,7 +70,7 @@ def test_a_list_of_a_running_gateway_is_explained(home: Path) -> None:
     # Proves J7, W1, W3, W5.
     with served("--home", str(home), "--token", TOKEN) as (_, url):
         asked = Request(f"{url}api/sessions?show_cron=1", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310
-        with urlopen(asked, timeout=20) as answer:  # noqa: S310 -- ours
+        with urlopen(asked, timeout=PROCESS_S) as answer:  # noqa: S310 -- ours
             answer.read()
 
         story = explained("--url", url, "--query", "show_cron=1", HERMES_CACHE_TOKEN=TOKEN)
@@ -94,10 +95,7 @@ def test_a_list_of_a_running_gateway_is_explained(home: Path) -> None:
 
 def test_where_no_gateway_is_the_message_says_what_to_do() -> None:
     # Proves W3.
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as gone:
-        port = gone.server_port
-
-    result = explained("--url", f"http://127.0.0.1:{port}")
+    result = explained("--url", f"http://127.0.0.1:{free_port()}")
 
     assert (result.returncode, result.stdout) == (1, "")
     assert "hermes-cache serve" in result.stderr

@@ -25,6 +25,7 @@ from hermes_cache.core.events import (
 )
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.sqlalchemy_journal import journal_at
+from tests.waiting import PROCESS_S
 
 COMMAND = [sys.executable, "-m", "hermes_cache.cli"]
 
@@ -65,7 +66,7 @@ def run(command: str, url: str, *arguments: str) -> "subprocess.CompletedProcess
 
 def execute(*command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 -- ours
-        command, capture_output=True, text=True, timeout=50, check=False, env=os.environ | environment
+        command, capture_output=True, text=True, timeout=PROCESS_S, check=False, env=os.environ | environment
     )
 
 
@@ -206,7 +207,7 @@ def test_a_follower_hears_what_another_process_publishes_until_ctrl_c(kept: str)
         ticket = run("publish", kept).stdout.strip()
         new = heard(process)
         process.send_signal(signal.SIGINT)
-        _, warnings = process.communicate(timeout=20)
+        _, warnings = process.communicate(timeout=PROCESS_S)
 
     assert (last, new) == ("b:2", ticket)
     assert (process.returncode, warnings) == (0, "")
@@ -220,7 +221,7 @@ def test_a_follower_whose_reader_is_gone_ends_with_one_line(kept: str) -> None:
         assert process.stderr
         process.stdout.close()
         run("publish", kept)
-        process.wait(20)
+        process.wait(PROCESS_S)
 
         assert process.stderr.read() == "Error: cannot write the output: Broken pipe\n"
 
@@ -428,14 +429,19 @@ def test_people_at_a_terminal_are_told_that_it_takes_long(file: Path, kept: str)
     ours, theirs = pty.openpty()
     with closing(sqlite3.connect(file, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        command = [*COMMAND, "compact", "--journal", kept]
+        # A busy machine may hold it for longer than the command would wait.
+        code = (
+            "from hermes_cache.journal import sqlite; sqlite._BUSY_TIMEOUT_S = 60.0; "
+            "from hermes_cache.cli.main import main; main()"
+        )
+        command = [sys.executable, "-c", code, "compact", "--journal", kept]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:  # noqa: S603 -- ours
             os.close(theirs)
             said = b""
             while b"Compacting" not in said:
                 said += os.read(ours, 1000)
             holder.execute("ROLLBACK")
-            out, _ = process.communicate(timeout=20)
+            out, _ = process.communicate(timeout=PROCESS_S)
     os.close(ours)
 
     assert (process.returncode, out) == (0, "Events compacted: 5.\n")

@@ -22,6 +22,7 @@ from hermes_cache.core.events import (
 from hermes_cache.journal.snapshots import fold_snapshot
 from hermes_cache.journal.sqlalchemy_journal import journal_at
 from tests.e2e.gateway_process import served
+from tests.waiting import PROCESS_S
 
 STATS = [sys.executable, "-m", "hermes_cache.cli", "stats"]
 EVENTS: list[AppliedEvent] = [
@@ -46,7 +47,12 @@ def journal(tmp_path: Path) -> str:
 def counted(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     plain = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
     return subprocess.run(  # noqa: S603 -- ours
-        [*STATS, *arguments], capture_output=True, text=True, timeout=50, check=False, env=plain | environment
+        [*STATS, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_S,
+        check=False,
+        env=plain | environment,
     )
 
 
@@ -58,7 +64,7 @@ def at_a_terminal(*arguments: str, **environment: str) -> str:
         printed = b""
         while part := _read(ours):
             printed += part
-        process.wait(20)
+        process.wait(PROCESS_S)
     os.close(ours)
     return printed.decode()
 
@@ -103,7 +109,7 @@ def test_colours_come_at_a_terminal_unless_they_are_not_wanted(journal: str) -> 
 def test_no_color_leaves_no_colour(home: Path) -> None:
     """W3: `NO_COLOR` wins over `FORCE_COLOR`; bold and dim are no colours."""
     with served("--home", str(home)) as (_, url):
-        with urlopen(f"{url}api/sessions", timeout=20) as answer:  # noqa: S310 -- ours
+        with urlopen(f"{url}api/sessions", timeout=PROCESS_S) as answer:  # noqa: S310 -- ours
             answer.read()
         coloured = counted("--url", url, FORCE_COLOR="1").stdout
         plain = counted("--url", url, FORCE_COLOR="1", NO_COLOR="1").stdout
@@ -116,7 +122,7 @@ def test_a_running_gateway_is_counted(home: Path) -> None:
     """W3, L4"""
     with served("--home", str(home)) as (_, url):
         for _ in range(3):
-            with urlopen(f"{url}api/sessions?profile=work", timeout=20) as answer:  # noqa: S310 -- ours
+            with urlopen(f"{url}api/sessions?profile=work", timeout=PROCESS_S) as answer:  # noqa: S310 -- ours
                 answer.read()
         plain = counted("--url", url)
         told = json.loads(counted("--url", url, "--json").stdout)

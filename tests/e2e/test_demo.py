@@ -1,17 +1,19 @@
 """The demo proves the claim within its first minute. Rule W2."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from threading import Event
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from tests.e2e.demo_process import demo_folder
 from tests.e2e.gateway_process import connect, served
+from tests.waiting import PROCESS_S, until
+
+_LOOKS: Final = 50
+"""Over more than the time between two messages of a turn."""
 
 
 class Show:
@@ -34,14 +36,9 @@ class Show:
             0
         ]
 
-    def waited_for(self, what: str, fits: Callable[[dict[str, Any]], object], path: str = "/api/cache") -> object:
-        """Ask until something is seen, for at most 45 s."""
-        ends_s = time.monotonic() + 45
-        while time.monotonic() < ends_s:
-            if found := fits(self.get(path)):
-                return found
-            Event().wait(0.1)
-        raise AssertionError(f"within 45 s there was no {what}")
+    def waited_for(self, what: str, fits: Callable[[dict[str, Any]], object]) -> None:
+        """Look into the cache until something is seen."""
+        until(lambda: fits(self.get("/api/cache")), f"there was no {what}", within_s=PROCESS_S)
 
     def _ask(self, send: Callable[[HTTPConnection], None]) -> tuple[int, bytes]:
         connection = connect(self.url)
@@ -75,31 +72,29 @@ def test_hits_a_hold_down_an_overtaken_build_and_events_of_another_process_are_s
 
 def test_the_agent_keeps_its_database_open_during_a_turn(show: Show) -> None:
     # Proves W2: a real agent does. Without its log, a build of this busy home fails: it 'is being written'.
-    has_log: list[bool] = []
+    in_a_row = 0
 
     def note(seen: dict[str, Any]) -> bool:
-        if seen["streams"]:
-            has_log.append((show.home / "state.db-wal").exists())
-        return not seen["streams"] and len(has_log) > 10
+        nonlocal in_a_row
+        has_log = (show.home / "state.db-wal").exists()
+        in_a_row = in_a_row + 1 if seen["streams"] and has_log else 0
+        return in_a_row == _LOOKS
 
-    show.waited_for("turn", note)
-
-    assert all(has_log[:-2])  # The turn may have ended between the answer and the look.
+    show.waited_for("turn with the log at each look", note)
 
 
 def test_a_rename_during_a_build_overtakes_it_and_the_naive_cache_serves_the_old_name(show: Show) -> None:
     # Proves W2, B4.
-    def naive_is_behind(seen: dict[str, Any]) -> object:
-        return [each for each in seen["behind"] if each.get("reason") == "session_rename"]
+    def is_behind() -> bool:
+        behind = show.get("/api/demo/naive")["behind"]
+        return any(each.get("reason") == "session_rename" for each in behind)
 
-    for _ in range(10):
+    def gets_behind() -> bool:
+        # The second poll comes after the build that was renamed, unless an event of others came between.
         assert show.do(do="rename_during_build") == 204
-        ends_s = time.monotonic() + 3
-        while time.monotonic() < ends_s:
-            if naive_is_behind(show.get("/api/demo/naive")):
-                return
-            Event().wait(0.05)
-    raise AssertionError("the naive cache was never behind")
+        return is_behind() or is_behind()
+
+    until(gets_behind, "the naive cache was never behind", within_s=PROCESS_S)
 
 
 def test_a_broken_home_is_told_and_mended(show: Show) -> None:

@@ -14,7 +14,7 @@ import pytest
 import hermes_cache
 from hermes_cache import Bus, Policy
 from hermes_cache.samples.home import make_sample_home
-from tests.waiting import WAIT_S
+from tests.waiting import PROCESS_S
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted((ROOT / "docs").rglob("*.md"))
@@ -71,7 +71,7 @@ def test_the_snippets_of_a_page_run_one_after_the_other(page: Path, tmp_path: Pa
 
     result = subprocess.run(  # noqa: S603 -- ours
         [sys.executable, "-W", "error", "-c", program],
-        cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, timeout=50, check=False,
+        cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, timeout=PROCESS_S, check=False,
     )  # fmt: skip
 
     assert (result.returncode, result.stderr) == (0, "")
@@ -84,7 +84,7 @@ def test_the_tutorial_prints_what_it_says(tmp_path: Path) -> None:
 
     result = subprocess.run(  # noqa: S603 -- ours
         [sys.executable, "-c", "\n".join(blocks)],
-        cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, timeout=50, check=True,
+        cwd=tmp_path, env=_environment(tmp_path), capture_output=True, text=True, timeout=PROCESS_S, check=True,
     )  # fmt: skip
 
     printed = result.stdout.splitlines()
@@ -124,7 +124,7 @@ def test_a_command_of_a_page_does_its_work(page: str, line: str, tmp_path: Path)
             assert process.stdout is not None
             said = process.stdout.readline()
             process.terminate()
-            process.wait(WAIT_S)
+            process.wait(PROCESS_S)
         assert said
         return
     result = subprocess.run(  # noqa: S603 -- ours

@@ -15,8 +15,13 @@ from starlette.responses import PlainTextResponse
 
 from hermes_cache.gateway.connections import Connection, Deadlines, ServerState
 from hermes_cache.samples.home import make_sample_home
+from tests.waiting import PROCESS_S
 
 NO_BODY = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
+
+_GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_LONG = "x" * 2**26
+"""More than the system takes of an answer that nobody reads."""
 
 _FAILING_GATEWAY = """
 import sys
@@ -40,14 +45,16 @@ class Failing(Connection):
 
 
 @asynccontextmanager
-async def _connected(state: ServerState, protocol: type[Connection], says: bytes) -> AsyncIterator[socket.socket]:
+async def _connected(
+    state: ServerState, protocol: type[Connection], says: bytes, answer: str = "read"
+) -> AsyncIterator[socket.socket]:
     """Have a connection that the server knows; yields the client's end."""
     count = len(state.connections)
-    config = uvicorn.Config(PlainTextResponse("read"), http=protocol, log_config=None, lifespan="off", ws="none")
+    config = uvicorn.Config(PlainTextResponse(answer), http=protocol, log_config=None, lifespan="off", ws="none")
     config.load()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
-    with socket.create_connection(server.sockets[0].getsockname(), timeout=20) as client:
+    with socket.create_connection(server.sockets[0].getsockname(), timeout=PROCESS_S) as client:
         client.sendall(says)
         await _until(lambda: len(state.connections) > count)
         server.close()
@@ -55,7 +62,7 @@ async def _connected(state: ServerState, protocol: type[Connection], says: bytes
 
 
 async def _until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PROCESS_S):
         while not is_so():  # noqa: ASYNC110 - nothing announces it
             await asyncio.sleep(0)
 
@@ -79,6 +86,32 @@ def test_a_client_that_resets_as_its_time_is_over_ends_nothing_else() -> None:
             connection.look(asyncio.get_running_loop().time() + 1_000)
 
             await _until(lambda: not state.connections)
+
+    asyncio.run(act())
+
+
+def test_a_client_that_reads_slowly_is_waited_for_and_one_that_stops_is_not() -> None:
+    # Proves W6: progress, however slow, is progress.
+    async def act() -> None:
+        state, now_s = ServerState(Deadlines()), asyncio.get_running_loop().time()
+        async with _connected(state, Connection, _GET, answer=_LONG) as client:
+            [connection] = state.connections
+            assert isinstance(connection, Connection)
+            unread_bytes = connection.transport.get_write_buffer_size
+            await _until(unread_bytes)
+
+            for _ in range(5):
+                before = unread_bytes()
+                state.look(now_s)
+                await _until(lambda: client.recv(65_536) and unread_bytes() < before)  # noqa: B023 -- awaited here
+                now_s += state.deadlines.unread_s - 1
+            state.look(now_s)
+            is_closing = connection.transport.is_closing()
+            state.look(now_s + state.deadlines.unread_s)
+
+            await _until(lambda: not state.connections)
+
+        assert not is_closing
 
     asyncio.run(act())
 
@@ -122,7 +155,7 @@ def test_a_gateway_that_fails_ends_its_command_with_a_status_of_1_and_a_reason(t
         [sys.executable, "-c", _FAILING_GATEWAY, "serve", "--home", str(tmp_path / "home"), "--port", "0"],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PROCESS_S,
         check=False,
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
     )

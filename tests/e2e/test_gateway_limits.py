@@ -16,6 +16,7 @@ from hermes_cache.samples.home import make_sample_home
 from tests.e2e.crowd import crowd, slow_answers, status_of
 from tests.e2e.event_client import Client
 from tests.e2e.gateway_process import served
+from tests.waiting import PROCESS_S
 
 _CLIENT = """
 import socket, sys, time
@@ -50,7 +51,7 @@ def test_out_of_descriptors_it_goes_on(tmp_path: Path, descriptors: int) -> None
             slow = slow_answers(url)
         after = [status_of(url) for _ in range(5)]
         process.terminate()
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PROCESS_S)
 
     assert len(slow) <= 1
     assert after == [200] * 5

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.waiting import until
+from tests.waiting import PROCESS_S, until
 
 APP = """
 import os
@@ -48,7 +48,7 @@ class Server:
 
     def get(self, path: str) -> str:
         """Ask whichever worker takes the request."""
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=PROCESS_S)
         try:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
@@ -98,7 +98,7 @@ def gunicorn(folder: Path, *options: str) -> Iterator[Server]:
         yield Server(int(found[1]))
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(PROCESS_S)
 
 
 def read_from_both(server: Server) -> dict[int, int]:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -18,6 +19,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+
+from hermes_cache import Policy
+from tests.waiting import PROCESS_S
 
 ROOT = Path(__file__).parents[2]
 ADAPTER = ROOT / "examples/gateways/hermes_webui"
@@ -33,7 +37,7 @@ class Client:
 
     def get(self, query: str = "", **headers: str) -> tuple[Any, bytes]:
         """Return the headers and the body of the list."""
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=20)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=PROCESS_S)) as connection:
             connection.request("GET", f"/api/sessions{query}", headers=headers)
             answer = connection.getresponse()
             assert answer.status == 200
@@ -46,7 +50,7 @@ class Client:
 
     def do(self, what: str, **fields: object) -> str:
         """Let the program do something, and return what it says."""
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=20)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=PROCESS_S)) as connection:
             connection.request("POST", f"/{what}?{urlencode(fields)}")
             answer = connection.getresponse()
             assert answer.status == 200
@@ -97,9 +101,20 @@ def webui(tmp_path: Path, home: Path) -> Iterator[Client]:
 
 def change(home: Path, session_id: str, **fields: object) -> None:
     """Commit to the home, as another process does."""
-    with closing(sqlite3.connect(home / "state.db", timeout=20)) as connection, connection:
+    with closing(sqlite3.connect(home / "state.db", timeout=PROCESS_S)) as connection, connection:
         for name, value in fields.items():
             connection.execute(f"UPDATE sessions SET {name} = ? WHERE id = ?", (value, session_id))  # noqa: S608
+
+
+@contextmanager
+def builds_nothing(webui: Client) -> Iterator[None]:
+    """Read the list, and fail if it is built again, but for one that grew old on a busy machine."""
+    began_s = time.monotonic()
+    webui.get()
+    before = int(webui.do("builds"))
+    yield
+    grew_old = (time.monotonic() - began_s) / Policy.strict().ttl
+    assert int(webui.do("builds")) - before <= grew_old
 
 
 def test_the_adapter_is_short() -> None:
@@ -156,7 +171,9 @@ def test_ten_pollers_never_get_an_outdated_title(webui: Client, home: Path) -> N
     pollers = [threading.Thread(target=poll) for _ in range(10)]
     for poller in pollers:
         poller.start()
-    for number in range(1, 101):
+    # Until the pollers saw many of them, however little time a busy machine gives them.
+    while done[0] < 100 or len(set(answers)) <= 10:
+        number = done[0] + 1
         if number % 2:
             webui.do("rename", session_id="s7", title=f"number {number}")
         else:
@@ -167,18 +184,14 @@ def test_ten_pollers_never_get_an_outdated_title(webui: Client, home: Path) -> N
         poller.join()
 
     assert outdated == []
-    assert webui.titles()["s7"] == "number 100"
-    assert len(set(answers)) > 10
+    assert webui.titles()["s7"] == f"number {done[0]}"
 
 
 def test_polls_without_a_change_build_nothing(webui: Client) -> None:
     # Proves R2: an empty log that the builds leave behind is no change.
-    webui.get()
-    before = webui.do("builds")
-    for _ in range(20):
-        webui.get()
-
-    assert webui.do("builds") == before
+    with builds_nothing(webui):
+        for _ in range(20):
+            webui.get()
 
 
 def test_the_commits_of_a_turn_build_nothing_and_its_end_does(webui: Client, home: Path) -> None:
@@ -212,14 +225,12 @@ def test_settings_count_at_once_also_during_a_turn(webui: Client, home: Path) ->
 
 def test_a_message_that_waits_shows_without_a_build(webui: Client) -> None:
     # Proves O1, O2.
-    webui.get()
-    before = webui.do("builds")
-    webui.do("ask", session_id="s4", message="hello")
-    rows = {row["session_id"]: row for row in json.loads(webui.get()[1])["sessions"]}
+    with builds_nothing(webui):
+        webui.do("ask", session_id="s4", message="hello")
+        rows = {row["session_id"]: row for row in json.loads(webui.get()[1])["sessions"]}
 
     assert rows["s4"]["has_pending_user_message"]
     assert "hello" not in str(rows)
-    assert webui.do("builds") == before
 
 
 def test_a_rename_during_a_turn_shows_at_once(webui: Client) -> None:
@@ -240,7 +251,7 @@ def test_a_build_that_a_rename_overtakes_is_asked_again(webui: Client) -> None:
         webui.do("rename", session_id="s7", title="renamed meanwhile")
         webui.do("release")
 
-        assert asked.result(20)["s7"] == "renamed meanwhile"
+        assert asked.result(PROCESS_S)["s7"] == "renamed meanwhile"
 
 
 def test_a_checkout_is_wired_in_once_and_only_if_it_looks_as_expected(tmp_path: Path) -> None:

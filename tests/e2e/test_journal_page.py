@@ -14,6 +14,7 @@ from hermes_cache.samples.home import make_sample_home
 from hermes_cache.testing import GatedBuilder
 from tests.e2e.event_client import Client
 from tests.e2e.gateway_process import served
+from tests.waiting import PROCESS_S
 
 PAGE = (Path(__file__).parents[2] / "docs" / "journal.md").read_text()
 JOURNAL = "sqlite:///journal.db"
@@ -38,7 +39,10 @@ def test_its_commands_run_one_after_the_other_beside_a_gateway(tmp_path: Path) -
         client.next()
         for arguments in others:
             subprocess.run(  # noqa: S603 -- ours
-                [sys.executable, "-m", "hermes_cache.cli", *arguments], check=True, capture_output=True, timeout=30
+                [sys.executable, "-m", "hermes_cache.cli", *arguments],
+                check=True,
+                capture_output=True,
+                timeout=PROCESS_S,
             )
         heard = client.next()
 

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.page_site import PageSite, row
+from tests.waiting import until
 
 MOST_ELEMENTS = 200
 NOTE_WHAT_IS_READ_OUT = """() => {
@@ -20,7 +21,7 @@ COUNT_ELEMENTS = "document.querySelectorAll('.canvas > *').length"
 def opened(page: Page, site: PageSite, query: str = "") -> Locator:
     """Open the page, and return its list."""
     page.goto(site.server.url + query)
-    expect(page.locator(".row").first).to_be_visible(timeout=30_000)
+    expect(page.locator(".row").first).to_be_visible()
     return page.get_by_role("listbox", name="Sessions")
 
 
@@ -34,6 +35,11 @@ def shown(page: Page) -> list[str]:
     found = page.evaluate(script)
     assert isinstance(found, list)
     return found
+
+
+def shows(page: Page, titles: list[str]) -> None:
+    """Wait until exactly these titles are in sight."""
+    until(lambda: shown(page) == titles, f"never in sight: {titles}")
 
 
 def test_each_of_fifty_five_thousand_rows_is_reached_with_few_elements(
@@ -73,7 +79,7 @@ def test_search_finds_as_one_types_and_is_in_the_address(page_site: Callable[...
     expect(page.get_by_role("searchbox")).to_be_focused()
     page.keyboard.type("lisbon FLAKY")
     expect(page.locator("#count")).to_contain_text("1 session · found in")
-    assert shown(page) == ["The flaky Suite of Lisbon"]
+    shows(page, ["The flaky Suite of Lisbon"])
     expect(page).to_have_url(re.compile("[?]q=lisbon[+]FLAKY$"))
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("listbox", name="Sessions")).to_be_focused()
@@ -85,7 +91,7 @@ def test_search_finds_as_one_types_and_is_in_the_address(page_site: Callable[...
     expect(page.locator("#empty")).to_contain_text("no such thing")
 
     opened(page, site, "?q=lisbon")
-    assert shown(page) == ["The flaky Suite of Lisbon"]
+    shows(page, ["The flaky Suite of Lisbon"])
 
 
 def test_what_is_selected_and_what_is_read_keep_their_places_when_rows_come_and_move(
@@ -107,7 +113,7 @@ def test_what_is_selected_and_what_is_read_keep_their_places_when_rows_come_and_
 
     expect(page.locator("#count")).to_have_text("1,039 sessions")
     expect(page.get_by_role("option", name="Renamed,")).to_be_in_viewport()
-    assert shown(page) == ["Renamed" if title == "Session 303" else title for title in before]
+    shows(page, ["Renamed" if title == "Session 303" else title for title in before])
     expect(page.locator("[aria-selected=true]")).to_have_attribute("aria-label", re.compile("^Session 302,"))
     expect(page).to_have_url(re.compile("session=session-00302"))
     page.evaluate("document.querySelector('.list').scrollTop = 0")
@@ -126,14 +132,14 @@ def test_rows_are_filtered_by_profile_source_project_and_shelf(
     ]
     site = page_site(rows)
     opened(page, site)
-    assert shown(page) == ["Session 2", "Session 0", "Session 1"]
+    shows(page, ["Session 2", "Session 0", "Session 1"])
 
     page.get_by_label("Profile").select_option("work")
     expect(page.locator("#count")).to_have_text("1 session")
-    assert shown(page) == ["Session 1"]
+    shows(page, ["Session 1"])
     page.get_by_role("button", name="Archived").click()
     expect(page.locator(".row:visible")).to_have_count(1)
-    assert shown(page) == ["Session 4"]
+    shows(page, ["Session 4"])
     expect(page).to_have_url(re.compile("[?]profile=work&shelf=archived$"))
     page.go_back()
     expect(page.get_by_role("option", name="Session 1,")).to_be_visible()
@@ -147,7 +153,7 @@ def test_rows_are_filtered_by_profile_source_project_and_shelf(
     page.get_by_label("Project").select_option("")
     page.get_by_role("button", name="Pinned").click()
     expect(page.locator("#count")).to_have_text("1 session")
-    assert shown(page) == ["Session 2"]
+    shows(page, ["Session 2"])
 
 
 def test_running_turns_stand_on_top_and_dates_are_groups(page_site: Callable[..., PageSite], page: Page) -> None:
@@ -242,4 +248,4 @@ def test_a_title_that_looks_like_markup_is_text(page_site: Callable[..., PageSit
     page.keyboard.press("ArrowDown")
 
     expect(page.locator("#story h2")).to_have_text(title)
-    assert shown(page) == [title]
+    shows(page, [title])

@@ -35,7 +35,7 @@ def console(page: Page) -> Iterator[list[str]]:
 
 def opened(page: Page, site: PageSite) -> None:
     page.goto(site.server.url)
-    expect(page.locator(".row").first).to_be_attached(timeout=30_000)
+    expect(page.locator(".row").first).to_be_attached()
     expect(page.locator("#status")).to_have_attribute("data-state", "live")
 
 
@@ -43,7 +43,7 @@ def busy(page: Page, site: PageSite) -> None:
     """Have everything shown that the page can show."""
     site.cache.bus.stream_started.send("test", stream_id="turn", profile="default", session_id="session-00007")
     site.cache.bus.settings_changed.send("test")
-    expect(page.locator("#events")).to_contain_text("settings changed", timeout=15_000)
+    expect(page.locator("#events")).to_contain_text("settings changed")
     expect(page.locator("#entries button").first).to_be_attached()
 
 

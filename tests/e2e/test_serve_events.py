@@ -16,6 +16,7 @@ from hermes_cache.gateway.settings import GatewaySettings
 from hermes_cache.integrations.asgi_streams import EventStreams
 from tests.e2e.event_client import Client
 from tests.e2e.gateway_site import Site
+from tests.waiting import PROCESS_S, until
 
 LIST = "/api/sessions?visible_only=0&show_cli=1&show_cron=1"
 
@@ -112,12 +113,8 @@ def test_a_silent_stream_says_that_it_lives(serve: Callable[..., Site]) -> None:
     site = serve(GatewaySettings(heartbeat_s=0.02))
     with Client(site.server.url) as client:
         client.next()
-        later = threading.Timer(0.5, site.cache.invalidate)
-        later.start()
-        client.next()
-        later.join()
 
-    assert client.heartbeats >= 2
+        client.await_heartbeats(2)
 
 
 def test_streams_are_bounded_and_a_closed_one_makes_room(serve: Callable[..., Site]) -> None:
@@ -168,7 +165,7 @@ def test_a_rename_by_another_process_reaches_the_list_and_the_stream(site: Site)
 
         rename(site.home, str(renamed["session_id"]), "A new name")
         event = client.next()
-        polls.join(15)
+        polls.join(PROCESS_S)
 
     assert event is not None
     assert event.fields["reason"] == "source_changed"
@@ -186,7 +183,7 @@ class Polls(threading.Thread):
         self.found = False
 
     def run(self) -> None:
-        ends_at_s = time.monotonic() + 12
+        ends_at_s = time.monotonic() + PROCESS_S
         while not self.found and time.monotonic() < ends_at_s:
             self.found = self._fits(self._site.get(LIST).rows)
             self._pause.wait(0.1)
@@ -198,16 +195,18 @@ def rename(home: Path, session_id: str, title: str) -> None:
         "import sys; from pathlib import Path; from hermes_cache.samples.writer import rename_session; "
         "rename_session(Path(sys.argv[1]), sys.argv[2], sys.argv[3])"
     )
-    subprocess.run([sys.executable, "-c", code, str(home), session_id, title], check=True, timeout=30)  # noqa: S603 -- ours
+    subprocess.run([sys.executable, "-c", code, str(home), session_id, title], check=True, timeout=PROCESS_S)  # noqa: S603 -- ours
 
 
 def wait_for_room(url: str) -> Client:
     """Connect until a stream is let in: a server hears late that a client is gone."""
-    pause, ends_at_s = threading.Event(), time.monotonic() + 10
-    while time.monotonic() < ends_at_s:
-        client = Client(url)
-        if client.status == 200:
-            return client
-        client.close()
-        pause.wait(0.05)
-    raise AssertionError("no stream was let in within 10 s")
+    clients: list[Client] = []
+
+    def is_let_in() -> bool:
+        clients.append(Client(url))
+        if clients[-1].status != 200:
+            clients[-1].close()
+        return clients[-1].status == 200
+
+    until(is_let_in, "no stream was let in")
+    return clients[-1]

@@ -10,6 +10,7 @@ import pytest
 from hermes_cache.gateway.settings import GatewaySettings
 from tests.e2e.gateway_site import Site
 from tests.e2e.raw_http import RawAnswer, ask
+from tests.waiting import PROCESS_S
 
 LIST = "/api/sessions?visible_only=0&show_cli=1"
 PATHS = [
@@ -276,7 +277,7 @@ def test_an_asset_is_asked_for_anew_after_an_upgrade(site: Site) -> None:
 def test_an_old_client_reads_events_as_they_come(site: Site) -> None:
     # Proves W1: HTTP/1.0 has no chunks, so the stream is what is sent until the connection ends.
     where = urlsplit(site.server.url)
-    with socket.create_connection((where.hostname or "", where.port or 80), timeout=20) as connection:
+    with socket.create_connection((where.hostname or "", where.port or 80), timeout=PROCESS_S) as connection:
         connection.sendall(b"GET /api/sessions/events HTTP/1.0\r\nHost: localhost\r\n\r\n")
         with connection.makefile("rb") as stream:
             head = [line.lower() for line in iter(stream.readline, b"\r\n")]
@@ -289,7 +290,7 @@ def test_an_old_client_reads_events_as_they_come(site: Site) -> None:
 def test_a_client_that_asks_before_it_sends_a_body_is_told_to_go_on(site: Site) -> None:
     # Proves W1.
     where = urlsplit(site.server.url)
-    with socket.create_connection((where.hostname or "", where.port or 80), timeout=20) as connection:
+    with socket.create_connection((where.hostname or "", where.port or 80), timeout=PROCESS_S) as connection:
         connection.sendall(
             b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 7\r\n"
             b"Connection: close\r\n\r\n"
@@ -321,7 +322,7 @@ def test_a_head_request_that_is_refused_for_its_body_gets_an_answer_without_one(
 def test_a_client_that_sends_no_more_gets_its_answer_and_then_the_end(site: Site, closing: str) -> None:
     # Proves W1: it closed its sending side alone, as `nc -N` does. The view is not built so far.
     where = urlsplit(site.server.url)
-    with socket.create_connection((where.hostname or "", where.port or 80), timeout=20) as client:
+    with socket.create_connection((where.hostname or "", where.port or 80), timeout=PROCESS_S) as client:
         head = f"GET {LIST}&source_filter=x HTTP/1.1\r\nHost: localhost\r\nConnection: {closing}\r\n\r\n"
         client.sendall(head.encode())
         client.shutdown(socket.SHUT_WR)
@@ -335,7 +336,7 @@ def test_a_client_that_sends_no_more_gets_its_answer_and_then_the_end(site: Site
 def test_a_client_that_sends_no_more_gets_the_answers_to_all_its_requests(site: Site) -> None:
     # Proves W1.
     where = urlsplit(site.server.url)
-    with socket.create_connection((where.hostname or "", where.port or 80), timeout=20) as client:
+    with socket.create_connection((where.hostname or "", where.port or 80), timeout=PROCESS_S) as client:
         for path in (LIST, "/", LIST):
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         client.shutdown(socket.SHUT_WR)

@@ -8,11 +8,13 @@ import pytest
 from hermes_cache.log_output import MOST_A_MINUTE
 from tests.e2e.gateway_process import connect, served
 from tests.e2e.process_log import AS_JSON, Line, log_of
+from tests.waiting import until
 
 
-def logged(*arguments: str) -> list[Line]:
-    """Return what it logs from its start to its end."""
-    with served(*arguments, *AS_JSON) as (process, _):
+def logged(*arguments: str, path: str = "/api/ready", status: int = 200) -> list[Line]:
+    """Return what it logs from its start to its end, which comes once a path is answered with a status."""
+    with served(*arguments, *AS_JSON) as (process, url):
+        until(lambda: asked(url, path) == status)
         process.terminate()
         return log_of(process)
 
@@ -36,7 +38,9 @@ def test_it_logs_why_a_list_could_not_be_built(tmp_path: Path) -> None:
     """W1, R7: served worse than asked."""
     (tmp_path / "state.db").write_bytes(b"no database at all")
 
-    warnings = [line for line in logged("--home", str(tmp_path)) if line.level == "warning"]
+    lines = logged("--home", str(tmp_path), path="/api/health", status=503)
+
+    warnings = [line for line in lines if line.level == "warning"]
 
     # One for each view that was begun before the stop: a failure is logged once.
     views = [line.fields["key"] for line in warnings]

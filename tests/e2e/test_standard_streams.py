@@ -2,10 +2,9 @@
 
 import json
 import os
-import socket
 import subprocess
 from contextlib import closing
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
@@ -13,27 +12,21 @@ import pytest
 from hermes_cache.cli.main import COMMANDS
 from hermes_cache.core.events import EventId, SettingsChanged
 from hermes_cache.journal.sqlalchemy_journal import journal_at
-from tests.e2e.gateway_process import COMMAND
+from tests.e2e.gateway_process import COMMAND, free_port
 from tests.e2e.process_log import AS_JSON, log_of
-from tests.waiting import until
+from tests.waiting import PROCESS_S, until
 
 UNWRITABLE = {"full disk": "No space left on device", "closed pipe": "Broken pipe"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def listed(port: int) -> list[object]:
     """Return the rows that a gateway lists; none while it does not answer."""
     try:
-        with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=PROCESS_S)) as connection:
             connection.request("GET", "/api/sessions")
             answer = connection.getresponse()
             rows: list[object] = json.loads(answer.read())["sessions"] if answer.status == 200 else []
-    except ConnectionError:
+    except (ConnectionError, HTTPException):
         return []
     return rows
 
@@ -51,7 +44,7 @@ def test_a_gateway_whose_standard_streams_are_closed_works(home: Path, closed: s
             until(lambda: listed(port) or process.poll() is not None)
             rows = listed(port)
             process.terminate()
-            code = process.wait(10)
+            code = process.wait(PROCESS_S)
         finally:
             process.kill()
 
@@ -121,7 +114,7 @@ def test_a_command_whose_output_cannot_be_written_says_so_in_one_line(
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=50,
+            timeout=PROCESS_S,
         )
 
     complaints = [line for line in result.stderr.splitlines() if not line.startswith(("Making", "Done"))]

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from tests.waiting import PROCESS_S
+
 _PROGRAM = """
 import signal, threading
 from pathlib import Path
@@ -26,7 +28,7 @@ print(stop.received)
 def test_a_signal_that_another_thread_gets_ends_the_wait() -> None:
     """W6"""
     result = subprocess.run(  # noqa: S603 -- ours
-        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=PROCESS_S, check=False
     )
 
     assert (result.returncode, result.stdout, result.stderr) == (0, "SIGTERM\n", "")

@@ -8,6 +8,7 @@ import pytest
 from hermes_cache.ports import Builder, Clock, LastKnown, Sources
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
+from tests.waiting import WAIT_S
 
 HOME = SessionListKey()
 WORK = SessionListKey("work")
@@ -52,7 +53,7 @@ def test_a_gated_builder_waits_until_the_test_opens_it() -> None:
         builder.open()
 
         assert is_held
-        assert (first.result(5)["profile"], second.result(5)["profile"]) == ("default", "work")
+        assert (first.result(WAIT_S)["profile"], second.result(5)["profile"]) == ("default", "work")
 
 
 def test_a_gated_builder_lets_single_calls_through() -> None:
@@ -67,7 +68,7 @@ def test_a_gated_builder_lets_single_calls_through() -> None:
         builder.let_through()
 
         assert is_held
-        assert (payload["call"], held.result(5)["call"]) == (1, 2)
+        assert (payload["call"], held.result(WAIT_S)["call"]) == (1, 2)
 
 
 def test_a_gated_builder_counts_calls_by_key() -> None:

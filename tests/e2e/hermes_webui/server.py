@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def rename(self, session_id: str, title: str) -> None:
-        with closing(sqlite3.connect(config.HOME / "state.db", timeout=20)) as connection, connection:
+        with closing(sqlite3.connect(config.HOME / "state.db", timeout=60)) as connection, connection:
             connection.execute("UPDATE sessions SET title = ? WHERE id = ?", (title, session_id))
         publish_session_list_changed("session_rename", profile="default", session_id=session_id)
 
@@ -53,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         models.gate.clear()
 
     def wait(self) -> object:
-        return models.waiting.wait(10)
+        return models.waiting.wait(60)
 
     def release(self) -> None:
         models.gate.set()

@@ -29,5 +29,5 @@ def get_cli_sessions() -> list[dict[str, object]]:
     rows = [{**dict(zip(names, row, strict=True)), "profile": name} for row in found]
     _cached[name] = rows
     waiting.set()
-    gate.wait(10)
+    gate.wait(60)
     return rows
