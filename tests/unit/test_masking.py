@@ -39,6 +39,7 @@ from hermes_cache.stores.masking import mask, mask_path
         ("x-api-key: abcdefgh12345", "x-api-key: ***"),
         ("https://user:pass@host/x", "https://user:***@host/x"),
         ("https://abcdefghijklmnopqrst@github.com/x", "https://abcdef...qrst@github.com/x"),
+        (f"https://{'u' * 17}:{'p' * 250}@host", f"https://{'u' * 17}:***@host"),
         ("postgres://u:p/w@h/db", "postgres://u:***@h/db"),
         ("https://x-access-token:ghs_abcdefghijklmnopqrst@github.com", "https://x-access-token:***@github.com"),
         ("bot123456789:AAEhBOweik6ad9r_QXMENQjcrbGa32kcrSo", "bot123456789:***"),
