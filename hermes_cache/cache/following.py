@@ -196,7 +196,7 @@ class Following(Iterated[News]):
     def __init__(
         self, upstream: Upstream, followers: Followers, key: Hashable, since: str | None, options: ReadOptions
     ) -> None:
-        self._closed = True
+        self._closed, self._has_left = False, True
         self._upstream = upstream
         self._followers = followers
         self._key = key
@@ -214,8 +214,8 @@ class Following(Iterated[News]):
         self._seen_moved = self._slot.moved
         self._seen_error: HermesCacheError | None = None
         self._sent: HermesCacheError | None = None
+        self._has_left = False
         followers.admit(self._slot)
-        self._closed = False
 
     @property
     def closed(self) -> bool:
@@ -279,12 +279,14 @@ class Following(Iterated[News]):
 
     def close(self) -> None:
         """End it, and wake who waits for it; from any thread. Closing twice is no error."""
-        if self._closed:
-            return
         self._closed = True
+        if self._has_left:
+            return
         self._followers.leave(self._slot)
         self._unfollow()
         self._slot.wake()
+        # Last: one that an interrupt ends is done again, by the next call or when it is dropped.
+        self._has_left = True
 
     async def aclose(self) -> None:
         """Do what `close` does; neither waits."""
@@ -430,7 +432,7 @@ class Following(Iterated[News]):
             raise CacheStoppedError
 
     def __del__(self) -> None:
-        if not self._closed and os.getpid() == self._pid:
+        if not self._has_left and os.getpid() == self._pid:
             self.close()
 
 

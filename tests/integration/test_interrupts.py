@@ -164,6 +164,21 @@ def test_a_stop_that_is_interrupted_at_any_moment_is_finished_by_the_next() -> N
     assert moments.seen > 0
 
 
+def test_a_following_whose_close_is_interrupted_at_any_moment_is_closed_by_the_next(house: House) -> None:
+    """L6, R13: it neither counts as one of `max_followers` for good, nor is built for."""
+    moments, struck = _Moments(), True
+    while struck:
+        following = house.cache.follow(_KEY)
+        assert following.get(WAIT_S)
+
+        struck = moments.strike(following.close)
+        following.close()
+
+        assert house.cache.stats().followers == 0
+        _wait_until(lambda: not house.cache._state().followed)
+    assert moments.seen > 0
+
+
 @pytest.mark.timeout(300)
 def test_a_start_that_is_interrupted_at_any_moment_can_be_stopped_or_done_again() -> None:
     """L1, L6"""
