@@ -244,6 +244,8 @@ class Stamper:
         self.awaits = self.awaits or isawaitable(returned)
         found = self._coroutines.result(returned, "sources.stamp", limit_s=self._limit_s)
         known = {name: part.value if isinstance(part, LastKnown) else part for name, part in found.items()}
+        if not all(isinstance(name, str) for name in known):
+            raise TypeError(f"sources.stamp returned the parts {list(known)!r}; the name of each must be a str")
         parts = tuple(sorted(known.items()))
         # Here, and not where parts are compared: a value that has no hash may have no plain equality either.
         hash(parts)

@@ -10,7 +10,7 @@ from math import isfinite
 from operator import is_
 from typing import Final, TypeAlias, TypeGuard, cast
 
-from hermes_cache.errors import PayloadError
+from hermes_cache.errors import PayloadError, shown
 from hermes_cache.payload.frozen import FrozenList, Json, Payload, frozen_dict, frozen_list
 from hermes_cache.payload.rows import ListShape, Row, new_row
 
@@ -152,7 +152,7 @@ def _frozen_list(values: Sequence[Json], path: _Path) -> FrozenList:
 
 def _name(name: object, path: _Path) -> str:
     if not isinstance(name, str):
-        raise PayloadError(_path_text(path), f"has the key {name!r}, {_kind(name)}")
+        raise PayloadError(_path_text(path), f"has the key {shown(name)}, {_kind(name)}")
     return _text(name, (*path, name))
 
 

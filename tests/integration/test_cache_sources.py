@@ -536,18 +536,23 @@ def test_a_build_waits_a_second_for_its_own_check_and_runs_without() -> None:
         sources.goes_on.set()
 
 
-@pytest.mark.parametrize("part", [{5: 1}, {"content": [1]}], ids=["no name", "no value"])
-def test_a_part_that_can_be_none_is_a_failure_of_the_sources(part: Mapping[str, Hashable]) -> None:
-    """S5"""
+@pytest.mark.parametrize(
+    "parts", [{5: 1}, {"content": 1, 5: 1}, {"content": [1]}, [("content", 1)]],
+    ids=["no name", "two kinds of names", "no value", "no mapping"],
+)  # fmt: skip
+def test_a_part_that_can_be_none_is_a_failure_of_the_sources(parts: Mapping[str, Hashable]) -> None:
+    """S5: no reader gets the error, and what shows the stamp does not fail by it."""
 
     class _Odd(VersionedSources):
-        def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
-            return {**super().stamp(key, held=held), **part}
+        def stamp(self, _key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
+            return {} if held else parts
 
     with _running(_Odd(), Policy(stamp_interval=0)) as cache:
-        looked = cache.lookup(_KEY)
+        looked = [cache.lookup(_KEY), cache.render(_KEY).lookup]
+        failing = cache.health().failing_callables
 
-    assert looked.stamp["sources"] == "unknown"
+    assert [each.stamp["sources"] for each in looked] == ["unknown", "unknown"]
+    assert failing == {"sources"}
 
 
 def test_a_settings_version_that_fails_fails_the_check() -> None:

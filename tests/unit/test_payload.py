@@ -353,6 +353,12 @@ def test_a_payload_that_is_no_mapping_is_refused(payload: Any) -> None:
     assert refusal.value.path == ""
 
 
+def test_a_key_that_cannot_be_shown_is_refused_with_its_path() -> None:
+    """B7"""
+    with pytest.raises(PayloadError, match=r"counts has the key a int that cannot be shown, of type int"):
+        freeze({"counts": {10**5_000: 1}})
+
+
 def test_a_refusal_can_be_printed_whatever_the_key() -> None:
     """P5"""
     with pytest.raises(PayloadError) as refusal:
