@@ -90,7 +90,7 @@ def test_serve_without_its_extras_says_what_to_install(package: str, extra: str,
     assert "Traceback" not in result.stderr
 
 
-def test_a_sample_home_is_made_and_told_as_json(tmp_path: Path) -> None:
+def test_a_sample_home_is_made_and_printed_as_json(tmp_path: Path) -> None:
     # Proves W3, X9.
     result = run("sample-home", str(tmp_path / "home"), "--sessions", "12", "--seed", "3", "--json")
 
@@ -134,7 +134,7 @@ def test_a_sample_home_that_cannot_be_made_fails_in_one_line(path: str) -> None:
     "arguments",
     [["serve", "--home", "."], ["publish", "--journal", "sqlite:///journal.db"], ["sample-home", "home"]],
 )
-def test_a_current_folder_that_is_gone_is_told_in_one_line(arguments: list[str], tmp_path: Path) -> None:
+def test_a_current_folder_that_is_gone_is_reported_in_one_line(arguments: list[str], tmp_path: Path) -> None:
     # Proves W3.
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -103,7 +103,7 @@ def test_where_no_gateway_is_the_message_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (200, b"[]"), (502, b"Bad gateway"), (500, b"{}")])
-def test_what_is_no_gateway_is_told_so(status: int, body: bytes) -> None:
+def test_what_is_no_gateway_is_called_so(status: int, body: bytes) -> None:
     # Proves W3.
     class Stranger(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -166,7 +166,7 @@ def test_a_journal_tells_which_events_touched_a_profile(journal: str) -> None:
     assert ids(of_all) == [str(event.id) for event in EVENTS]
 
 
-def test_the_newest_event_is_told_last_and_those_over_the_limit_not_at_all(journal: str) -> None:
+def test_the_newest_event_is_printed_last_and_those_over_the_limit_not_at_all(journal: str) -> None:
     # Proves J7.
     result = explained("--journal", journal, "--profile", "work", "--limit", "2")
 
@@ -208,7 +208,7 @@ def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_profile_that_no_event_names_is_told_so(journal: str) -> None:
+def test_a_profile_that_no_event_names_is_reported(journal: str) -> None:
     # Proves W3: events of all profiles touch it all the same.
     result = explained("--journal", journal, "--profile", "wrok", "--json")
 
@@ -216,7 +216,7 @@ def test_a_profile_that_no_event_names_is_told_so(journal: str) -> None:
     assert "names the profile wrok; it names home, work" in result.stderr
 
 
-def test_a_profile_that_the_gateway_does_not_have_is_told_so(home: Path) -> None:
+def test_a_profile_that_the_gateway_does_not_have_is_reported(home: Path) -> None:
     # Proves W3, X8.
     with served("--home", str(home)) as (_, url):
         result = explained("--url", url, "--profile", "wrok")

@@ -124,7 +124,7 @@ def test_what_was_published_is_in_the_tail(url: str) -> None:
     assert lines[1].endswith("  seq=2")
 
 
-def test_a_published_event_is_told_as_json(kept: str) -> None:
+def test_a_published_event_is_printed_as_json(kept: str) -> None:
     # Proves W3, J8: with the ticket, and its place.
     answer = printed("publish", kept, "--profile", "work")
 
@@ -240,7 +240,7 @@ def test_a_follower_of_an_empty_journal_says_that_it_waits(url: str, options: tu
         assert heard(process) == ticket
 
 
-def test_the_tail_of_an_empty_journal_is_told_to_be_empty(url: str) -> None:
+def test_the_tail_of_an_empty_journal_says_that_it_is_empty(url: str) -> None:
     # Proves W3.
     with closing(journal_at(url)) as journal:
         assert journal.end().seq == 0
@@ -286,7 +286,7 @@ def test_a_follower_waits_for_a_journal_that_cannot_be_reached(file: Path, kept:
         assert warned(process) == "the journal is back\n"
 
 
-def test_a_damaged_row_is_told_and_passed_over(file: Path, kept: str) -> None:
+def test_a_damaged_row_is_reported_and_passed_over(file: Path, kept: str) -> None:
     # Proves W3, J5.
     change(file, "UPDATE hermes_cache_events SET body = x'00' WHERE seq = 2")
 
@@ -345,7 +345,7 @@ def test_a_compacted_journal_amounts_to_the_same(kept: str) -> None:
 
 
 @pytest.mark.parametrize(("until", "word"), [("2", "compacted up to 3"), ("6", "ends at 5")])
-def test_a_position_that_cannot_be_replayed_is_told_with_one_that_can(until: str, word: str, kept: str) -> None:
+def test_a_position_that_cannot_be_replayed_is_refused_with_one_that_can(until: str, word: str, kept: str) -> None:
     # Proves W3, J2.
     run("compact", kept, "--max-age", "99999d", "--max-events", "2")
 
@@ -391,7 +391,7 @@ def test_a_journal_that_is_only_read_is_not_made(command: str, file: Path, url: 
         "sqlite:////dev/null/journal.db",
     ],
 )
-def test_a_journal_that_cannot_be_used_is_told_without_its_password(url: str) -> None:
+def test_a_journal_that_cannot_be_used_is_reported_without_its_password(url: str) -> None:
     # Proves W3.
     result = run("publish", url)
 
@@ -410,7 +410,7 @@ def test_a_publisher_is_told_that_it_may_try_again(tmp_path: Path) -> None:
     assert "you can publish it again without harm" in result.stderr
 
 
-def test_a_driver_that_is_missing_is_told_with_what_to_install() -> None:
+def test_a_driver_that_is_missing_is_named_with_what_to_install() -> None:
     # Proves W3.
     code = (
         "import sys; sys.modules['psycopg'] = None; from hermes_cache.cli.main import main; "

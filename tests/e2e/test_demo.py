@@ -97,7 +97,7 @@ def test_a_rename_during_a_build_overtakes_it_and_the_naive_cache_serves_the_old
     until(gets_behind, "the naive cache was never behind", within_s=PROCESS_S)
 
 
-def test_a_broken_home_is_told_and_mended(show: Show) -> None:
+def test_a_broken_home_is_reported_and_mended(show: Show) -> None:
     # Proves W2, X8.
     assert show.do(do="break") == 204
     show.waited_for("failure", lambda seen: [each for each in seen["entries"] if each["failure"]])

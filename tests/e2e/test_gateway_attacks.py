@@ -104,7 +104,7 @@ def test_the_deadlines_are_those_of_the_rule() -> None:
     assert Deadlines() == Deadlines(request_s=10, idle_s=60, unread_s=30)
 
 
-def test_a_request_that_came_too_late_is_told_so(attacked: Callable[..., str]) -> None:
+def test_a_request_that_came_too_late_is_answered_so(attacked: Callable[..., str]) -> None:
     # Proves W6.
     url = attacked(SOON)
 

@@ -214,7 +214,7 @@ def test_a_browser_without_shared_workers_shows_the_list_too(site: PageSite, pag
     expect(page.get_by_role("option", name="By a worker of its own,")).to_be_visible()
 
 
-def test_a_home_that_cannot_be_read_is_told_and_the_page_stays_live(site: PageSite, page: Page) -> None:
+def test_a_home_that_cannot_be_read_is_reported_and_the_page_stays_live(site: PageSite, page: Page) -> None:
     opened(page, site.server.url)
     rows, site.rows = site.rows, [{"session_id": {1}, "last_message_at": 0}]
 

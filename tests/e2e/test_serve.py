@@ -189,7 +189,7 @@ def test_the_page_loads_nothing_from_elsewhere(site: Site) -> None:
     assert b"innerHTML" not in script.body
 
 
-def test_health_is_told_as_json(site: Site) -> None:
+def test_health_is_answered_as_json(site: Site) -> None:
     # Proves L4, W1.
     answer = site.get("/api/health")
 
@@ -261,7 +261,7 @@ def wait_for(ask: Callable[[], Answer], fits: Callable[[Answer], bool]) -> Answe
     return answers[-1]
 
 
-def test_the_cache_is_told_whole(site: Site) -> None:
+def test_the_whole_cache_is_answered(site: Site) -> None:
     # Proves W1: entries, builds, events, streams and scopes.
     site.get(LIST)
     site.cache.invalidate("default", reason="session_rename")

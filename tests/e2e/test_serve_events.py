@@ -32,7 +32,7 @@ def test_a_stream_begins_with_the_position_that_it_starts_from(site: Site) -> No
     assert hello.id
 
 
-def test_a_change_is_told_with_its_version_as_id(site: Site) -> None:
+def test_a_change_is_sent_with_its_version_as_id(site: Site) -> None:
     # Proves E7, E8, W1.
     with Client(site.server.url) as client:
         client.next()
@@ -131,7 +131,7 @@ def test_streams_are_bounded_and_a_closed_one_makes_room(serve: Callable[..., Si
         each.close()
 
 
-def test_a_stream_that_comes_while_the_gateway_ends_is_told_so() -> None:
+def test_a_stream_that_comes_while_the_gateway_ends_is_answered_so() -> None:
     # Proves W1, W6.
     with SessionListCache(lambda _key: {"sessions": []}, bus=Bus()) as cache:
         streams = EventStreams(cache, limit=5, heartbeat_s=1.0)

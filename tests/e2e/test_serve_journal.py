@@ -92,7 +92,7 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str, float]:
     return process.returncode, others, took_s
 
 
-def test_what_a_command_publishes_is_told_and_the_list_is_built_anew(gateway: str, journal: str) -> None:
+def test_what_a_command_publishes_reaches_clients_and_the_list_is_built_anew(gateway: str, journal: str) -> None:
     # Proves J3, W1, W3.
     first, second = outcome(gateway), outcome(gateway)
     with Client(gateway) as client:
@@ -300,7 +300,7 @@ def test_it_ends_within_5_s_while_clients_wait_for_what_a_locked_journal_holds(
     "url",
     ["nowhere", "mysql://me:secret@localhost/x", "postgresql://me:secret", "sqlite://", "sqlite:////dev/null/j"],
 )
-def test_a_journal_that_cannot_be_used_is_told_without_its_password(home: Path, url: str) -> None:
+def test_a_journal_that_cannot_be_used_is_reported_without_its_password(home: Path, url: str) -> None:
     # Proves W3.
     command = [*COMMAND, "--home", str(home), "--port", "0", "--journal", url]
     result = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_S, check=False)  # noqa: S603 -- ours
@@ -312,7 +312,7 @@ def test_a_journal_that_cannot_be_used_is_told_without_its_password(home: Path, 
 
 
 @at_its_best(under_s=5.0)
-def test_a_server_that_is_down_is_told_and_lists_are_served(home: Path) -> float:
+def test_a_server_that_is_down_is_reported_and_lists_are_served(home: Path) -> float:
     # Proves J5, L4, W1: it may come back, and until then the age of a list bounds how stale it is.
     pytest.importorskip("psycopg")
     away = "postgresql://me:secret@127.0.0.1:1/x"

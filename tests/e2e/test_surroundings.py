@@ -334,7 +334,7 @@ def test_under_gevent_that_patched_first_greenlets_share_builds_and_none_stands_
 
 
 @pytest.mark.parametrize("start", [False, True])
-def test_gevent_that_patches_too_late_is_told_at_once(tmp_path: Path, *, start: bool) -> None:
+def test_gevent_that_patches_too_late_is_refused_at_once(tmp_path: Path, *, start: bool) -> None:
     """L8"""
     pytest.importorskip("gevent")
 

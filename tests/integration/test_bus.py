@@ -371,7 +371,7 @@ def test_a_relayed_event_is_applied_and_heard_by_listeners_alone_and_not_recorde
     assert bus.last_number == 0
 
 
-def test_listeners_can_be_told_of_what_is_applied_already() -> None:
+def test_listeners_can_hear_of_what_is_applied_already() -> None:
     """E8: a journal may show an event before its publisher came to the listeners."""
     bus = Bus()
     order: list[str] = []
@@ -395,7 +395,7 @@ def test_listeners_can_be_told_of_what_is_applied_already() -> None:
         ("entry_evicted", EntryEvicted(_KEY, "bytes")),
     ],
 )
-def test_monitors_are_told_on_the_topic_of_each_notice(topic: str, sent: SourceChanged | Notice) -> None:
+def test_monitors_hear_each_notice_on_its_topic(topic: str, sent: SourceChanged | Notice) -> None:
     """E6, E9"""
     bus = Bus()
     heard: list[tuple[object, object]] = []

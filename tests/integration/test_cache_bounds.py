@@ -346,7 +346,7 @@ def test_a_hit_on_the_loop_is_answered_in_place() -> None:
     assert payload["call"] == 1
 
 
-def test_a_read_that_is_sent_to_a_stopped_cache_is_told() -> None:
+def test_a_read_that_is_sent_to_a_stopped_cache_gets_an_error() -> None:
     """L1"""
     with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
         cache.get(_KEY)

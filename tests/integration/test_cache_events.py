@@ -674,7 +674,7 @@ def test_a_build_with_the_rows_of_before_and_a_first_build_tell_nothing() -> Non
     assert heard.events == []
 
 
-def test_moved_rows_are_told_at_once_then_every_two_seconds_and_the_last_is_never_lost() -> None:
+def test_moved_rows_are_announced_at_once_then_every_two_seconds_and_the_last_is_never_lost() -> None:
     """E9"""
     bus, rows, clock = Bus(), _Rows(), ManualClock()
     heard = _Heard(bus)
@@ -701,7 +701,7 @@ def test_moved_rows_are_told_at_once_then_every_two_seconds_and_the_last_is_neve
     assert heard.events[0].id < heard.events[1].id
 
 
-def test_rows_of_an_all_profiles_view_are_told_by_their_profile() -> None:
+def test_rows_of_an_all_profiles_view_are_announced_by_their_profile() -> None:
     """E9"""
     bus, rows, clock = Bus(), _Rows(), ManualClock()
     heard = _Heard(bus)

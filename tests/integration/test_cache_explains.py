@@ -81,7 +81,7 @@ def test_errors_are_counted_by_their_name(cache: SessionListCache, builder: Gate
     assert [build.why for build in told.builds] == ["OSError: locked"] * 2
 
 
-def test_the_event_that_overtook_a_build_is_told_with_who_said_it_and_why(
+def test_the_event_that_overtook_a_build_is_shown_with_its_publisher_and_its_reason(
     cache: SessionListCache, bus: Bus, builder: GatedBuilder
 ) -> None:
     """J7, B4"""
@@ -112,7 +112,7 @@ def test_a_stopped_cache_still_explains(cache: SessionListCache) -> None:
     assert (told.condition, told.served) == ("missing", {})
 
 
-def test_events_from_before_the_start_are_told(bus: Bus) -> None:
+def test_events_from_before_the_start_are_shown(bus: Bus) -> None:
     """J7, E5"""
     cache = SessionListCache(GatedBuilder(is_open=True), policy=POLICY, bus=bus)
     bus.session_list_changed.send("sidebar", reason="session_rename", profile="work", session_id="s1")

@@ -189,7 +189,7 @@ def test_a_builder_that_marks_what_only_a_callable_knows_is_refused(bus: Bus) ->
         cache.get(KEY)
 
 
-def test_what_moved_is_told_to_subscribers(bus: Bus, builder: GatedBuilder) -> None:
+def test_subscribers_hear_what_moved(bus: Bus, builder: GatedBuilder) -> None:
     """E9"""
     with SessionListCache(builder, bus=bus) as cache, cache.subscribe("work") as changes:
         cache.get(KEY)

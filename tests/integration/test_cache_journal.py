@@ -526,7 +526,7 @@ def test_many_damaged_rows_are_one_gap(url: str, tmp_path: Path) -> None:
     journal.close()
 
 
-def test_what_did_not_fit_is_told_by_a_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_event_stands_for_what_did_not_fit_at_a_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """J5, L1"""
     monkeypatch.setattr("hermes_cache.journal.link.Bounds", partial(Bounds, buffered=2))
     journal, store = _unpluggable()
@@ -805,7 +805,7 @@ def test_a_stopped_cache_starts_nothing_when_somebody_subscribes_or_asks(url: st
     assert process.cache.invalidate().committed is None
 
 
-def test_events_that_did_not_fit_while_the_journal_was_away_are_told_as_one(
+def test_one_event_stands_for_those_that_did_not_fit_while_the_journal_was_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """J5"""

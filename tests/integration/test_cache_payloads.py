@@ -133,7 +133,7 @@ def test_rows_that_entries_share_are_counted_once(bus: Bus) -> None:
     assert 30_000 < stats.held_bytes < 35_000
 
 
-def test_the_size_that_is_told_is_that_of_what_is_held(bus: Bus, readers: ThreadPoolExecutor) -> None:
+def test_the_size_in_the_counts_is_that_of_what_is_held(bus: Bus, readers: ThreadPoolExecutor) -> None:
     """P4: after evictions, replacements, discarded builds and shared rows, on many threads."""
     shared = freeze_row({"session_id": "shared", "title": "t" * 500})
 

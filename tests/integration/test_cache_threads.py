@@ -160,7 +160,7 @@ def _health_once_well(cache: SessionListCache, key: SessionListKey) -> Health:
     return cache.health()
 
 
-def test_a_thread_that_the_machine_refuses_is_told_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_the_machine_refuses_is_reported_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """L7, L4"""
     monkeypatch.setattr(kept_thread, "_RETRY_S", 0)
     store = MemoryStore()

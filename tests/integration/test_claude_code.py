@@ -73,7 +73,7 @@ def test_a_look_that_finds_nothing_reads_nothing(root: Path, clock: ManualClock)
     assert store.bytes_read == read
 
 
-def test_the_stamp_is_told_without_reading_a_transcript(root: Path, file: Path, clock: ManualClock) -> None:
+def test_the_stamp_is_returned_without_reading_a_transcript(root: Path, file: Path, clock: ManualClock) -> None:
     """X11"""
     store = ClaudeCode(root, clock=clock)
     stamp = store.stamp()
@@ -144,7 +144,7 @@ def _await(is_true: Callable[[], bool]) -> None:
         Event().wait(0.005)
 
 
-def test_a_notification_is_told_by_the_stamp_once_it_may_move(root: Path, file: Path, clock: ManualClock) -> None:
+def test_a_notification_moves_the_stamp_once_that_may_move(root: Path, file: Path, clock: ManualClock) -> None:
     """X11"""
     store = ClaudeCode(root, clock=clock)
     stamps = [store.stamp()]

@@ -79,7 +79,7 @@ def test_settings_mean_everything() -> None:
     assert change.reason == "settings_changed"
 
 
-def test_moved_rows_are_told_like_changes() -> None:
+def test_moved_rows_are_announced_like_changes() -> None:
     """E9"""
     feed = Feed("life", size=64)
     subscription = feed.subscribe("p")

@@ -75,7 +75,7 @@ def _told(subscription: Subscription) -> list[tuple[str, str | None, str | None]
     return [(change.reason, change.profile, change.session_id) for change in taken]
 
 
-def test_a_version_names_the_journal_and_how_far_it_was_told() -> None:
+def test_a_version_names_the_journal_and_how_far_it_was_handed_out() -> None:
     """E8"""
     journal = MemoryJournal()
     process = _Process(journal, "life")
@@ -89,7 +89,7 @@ def test_a_version_names_the_journal_and_how_far_it_was_told() -> None:
     assert process.feed.version == f"{name}:1.{journal.end().mark.replace(':', '.')}:life:1"
 
 
-def test_an_own_event_that_the_journal_shows_again_is_told_once() -> None:
+def test_an_own_event_that_the_journal_shows_again_is_handed_out_once() -> None:
     """E5, E8"""
     process = _Process(MemoryJournal(), "life")
     subscription = process.feed.subscribe()
@@ -148,7 +148,7 @@ def test_after_a_restart_in_which_nothing_was_missed_rows_may_have_moved() -> No
     assert _told(resumed) == [("source_changed", "p", None)]
 
 
-def test_what_the_new_feed_told_meanwhile_is_part_of_what_was_missed() -> None:
+def test_what_the_new_feed_handed_out_meanwhile_is_part_of_what_was_missed() -> None:
     """E8"""
     journal = MemoryJournal()
     first = _Process(journal, "first")
@@ -162,7 +162,7 @@ def test_what_the_new_feed_told_meanwhile_is_part_of_what_was_missed() -> None:
     assert _told(resumed) == [("source_changed", "p", None), ("source_changed", "p", None)]
 
 
-def test_what_is_told_while_the_journal_is_read_is_part_of_what_was_missed() -> None:
+def test_what_is_handed_out_while_the_journal_is_read_is_part_of_what_was_missed() -> None:
     """E8"""
     journal = MemoryJournal()
     version = _Process(journal, "first").feed.version
@@ -205,7 +205,7 @@ def test_who_leaves_before_it_took_all_that_it_missed_resumes_where_it_was(told_
     assert missed.version == leaving.version == str(FeedVersion.parse(version).in_journal_alone())
 
 
-def test_who_read_older_lists_elsewhere_is_told_again_where_it_came_from() -> None:
+def test_a_subscriber_that_read_older_lists_elsewhere_hears_again_where_it_came_from() -> None:
     """E8: the other process has not applied what the first one told, so its lists may lack it."""
     journal = MemoryJournal()
     first = _Process(journal, "first")
@@ -260,7 +260,7 @@ def test_a_version_that_the_feed_forgot_is_looked_up_in_the_journal() -> None:
     assert _told(resumed) == [("rename", "p", "s"), ("source_changed", "p", None)]
 
 
-def test_profiles_in_the_journal_are_told_as_the_cache_knows_them() -> None:
+def test_profiles_in_the_journal_reach_subscribers_as_the_cache_knows_them() -> None:
     """E7, K3"""
     journal = MemoryJournal()
     first = _Process(journal, "first")
@@ -371,7 +371,7 @@ def test_too_much_to_read_means_refresh_everything() -> None:
     assert _told(resumed) == [("resumed", None, None)]
 
 
-def test_more_told_since_the_last_position_than_is_remembered_means_refresh_everything() -> None:
+def test_more_changes_since_the_last_position_than_are_remembered_mean_refresh_everything() -> None:
     """E8"""
     feed = Feed("life", size=64, remembered=2, missed_since=lambda _position: [])
     feed.note_position(Position("journal", 5))

@@ -448,7 +448,7 @@ def test_names_that_no_profile_has_push_out_no_projection(sample: SampleHome) ->
     assert home.builder.refresh("default") is before
 
 
-def test_the_locations_can_be_told_by_paths_and_by_callables(sample: SampleHome, tmp_path: Path) -> None:
+def test_the_locations_can_be_given_by_paths_and_by_callables(sample: SampleHome, tmp_path: Path) -> None:
     """X1, S3"""
     asked: list[str] = []
 

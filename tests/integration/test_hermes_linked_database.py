@@ -76,7 +76,7 @@ def test_a_link_that_leads_elsewhere_is_seen(database: Path, folder: Path, tmp_p
 
 
 @pytest.mark.parametrize("left", ["log without shm", "empty database"])
-def test_what_a_crash_left_beside_a_linked_database_is_told_and_not_touched(
+def test_what_a_crash_left_beside_a_linked_database_is_reported_and_not_touched(
     database: Path, folder: Path, left: str
 ) -> None:
     """X2"""

@@ -282,7 +282,7 @@ def test_an_empty_database_beside_a_log_is_not_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_a_crash_or_a_copy_left_is_told_and_not_touched(tmp_path: Path, mode: str) -> None:
+def test_what_a_crash_or_a_copy_left_is_reported_and_not_touched(tmp_path: Path, mode: str) -> None:
     """X2"""
     with Agent(tmp_path / "state.db") as agent:
         agent.do("open", mode=mode)

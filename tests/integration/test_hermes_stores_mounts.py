@@ -133,7 +133,7 @@ def test_a_read_only_mount_is_read_while_the_agent_writes_past_it_and_when_it_ha
 
 
 @pytest.mark.parametrize("left", ["log", "log without shm", "empty log", "journal"])
-def test_what_a_crash_left_on_a_read_only_mount_is_read_whole_or_told(tmp_path: Path, left: str) -> None:
+def test_what_a_crash_left_on_a_read_only_mount_is_read_whole_or_reported(tmp_path: Path, left: str) -> None:
     """X2, X8"""
     with Agent(tmp_path / "state.db") as agent:
         expected = _filled(agent, "DELETE" if left == "journal" else "WAL")

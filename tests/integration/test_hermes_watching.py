@@ -106,7 +106,7 @@ def test_who_subscribes_hears_of_rows_that_moved_though_nobody_reads(
     assert change.profile == "default"
 
 
-def test_what_is_not_visible_is_not_told(cache: SessionListCache, sample: SampleHome) -> None:
+def test_what_is_not_visible_is_not_announced(cache: SessionListCache, sample: SampleHome) -> None:
     """X10, X6"""
     session = _agent_session(cache.render(_KEY))
     with cache.subscribe() as subscription, cache.follow(_KEY) as following:
@@ -173,7 +173,7 @@ def test_other_files_of_the_folder_say_nothing(sample: SampleHome) -> None:
     watched.watch.close()
 
 
-def test_a_file_that_is_written_all_the_time_is_told_of_four_times_a_second(sample: SampleHome) -> None:
+def test_a_file_that_is_written_all_the_time_is_announced_four_times_a_second(sample: SampleHome) -> None:
     """X10"""
     told_s: list[float] = []
     watch = HermesHome(sample.path).watch(lambda: ["default"], lambda _scopes: told_s.append(monotonic()))
@@ -486,7 +486,7 @@ def test_beside_a_busy_writer_a_follower_gets_its_turns(cache: SessionListCache,
     assert patches == 3
 
 
-def test_a_home_that_breaks_and_mends_is_told_to_who_follows_and_never_looks_empty(
+def test_followers_hear_of_a_home_that_breaks_and_mends_and_never_see_it_empty(
     cache: SessionListCache, sample: SampleHome
 ) -> None:
     """R13, X8"""

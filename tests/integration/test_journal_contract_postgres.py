@@ -86,7 +86,7 @@ def test_a_transaction_rolled_back_leaves_no_hole(postgres_url: URL) -> None:
         assert journal.append([second]) == [1]
 
 
-def test_a_server_that_went_away_is_told_and_found_again(postgres: PostgresServer, postgres_url: URL) -> None:
+def test_a_server_that_went_away_is_reported_and_found_again(postgres: PostgresServer, postgres_url: URL) -> None:
     """J5"""
     with closing(journal_at(postgres_url)) as journal:
         journal.append(numbered([1]))

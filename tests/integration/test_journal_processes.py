@@ -125,7 +125,7 @@ def _await_publication(here: Inside, session_id: str) -> None:
 
 
 @pytest.mark.parametrize("kills", [2, _long(50)])
-def test_what_a_killed_publisher_was_told_is_committed_is_there(
+def test_what_a_killed_publisher_knew_as_committed_is_there(
     url: str, truth: Path, tmp_path: Path, kills: int, record_testsuite_property: Record
 ) -> None:
     """J1, J4: two publish through caches, one is killed at some moment, the others go on."""

@@ -216,7 +216,7 @@ def test_a_check_that_is_cut_short_is_taken_up_at_the_event_that_it_did_not_appl
     assert follower.state.has(EventId("life", 2))
 
 
-def test_who_waits_for_a_join_finds_its_position_told() -> None:
+def test_a_thread_that_waits_for_a_join_finds_its_position_handed_out() -> None:
     """J2, L4"""
     journal = MemoryJournal()
     journal.append([_changed(1), _changed(2)])

@@ -128,7 +128,7 @@ def test_a_reader_whose_answer_is_lost_for_good_goes_at_its_bound(
         assert isinstance(_in_time(lambda: asyncio.run(cache.aget(_KEY, **bounds))), error)
 
 
-def test_a_reader_whose_answer_fails_twice_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_whose_answer_fails_twice_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """I4"""
     with SessionListCache(_build, bus=Bus()) as cache:
         assert cache._life is not None

@@ -209,7 +209,7 @@ def test_the_driver_is_psycopg_whatever_the_url_says(database: _Database, driver
         "postgresql://db/gateway?connect_timeout=soon",
     ],
 )
-def test_a_url_that_cannot_be_is_told(url: str) -> None:
+def test_a_url_that_cannot_be_is_reported(url: str) -> None:
     """J9"""
     with pytest.raises(JournalError, match=r"give|correct its URL|try again"), closing(journal_at(url)) as journal:
         journal.end()
@@ -303,7 +303,7 @@ def test_a_role_that_may_only_read_is_told_what_to_do(database: _Database) -> No
             journal.append(numbered([2]))
 
 
-def test_a_server_that_restarts_between_two_calls_is_told_and_found_again(
+def test_a_server_that_restarts_between_two_calls_is_reported_and_found_again(
     postgres: PostgresServer, postgres_url: URL
 ) -> None:
     """J9: whichever call comes first, it raises a `JournalError` or works, and the next one works."""

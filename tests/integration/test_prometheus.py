@@ -143,7 +143,7 @@ def test_counts_stand_after_a_stop() -> None:
     assert scraped("healthy") is None
 
 
-def test_several_caches_are_told_apart_by_the_label_cache() -> None:
+def test_the_label_cache_distinguishes_several_caches() -> None:
     """L4, K5"""
     with SessionListCache(GatedBuilder(is_open=True)) as one, SessionListCache(GatedBuilder(is_open=True)) as two:
         one.get(WORK)

@@ -111,7 +111,7 @@ def test_a_log_handler_that_raises_reaches_neither_publisher_nor_receivers(error
     assert logged == [_FAILED]
 
 
-def test_a_receiver_without_a_name_is_told_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_receiver_without_a_name_is_logged_by_its_kind(caplog: pytest.LogCaptureFixture) -> None:
     """E4"""
 
     class Nameless:

@@ -49,7 +49,7 @@ def test_a_compacted_journal_replays_to_the_same_state(journal: MemoryJournal, s
     assert (replayed.agreed, replayed.position.seq) == (AgreedState().after(said), 4)
 
 
-def test_what_lies_before_the_snapshot_is_told_to_be_gone(journal: MemoryJournal) -> None:
+def test_what_lies_before_the_snapshot_is_a_gap(journal: MemoryJournal) -> None:
     """J6"""
     journal.compact(fold_snapshot, before_s=3.0, max_events=100)
 

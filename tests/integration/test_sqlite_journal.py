@@ -130,7 +130,7 @@ def test_a_transaction_held_open_lets_no_later_one_pass(file: Path, journal: Sql
     assert [recorded.event for recorded in journal.read(start)] == [first, second]
 
 
-def test_a_row_under_a_wrong_id_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+def test_a_row_under_a_wrong_id_is_reported(file: Path, journal: SqlAlchemyJournal) -> None:
     """J5"""
     journal.append(numbered([1]))
     _change(file, "UPDATE hermes_cache_events SET event_id = 'life:9'")
@@ -232,7 +232,7 @@ def _raise_type_error(*_: object, **__: object) -> None:
     raise TypeError("bytes, not str")
 
 
-def test_a_row_that_is_gone_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+def test_a_row_that_is_gone_is_reported(file: Path, journal: SqlAlchemyJournal) -> None:
     """J4"""
     journal.append(numbered([1, 2]))
     _change(file, "DELETE FROM hermes_cache_events WHERE seq = 1")
@@ -254,7 +254,7 @@ def test_a_damaged_row_does_not_hinder_compaction(file: Path, journal: SqlAlchem
     assert snapshot.body == b"life:1 life:3"
 
 
-def test_a_damaged_snapshot_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+def test_a_damaged_snapshot_is_reported(file: Path, journal: SqlAlchemyJournal) -> None:
     """J2, J5"""
     journal.append(numbered([1]))
     journal.compact(fold_ids, before_s=0.0, max_events=0)
@@ -298,9 +298,7 @@ def test_a_snapshot_that_nobody_can_read_does_not_hinder_compaction(journal: Sql
 
 
 @pytest.mark.parametrize("make", ["delete", "replace", "empty"])
-def test_a_journal_that_another_took_the_position_of_is_told(
-    file: Path, journal: SqlAlchemyJournal, make: str
-) -> None:
+def test_a_journal_that_replaced_another_is_not_read_on(file: Path, journal: SqlAlchemyJournal, make: str) -> None:
     """J5"""
     journal.append(numbered([1]))
     position, stamp = journal.end(), journal.stamp()
@@ -322,8 +320,8 @@ def test_a_journal_that_another_took_the_position_of_is_told(
     assert journal.end().journal != position.journal
 
 
-def test_a_journal_restored_from_an_older_copy_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
-    """J5: also where it has gone on since, past the reader's place."""
+def test_a_journal_restored_from_an_older_copy_is_a_gap(file: Path, journal: SqlAlchemyJournal) -> None:
+    """J5: also where it has gone on since, past the position of the reader."""
     journal.append(numbered([1]))
     copy = file.with_name("copy.db")
     shutil.copy(file, copy)
@@ -358,7 +356,7 @@ def test_a_journal_closed_beside_a_transaction_leaves_no_file_open(file: Path, j
         gc.enable()
 
 
-def test_what_is_no_database_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+def test_what_is_no_database_is_reported(file: Path, journal: SqlAlchemyJournal) -> None:
     """J5"""
     file.write_bytes(b"this is no database, and long enough to be looked at" * 40)
 
@@ -404,7 +402,7 @@ def test_tables_of_an_earlier_version_are_brought_up(tmp_path: Path, journal: Sq
 
 
 @pytest.mark.parametrize("column", ["name", "last_seq", "last_mark", "checksum", "schema_version"])
-def test_a_changed_end_of_the_journal_is_told(file: Path, journal: SqlAlchemyJournal, column: str) -> None:
+def test_a_changed_end_of_the_journal_is_reported(file: Path, journal: SqlAlchemyJournal, column: str) -> None:
     """J5: one byte of the row that says where the journal ends; nothing is appended after a wrong end."""
     journal.append(numbered([1, 2]))
     end = journal.end()
@@ -419,7 +417,7 @@ def test_a_changed_end_of_the_journal_is_told(file: Path, journal: SqlAlchemyJou
     assert raised.value.seq is None
 
 
-def test_an_end_of_the_journal_that_is_gone_is_told(file: Path, journal: SqlAlchemyJournal) -> None:
+def test_an_end_of_the_journal_that_is_gone_is_reported(file: Path, journal: SqlAlchemyJournal) -> None:
     """J5"""
     journal.append(numbered([1]))
     _change(file, "DELETE FROM hermes_cache_journal")

@@ -125,7 +125,7 @@ def test_a_snapshot_holds_the_state_of_every_bus(said: list[AppliedEvent], cut: 
 
 
 @given(_SAID)
-def test_a_process_that_joins_learns_the_streams_from_what_it_is_told(said: list[AppliedEvent]) -> None:
+def test_a_process_that_joins_learns_the_streams_from_the_agreed_state(said: list[AppliedEvent]) -> None:
     """J2"""
     agreed = _agreed(said)
 
@@ -170,7 +170,7 @@ def test_numbers_are_a_set_in_ascending_runs(drawn: list[int]) -> None:
 
 
 @given(st.binary())
-def test_what_is_no_snapshot_is_told_as_damage(body: bytes) -> None:
+def test_what_is_no_snapshot_is_damage(body: bytes) -> None:
     """J5"""
     with pytest.raises(JournalDamagedError):
         from_bytes(body)

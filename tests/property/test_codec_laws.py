@@ -70,7 +70,7 @@ def test_an_event_comes_back_as_it_went(event: AppliedEvent, seq: int) -> None:
 
 
 @given(_EVENTS, st.data())
-def test_a_changed_byte_is_always_told_with_its_row(event: AppliedEvent, data: st.DataObject) -> None:
+def test_a_changed_byte_is_always_found_with_its_row(event: AppliedEvent, data: st.DataObject) -> None:
     """J5"""
     body = encode(event)
     at = data.draw(st.integers(0, len(body) - 1))
@@ -99,13 +99,13 @@ def test_a_hostile_row_is_an_event_or_a_typed_error(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [None, 1, "text", []])
-def test_a_body_that_is_not_bytes_is_told(body: object) -> None:
+def test_a_body_that_is_not_bytes_is_damage(body: object) -> None:
     """J5"""
     with pytest.raises(JournalDamagedError, match=r"row 2 .* not bytes"):
         decode(2, body, 0)
 
 
-def test_a_row_in_anothers_place_is_told() -> None:
+def test_a_row_under_the_number_of_another_is_damage() -> None:
     """J5"""
     body = encode(SettingsChanged(id=EventId("life", 1), at_s=1.0))
 

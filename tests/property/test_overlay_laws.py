@@ -85,7 +85,7 @@ def test_a_row_is_copied_only_where_it_moved(
 
 
 @given(LISTS, ACTIVE, LIVE)
-def test_streaming_is_told_of_exactly_the_active_streams(
+def test_exactly_the_active_streams_are_marked_as_streaming(
     rows: list[object], active: frozenset[str], live: dict[str, LiveSession]
 ) -> None:
     """O3"""

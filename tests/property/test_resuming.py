@@ -226,7 +226,7 @@ _PROFILES = st.sampled_from([None, "p"])
 
 
 @given(_SCRIPTS, _PROFILES, st.sampled_from([3, 1024]))
-def test_what_was_missed_is_told_by_the_events_themselves(
+def test_what_was_missed_is_found_from_the_events_themselves(
     script: list[_Step],
     profile: str | None,
     remembered: int,
@@ -242,7 +242,7 @@ def test_what_was_missed_is_told_by_the_events_themselves(
 
 
 @given(_SCRIPTS, _PROFILES, st.integers(1, 4), st.sampled_from([3, 1024]))
-def test_what_was_missed_is_told_however_much_is_merged(
+def test_what_was_missed_is_covered_however_much_is_merged(
     script: list[_Step],
     profile: str | None,
     size: int,

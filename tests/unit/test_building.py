@@ -157,7 +157,7 @@ def test_the_late_result_of_an_abandoned_build_is_discarded() -> None:
     assert [tell.notice for tell in script.all_of(Tell)] == [BuildDiscarded(HERE.key, hanging.id, None)]
 
 
-def test_the_late_failure_of_an_abandoned_build_is_only_told() -> None:
+def test_the_late_failure_of_an_abandoned_build_is_only_recorded() -> None:
     """B6"""
     script = CoreScript()
     script.read(HERE)

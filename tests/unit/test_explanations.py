@@ -34,7 +34,7 @@ def test_nothing_is_known_of_a_key_that_was_never_read() -> None:
     assert (told.built_at_s, told.check_age_s, told.held_back_for_s, told.served) == (None, None, None, {})
 
 
-def test_a_payload_is_told_with_its_age_its_build_and_its_stamp() -> None:
+def test_a_payload_is_shown_with_its_age_its_build_and_its_stamp() -> None:
     """J7"""
     script = CoreScript()
     build = script.hold(HERE, PARTS, took_s=0.5)
@@ -47,7 +47,7 @@ def test_a_payload_is_told_with_its_age_its_build_and_its_stamp() -> None:
     assert {"content": 1, "settings": 1}.items() <= told.stamp.items()
 
 
-def test_a_payload_past_its_age_is_told_as_aged() -> None:
+def test_a_payload_past_its_age_is_shown_as_aged() -> None:
     """J7, R3"""
     script = CoreScript(Policy(ttl=2.0))
     script.hold(HERE, PARTS)
@@ -95,7 +95,7 @@ def test_a_check_that_leaves_parts_out_while_a_turn_streams_moves_none_of_them()
     assert told_of(script).moved_parts == ("streams",)
 
 
-def test_sources_that_nobody_looked_at_for_long_are_told_as_unchecked() -> None:
+def test_sources_that_nobody_looked_at_for_long_are_shown_as_unchecked() -> None:
     """J7, S4"""
     script = CoreScript(Policy(ttl=2.0))
     script.hold(HERE, PARTS)
@@ -106,7 +106,7 @@ def test_sources_that_nobody_looked_at_for_long_are_told_as_unchecked() -> None:
     assert (told.condition, told.moved_parts, told.check_age_s) == ("unchecked", (), 60.0)
 
 
-def test_a_build_under_way_is_told_with_what_overtook_it() -> None:
+def test_a_build_under_way_is_shown_with_what_overtook_it() -> None:
     """J7, B4"""
     script = CoreScript()
     script.read(HERE)
@@ -127,7 +127,7 @@ def test_a_build_under_way_is_told_with_what_overtook_it() -> None:
     )
 
 
-def test_a_build_that_waits_for_its_turn_is_told_as_queued() -> None:
+def test_a_build_that_waits_for_its_turn_is_shown_as_queued() -> None:
     """J7, B5"""
     script = CoreScript(Policy(pool_size=1))
     script.read(target_of("there"))
@@ -140,7 +140,7 @@ def test_a_build_that_waits_for_its_turn_is_told_as_queued() -> None:
     assert (build.outcome, build.reason, build.began_at_s, build.took_s) == ("queued", "miss", None, 0.0)
 
 
-def test_builds_are_told_newest_first_each_with_the_event_that_overtook_it() -> None:
+def test_builds_are_shown_newest_first_each_with_the_event_that_overtook_it() -> None:
     """J7, B4"""
     script = CoreScript()
     script.read(HERE)
@@ -159,7 +159,7 @@ def test_builds_are_told_newest_first_each_with_the_event_that_overtook_it() -> 
     assert told.builds[1].began_at_s == AT_S - 0.5
 
 
-def test_an_event_that_came_after_the_build_is_told_as_unseen() -> None:
+def test_an_event_that_came_after_the_build_is_shown_as_unseen() -> None:
     """J7, V1"""
     script = CoreScript()
     before = script.invalidate("here")
@@ -176,7 +176,7 @@ def test_an_event_that_came_after_the_build_is_told_as_unseen() -> None:
     ]
 
 
-def test_a_stream_that_moved_since_is_told_as_unseen() -> None:
+def test_a_stream_that_moved_since_is_shown_as_unseen() -> None:
     """J7, H2"""
     script = CoreScript()
     start = script.start_stream("turn", "here")
@@ -191,7 +191,7 @@ def test_a_stream_that_moved_since_is_told_as_unseen() -> None:
     ]
 
 
-def test_changes_and_streams_are_told_in_one_order() -> None:
+def test_changes_and_streams_are_shown_in_one_order() -> None:
     """J7"""
     script = CoreScript()
     said = [script.invalidate("here"), script.start_stream("turn", "here"), script.invalidate("here")]
@@ -203,7 +203,7 @@ def test_changes_and_streams_are_told_in_one_order() -> None:
 
 
 @pytest.mark.parametrize(("incarnation", "is_foreign"), [("script", False), ("another", True)])
-def test_an_event_of_another_process_is_told_as_foreign(incarnation: str, *, is_foreign: bool) -> None:
+def test_an_event_of_another_process_is_shown_as_foreign(incarnation: str, *, is_foreign: bool) -> None:
     """J7, E1"""
     script = CoreScript()
     script.invalidate("here")
@@ -213,7 +213,7 @@ def test_an_event_of_another_process_is_told_as_foreign(incarnation: str, *, is_
     assert event.is_foreign is is_foreign
 
 
-def test_failures_in_a_row_are_told() -> None:
+def test_failures_in_a_row_are_shown() -> None:
     """J7, R7"""
     script = CoreScript(Policy(retry_delay=0.1))
     for _ in range(2):
@@ -227,7 +227,7 @@ def test_failures_in_a_row_are_told() -> None:
     assert [(build.outcome, build.why) for build in told.builds] == [("failed", "OSError: locked")] * 2
 
 
-def test_a_refresh_that_is_held_back_is_told_with_when_it_may_begin() -> None:
+def test_a_refresh_that_is_held_back_is_shown_with_when_it_may_begin() -> None:
     """J7, B9"""
     script = CoreScript(Policy(max_build_duty=0.5, ttl=1.0))
     script.hold(HERE, PARTS)
@@ -247,7 +247,7 @@ def test_a_refresh_that_is_held_back_is_told_with_when_it_may_begin() -> None:
     assert "\nA refresh is held back for 3 s, since the last one was costly.\n" in str(told)
 
 
-def test_what_is_counted_beside_the_state_is_told() -> None:
+def test_what_is_counted_beside_the_state_is_shown() -> None:
     """J7"""
     script = CoreScript()
 

@@ -288,7 +288,7 @@ def test_what_fails_for_lack_of_stack_on_a_strangers_thread_is_handled_by_the_ow
     assert [thread.name == actor_of(ref).thread.name for thread in message.called_on] == [False, True]
 
 
-def test_what_fails_for_lack_of_stack_on_the_askers_own_thread_is_told_to_it(ref: MailboxRef[Caller]) -> None:
+def test_what_fails_for_lack_of_stack_on_the_askers_own_thread_is_raised_there(ref: MailboxRef[Caller]) -> None:
     with pytest.raises(RecursionError):
         elsewhere(lambda: ref.ask(FailsFirst(1, RecursionError)))
 
@@ -378,7 +378,7 @@ def test_a_timer_that_a_caller_sets_wakes_the_sleeping_thread(ref: MailboxRef[Ca
     assert [thread.name for thread in actor.wakes] == [actor.thread.name]
 
 
-def test_a_timer_that_is_not_due_is_told_to_the_own_thread_once_and_does_not_run(ref: MailboxRef[Caller]) -> None:
+def test_the_own_thread_hears_once_of_a_timer_that_is_not_due_and_does_not_run_it(ref: MailboxRef[Caller]) -> None:
     actor = actor_of(ref)
     elsewhere(lambda: ref.ask(lambda: setattr(actor, "wake_at_s", 1000.0)))
     wait_for_turn(ref)

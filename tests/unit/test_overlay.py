@@ -127,7 +127,7 @@ def test_a_row_streams_exactly_where_its_stream_is_active(
     assert laid["is_streaming"] is is_streaming
 
 
-def test_a_row_that_does_not_say_whether_it_streams_is_told() -> None:
+def test_a_row_that_does_not_say_whether_it_streams_does_not_stream() -> None:
     """O3"""
     laid = lay_over({"session_id": "a"}, Live(NOBODY, NO_SESSION))
 

@@ -17,7 +17,7 @@ def plain_of(script: CoreScript) -> dict[str, object]:
     return plain_explanation(told)
 
 
-def test_an_explanation_is_told_by_the_names_of_its_fields() -> None:
+def test_an_explanation_is_shown_by_the_names_of_its_fields() -> None:
     """J7"""
     script = CoreScript()
     script.start_stream("turn", "here")
@@ -45,7 +45,7 @@ def test_an_explanation_is_told_by_the_names_of_its_fields() -> None:
     }  # fmt: skip
 
 
-def test_what_overtook_and_what_failed_is_told_as_text() -> None:
+def test_what_overtook_and_what_failed_is_shown_as_text() -> None:
     """J7, B4, R7"""
     script = CoreScript()
     script.read(HERE)

@@ -294,7 +294,7 @@ def test_a_reads_own_bound_ends_its_wait() -> None:
     assert HERE.key in script.state.builds
 
 
-def test_a_read_that_may_not_wait_is_told_at_once_and_its_build_goes_on() -> None:
+def test_a_read_that_may_not_wait_is_answered_at_once_and_its_build_goes_on() -> None:
     """R6"""
     script = CoreScript()
 

@@ -158,7 +158,7 @@ def test_subscribers_hear_of_moved_rows_at_once_and_then_every_two_seconds() -> 
 
 
 @pytest.mark.parametrize("moved", [("work", None), (None, "work")])
-def test_each_profile_is_told_for_itself(moved: tuple[str | None, ...]) -> None:
+def test_each_profile_is_announced_for_itself(moved: tuple[str | None, ...]) -> None:
     """E9"""
     script = CoreScript()
     script.read(HERE)

@@ -26,7 +26,7 @@ def test_a_ticket_tells_whether_its_event_is_committed(*, committed: bool | None
     assert ticket.committed is committed
 
 
-def test_what_is_known_of_the_commit_is_unknown_unless_told() -> None:
+def test_what_is_known_of_the_commit_is_unknown_unless_it_is_given() -> None:
     """J8"""
     ticket = Ticket("life:7")
 

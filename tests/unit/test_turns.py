@@ -34,7 +34,7 @@ def test_what_a_step_gives_or_raises_comes_to_who_asked_for_it() -> None:
         turns.do(lambda: 1 // 0)
 
 
-def test_what_a_step_gives_or_raises_that_was_left_is_told_later() -> None:
+def test_what_a_step_returns_or_raises_that_was_left_is_passed_on_later() -> None:
     """L6"""
     turns, told = Turns(), list[tuple[object, type[Exception] | None]]()
 

@@ -21,7 +21,7 @@ def test_a_span_has_the_unit_that_suits_it(span_s: float, told: str) -> None:
     ("at_s", "told"),
     [(0.25, "00:00:00.250Z"), (1_700_000_000.0, "22:13:20.000Z"), (1e300, "1e+300 s"), (-1e18, "-1e+18 s")],
 )
-def test_a_moment_is_told_even_where_no_calendar_has_it(at_s: float, told: str) -> None:
+def test_a_moment_is_written_even_if_no_calendar_has_it(at_s: float, told: str) -> None:
     """J7"""
     assert clock_time(at_s) == told
 
