@@ -23,7 +23,7 @@ from hermes_cache.journal.member import Bounds, JournalStatus
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Clock, Journal, Position
-from hermes_cache.threads.forks import after_fork_in_child, before_exit
+from hermes_cache.threads.forks import after_fork_in_child, before_exit, ending_for_s
 
 logger = QuietLogger(__name__)
 
@@ -326,7 +326,8 @@ class JournalLink:
     def _flush_at_exit(self) -> None:
         life = self._life
         if life is not None:
-            life.flush(self._policy.stop_timeout)
+            # All writers were at it meanwhile: several buses take no longer than one.
+            life.flush(max(0.0, self._policy.stop_timeout - ending_for_s()))
 
     def _begin(self) -> None:
         self._lock = threading.RLock()

@@ -85,6 +85,12 @@ def before_exit(method: _Hook) -> None:
     _registry.at_exit.add(method)
 
 
+def ending_for_s() -> float:
+    """Return for how long the interpreter has been at what `before_exit` knows; 0 until then."""
+    began_s = _registry.exit_began_s
+    return 0.0 if began_s is None else monotonic() - began_s
+
+
 def come_first_at_exit() -> None:
     """Have what `before_exit` knows called before all hooks that anybody gave the interpreter until now."""
     _registry.register_exit()
@@ -132,6 +138,7 @@ class _Registry:
         self.in_parent = _Hooks()
         self.in_child = _Hooks()
         self.at_exit = _Hooks()
+        self.exit_began_s: float | None = None
         # Not every system can fork.
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -151,6 +158,8 @@ class _Registry:
     def _end(self) -> None:
         # Registered more than once, it calls each hook once.
         hooks, self.at_exit = self.at_exit, _Hooks()
+        if self.exit_began_s is None:
+            self.exit_began_s = monotonic()
         hooks.call_backwards()
 
 

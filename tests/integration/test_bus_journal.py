@@ -124,6 +124,35 @@ def test_the_interpreter_writes_at_its_exit_what_a_script_sent(url: str) -> None
     assert [event.id.number for event in _kept(url)] == list(range(1, 201))
 
 
+_HANGING = """
+import logging, threading
+from hermes_cache import Bus, Policy
+from hermes_cache.journal.memory import MemoryJournal
+
+class HangingJournal(MemoryJournal):
+    def append(self, events):
+        threading.Event().wait()
+
+logging.basicConfig(format="%(message)s %(created)f")
+policy = Policy(journal_wait=0, stop_timeout=2)
+buses = [Bus(f"b{number}", journal=HangingJournal(), policy=policy) for number in range(4)]
+for bus in buses:
+    bus.list_changed.send()
+"""
+
+
+def test_several_buses_whose_journals_hang_hold_up_the_exit_no_longer_than_one() -> None:
+    """E10: within one `stop_timeout`, which begins with the exit."""
+    command = [sys.executable, "-c", _HANGING]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - our own
+
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("hermes_cache.events_not_written")]
+    moments_s = [float(line.rpartition(" ")[2]) for line in lines]
+    assert len(moments_s) == 4
+    assert max(moments_s) - min(moments_s) < 2
+
+
 def test_what_could_not_be_written_is_logged_with_its_count(caplog: pytest.LogCaptureFixture) -> None:
     """E10: within `stop_timeout`."""
     store = MemoryStore()
