@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState as UvicornState
 
-from hermes_cache.gateway.guard import MAX_HEAD_BYTES
+from hermes_cache.gateway.guard import MAX_HEAD_BYTES, SECURITY_HEADERS
 from hermes_cache.gateway.request_log import log_refusal, peer_of
 from hermes_cache.integrations.asgi_streams import IS_STREAM
 from hermes_cache.logs import QuietLogger
@@ -240,6 +240,7 @@ class Connection(H11Protocol):
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
+            *SECURITY_HEADERS,
         ]
         events: list[h11.Event] = [
             h11.Response(status_code=status, headers=headers, reason=status.phrase.encode())

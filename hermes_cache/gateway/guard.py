@@ -23,7 +23,7 @@ _logger: Final = QuietLogger(__name__)
 MAX_HEAD_BYTES: Final = 16 * 1024
 """The most bytes of the line and the headers of a request; browsers send about 1 KiB, with many cookies 8."""
 
-_SECURITY: Final = (
+SECURITY_HEADERS: Final = (
     (
         b"content-security-policy",
         b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -33,6 +33,7 @@ _SECURITY: Final = (
     # With `no-referrer` a browser would send `Origin: null` with the form for the token.
     (b"referrer-policy", b"same-origin"),
 )
+"""Every answer has them, so that no page of another site shows it, takes it for a script, or reads it."""
 
 
 @lru_cache(maxsize=256)
@@ -73,7 +74,7 @@ class Guard:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                message["headers"] = [(_spelled(name), value) for name, value in (*message["headers"], *_SECURITY)]
+                message["headers"] = [(_spelled(name), value) for name, value in (*message["headers"], *SECURITY_HEADERS)]
             await send(message)
 
         try:

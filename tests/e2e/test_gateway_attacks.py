@@ -161,7 +161,7 @@ def test_what_is_too_large_is_refused_before_it_is_kept(
 def test_a_whole_request_past_a_bound_gets_its_status(
     attacked: Callable[..., str], request_bytes: bytes, status: int
 ) -> None:
-    # Proves W6: also if all of it comes at once.
+    # Proves W5, W6: also if all of it comes at once; and pages of other sites are kept out of this answer too.
     url = attacked()
 
     with crowd(url, 1, request_bytes) as [member]:
@@ -171,6 +171,9 @@ def test_a_whole_request_past_a_bound_gets_its_status(
 
     assert answer.status == status
     assert json.loads(body)["error"]
+    assert answer.getheader("Cross-Origin-Resource-Policy") == "same-origin"
+    assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    assert "default-src 'self'" in str(answer.getheader("Content-Security-Policy"))
 
 
 def test_an_answer_does_not_wait_for_a_body_that_nobody_reads(attacked: Callable[..., str]) -> None:
