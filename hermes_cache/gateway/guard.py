@@ -74,7 +74,8 @@ class Guard:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                message["headers"] = [(_spelled(name), value) for name, value in (*message["headers"], *SECURITY_HEADERS)]
+                headers = (*message["headers"], *SECURITY_HEADERS)
+                message["headers"] = [(_spelled(name), value) for name, value in headers]
             await send(message)
 
         try:
