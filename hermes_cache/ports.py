@@ -101,8 +101,7 @@ class ScopedBuilder(Builder, Protocol):
     """A builder that reads once for all keys of a scope: each of them is a view over one snapshot.
 
     Promise: `refresh` reads or probes the sources after it was called. `view` is pure and quick. `builder(key)`
-        equals
-    `view(refresh(scope of key), key)`.
+    equals `view(refresh(scope of key), key)`.
     """
 
     def refresh(self, scope: Hashable, /) -> object:
@@ -336,8 +335,7 @@ Level: TypeAlias = Literal["process", "host", "cluster"]
 """Says which reads in other processes see an event at once.
 
 "process": none. "host": all reads on this machine, because each can check the journal's stamp before it is
-    answered.
-"cluster": the reads with a ticket of the event; others see it when it arrives. Source: rules J3, J8.
+answered. "cluster": the reads with a ticket of the event; others see it when it arrives. Source: rules J3, J8.
 """
 
 
@@ -361,8 +359,7 @@ class Journal(Protocol):
         """What readers can rely on; known before anything is connected.
 
         "host": `stamp` takes microseconds and shows every commit of any process on this machine at once, so a read
-            can
-        check it first. "cluster": events arrive by `wait`, and a read with a ticket waits for its event.
+        can check it first. "cluster": events arrive by `wait`, and a read with a ticket waits for its event.
         """
 
     def append(self, events: Sequence[AppliedEvent], /) -> list[int]:
