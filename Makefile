@@ -31,9 +31,10 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-cache --no-logo
 
-# Three at a time on two cores, because many of these tests wait for processes and locks.
+# Three at a time on two cores, because many of these tests wait for processes and locks; each worker begins with
+# whole files, because the tests of a file share a browser or a server.
 test: $(VENV)/.dev ## The suite, but for what takes minutes
-	@$(BIN)/pytest --quiet -n 3 -m "not long"
+	@$(BIN)/pytest --quiet -n 3 --dist worksteal -m "not long"
 
 test-room: $(VENV)/.dev ## The tests of one room alone; ROOM=journal and the like
 	@files=$$($(BIN)/python -m tests.rooms $(ROOM)) \
