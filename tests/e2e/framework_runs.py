@@ -18,6 +18,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Final
@@ -258,12 +259,16 @@ class Clients:
             yield number, json.loads(body)["ticket"] if body else None
 
     def go_on_until(self, found: Run, acks: Acks, reads: int, renames: int) -> None:
-        """Read until so many reads and renames are done."""
+        """Read from the first rename on, until so many reads and renames are done.
+
+        Reads before it would prove nothing, and hold up a publisher that is still starting.
+        """
+        first = next(acks)
         threads = [threading.Thread(target=self._read, args=(found, reads, renames)) for _ in range(_CLIENTS)]
         for thread in threads:
             thread.start()
         try:
-            for number, ticket in acks:
+            for number, ticket in chain([first], acks):
                 self._acked = number, ticket
                 found.published += 1
                 if self._done.wait(_PAUSE_S):
