@@ -18,6 +18,7 @@ import pytest
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.testing import VersionedSources
+from tests.integration.thrown import without_collector
 
 _KEY = SessionListKey("work")
 _CALM = Policy(ttl=3_600.0, stamp_interval=600.0)
@@ -107,11 +108,12 @@ def _c_functions_called(call: Callable[[], object]) -> Counter[str]:
         if event == "c_call":
             called[getattr(function, "__name__", repr(function))] += 1
 
-    sys.setprofile(note)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
+    with without_collector():
+        sys.setprofile(note)
+        try:
+            call()
+        finally:
+            sys.setprofile(None)
     # That which ends the profile is called under it.
     return called - Counter(["setprofile"])
 

@@ -32,6 +32,7 @@ from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import Position
 from hermes_cache.testing import VersionedSources
 from hermes_cache.threads.aside import Aside, aside
+from tests.integration.thrown import without_collector
 from tests.waiting import WAIT_S
 
 _STOP_TIMEOUT_S = 5.0
@@ -336,7 +337,8 @@ class _Moments:
         tracer, handler = sys.gettrace(), signal.signal(signal.SIGUSR1, trace)  # by which it is known as a handler
         sys.settrace(trace)
         try:
-            call()
+            with without_collector():
+                call()
         finally:
             sys.settrace(tracer)
             signal.signal(signal.SIGUSR1, handler)

@@ -15,7 +15,7 @@ from hermes_cache.threads.gates import Gate, OwnThread
 from hermes_cache.threads.kept_thread import KeptThread
 from hermes_cache.threads.loops import Away
 from hermes_cache.threads.pool import Threads
-from tests.integration.thrown import AlarmError, throw_into
+from tests.integration.thrown import AlarmError, throw_into, without_collector
 from tests.waiting import WAIT_S
 
 
@@ -282,13 +282,14 @@ def _struck_at(step: int, act: Callable[[], object]) -> bool:
         return strike
 
     before = sys.gettrace()
-    sys.settrace(strike)
-    try:
-        act()
-    except AlarmError:
-        return True
-    finally:
-        sys.settrace(before)
+    with without_collector():
+        sys.settrace(strike)
+        try:
+            act()
+        except AlarmError:
+            return True
+        finally:
+            sys.settrace(before)
     return left <= 0
 
 

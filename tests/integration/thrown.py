@@ -21,8 +21,10 @@ def throw_into(thread_id: int, error: type[BaseException]) -> None:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Keep the garbage collector still: what an alarm raises inside its callbacks, or in finalizers, is lost."""
-    gc.collect()
+    """Keep the garbage collector still.
+
+    What an alarm raises inside its callbacks or in finalizers is lost, and their steps count like all others.
+    """
     gc.disable()
     try:
         yield
