@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from hermes_cache.cli.output import refusing_unwritable_output
+from hermes_cache.cli.output import escape_what_has_no_sign, refusing_unwritable_output
 from hermes_cache.distribution import install_command, installed_version
 from hermes_cache.errors import HermesCacheError
 from hermes_cache.surroundings import open_closed_streams
@@ -98,6 +98,7 @@ class _LazyGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
         open_closed_streams()
+        escape_what_has_no_sign()
         return super().main(*args, **kwargs)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

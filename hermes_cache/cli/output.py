@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from threading import Lock, Timer
 from typing import Final, TypeAlias
 
@@ -187,6 +188,13 @@ def refusing_unwritable_output() -> Iterator[None]:
         forget_output()
         what = error.filename or "the output"
         raise click.ClickException(f"cannot write {what}: {error.strerror}") from error
+
+
+def escape_what_has_no_sign() -> None:
+    """Print what the terminal's character set lacks as escapes, such as `\\u65e5`, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def forget_output() -> None:

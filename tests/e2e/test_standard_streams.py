@@ -99,6 +99,19 @@ def prints(tmp_path: Path) -> dict[str, list[str]]:
     }
 
 
+def test_a_terminal_that_lacks_signs_shows_them_as_escapes(tmp_path: Path) -> None:
+    """W3"""
+    result = subprocess.run(  # noqa: S603 -- ours
+        [*COMMAND[:-1], "sample-home", str(tmp_path / "caf\xe9-\u65e5"), "--sessions", "1"],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        check=False,
+        timeout=PROCESS_S,
+    )
+
+    assert (result.returncode, result.stdout.splitlines()[-1][-11:]) == (0, b"caf\xe9-\\u65e5")
+
+
 @pytest.mark.parametrize(("output", "reason"), UNWRITABLE.items())
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_whose_output_cannot_be_written_says_so_in_one_line(

@@ -122,10 +122,8 @@ def redacts_secrets(content: object) -> bool:
         content: The decoded settings file, whatever it holds.
     """
     said = content.get("api_redact_enabled", True) if isinstance(content, dict) else True
-    return said not in (
-        False,
-        0,
-    )  # A word or null may be a mistake, and a secret that is shown cannot be taken back.
+    # A word or null may be a mistake, and a secret that is shown cannot be taken back.
+    return said not in (False, 0)
 
 
 def _decoded(entry: object) -> object:
