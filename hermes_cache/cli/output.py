@@ -191,7 +191,7 @@ def refusing_unwritable_output() -> Iterator[None]:
 
 
 def escape_what_has_no_sign() -> None:
-    """Print what the terminal's character set lacks as escapes, such as `\\u65e5`, instead of failing."""
+    """Print what the terminal's character set lacks as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
