@@ -9,6 +9,7 @@ import pytest
 
 from hermes_cache.payload.applying import applied
 from tests.property import patch_vectors
+from tests.waiting import PROCESS_S
 
 _NODE = shutil.which("node")
 _CHECK = """
@@ -47,6 +48,6 @@ def test_javascript_holds_the_vectors(tmp_path: Path) -> None:
     (tmp_path / "check.mjs").write_text(_CHECK, encoding="utf-8")
     command = [str(_NODE), str(tmp_path / "check.mjs"), str(patch_vectors.PATH)]
 
-    checked = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_S, check=False)  # noqa: S603 - our own
 
     assert (checked.stderr, checked.stdout.strip()) == ("", str(len(patch_vectors.read())))

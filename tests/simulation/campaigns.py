@@ -9,6 +9,8 @@ from typing import Protocol
 
 import pytest
 
+from tests.waiting import PROCESS_S
+
 
 class Run(Protocol):
     """A simulation that a seed drives."""
@@ -38,6 +40,11 @@ def traces_with(hash_seed: str, program: str) -> str:
     """Return what a program prints of the steps of its seeds, in a process with a hash seed of its own (I15)."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run(  # noqa: S603  # our own interpreter and program
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=50
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PROCESS_S,
     )
     return done.stdout

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hermes_cache.rendering import bodies
 from hermes_cache.rendering.bodies import Body
+from tests.waiting import WAIT_S
 
 TEXT = b"x" * 5_000
 
@@ -39,7 +40,7 @@ def test_all_who_ask_for_a_new_body_at_once_get_the_same_compressed_form(monkeyp
         return opened(part, coding)
 
     def ask() -> None:
-        together.wait(10)
+        together.wait(WAIT_S)
         body.encoded("gzip")
 
     monkeypatch.setattr(bodies, "_opened", counted)
@@ -47,7 +48,7 @@ def test_all_who_ask_for_a_new_body_at_once_get_the_same_compressed_form(monkeyp
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(WAIT_S)
 
     assert calls == [len(TEXT) - 1]
 

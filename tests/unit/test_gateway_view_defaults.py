@@ -9,6 +9,7 @@ from hermes_cache.integrations.view_query import key_of, parameters_in
 from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes.side_files import ViewSettings
 from hermes_cache.testing import ManualClock
+from tests.waiting import WAIT_S
 
 
 class Settings:
@@ -59,14 +60,14 @@ def test_a_settings_file_that_hangs_holds_up_one_thread_alone() -> None:
         settings = next(answers)
         if settings.show_cron:
             begins.set()
-            goes_on.wait(20)
+            goes_on.wait(WAIT_S)
         return settings
 
     defaults = ViewDefaults(read, clock=clock.monotonic_s)
     clock.advance(2)
     reading = threading.Thread(target=defaults.view)
     reading.start()
-    assert begins.wait(20)
+    assert begins.wait(WAIT_S)
 
     meanwhile = (defaults.kept(), defaults.view())
     goes_on.set()

@@ -12,6 +12,7 @@ from hermes_cache.payload.rows import EncodedRow
 from hermes_cache.sessions.rows import freeze_row
 from hermes_cache.threads.calls import Call
 from tests.simulation.core_script import content
+from tests.waiting import WAIT_S
 
 T = TypeVar("T")
 
@@ -103,5 +104,5 @@ def _within(act: Callable[[], T]) -> T:
     """Do something on another thread, which may block itself."""
     call = Call(act)
     threading.Thread(target=call.run, daemon=True).start()
-    assert call.wait(5.0), "it waits for itself"
+    assert call.wait(WAIT_S), "it waits for itself"
     return call.result()

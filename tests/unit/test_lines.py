@@ -3,21 +3,23 @@
 import sys
 import threading
 from collections.abc import Hashable, Iterator
+from functools import partial
 from types import FrameType
 
 import pytest
 
+from hermes_cache.cache import lines as cache_lines
 from hermes_cache.cache.lines import Lines, Turns
+from hermes_cache.testing import ManualClock
 from tests.integration.thrown import AlarmError, throw_into
-
-_PATIENCE_S = 5.0
+from tests.waiting import WAIT_S
 
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     lines = Lines("hermes_cache.test_line", 4)
     yield lines
-    assert lines.stop(_PATIENCE_S)
+    assert lines.stop(WAIT_S)
 
 
 def test_calls_of_one_name_come_one_after_the_other(lines: Lines) -> None:
@@ -32,7 +34,7 @@ def test_calls_of_one_name_come_one_after_the_other(lines: Lines) -> None:
 
     calls = [lines.call("one", call) for _ in range(100)]
 
-    assert all(call.wait(_PATIENCE_S) for call in calls)
+    assert all(call.wait(WAIT_S) for call in calls)
     assert most == 1
 
 
@@ -41,22 +43,22 @@ def test_any_value_may_be_the_name_of_a_line(lines: Lines, name: Hashable) -> No
     """S4: None too, which is the profile of keys that have none"""
     calls = [lines.call(name, int), lines.call("another", int), lines.call(name, int)]
 
-    assert all(call.wait(_PATIENCE_S) for call in calls)
+    assert all(call.wait(WAIT_S) for call in calls)
 
 
 def test_many_threads_may_wait_for_one_call(lines: Lines) -> None:
     """R6"""
     goes_on = threading.Event()
-    call = lines.call("one", lambda: goes_on.wait(_PATIENCE_S))
+    call = lines.call("one", lambda: goes_on.wait(WAIT_S))
     waited: list[bool] = []
-    waiting = [threading.Thread(target=lambda: waited.append(call.wait(_PATIENCE_S))) for _ in range(5)]
+    waiting = [threading.Thread(target=lambda: waited.append(call.wait(WAIT_S))) for _ in range(5)]
     for thread in waiting:
         thread.start()
 
     assert not call.wait(0.0)
     goes_on.set()
     for thread in waiting:
-        thread.join(_PATIENCE_S)
+        thread.join(WAIT_S)
     assert waited == [True] * 5
     assert call.result()
 
@@ -68,7 +70,7 @@ def test_what_a_call_raises_is_raised_where_the_result_is_wanted(lines: Lines) -
         raise SystemExit(3)
 
     call = lines.call("one", leave)
-    call.wait(_PATIENCE_S)
+    call.wait(WAIT_S)
 
     with pytest.raises(SystemExit):
         call.result()
@@ -80,32 +82,32 @@ def test_half_of_the_threads_may_hang_and_names_that_answer_are_served(lines: Li
 
     def hang() -> None:
         began.release()
-        goes_on.wait(2 * _PATIENCE_S)
+        goes_on.wait(WAIT_S)
 
     first = lines.call("hangs", hang)
-    began.acquire(timeout=_PATIENCE_S)
-    served = [lines.call("answers", int).wait(_PATIENCE_S)]
+    began.acquire(timeout=WAIT_S)
+    served = [lines.call("answers", int).wait(WAIT_S)]
     others = [lines.call(f"hangs {number}", hang) for number in range(5)]
-    began.acquire(timeout=_PATIENCE_S)
-    served += [lines.call("answers", int).wait(_PATIENCE_S) for _ in range(5)]
+    began.acquire(timeout=WAIT_S)
+    served += [lines.call("answers", int).wait(WAIT_S) for _ in range(5)]
 
     assert served == [True] * 6
     assert not began.acquire(blocking=False)
     goes_on.set()
-    assert all(call.wait(_PATIENCE_S) for call in (first, *others))
+    assert all(call.wait(WAIT_S) for call in (first, *others))
 
 
 def test_a_call_that_nobody_wants_is_not_begun(lines: Lines) -> None:
     """S4"""
     goes_on, called = threading.Event(), []
-    first = lines.call("one", lambda: goes_on.wait(_PATIENCE_S))
+    first = lines.call("one", lambda: goes_on.wait(WAIT_S))
     second = lines.call("one", lambda: called.append("second"))
 
     second.is_unwanted = True
     goes_on.set()
 
-    assert first.wait(_PATIENCE_S)
-    assert second.wait(_PATIENCE_S)
+    assert first.wait(WAIT_S)
+    assert second.wait(WAIT_S)
     assert called == []
 
 
@@ -120,26 +122,43 @@ def test_a_refused_thread_leaves_nothing_behind(lines: Lines, monkeypatch: pytes
         with pytest.raises(RuntimeError):
             lines.call("one", int)
 
-    assert lines.call("one", int).wait(_PATIENCE_S)
+    assert lines.call("one", int).wait(WAIT_S)
 
 
-def test_the_second_of_a_call_begins_when_its_turn_comes(lines: Lines) -> None:
+def test_the_second_of_a_call_begins_when_its_turn_comes(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     """S4: two that take 0.6 s each are both in time; the wait is not longer than the bound of who waits."""
-    pause = threading.Event()
-    first, second = (lines.call("one", lambda: pause.wait(0.6)) for _ in range(2))
+    clock, is_waited_for, is_looked_at_late = ManualClock(), threading.Event(), threading.Event()
+    began_s = clock.monotonic_s()
 
-    assert not lines.wait("one", second, 0.05)
-    assert lines.wait("one", second, _PATIENCE_S)
+    def now_s() -> float:
+        is_waited_for.set()
+        if clock.monotonic_s() > began_s + 1.0:
+            is_looked_at_late.set()
+        return clock.monotonic_s()
+
+    def take_its_time(goes_on: threading.Event) -> None:
+        is_waited_for.wait(WAIT_S)
+        clock.advance(0.6)
+        goes_on.wait(WAIT_S)
+
+    monkeypatch.setattr(cache_lines, "monotonic", clock.monotonic_s)
+    first, second = (
+        lines.call("one", partial(take_its_time, each)) for each in (is_waited_for, is_looked_at_late)
+    )
+
+    assert not lines.wait("one", second, 0.0)
+    monkeypatch.setattr(cache_lines, "monotonic", now_s)
+    assert lines.wait("one", second, WAIT_S)
     assert first.is_over
 
 
 def test_nobody_waits_in_line_behind_a_call_that_hangs(lines: Lines) -> None:
     """S4"""
     goes_on = threading.Event()
-    lines.call("one", lambda: goes_on.wait(2 * _PATIENCE_S))
+    lines.call("one", lambda: goes_on.wait(WAIT_S))
     behind = lines.call("one", lambda: None)
 
-    assert not lines.wait("one", behind, 2 * _PATIENCE_S)
+    assert not lines.wait("one", behind, WAIT_S)
     assert lines.hangs("one")
     goes_on.set()
 
@@ -147,12 +166,12 @@ def test_nobody_waits_in_line_behind_a_call_that_hangs(lines: Lines) -> None:
 def test_a_line_goes_on_after_its_thread_lost_a_call(lines: Lines) -> None:
     """L6, S4: an exception that is thrown into a thread costs one call, and who waits for that hears of it."""
     own = lines.call("one", threading.get_ident)
-    assert own.wait(_PATIENCE_S)
+    assert own.wait(WAIT_S)
 
     throw_into(own.result(), AlarmError)
     calls = [lines.call("one", threading.get_ident) for _ in range(3)]
 
-    assert all(call.wait(_PATIENCE_S) for call in calls)
+    assert all(call.wait(WAIT_S) for call in calls)
     assert [call.error for call in calls[1:]] == [None, None]
     assert not lines.hangs("one")
 
@@ -169,13 +188,13 @@ def test_lines_go_on_after_their_thread_was_struck_between_two_calls(lines: Line
     goes_on = threading.Event()
 
     def be_struck() -> None:
-        goes_on.wait(_PATIENCE_S)
+        goes_on.wait(WAIT_S)
         sys.setprofile(strike)
 
     calls = [lines.call("one", be_struck), *[lines.call(name, int) for name in ("one", "two", "one", "two")]]
     goes_on.set()
 
-    assert all(call.wait(_PATIENCE_S) for call in calls)
-    assert lines.call("one", int).wait(_PATIENCE_S)
+    assert all(call.wait(WAIT_S) for call in calls)
+    assert lines.call("one", int).wait(WAIT_S)
     assert [call.error for call in calls] == [None] * 5
     assert not lines.hangs("one")

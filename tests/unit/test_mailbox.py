@@ -21,8 +21,7 @@ from hermes_cache.actors.mailbox import MAX_NEWCOMERS, MailboxActor, MailboxRef
 from hermes_cache.actors.reply import AskTimeoutError, MailboxFuture
 from hermes_cache.errors import CallLostError, MailboxReentryError
 from hermes_cache.threads.kept_thread import KeptThread
-
-WAIT_S = 10.0
+from tests.waiting import WAIT_S
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Caller")

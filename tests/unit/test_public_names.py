@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import hermes_cache
+from tests.waiting import PROCESS_S
 
 _HEAVY = ("sqlalchemy", "psycopg", "loky", "cloudpickle", "starlette", "uvicorn", "click")
 _CACHE_ALONE = """
@@ -25,7 +26,7 @@ def test_a_cache_alone_loads_nothing_that_only_homes_journals_workers_and_server
     """L8"""
     command = [sys.executable, "-c", _CACHE_ALONE, *_HEAVY]
 
-    loaded = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - our own
+    loaded = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_S, check=True)  # noqa: S603 - our own
 
     assert json.loads(loaded.stdout) == []
 

@@ -8,8 +8,7 @@ import pytest
 from hermes_cache.actors.mailbox import MailboxActor
 from hermes_cache.cache.lines import Lines, Turns
 from hermes_cache.errors import MailboxReentryError, NoThreadError
-
-_WAIT_S = 5.0
+from tests.waiting import WAIT_S
 
 
 def test_a_step_that_comes_amid_another_is_done_after_it() -> None:
@@ -78,7 +77,7 @@ def _on_another_thread(act: Callable[[], object], done: threading.Event) -> Call
 
     def strike() -> None:
         threading.Thread(target=run, daemon=True).start()
-        done.wait(_WAIT_S)
+        done.wait(WAIT_S)
         came.append(done.is_set())
 
     came: list[bool] = []
@@ -97,10 +96,10 @@ def test_a_call_that_comes_amid_the_bookkeeping_of_lines_waits_for_nobody() -> N
     # What is asked next for the name's hash is the end of this call.
     call = lines.call(name, arm)
 
-    assert call.wait(_WAIT_S)
-    assert ran.wait(_WAIT_S)
+    assert call.wait(WAIT_S)
+    assert ran.wait(WAIT_S)
     assert strike.came == [True]  # type: ignore[attr-defined]
-    assert lines.stop(_WAIT_S)
+    assert lines.stop(WAIT_S)
 
 
 def test_a_worker_is_refused_late_by_who_does_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,10 +119,10 @@ def test_a_worker_is_refused_late_by_who_does_the_step(monkeypatch: pytest.Monke
     name.strike = strike
     lines.call(name, lambda: None)
 
-    assert calls[0].wait(_WAIT_S)
+    assert calls[0].wait(WAIT_S)
     with pytest.raises(NoThreadError, match="can't start"):
         calls[0].result()
-    assert lines.stop(_WAIT_S)
+    assert lines.stop(WAIT_S)
 
 
 class Silent(MailboxActor):
@@ -163,7 +162,7 @@ def test_a_finalizer_that_asks_as_soon_as_its_thread_may_run_the_mailbox_waits_f
     asker = threading.Thread(target=lambda: came.append(ref.ask("from the thread")), daemon=True)
     ref.actor_inbox._lock = Lock(strike)  # type: ignore[assignment]
     asker.start()
-    asker.join(_WAIT_S)
+    asker.join(WAIT_S)
 
     assert came == ["refused", "from the thread"]
     ref.stop()
@@ -180,7 +179,7 @@ def test_a_thread_that_an_interrupt_kept_from_noting_that_it_left_the_mailbox_ma
 
     asker = threading.Thread(target=ask, daemon=True)
     asker.start()
-    asker.join(_WAIT_S)
+    asker.join(WAIT_S)
 
     assert came == ["again"]
     ref.stop()
