@@ -26,12 +26,6 @@ class QuietLogger:
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
-    def log(
-        self, level: int, event: str, *, extra: Mapping[str, object] | None = None, exc_info: _Trace = False
-    ) -> None:
-        """Record what another library says at a level of its own."""
-        self._log(level, event, extra, exc_info=exc_info)
-
     def debug(self, event: str, *, extra: Mapping[str, object] | None = None) -> None:
         """Record a decision."""
         self._log(logging.DEBUG, event, extra, exc_info=False)

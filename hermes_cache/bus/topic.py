@@ -82,13 +82,11 @@ class Topic:
             except BaseException as error:
                 if belongs_to_caller(error):
                     raise
-                _logger.warning("hermes_cache.receiver_failed", exc_info=True, extra=self._names(receiver))
+                extra = {"hermes_cache.receiver": _name_of(receiver), "hermes_cache.topic": self._name}
+                _logger.warning("hermes_cache.receiver_failed", exc_info=True, extra=extra)
             else:
                 answers.append((receiver, answer))
         return answers
-
-    def _names(self, receiver: Receiver) -> dict[str, str]:
-        return {"hermes_cache.receiver": _name_of(receiver), "hermes_cache.topic": self._name}
 
 
 def _name_of(receiver: Receiver) -> str:

@@ -3,7 +3,6 @@
 It knows by plain counting what the core finds out by versions, stamps and markers, and shares no code with it.
 """
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,10 +62,6 @@ class World:
             frozenset(streams),
             self._listings,
         )
-
-    def commits_by(self, reach: str, at_s: float) -> int:
-        """Count the commits up to a moment."""
-        return bisect_right(self._commits_at_s[reach], at_s)
 
     def commit(self, profile: str, now_s: float) -> None:
         """Let a writer commit to a profile's source."""
