@@ -21,7 +21,7 @@ from hermes_cache.gateway.request_facts import facts_of
 
 _MOST_FIELDS: Final = 8
 _DEEPEST: Final = 16
-_WRONG: Final = "This is not the token of the gateway. The command that started it prints the right one."
+_WRONG: Final = "This is not the token of this gateway."
 _NOT_STORED: Final = {"Cache-Control": "no-store"}
 
 

@@ -171,6 +171,7 @@ def test_the_form_is_filled_in_with_the_keyboard_and_says_what_is_wrong(
     field = page.get_by_label("Token of this gateway")
     expect(field).to_be_focused()
     assert errors == []
+    expect(page.locator("#hint")).to_contain_text("with which hermes-cache serve was started")
 
     page.keyboard.type("wrong")
     page.keyboard.press("Enter")

@@ -79,10 +79,13 @@ def test_after_an_error_of_a_proxy_the_page_is_live_again(
     site: PageSite, proxy: MoodyProxy, page: Page, status: int
 ) -> None:
     opened(page, proxy.url)
+    expect(page.locator("#entries button").first).to_be_visible(timeout=15_000)
 
     proxy.turn(status)
     state(page, "offline")
     expect(page.locator("#status-text")).to_contain_text(f"status {status}")
+    page.locator("#entries button").first.click()
+    expect(page.locator("#story")).to_contain_text("The gateway does not answer.")
     proxy.turn(None)
     state(page, "live")
 

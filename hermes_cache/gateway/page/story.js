@@ -54,10 +54,8 @@ export class Story {
   async explainEntry(entry) {
     this.chosen = null;
     this.entry = entry.key;
-    const answer = await fetch(`api/explain?${parameters(entry.view)}`, { cache: "no-store" });
-    const body = await answer.json();
-    const lines = answer.ok ? body.story.split("\n") : [body.error];
-    if (this.entry === entry.key) this.tell(entry.key, lines.slice(1));
+    const lines = await explanation(entry.view);
+    if (this.entry === entry.key) this.tell(entry.key, lines);
   }
 
   explainRow(row, known, isNews = true) {
@@ -72,6 +70,17 @@ export class Story {
 
   refresh(known) {
     if (this.chosen && !this.box.hidden && !this.box.contains(document.activeElement)) this.explainRow(this.chosen, known, false);
+  }
+}
+
+/* The first line of the story is the name of the view, which is the title here. */
+async function explanation(view) {
+  try {
+    const answer = await fetch(`api/explain?${parameters(view)}`, { cache: "no-store" });
+    const body = await answer.json();
+    return answer.ok ? body.story.split("\n").slice(1) : [body.error];
+  } catch {
+    return ["The gateway does not answer."];
   }
 }
 
