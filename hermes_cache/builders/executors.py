@@ -17,7 +17,7 @@ from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import BuildContext, Builder, EncodingBuilder, Executor
 from hermes_cache.surroundings import refuse_frozen
-from hermes_cache.threads.callables import refuse_async_generator, refuse_coroutine
+from hermes_cache.threads.callables import no_builder, refuse_async_generator, refuse_coroutine
 from hermes_cache.threads.coroutines import Coroutines
 
 T = TypeVar("T")
@@ -65,11 +65,6 @@ def executors(
         text = f"executor='processes' needs {missing.name}; {install_command('processes')}"
         raise ImportError(text) from missing
     return processes.new_executors(builder, resolved, slots, shape, context)  # type: ignore[no-any-return]  # loaded late
-
-
-def no_builder() -> TypeError:
-    """Return the error of a read that brings no builder to a cache without one."""
-    return TypeError("there is no builder; give one to the cache, or to the read")
 
 
 class ThreadExecutor:

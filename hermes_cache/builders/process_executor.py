@@ -13,7 +13,6 @@ from typing import Final, cast
 
 import cloudpickle
 
-from hermes_cache.builders.executors import no_builder
 from hermes_cache.builders.parcels import Changes, Parcel, ReceivedRows, SentRow, Share
 from hermes_cache.builders.workers import Worker, WorkerGoneError, a_worker
 from hermes_cache.core.state import Target
@@ -22,6 +21,7 @@ from hermes_cache.errors import UnsupportedError, WorkerError
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import BuildContext, Builder, NoticingBuilder, ScopedBuilder
+from hermes_cache.threads.callables import no_builder
 from hermes_cache.threads.forks import after_fork_in_child, before_exit
 from hermes_cache.threads.interrupts import belongs_to_caller
 

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Final, NamedTuple, TypeAlias
 
 from hermes_cache.arguments import timeout_s
+from hermes_cache.cache.followers import Followers, Slot
 from hermes_cache.cache.life import Life
 from hermes_cache.cache.lookups import Patch, Rendered
 from hermes_cache.cache.reads import ReadOptions, target_on_loop
@@ -24,9 +25,7 @@ from hermes_cache.closing import Iterated
 from hermes_cache.core.effects import Served
 from hermes_cache.core.messages import Follow, Unfollow
 from hermes_cache.core.state import Target
-from hermes_cache.core.versions import ALL_PROFILES
-from hermes_cache.errors import BuildError, CacheBusyError, CacheStoppedError, HermesCacheError, LookupTimeoutError
-from hermes_cache.threads.gates import Gate
+from hermes_cache.errors import BuildError, CacheStoppedError, HermesCacheError, LookupTimeoutError
 from hermes_cache.threads.loops import Away, Waker
 
 _READS_AGAIN_S: Final = 1.0
@@ -52,58 +51,6 @@ News: TypeAlias = Rendered | Patch | Interrupted
 """What a follower gets."""
 
 
-class Slot:
-    """Where what is delivered to a follower lies; the core knows a follower by it.
-
-    Nothing is taken out, so an interrupt of the consumer loses nothing. Each change is one store of an attribute:
-    any thread may deliver at any moment, and so may a finalizer.
-
-    Attributes:
-        served: The newest payload; None before the first.
-        error: Why there is none that is newer; None if the newest payload came later.
-        moved: Another object for each time that what is live moved.
-        reach: Of the view.
-    """
-
-    __slots__ = ("_gate", "_waker", "error", "moved", "reach", "served")
-
-    def __init__(self) -> None:
-        self.served: Served | None = None
-        self.error: HermesCacheError | None = None
-        self.moved = object()
-        self.reach: str | None = None
-        self._gate = Gate()
-        self._waker: Waker | None = None
-
-    def take(self, answer: Served | HermesCacheError | None) -> None:
-        """Keep what is delivered, and wake the consumer."""
-        if isinstance(answer, Served):
-            self.error = None
-            self.served = answer
-        elif isinstance(answer, HermesCacheError):
-            self.error = answer
-        else:
-            self.moved = object()
-        self.wake()
-
-    def wake(self) -> None:
-        """Let the consumer look."""
-        self._gate.open()
-        waker = self._waker
-        if waker is not None:
-            waker.wake()
-
-    def arm(self, waker: Waker | None = None) -> Gate:
-        """Return the gate that opens with the next delivery; to be called before the slot is looked at.
-
-        Args:
-            waker: Wakes the consumer if it is a coroutine.
-        """
-        self._waker = waker
-        self._gate = gate = Gate()
-        return gate
-
-
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """What a following needs of its cache.
@@ -127,45 +74,6 @@ class Upstream:
     look_s: float
     watch: Callable[[], None]
     away: Callable[[], Away]
-
-
-class Followers:
-    """The followings of a cache that are open.
-
-    Args:
-        most: How many there may be.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._slots: dict[Slot, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    def admit(self, slot: Slot) -> None:
-        """Count one more.
-
-        Raises:
-            CacheBusyError: There are too many.
-        """
-        if len(self._slots) >= self._most:
-            raise CacheBusyError("max_followers", self._most)
-        self._slots[slot] = None
-
-    def leave(self, slot: Slot) -> None:
-        """Count one less; leaving twice is no error."""
-        self._slots.pop(slot, None)
-
-    def forget(self) -> None:
-        """Count none any more: they belong to the process that this one was forked from."""
-        self._slots.clear()
-
-    def overlay_changed(self, profile: str | None) -> None:
-        """Wake the followers of a profile's views, or of all (None), because what is live there changed."""
-        for slot in list(self._slots):
-            if profile is None or slot.reach in (profile, ALL_PROFILES):
-                slot.take(None)
 
 
 class _Due(NamedTuple):
@@ -292,8 +200,6 @@ class Following(Iterated[News]):
         """Do what `close` does; neither waits."""
         self.close()
 
-    # Reading.
-
     def _must_read(self) -> bool:
         """Say whether it begins, or begins anew as settings changed: its key may mean another view now."""
         life = self._life
@@ -374,8 +280,6 @@ class Following(Iterated[News]):
         # The core knows of the follower by now, as it took the read in after it.
         self._upstream.watch()
         return due
-
-    # What was delivered.
 
     def _due(self) -> _Due:
         """Return what the slot has that is new to the follower."""

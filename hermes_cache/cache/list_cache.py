@@ -10,7 +10,6 @@ from math import inf
 from typing import Unpack
 
 from hermes_cache.arguments import profile_name
-from hermes_cache.builders.executors import no_builder
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.cache.following import Following, Upstream
@@ -35,6 +34,7 @@ from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.frozen import Json, P
 from hermes_cache.rendering.bodies import Coding
 from hermes_cache.rendering.views import View
+from hermes_cache.threads.callables import no_builder
 from hermes_cache.threads.loops import elsewhere
 from hermes_cache.threads.starting import running_loop
 

@@ -19,11 +19,11 @@ from typing_extensions import TypeVar
 from hermes_cache import ports
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.arguments import profile_name, timeout_s
-from hermes_cache.builders.executors import executors, no_builder
+from hermes_cache.builders.executors import executors
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.bus_link import BusLink
 from hermes_cache.cache.editions import Editions
-from hermes_cache.cache.following import Followers
+from hermes_cache.cache.followers import Followers
 from hermes_cache.cache.life import ALIAS_WAIT_S, Life, Prior
 from hermes_cache.cache.membership import Membership
 from hermes_cache.cache.reads import (
@@ -51,7 +51,7 @@ from hermes_cache.payload.frozen import Json, P
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.rendering.views import PlainViews
 from hermes_cache.threads.aside import aside
-from hermes_cache.threads.callables import Inside, is_coroutine_function
+from hermes_cache.threads.callables import Inside, is_coroutine_function, no_builder
 from hermes_cache.threads.coroutines import Coroutines
 from hermes_cache.threads.forks import after_fork_in_child
 from hermes_cache.threads.loops import Away, elsewhere

@@ -55,6 +55,11 @@ def refuse_async_generator(function: object, what: str) -> None:
         raise TypeError(f"{what} is {function!r}, an asynchronous generator function; it must return one value")
 
 
+def no_builder() -> TypeError:
+    """Return the error of a read that brings no builder to a cache without one."""
+    return TypeError("there is no builder; give one to the cache, or to the read")
+
+
 def is_coroutine_function(function: object) -> bool:
     """Say whether a callable is a coroutine function, or wraps one, as far as that can be seen from outside."""
     return any(map(_is_async, _layers(function)))
