@@ -30,13 +30,17 @@ class SlowStore:
     def __init__(self) -> None:
         self.may_read, self.fails = Event(), False
         self.calls = 0
+        self.more: list[Any] = []
 
     def rows(self) -> list[Row]:
         self.calls += 1
         assert self.may_read.wait(20.0)
         if self.fails:
             raise RuntimeError("no rows today")
-        return [{"session_id": "slow_1", "title": "Slow", "source_tag": "claude_code", "message_count": 1}]
+        return [
+            {"session_id": "slow_1", "title": "Slow", "source_tag": "claude_code", "message_count": 1},
+            *self.more,
+        ]
 
     def stamp(self) -> Hashable:
         self.calls += 1
@@ -182,6 +186,23 @@ def test_a_store_that_fails_keeps_its_last_rows_and_costs_no_others(
 
     assert _rows(home) == before
     assert "hermes_cache.store_failed" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"x": {1}}, {"title": "\ud800"}, {"x": 2**70}, {1: 2}, {"session_id": None}, {"session_id": [1]}, 7, None],
+)
+def test_a_row_of_a_store_that_cannot_be_shown_costs_no_other(
+    root: Path, slow: SlowStore, odd: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """X11"""
+    slow.may_read.set()
+    home = HermesHome(root, stores=[slow])
+    before = _rows(home)
+    slow.more = [{"session_id": "odd", **odd} if isinstance(odd, dict) else odd]
+
+    assert [_rows(home) for _ in range(2)] == [before] * 2
+    assert [record.message for record in caplog.records] == ["hermes_cache.store_failed"]
 
 
 def test_rows_that_stay_are_not_made_again(home: HermesHome) -> None:

@@ -11,6 +11,8 @@ from operator import is_
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import orjson
+
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.rows import EncodedRow, encoded_row
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
@@ -87,6 +89,7 @@ class _ListedStore:
         self._reading: threading.Thread | None = None
         self._rows: Sequence[Row] = ()
         self._was_missed = False
+        self._left_out = 0
         self._asking: set[int] = set()
         self._stamp: Hashable = "never looked at"
         self.is_read = False
@@ -105,7 +108,7 @@ class _ListedStore:
         try:
             self._stamp = self._store.stamp(), self._was_missed and self.is_read
         except Exception as error:  # noqa: BLE001 - foreign code
-            self._log(error)
+            self._log(repr(error))
             self._stamp = "unreadable", type(error).__name__
         finally:
             self._asking.discard(thread)
@@ -116,7 +119,7 @@ class _ListedStore:
         try:
             return self._store.folders() if isinstance(self._store, NotifiedStore) else ()
         except Exception as error:  # noqa: BLE001 - foreign code
-            self._log(error)
+            self._log(repr(error))
             return ()
 
     def look(self, paths: Iterable[str | Path] | None) -> None:
@@ -125,14 +128,14 @@ class _ListedStore:
             if isinstance(self._store, NotifiedStore):
                 self._store.look(paths)
         except Exception as error:  # noqa: BLE001 - foreign code
-            self._log(error)
+            self._log(repr(error))
 
     def moved(self, since: Hashable) -> tuple[Hashable, Sequence[str] | None]:
         """Return which files moved after an earlier call; see `NotifiedStore`."""
         try:
             return self._store.moved(since) if isinstance(self._store, NotifiedStore) else (None, ())
         except Exception as error:  # noqa: BLE001 - foreign code
-            self._log(error)
+            self._log(repr(error))
             return None, ()
 
     def refresh(self) -> None:
@@ -141,6 +144,9 @@ class _ListedStore:
             rows = self._current_rows()
             if rows is not self._rows:
                 self._rows, self.sessions = rows, _sessions(rows, self.sessions)
+                left_out, self._left_out = self._left_out, len(rows) - len(self.sessions)
+                if self._left_out not in (0, left_out):
+                    self._log(f"{self._left_out} rows have no session_id of their own, or are no JSON")
 
     def _was_read_at_once(self) -> bool:
         if self._reading is None:
@@ -158,15 +164,19 @@ class _ListedStore:
 
     def _current_rows(self) -> Sequence[Row]:
         try:
-            return self._store.rows()
+            rows: object = self._store.rows()
         except Exception as error:  # noqa: BLE001 - foreign code
-            self._log(error)
+            self._log(repr(error))
             return self._rows
+        if isinstance(rows, Sequence):
+            return rows
+        self._log(f"its rows are a {type(rows).__name__}; they must be a sequence")
+        return self._rows
 
-    def _log(self, error: Exception) -> None:
+    def _log(self, reason: str) -> None:
         _logger.warning(
             "hermes_cache.store_failed",
-            extra={"hermes_cache.store": type(self._store).__name__, "hermes_cache.reason": repr(error)},
+            extra={"hermes_cache.store": type(self._store).__name__, "hermes_cache.reason": reason},
         )
 
 
@@ -260,9 +270,20 @@ class OtherStores:
 def _sessions(rows: Sequence[Row], before: Mapping[str, StoreSession]) -> dict[str, StoreSession]:
     sessions: dict[str, StoreSession] = {}
     for row in rows:
-        session = before.get(str(row.get("session_id")))
+        session = before.get(str(row.get("session_id"))) if isinstance(row, Mapping) else None
         if session is None or not session.is_of(row):
-            session = StoreSession(row)
-        if session.joined.id:
+            session = StoreSession(row) if _can_be_shown(row) else None
+        if session is not None:
             sessions[session.joined.id] = session
     return sessions
+
+
+def _can_be_shown(row: object) -> bool:
+    """Say whether it is a row; one that is none must not cost the others (X11)."""
+    if not isinstance(row, Mapping) or text(row.get("session_id")) is None:
+        return False
+    try:
+        orjson.dumps({**row})
+    except orjson.JSONEncodeError:
+        return False
+    return True
