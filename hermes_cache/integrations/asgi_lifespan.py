@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.integrations.seats import Source
 from hermes_cache.integrations.stop_signals import at_stop_signals
+from hermes_cache.threads.aside import aside
 
 OPEN_STREAMS: Final = "hermes_cache.open_streams"
 """The `OpenStreams` in the state of an application and of its requests."""
@@ -31,7 +32,7 @@ class OpenStreams:
         """Note a stream that begins; it ends at once if the application does."""
         self._sources.add(source)
         if self._ends:
-            source.close()
+            aside.begin(source.close)
 
     def discard(self, source: Source) -> None:
         """Forget a stream that ended."""
@@ -41,7 +42,8 @@ class OpenStreams:
         """End all of them, and those that come."""
         self._ends = True
         for source in list(self._sources):
-            source.close()
+            # Not waited for: the loop goes on.
+            aside.begin(source.close)
 
 
 def lifespan(

@@ -32,6 +32,7 @@ from hermes_cache.integrations.server_sent_events import (
     checked_version,
     hello,
 )
+from hermes_cache.threads.loops import aside_on_loop
 
 IS_STREAM: Final = "hermes_cache.is_stream"
 """In the state of a request: its answer has no end of its own."""
@@ -161,7 +162,7 @@ class _EventStream(Response, Generic[S]):
         finally:
             watching.cancel()
             open_streams.discard(self._source)
-            self._seats.drop(self._source)
+            await aside_on_loop(partial(self._seats.drop, self._source))
 
     async def _send_events(self, send: Send) -> None:
         await send({"type": "http.response.body", "body": self._head(), "more_body": True})
@@ -174,7 +175,7 @@ class _EventStream(Response, Generic[S]):
     async def _close_when_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._source.close()
+        await aside_on_loop(self._source.close)
 
 
 class _Changes(_EventStream[Subscription]):

@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 
 from hermes_cache.integrations.answers import Answer, error_answer
 from hermes_cache.threads.aside import aside
+from hermes_cache.threads.loops import aside_on_loop
 
 MAX_STREAMS: Final = 200
 HEARTBEAT_S: Final = 15.0
@@ -68,20 +69,26 @@ class Seats:
         if not self._take():
             return self._refusal()
         try:
-            return self._noted(opened())
+            source = opened()
         except BaseException:
             self._free()
             raise
+        if self._is_late(source):
+            source.close()
+        return source
 
     async def agive(self, opened: Callable[[], Awaitable[S]]) -> S | Answer:
         """Do what `give` does with a source that is opened on an event loop."""
         if not self._take():
             return self._refusal()
         try:
-            return self._noted(await opened())
+            source = await opened()
         except BaseException:
             self._free()
             raise
+        if self._is_late(source):
+            await aside_on_loop(source.close)
+        return source
 
     def drop_with(self, stream: object, source: Source) -> None:
         """Drop a source once nobody holds its stream any more, if it is not dropped before."""
@@ -110,13 +117,11 @@ class Seats:
         for source in ending:
             source.close()
 
-    def _noted(self, source: S) -> S:
+    def _is_late(self, source: Source) -> bool:
+        """Note a source; say whether all streams were ended meanwhile."""
         with self._lock:
             self._open[source] = None
-            is_late = self._closed
-        if is_late:
-            source.close()
-        return source
+            return self._closed
 
     def _refusal(self) -> Answer:
         many = f"{self.limit} event streams are open, and no more are allowed; close one, or poll the list"

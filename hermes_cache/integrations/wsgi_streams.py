@@ -27,6 +27,7 @@ from hermes_cache.integrations.server_sent_events import (
 )
 from hermes_cache.integrations.stop_signals import at_stop_signals
 from hermes_cache.threads.gates import Gate, OwnThread
+from hermes_cache.threads.loops import aside_on_loop
 
 Environ: TypeAlias = Mapping[str, Any]
 """A WSGI environment, or what has the same names, as `request.META` of Django has."""
@@ -106,7 +107,7 @@ class EventStream:
                     yield bytes(part)
             yield self._events.end()
         finally:
-            self.close()
+            await aside_on_loop(self.close)
 
     def close(self) -> None:
         """End it; its seat is free."""
