@@ -4,7 +4,9 @@ import contextlib
 import json
 import sqlite3
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -156,21 +158,24 @@ _PROVED_ELSEWHERE = {
 }
 
 
-def _compared(name: str, folder: Path) -> dict[str, Difference]:
+@cache
+def _compared(name: str) -> dict[str, Difference]:
     """Compare our answer to each view with the recorded one of the front end, which listed all that it read."""
-    home = HermesHome(make_home(name, folder))
     theirs = recorded(json.loads((HOMES / name / "theirs.json").read_text(encoding="utf-8")))
     compared: dict[str, Difference] = {}
-    for view in VIEWS:
-        with contextlib.suppress(ProfileNotFoundError):  # The front end lists nothing for a profile that is none.
-            compared[str(view)] = compare(home.builder(view.key()), theirs[str(view)])
+    with TemporaryDirectory() as folder:
+        home = HermesHome(make_home(name, Path(folder)))
+        for view in VIEWS:
+            # The front end lists nothing for a profile that is none.
+            with contextlib.suppress(ProfileNotFoundError):
+                compared[str(view)] = compare(home.builder(view.key()), theirs[str(view)])
     return compared
 
 
 @pytest.mark.parametrize("name", names())
-def test_the_list_differs_from_the_front_ends_in_what_is_documented_alone(name: str, tmp_path: Path) -> None:
+def test_the_list_differs_from_the_front_ends_in_what_is_documented_alone(name: str) -> None:
     """X7"""
-    compared = _compared(name, tmp_path)
+    compared = _compared(name)
 
     assert len(compared) >= 40
     unexplained = {
@@ -200,12 +205,12 @@ def test_the_order_is_the_front_ends_but_for_turns_that_crashed_odd_times_and_eq
         assert compare(home.builder(view.key()), {**theirs[str(view)], "sessions": calm}).is_ordered, view
 
 
-def test_each_documented_difference_is_there(tmp_path: Path) -> None:
+def test_each_documented_difference_is_there() -> None:
     """X7: docs/differences.md names no more and no less than what differs."""
     found = {
         reason
         for name in names()
-        for each in _compared(name, tmp_path / name).values()
+        for each in _compared(name).values()
         for finding in findings(each)
         for reason in reasons_for(finding)
     }

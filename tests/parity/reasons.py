@@ -5,6 +5,7 @@ Each reason is named as its row in docs/differences.md begins. No I/O here.
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 from tests.parity.comparing import Difference
@@ -30,9 +31,11 @@ def findings(difference: Difference) -> Iterator[Finding]:
     yield from (Finding("envelope", field) for field in difference.envelope)
 
 
-def reasons_for(finding: Finding) -> set[str]:
-    """Name the reasons that explain something that differs."""
-    return {reason for reason, patterns in REASONS.items() if any(_explains(each, finding) for each in patterns)}
+@cache
+def reasons_for(finding: Finding) -> frozenset[str]:
+    """Name the reasons that explain something that differs; the same differs in most views."""
+    explains = partial(_explains, finding=finding)
+    return frozenset(reason for reason, patterns in REASONS.items() if any(map(explains, patterns)))
 
 
 def _explains(pattern: tuple[str, str], finding: Finding) -> bool:
