@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Final
@@ -17,7 +18,7 @@ from hermes_cache.doctor.findings import Finding
 from hermes_cache.errors import SourceError
 from hermes_cache.file_systems import is_of_a_network
 from hermes_cache.stores.hermes.file_stamps import ABSENT, FileStamp
-from hermes_cache.stores.hermes.json_files import read_json
+from hermes_cache.stores.hermes.json_files import SMALL_BYTES, read_json
 from hermes_cache.stores.hermes.left_logs import left_log, was_just_written
 from hermes_cache.stores.hermes.locations import INDEX, Locations, ProfileFiles, is_named_profile
 from hermes_cache.stores.hermes.looks import DatabaseLook, Looks
@@ -165,7 +166,7 @@ def _of_json_files(profiles: list[ProfileFiles], *, thoroughly: bool) -> Iterato
                 continue
             seen.add(path)
             try:
-                content = read_json(path)
+                content = read_json(path, most_bytes=inf if part == "session_index" else SMALL_BYTES)
             except SourceError as error:
                 yield _broken(part, path, error.reason)
             else:

@@ -14,6 +14,7 @@ from hermes_cache.doctor import home as doctor_home
 from hermes_cache.doctor.home import home_findings
 from hermes_cache.samples.home import make_sample_home
 from hermes_cache.stores.hermes import HermesHome
+from hermes_cache.stores.hermes.json_files import SMALL_BYTES
 from tests.integration.agent import AS_NOBODY, NOBODY, Agent
 
 Plant = Callable[[Path], object]
@@ -79,6 +80,7 @@ def _linked_to_nowhere(home: Path) -> None:
         ("index-broken", "wrong", _write("webui", "sessions", "_index.json", content=b"{}")),
         ("file-broken", "hint", _write("webui", "projects.json", content=b"[[")),
         ("file-broken", "hint", _write("sessions", "sessions.json", content=b"")),
+        ("file-broken", "hint", _write("webui", "projects.json", content=b"[]".rjust(SMALL_BYTES + 1))),
         ("sidecar-broken", "hint", _write("webui", "sessions", "0123456789ab.json", content=b"nonsense")),
         ("session-folder-unreadable", "wrong", lambda home: _replace_folder(home / "webui" / "sessions")),
     ],

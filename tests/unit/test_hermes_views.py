@@ -190,6 +190,8 @@ def test_archived_rows_come_only_when_asked_for_and_in_pages() -> None:
     assert _ids(snapshot, include_archived=True) == ["a", "z0", "z1", "z2", "z3", "b"]
     assert _ids(snapshot, include_archived=True, archived_limit=2, archived_offset=1) == ["a", "z1", "z2", "b"]
     assert _ids(snapshot, include_archived=True, archived_limit=0) == ["a", "b"]
+    assert _ids(snapshot, include_archived=True, archived_limit=2**70) == _ids(snapshot, include_archived=True)
+    assert _ids(snapshot, include_archived=True, archived_limit=1, archived_offset=2**70) == ["a", "b"]
 
 
 def test_hidden_and_empty_rows_go_when_asked_to() -> None:

@@ -16,6 +16,9 @@ from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.sessions.rows import SESSION_LIST
 from hermes_cache.stores.hermes.projection import Session, Snapshot, newest_first
 
+_LARGEST_NUMBER: Final = 2**53
+"""JavaScript counts no further exactly; no home has so many sessions."""
+
 _MOST_BEHIND_A_PROJECT: Final = 200
 """As many of each kind as the front end has at hand, in a view that limits the agent's sessions."""
 
@@ -135,7 +138,8 @@ def _counts(whole: Sequence[Session], shown: Sequence[Session]) -> dict[str, obj
 def _page_fields(key: SessionListKey) -> dict[str, object]:
     if key.archived_limit is None:
         return {}
-    return {"archived_limit": key.archived_limit, "archived_offset": key.archived_offset}
+    limits = {"archived_limit": key.archived_limit, "archived_offset": key.archived_offset}
+    return {name: min(limit, _LARGEST_NUMBER) for name, limit in limits.items()}
 
 
 def _references(listed: Sequence[Session], whole: Sequence[Session]) -> list[dict[str, object]]:
