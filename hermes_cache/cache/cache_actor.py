@@ -19,7 +19,7 @@ from typing import Final, assert_never
 import pykka
 
 from hermes_cache.actors.mailbox import MailboxActor
-from hermes_cache.cache.works import Works, one_line_of, text_of
+from hermes_cache.cache.effect_runner import EffectRunner, one_line_of, text_of
 from hermes_cache.core.decide import decide
 from hermes_cache.core.effects import (
     Abandon,
@@ -77,17 +77,17 @@ class CacheActor(MailboxActor):
     Args:
         policy: The bounds and spans.
         clock: The time.
-        works: Runs the effects.
+        runner: Runs the effects.
         state: What is known from before.
     """
 
-    def __init__(self, policy: Policy, clock: Clock, works: Works, state: State) -> None:
+    def __init__(self, policy: Policy, clock: Clock, runner: EffectRunner, state: State) -> None:
         super().__init__(clock=clock.monotonic_s)
         self.hits = Hits(policy)
         self._used_hits: set[Hit] = set()
         self._counts = Counts()
         self._policy = policy
-        self._works = works
+        self._runner = runner
         self.state = state
         self.hits_served = 0
         self._effects: deque[Effect] = deque()
@@ -223,7 +223,7 @@ class CacheActor(MailboxActor):
                     self._note(effect)
                 elif isinstance(effect, Deliver) and isinstance(effect.answer, Served):
                     self._use(effect.key)
-                self._works.run(effect, self.send)
+                self._runner.run(effect, self.send)
             except Exception as failure:  # noqa: BLE001 - announced if it fails again
                 if self._failed is not effect:
                     self._failed = effect
@@ -239,7 +239,7 @@ class CacheActor(MailboxActor):
     def _give_up(self, effect: Effect, failure: Exception) -> None:
         match effect:
             case Answer():
-                self._works.tell_lost(effect, failure)
+                self._runner.tell_lost(effect, failure)
             case RunBuild():
                 self.actor_ref.tell(Failed(effect.build, failure, text_of(failure)))
             case TakeCheck():
@@ -249,7 +249,7 @@ class CacheActor(MailboxActor):
                 pass
             case _:
                 assert_never(effect)
-        self._works.report(failure)
+        self._runner.report(failure)
 
     def _note(self, effect: Answer) -> None:
         answer = effect.answer

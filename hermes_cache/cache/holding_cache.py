@@ -32,7 +32,7 @@ class HoldingCache(RunningCache[K, P]):
             CacheStoppedError: The cache was stopped.
         """
         life = self._living()
-        if not (self._membership.is_current() or life.works.is_inside()):
+        if not (self._membership.is_current() or life.runner.is_inside()):
             self._membership.catch_up()
         return mark_of(life, key, self._identity)
 

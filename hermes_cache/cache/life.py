@@ -17,9 +17,9 @@ from hermes_cache.actors.mailbox import MailboxRef
 from hermes_cache.actors.notifier import Notifier
 from hermes_cache.actors.reply import ExceptionTriple, MailboxFuture
 from hermes_cache.cache.cache_actor import AGAIN, CacheActor
+from hermes_cache.cache.effect_runner import EffectRunner, one_line_of
 from hermes_cache.cache.stamper import Stamper
 from hermes_cache.cache.targets import Targets
-from hermes_cache.cache.works import Works, one_line_of
 from hermes_cache.core.answering import timeout_error
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import AppliedEvent
@@ -152,15 +152,17 @@ class Life:
         self.away = prior.away
         self.stamper = stamper
         self.notifier = notifier
-        self.works = Works(clock, stamper, executor, notifier, max_bytes=policy.max_bytes, owner_field=owner)
+        self.runner = EffectRunner(
+            clock, stamper, executor, notifier, max_bytes=policy.max_bytes, owner_field=owner
+        )
         self.policy = policy
         self.clock = clock
-        self.actor = CacheActor(policy, clock, self.works, prior.state)
+        self.actor = CacheActor(policy, clock, self.runner, prior.state)
         self.actor.begin()
         self._ref = cast("MailboxRef[CacheActor]", self.actor.actor_ref)
         self._ask = self._ref.ask
         self.hit = self.actor.hit
-        self.works.start()
+        self.runner.start()
 
     @property
     def state(self) -> State:
@@ -197,7 +199,7 @@ class Life:
 
     def decoded(self, content: Content) -> Payload:
         """Return a content's payload, decoded on this thread if it came as bytes (P4)."""
-        return content.payload or self.works.decoded(content, self.actor.send)
+        return content.payload or self.runner.decoded(content, self.actor.send)
 
     def begin(self, read: Read) -> bool:
         """Hand in a read; false where its profile's alias must be asked anew."""
@@ -222,8 +224,8 @@ class Life:
     def put(self, mark: Mark, content: Content) -> bool:
         """Hand in a payload that the gateway made; say whether it is held now."""
         held = self.state.entry_of(mark.target)
-        moved = self.works.moved(held.content, content, mark.target.reach) if held else frozenset[str | None]()
-        return self.ask(Put(mark, content, self.works.weigh(content), moved)) is True
+        moved = self.runner.moved(held.content, content, mark.target.reach) if held else frozenset[str | None]()
+        return self.ask(Put(mark, content, self.runner.weigh(content), moved)) is True
 
     def check_for(self, target: Target, patience_s: float) -> None:
         """Check the sources for a reader who wants one at every read (S4).
@@ -242,7 +244,7 @@ class Life:
         if self.stamper.blocks_here:
             raise BuildError(target.key, BLOCKS)
         if patience_s < inf or self._looks_elsewhere():
-            self.works.check_now(target, state.streams, state.settings, self.actor.send, patience_s)
+            self.runner.check_now(target, state.streams, state.settings, self.actor.send, patience_s)
             return
         try:
             check = self.stamper.take(target, state.streams, state.settings, patience_s=CHECK_WAIT_S)
@@ -311,7 +313,7 @@ class Life:
             # A signal handler on the thread that runs the mailbox: whoever it waits for would wait for it.
             self.actor.actor_ref.tell(Stop())
             ends_at_s = -inf
-        worked = self.works.stop(left_s())
+        worked = self.runner.stop(left_s())
         self.actor.actor_ref.stop(block=left_s() > 0)
         self.notifier.stop(left_s())
         return self.actor.thread.join(left_s()) and worked

@@ -153,7 +153,7 @@ def serve(
         HermesCacheError: There is no answer but that.
         Exception: A copy of the builder's own error, if it `reraises`.
     """
-    if blocks or life.works.is_inside():
+    if blocks or life.runner.is_inside():
         return _from_memory(life, key, request, BLOCKS if blocks else _INSIDE)
     with _Traced(request) as traced:
         reader = Reader()
@@ -167,7 +167,7 @@ def serve(
 
 async def aserve(life: Life, key: Hashable, request: Request, away: Away, *, reraises: bool = False) -> Served:
     """Read without blocking the event loop; a read that is cancelled waits no more."""
-    if life.works.is_inside():
+    if life.runner.is_inside():
         return _from_memory(life, key, request, _INSIDE)
     with _Traced(request) as traced:
         return traced.answer(await _aserve(life, key, request, away, reraises=reraises))
@@ -288,7 +288,7 @@ def _copy_members(cause: Exception, copied: Exception) -> None:
 def mark_of(life: Life, key: Hashable, cache: Hashable) -> Mark:
     """Note how things stand for a key, and for which cache that is."""
     request = Request(life.clock.monotonic_s())
-    is_inside = life.works.is_inside()
+    is_inside = life.runner.is_inside()
     while True:
         at_s, settings = life.clock.monotonic_s(), life.state.settings
         target = life.targets.find(key, settings, 0.0 if is_inside else _left_s(life, request))

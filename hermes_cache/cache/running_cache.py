@@ -235,7 +235,7 @@ class RunningCache(Generic[K, P]):
     def _serve(self, key: K, options: ReadOptions, *, reraises: bool = True) -> Served:
         life = self._life or self._living()
         if not options:
-            if not (self._membership.is_current() or life.works.is_inside()):
+            if not (self._membership.is_current() or life.runner.is_inside()):
                 self._membership.catch_up()
             target = life.targets.known(key, life.state.settings)
             served = life.hit(target) if target else None
@@ -244,7 +244,7 @@ class RunningCache(Generic[K, P]):
             request = self._request(life, key, options)
         else:
             request = self._request(life, key, options)
-            if not life.works.is_inside():
+            if not life.runner.is_inside():
                 self._membership.admit(key, request)
         blocks, reraises = self._blocks(request), reraises and self._reraise
         return serve(life, key, request, self._coroutines, reraises=reraises, blocks=blocks)
@@ -253,13 +253,13 @@ class RunningCache(Generic[K, P]):
         life = self._life
         if life is None:
             life = self._living() if self._stopped else await self._prior.away.run(self._living)
-        if _takes_hits(options) and (self._membership.is_current() or life.works.is_inside()):
+        if _takes_hits(options) and (self._membership.is_current() or life.runner.is_inside()):
             target = life.targets.known(key, life.state.settings)
             served = life.hit(target) if target else None
             if served is not None:
                 return served
         request = self._request(life, key, options)
-        if not life.works.is_inside():
+        if not life.runner.is_inside():
             await self._membership.aadmit(key, request, self._prior.away)
         return await aserve(life, key, request, self._prior.away, reraises=reraises and self._reraise)
 
@@ -270,7 +270,7 @@ class RunningCache(Generic[K, P]):
         if self._builder is None and builder is None:
             raise no_builder()
         if builder is not None:
-            life.works.check(builder)
+            life.runner.check(builder)
         tracer = tracing.tracer
         return request if tracer is None else replace(request, trace=tracer.read(key))
 

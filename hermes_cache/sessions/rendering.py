@@ -44,13 +44,13 @@ class Order:
     pieces: Sequence[Piece]
     digests: bytes
     restless: tuple[int, ...]
-    _places: Mapping[str, tuple[int, ...]] | None = None
+    _indexes_by_session: Mapping[str, tuple[int, ...]] | None = None
 
-    def places_of(self, session_ids: Iterable[str]) -> Iterator[int]:
+    def indexes_of(self, session_ids: Iterable[str]) -> Iterator[int]:
         """Return where the rows of sessions stand in the content."""
-        if self._places is None:
-            self._places = _places(self.content)
-        return chain.from_iterable([self._places.get(session_id, ()) for session_id in session_ids])
+        if self._indexes_by_session is None:
+            self._indexes_by_session = _indexes_by_session(self.content)
+        return chain.from_iterable([self._indexes_by_session.get(session_id, ()) for session_id in session_ids])
 
     def position_of(self, rank: Rank) -> int:
         """Return where a row of a rank stands, or would stand, among all rows."""
@@ -130,7 +130,7 @@ def render(key: Hashable, order: Order, live: Live) -> View:
         ValueError: A field of `LiveSession.extra` has the name of a field of its row.
     """
     named = live.sessions.keys() | live.turns.keys()
-    touched = {*order.restless, *(order.places_of(named) if named else ())}
+    touched = {*order.restless, *(order.indexes_of(named) if named else ())}
     if not touched:
         return View(key, order.content, order.pieces, order.digests)
     laid = [_laid(order.content, index, live) for index in sorted(touched)]
@@ -140,7 +140,7 @@ def render(key: Hashable, order: Order, live: Live) -> View:
     return View(key, order.content, pieces, digests, grown_bytes)
 
 
-def _places(content: Content) -> dict[str, tuple[int, ...]]:
+def _indexes_by_session(content: Content) -> dict[str, tuple[int, ...]]:
     indexes: dict[str, tuple[int, ...]] = {}
     for index, piece in enumerate(content.pieces or ()):
         if (session_id := piece.facts.session_id) is not None:

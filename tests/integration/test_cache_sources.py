@@ -307,8 +307,8 @@ def test_what_is_let_go_is_weighed_though_every_checker_hangs() -> None:
             cache.invalidate("default")
             cache.get(_KEY)
 
-        works = cache._living().works
-        _settle(cache, lambda _state: works.held_bytes <= held_bytes + 20)
+        runner = cache._living().runner
+        _settle(cache, lambda _state: runner.held_bytes <= held_bytes + 20)
         assert len(sources.now) == 4
         sources.goes_on.set()
 

@@ -132,8 +132,8 @@ def test_a_reader_whose_answer_fails_twice_gets_an_error(monkeypatch: pytest.Mon
     """I4"""
     with SessionListCache(_build, bus=Bus()) as cache:
         assert cache._life is not None
-        works, left = cache._life.works, [1, 2]
-        run = works.run
+        runner, left = cache._life.runner, [1, 2]
+        run = runner.run
 
         def poor(effect: Any, send: Any) -> None:
             if left and isinstance(effect, Answer):
@@ -141,7 +141,7 @@ def test_a_reader_whose_answer_fails_twice_gets_an_error(monkeypatch: pytest.Mon
                 raise MemoryError
             run(effect, send)
 
-        monkeypatch.setattr(works, "run", poor)
+        monkeypatch.setattr(runner, "run", poor)
         failure = _in_time(lambda: cache.get(_KEY))
 
     assert isinstance(failure, BuildError)
@@ -160,7 +160,7 @@ def test_a_build_that_gets_no_thread_in_time_is_over_once_it_is_given_up(monkeyp
     with SessionListCache(build, bus=Bus(), policy=Policy(build_timeout=0.5, max_abandoned=1)) as cache:
         assert cache._life is not None
         with monkeypatch.context() as busy:
-            busy.setattr(cache._life.works._builders, "run", held.append)
+            busy.setattr(cache._life.runner._builders, "run", held.append)
             assert isinstance(_in_time(lambda: cache.get(_KEY)), BuildTimeoutError)
             until(lambda: cache.stats().builds == 1 and not cache.stats().building and not cache.stats().abandoned)
         for call in held:
@@ -174,7 +174,7 @@ def test_an_answer_that_fails_once_is_counted_once(monkeypatch: pytest.MonkeyPat
     """R10"""
     with SessionListCache(_build, bus=Bus()) as cache:
         assert cache._life is not None
-        left = _fail_once(monkeypatch, cache._life.works, "run", lambda effect, _: isinstance(effect, Answer))
+        left = _fail_once(monkeypatch, cache._life.runner, "run", lambda effect, _: isinstance(effect, Answer))
 
         assert _in_time(lambda: cache.get(_KEY)) == {"sessions": []}
         assert not left
@@ -185,16 +185,16 @@ def test_a_content_whose_release_gets_no_thread_once_leaves_all_the_same(monkeyp
     """P4"""
     with SessionListCache(_build, bus=Bus(), policy=Policy(max_entries=1)) as cache:
         assert cache._life is not None
-        works = cache._life.works
-        left = _fail_once(monkeypatch, works._weigher, "run", lambda *_: True)
+        runner = cache._life.runner
+        left = _fail_once(monkeypatch, runner._weigher, "run", lambda *_: True)
         for name in ("one", "other", "third"):
             cache.get(SessionListKey(name), timeout=WAIT_S)
         ends_at_s = monotonic() + WAIT_S
-        while (works._leaving or cache.stats().entries > 1) and monotonic() < ends_at_s:
+        while (runner._leaving or cache.stats().entries > 1) and monotonic() < ends_at_s:
             threading.Event().wait(0.01)
 
         assert not left
-        assert not works._leaving
+        assert not runner._leaving
 
 
 def test_what_an_event_loop_asks_for_is_refused_where_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from hermes_cache.cache.effect_runner import EffectRunner
 from hermes_cache.cache.ledger import Ledger
-from hermes_cache.cache.works import Works
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.frozen import Json
 from hermes_cache.payload.rows import EncodedRow
@@ -89,12 +89,12 @@ def test_a_read_in_the_middle_of_counting_counts_nothing_twice() -> None:
 def test_a_read_in_the_middle_of_another_gets_the_same_payload() -> None:
     """P1, L6"""
     nobody: Any = None
-    works = Works(nobody, nobody, nobody, nobody, max_bytes=1000, owner_field=None)
+    runner = EffectRunner(nobody, nobody, nobody, nobody, max_bytes=1000, owner_field=None)
     payloads: list[object] = []
-    row = _ReadMeanwhile(b'{"title":"x"}', lambda: payloads.append(works.decoded(held, lambda _: None)))
+    row = _ReadMeanwhile(b'{"title":"x"}', lambda: payloads.append(runner.decoded(held, lambda _: None)))
     held = Content(b"{}", (row,), name="sessions")
 
-    payloads.append(_within(lambda: works.decoded(held, lambda _: None)))
+    payloads.append(_within(lambda: runner.decoded(held, lambda _: None)))
 
     assert payloads[0] is payloads[1]
     assert payloads[0] == {"sessions": [{"title": "x"}]}

@@ -30,7 +30,7 @@ _MAX_SCOPES: Final = 256
 """Past it the least recently used is forgotten. A view of all profiles needs the projections of all of them."""
 
 
-class _Slot:
+class _Held:
     """What is held for one scope: its lock, how many refreshes began and which was the last to succeed."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class HomeBuilder:
         """
         scope = self._other_stores.scope_of(key, self._locations)
         snapshot = self.refresh(scope)
-        return self._slot(scope).view(snapshot, key)
+        return self._held_for(scope).view(snapshot, key)
 
     def refresh(self, scope: Hashable, /) -> Snapshot:
         """Probe a scope's sources, read them if they moved, and return its snapshot.
@@ -108,19 +108,19 @@ class HomeBuilder:
             raise
 
     def _refreshed(self, scope: Hashable) -> Snapshot:
-        slot = self._slot(scope)
-        begun_before = slot.begun
-        with slot.lock:
-            if slot.succeeded > begun_before:
-                return slot.snapshot
-            slot.begun += 1
+        held = self._held_for(scope)
+        begun_before = held.begun
+        with held.lock:
+            if held.succeeded > begun_before:
+                return held.snapshot
+            held.begun += 1
             try:
-                slot.snapshot = self._read(slot, scope)
+                held.snapshot = self._read(held, scope)
             except SourceError:
-                self._forget_if_never_read(scope, slot)
+                self._forget_if_never_read(scope, held)
                 raise
-            slot.succeeded = slot.begun
-            return slot.snapshot
+            held.succeeded = held.begun
+            return held.snapshot
 
     def view(self, snapshot: object, key: SessionListKey, /) -> Mapping[str, object]:
         """Return the payload of a key from a snapshot of its scope.
@@ -152,19 +152,19 @@ class HomeBuilder:
         """Look at what moved in other agents' stores, as the process that sends the keys found it."""
         self._other_stores.notice(news)
 
-    def _slot(self, scope: Hashable) -> _Slot:
+    def _held_for(self, scope: Hashable) -> _Held:
         with self._lock:
-            slot = self._slots.setdefault(scope, _Slot())
-            self._slots.move_to_end(scope)
-            while len(self._slots) > _MAX_SCOPES:
-                self._slots.popitem(last=False)
-            return slot
+            held = self._held.setdefault(scope, _Held())
+            self._held.move_to_end(scope)
+            while len(self._held) > _MAX_SCOPES:
+                self._held.popitem(last=False)
+            return held
 
-    def _forget_if_never_read(self, scope: Hashable, slot: _Slot) -> None:
+    def _forget_if_never_read(self, scope: Hashable, held: _Held) -> None:
         # Names that no profile has must not push out projections.
         with self._lock:
-            if not slot.succeeded and self._slots.get(scope) is slot:
-                del self._slots[scope]
+            if not held.succeeded and self._held.get(scope) is held:
+                del self._held[scope]
 
     def _must_be_there(self, scope: Hashable) -> None:
         """See that the folder of a profile is there; what is held of one that was renamed or deleted goes."""
@@ -176,25 +176,25 @@ class HomeBuilder:
         if files.home == root or _is_absent(root):
             raise SourceError(root, "is missing: no Hermes home lies there")
         with self._lock:
-            self._slots.pop(scope, None)
+            self._held.pop(scope, None)
         self._sharing.forget(scope)
         self._reader.forget(files)
         raise ProfileNotFoundError(files.home, profile)
 
-    def _read(self, slot: _Slot, scope: Hashable) -> Snapshot:
+    def _read(self, held: _Held, scope: Hashable) -> Snapshot:
         if isinstance(scope, WithStores):
             return self._other_stores.listed_beside(self._refreshed(scope.scope), scope)
         if scope == ALL_PROFILES:
-            return self._joined(slot)
-        slot.projection = refreshed(slot.projection, self._locations.files(str(scope)), self._reader, self._looks)
-        return slot.projection.snapshot
+            return self._joined(held)
+        held.projection = refreshed(held.projection, self._locations.files(str(scope)), self._reader, self._looks)
+        return held.projection.snapshot
 
-    def _joined(self, slot: _Slot) -> Snapshot:
+    def _joined(self, held: _Held) -> Snapshot:
         snapshots = tuple([self._part(profile) for profile in self._listed_profiles()])
-        if slot.joined is None or not _are_same(slot.joined[0], snapshots):
+        if held.joined is None or not _are_same(held.joined[0], snapshots):
             sessions = newest_first([each for one in snapshots for each in one.sessions])
-            slot.joined = (snapshots, Snapshot(tuple(sessions)))
-        return slot.joined[1]
+            held.joined = (snapshots, Snapshot(tuple(sessions)))
+        return held.joined[1]
 
     def _part(self, profile: str) -> Snapshot:
         return self._sharing.adopted(profile) or self._refreshed(profile)
@@ -212,7 +212,7 @@ class HomeBuilder:
     def _start_anew(self) -> None:
         # Locks that another thread held at a fork stay held in the child, so nothing is taken over.
         self._lock = Lock()
-        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+        self._held: OrderedDict[Hashable, _Held] = OrderedDict()
         self._sharing = Sharing()
         kept_counts = KeptCounts(self._locations.kept_in)
         self._reader = ProfileReader(self._locations.is_root_profile, self._looks, kept_counts)

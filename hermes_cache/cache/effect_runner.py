@@ -73,7 +73,7 @@ class Deliverable(Protocol):
         """Keep what is delivered until it is asked for; never waits, runs no foreign code."""
 
 
-class Works:
+class EffectRunner:
     """Runs effects. `run` never waits: it answers readers at once, and hands everything else to other threads.
 
     Args:
