@@ -79,7 +79,7 @@ class Commit:
         self.gate.open()
 
     def let_go(self) -> None:
-        """Let those go on who wait now, though nothing is known; who comes later waits again."""
+        """Let those go on who wait now, though nothing is known; those who come later wait again."""
         gate, self.gate = self.gate, Gate()
         gate.open()
 

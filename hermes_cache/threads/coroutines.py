@@ -73,7 +73,7 @@ class Coroutines:
             return settle(returned, what)
         run: _Run[T] = _Run(returned, what, self._inside, limit_s)
         if name is not None:
-            # Noted first: who begins to hold up the loop is found below, or finds this.
+            # Noted first: a read that begins to hold up the loop is found below, or finds this.
             self.builders_await = True
             for let_go in list(self._holding_up):
                 let_go()

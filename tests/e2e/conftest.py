@@ -71,7 +71,7 @@ def proxy() -> Iterator[MoodyProxy]:
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which commands keep what can be made again, in place of the user's own."""
+    """The folder in which commands keep what can be made again, instead of the user's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "hermes_cache"
 

@@ -25,7 +25,7 @@ def served(
     """Run the command; gives the process and its address, once it is ready.
 
     Args:
-        claude_code: The projects of Claude Code, in place of the user's own.
+        claude_code: The projects of Claude Code, instead of the user's own.
         ulimit: Options of the shell's command of that name, such as `-n 64`; None for the limits of this process.
     """
     environment = {**os.environ, "HERMES_WEBUI_CLAUDE_PROJECTS_DIR": str(claude_code)}

@@ -125,7 +125,7 @@ def test_what_was_published_is_in_the_tail(url: str) -> None:
 
 
 def test_a_published_event_is_printed_as_json(kept: str) -> None:
-    # Proves W3, J8: with the ticket, and its place.
+    # Proves W3, J8: with the ticket, and its position.
     answer = printed("publish", kept, "--profile", "work")
 
     with closing(journal_at(kept)) as journal:

@@ -29,7 +29,7 @@ def lines_of(language: str) -> list[str]:
 
 
 def test_its_commands_run_one_after_the_other_beside_a_gateway(tmp_path: Path) -> None:
-    # Proves W3, J3: as they stand, but for the place of the journal.
+    # Proves W3, J3: as they stand, but for the path of the journal.
     home, journal = tmp_path / "home", f"sqlite:///{tmp_path / 'journal.db'}"
     make_sample_home(home, sessions=20, seed=1)
     serve, *others = [shlex.split(line.replace(JOURNAL, journal))[1:] for line in lines_of("sh")]
@@ -53,7 +53,7 @@ def test_its_commands_run_one_after_the_other_beside_a_gateway(tmp_path: Path) -
 
 @pytest.mark.parametrize("block", blocks_of("python"))
 def test_its_snippets_make_caches_and_buses_with_a_journal(block: str, tmp_path: Path) -> None:
-    # Proves J1, K5, E10: as they stand, but for the place of the journal.
+    # Proves J1, K5, E10: as they stand, but for the path of the journal.
     url = f"sqlite:///{tmp_path / 'journal.db'}"
     builders = dict.fromkeys(("builder", "build_orders", "build_bills"), GatedBuilder())
     names: dict[str, object] = {"url": url, **builders}

@@ -120,7 +120,7 @@ def test_the_demo_serves_its_page(demo: str) -> None:
 
 
 def test_the_commands_for_a_journal_tell_of_each_other(tmp_path: Path) -> None:
-    # Proves W3, J3: run one after the other, as they stand but for the place of the journal.
+    # Proves W3, J3: run one after the other, as they stand but for the path of the journal.
     lines = shell_lines(OUR_COMMAND)
     assert all(JOURNAL in line for line in lines)
     commands = [shlex.split(line.replace(JOURNAL, f"sqlite:///{tmp_path / 'journal.db'}"))[1:] for line in lines]

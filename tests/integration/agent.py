@@ -127,7 +127,7 @@ class _Acts:
         self.connection.execute(sql).fetchall()
 
     def replace(self) -> None:
-        """Put a copy with another title in the place of the database, which nobody has open."""
+        """Replace the database, which nobody has open, by a copy with another title."""
         assert self.connection is None
         copy = f"{self.path}.copy"
         with closing(sqlite3.connect(self.path)) as old, closing(sqlite3.connect(copy)) as new:

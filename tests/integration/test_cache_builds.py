@@ -361,7 +361,7 @@ def test_too_many_hung_builds_refuse_further_ones_until_one_ends(bus: Bus, build
 def test_the_queue_moves_on_past_builds_that_hang(
     bus: Bus, builder: GatedBuilder, readers: ThreadPoolExecutor
 ) -> None:
-    """B6, B5: one place, three hung builds, all their readers answered, then one that works."""
+    """B6, B5: one slot, three hung builds, all their readers answered, then one that works."""
     quick, failed = GatedBuilder(is_open=True), Listener(bus.build_failed)
     with SessionListCache(builder, bus=bus, policy=Policy(pool_size=1, build_timeout=0.15)) as cache:
         hung = [readers.submit(cache.get, SessionListKey(f"hung-{n}")) for n in range(3)]

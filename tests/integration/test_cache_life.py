@@ -397,7 +397,7 @@ def test_a_builder_reads_what_is_held_from_memory(
 def test_a_builder_that_reads_what_is_not_held_is_told_at_once(
     bus: Bus, read: Callable[[SessionListCache, SessionListKey], object]
 ) -> None:
-    """L5: its own key and another one alike; with one place in the pool, a wait would be for ever."""
+    """L5: its own key and another one alike; with one slot in the pool, a wait would be for ever."""
 
     def build(_key: SessionListKey) -> Mapping[str, object]:
         told = []

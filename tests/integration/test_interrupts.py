@@ -347,7 +347,7 @@ class _Moments:
 
 
 def _calls_to(frame: FrameType | None) -> _Calls:
-    """Return the code and the place in it of each frame from one outwards, as far as they are the package's."""
+    """Return the code and the offset in it of each frame from one outwards, as far as they are the package's."""
     calls: list[tuple[int, int]] = []
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         calls.append((id(frame.f_code), frame.f_lasti))

@@ -22,7 +22,7 @@ def _publish(file: Path, profile: str, times: int) -> str:
         subscription = cache.subscribe()
         for _ in range(times):
             assert cache.invalidate(profile).committed
-        # A read looks at the journal first, and so notes the place.
+        # A read looks at the journal first, and so notes the position.
         cache.get(SessionListKey())
         return [_next(subscription).version for _ in range(times)][-1]
 

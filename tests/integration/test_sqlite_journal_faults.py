@@ -158,7 +158,7 @@ def test_a_waiter_sits_out_a_lock_that_is_let_go(file: Path, journal: SqlAlchemy
     ],
 )
 def test_a_network_file_system_is_known(path: str, kind: str | None) -> None:
-    """J5: the innermost mount counts, and of two on one place the later."""
+    """J5: the innermost mount counts, and of two at one path the later."""
     assert network_file_system(PurePosixPath(path), _MOUNTS) == kind
 
 

@@ -19,7 +19,7 @@ _MOMENT_S: Final = 1e-6
 
 
 class JournalFile:
-    """One state of a journal that processes open: the journal itself, or what an operator put in its place.
+    """One state of a journal that processes open: the journal itself, or what an operator replaced it by.
 
     Attributes:
         store: What it holds.
@@ -166,12 +166,12 @@ class World:
         return seqs
 
     def replace(self) -> None:
-        """Put an empty journal in the place of this one."""
+        """Replace this journal by an empty one."""
         self._files += 1
         self._put(JournalFile.new(f"journal-{self._files}"))
 
     def restore(self) -> None:
-        """Put the backup in the place of the journal, which may be another or an older one."""
+        """Replace the journal by the backup, which may be another or an older one."""
         if self.backup is not None:
             self._put(self.backup.copied())
 

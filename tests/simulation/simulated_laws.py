@@ -79,14 +79,14 @@ class StepLaws:
         yield not state.queue or len(began_s) == policy.pool_size, "B5: a build queues though there is a slot"
         yield state.wake_at_s <= _first_timer_s(state, policy), "I4: nothing wakes the cache at its first timer"
         overdue = [at_s for at_s in began_s if at_s + policy.build_timeout <= now_s]
-        yield not overdue, "I5: a build holds its place past build_timeout"
+        yield not overdue, "I5: a build holds its slot past build_timeout"
 
     def _of_stored(self, entry: Entry, old: Entry | None, before: State, message: Message, now_s: float) -> Laws:
         made = self.made[entry.build_id]
         now = self._world.seen(entry.target.reach)
         yield made.noted.invalidations == now.invalidations, "I2: an overtaken build was stored"
         newer = old is None or (old.version <= entry.version and self.made[old.build_id].from_s <= made.from_s)
-        yield newer, "I12: an older payload took the place of a newer one"
+        yield newer, "I12: an older payload replaced a newer one"
         yield entry.built_at_s == now_s, "R2: age does not count from the end of the build"
         is_put = isinstance(message, Put) and message.content is entry.content
         is_built = isinstance(message, Built) and message.build.id == entry.build_id

@@ -63,7 +63,7 @@ def test_only_versions_of_the_same_journal_up_to_the_last_position_lie_behind() 
     assert behind == [2, 2, None, None, None]
 
 
-def test_another_journal_forgets_the_places_of_the_first() -> None:
+def test_another_journal_forgets_the_positions_in_the_first() -> None:
     """E8"""
     positions = Positions(8)
     positions.note(Position("journal", 10), number=2)

@@ -42,7 +42,7 @@ _TRIES_AGAIN_S: Final = 60.0
 """When it tries to have notifications again after it was refused."""
 
 Concerned: TypeAlias = dict[Path, dict[str, set[Hashable]]]
-"""The folders to watch, with the names of the files there that matter, and who reads them; "" is any name."""
+"""The folders to watch, with the names of the files there that matter, and the readers of each; "" is any name."""
 
 _COMPANIONS: Final = ("-wal", "-journal")
 
