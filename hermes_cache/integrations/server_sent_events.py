@@ -11,6 +11,7 @@ import orjson
 from hermes_cache.bus.changes import Change
 from hermes_cache.cache.following import Interrupted, News
 from hermes_cache.cache.lookups import Patch, Rendered
+from hermes_cache.errors import SourceError
 from hermes_cache.integrations.texts import utf8
 from hermes_cache.integrations.view_query import ParameterError
 
@@ -84,7 +85,14 @@ def news_head(news: Rendered | Patch) -> bytes:
 
 def interrupted_event(news: Interrupted) -> bytes:
     """Return the event that says why a followed view is not kept current."""
-    fields = {"error": utf8(str(news.error)), "since_s": news.since_s, "retry_in_s": news.retry_in_s}
+    cause = news.error.__cause__
+    fields = {
+        "error": utf8(str(news.error)),
+        # What a source says is meant for people; the error around it names the whole view.
+        "reason": utf8(str(cause if isinstance(cause, SourceError) else news.error)),
+        "since_s": news.since_s,
+        "retry_in_s": news.retry_in_s,
+    }
     return b"event: interrupted\ndata: %b\n\n" % orjson.dumps(fields)
 
 

@@ -192,6 +192,7 @@ def test_a_follower_hears_why_its_view_stands_still(site: Site) -> None:
     assert event is not None
     assert event.kind == "interrupted"
     assert "state.db" in str(event.fields["error"])
+    assert str(event.fields["reason"]).startswith(f"{database}: ")
 
 
 def test_a_reason_that_is_not_utf8_reaches_a_follower(tmp_path: Path) -> None:

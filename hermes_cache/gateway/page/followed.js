@@ -175,7 +175,7 @@ export class Followed {
     const data = JSON.parse(event.data);
     if (event.kind === "view") this.take({ edition: event.id, body: data }, "", event.data.length);
     else if (event.kind === "patch") this.take(this.patched(data), "", event.data.length);
-    else if (event.kind === "interrupted") this.heard({ trouble: data.error });
+    else if (event.kind === "interrupted") this.heard({ trouble: data.reason });
   }
 
   take(view, trouble, bytes) {
