@@ -1,6 +1,8 @@
 """Rule X10: commits of other processes to a home are noticed without anybody polling."""
 
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Collection, Hashable, Iterator
 from itertools import pairwise
@@ -33,6 +35,7 @@ from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.samples.writer import add_message, heartbeat, rename_session, write_turns
 from hermes_cache.stores.hermes import watching
 from hermes_cache.stores.hermes.watching import HomeWatch
+from tests.integration.agent import AS_NOBODY
 from tests.waiting import WAIT_S, until
 
 _KEY = SessionListKey(show_cli=True)
@@ -369,6 +372,31 @@ def test_scopes_that_are_added_are_watched_at_once(sample: SampleHome) -> None:
 
     assert watched.hears() == {"work"}
     watched.watch.close()
+
+
+_TROUBLE_OF_A_WATCH = """
+import sys, threading
+from hermes_cache.stores.hermes import HermesHome
+from hermes_cache.stores.hermes.locations import ALL_PROFILES
+moved = threading.Semaphore(0)
+watch = HermesHome(sys.argv[1]).watch(lambda: [ALL_PROFILES], lambda scopes: moved.release())
+for _ in range(2):
+    moved.acquire()
+print(watch.trouble)
+"""
+
+
+@pytest.mark.usefixtures("two_users")
+def test_a_folder_that_this_user_may_not_enter_keeps_no_other_from_being_watched(open_folder: Path) -> None:
+    """X10"""
+    home = make_sample_home(open_folder / "home", sessions=5).path
+    (home / "profiles" / "work").chmod(0o700)
+    command = [*AS_NOBODY, sys.executable, "-B", "-c", _TROUBLE_OF_A_WATCH, str(home)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S, env=environment)  # noqa: S603 - our own
+
+    assert (done.stdout, done.stderr) == ("None\n", "")
 
 
 @pytest.mark.parametrize("why", ["network", "library"])

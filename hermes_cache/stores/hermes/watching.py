@@ -7,6 +7,7 @@ files itself, which costs a few `stat`s. It opens no file.
 Source: rules X10, X2.
 """
 
+import os
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
 from math import inf
@@ -211,7 +212,8 @@ class HomeWatch:
         for scope in scopes:
             for folder, name in self._files_of(scope):
                 concerned.setdefault(folder, {}).setdefault(name, set()).add(scope)
-        return {folder: names for folder, names in concerned.items() if folder.is_dir()}
+        # Those that this user may not look into cannot be watched; they must not keep the others from it.
+        return {folder: names for folder, names in concerned.items() if _may_be_watched(folder)}
 
     def _files_of(self, scope: Hashable) -> Iterator[tuple[Path, str]]:
         if isinstance(scope, WithStores):
@@ -254,6 +256,10 @@ def _files(files: ProfileFiles) -> Iterator[tuple[Path, str]]:
     yield files.home, files.cron_jobs.parent.name
     yield files.home, files.gateway_metadata.parent.name
     yield files.home, files.session_dir.parent.name
+
+
+def _may_be_watched(folder: Path) -> bool:
+    return os.path.isdir(folder) and os.access(folder, os.R_OK)  # noqa: PTH112 - that of a Path raises
 
 
 def _refused(folders: Collection[Path]) -> str | None:
