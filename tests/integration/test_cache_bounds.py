@@ -79,7 +79,15 @@ def test_settings_that_change_faster_than_aliases_answer_do_not_hold_a_read_past
     assert asked < 620
 
 
-def test_a_read_of_an_alias_that_settles_in_time_is_answered() -> None:
+@pytest.mark.parametrize(
+    "get",
+    [
+        lambda cache: cache.get(_WORK, timeout=_PATIENCE_S),
+        lambda cache: asyncio.run(cache.aget(_WORK, timeout=_PATIENCE_S)),
+    ],
+    ids=["waits", "awaits"],
+)
+def test_a_read_asks_anew_for_an_alias_that_settings_outdated(get: Callable[[SessionListCache], object]) -> None:
     """K3"""
     bus, answers = Bus(), iter([True, True, False])
 
@@ -91,7 +99,7 @@ def test_a_read_of_an_alias_that_settles_in_time_is_answered() -> None:
 
     builder = GatedBuilder(is_open=True)
     with SessionListCache(builder, bus=bus, is_root_profile=is_root_profile) as cache:
-        cache.get(_WORK, timeout=_PATIENCE_S)
+        get(cache)
 
     assert builder.calls() == builder.calls(_WORK) == 1
 
@@ -290,23 +298,6 @@ def test_awaiting_an_alias_that_hangs_ends_with_the_bound(goes_on: threading.Eve
 
     assert {type(error) for error in errors} == {LookupTimeoutError}
     assert payload["call"] == 1
-
-
-def test_awaiting_asks_anew_for_an_alias_that_settings_outdated() -> None:
-    """K3"""
-    bus, answers = Bus(), iter([True, True, False])
-
-    def is_root_profile(_name: str) -> bool:
-        answer = next(answers)
-        if answer:
-            bus.settings_changed.send(None)
-        return answer
-
-    builder = GatedBuilder(is_open=True)
-    with SessionListCache(builder, bus=bus, is_root_profile=is_root_profile) as cache:
-        asyncio.run(cache.aget(_WORK, timeout=_PATIENCE_S))
-
-    assert builder.calls() == builder.calls(_WORK) == 1
 
 
 def test_a_loop_goes_on_while_the_mailbox_is_held_by_another_thread() -> None:

@@ -68,6 +68,17 @@ def test_a_moved_source_lets_the_owner_wait_longer_than_the_others() -> None:
     assert _outcome(script, owner) == _outcome(script, follower) == ("stale", "source")
 
 
+def _refreshed_by_age(*, took_s: float, policy: Policy | None = None) -> CoreScript:
+    """Begin when the first refresh by age of a key is over, which took so long."""
+    script = CoreScript(policy or Policy())
+    script.hold(HERE)
+    script.now_s += 2.5
+    script.read(HERE)
+    script.now_s += took_s
+    script.finish(script.running(HERE))
+    return script
+
+
 def _waiting_for_what_is_evicted(policy: Policy, **options: object) -> tuple[CoreScript, Read]:
     """Let a reader wait for the refresh of an entry that goes meanwhile, for one of another key."""
     script = CoreScript(policy)
@@ -329,12 +340,7 @@ def test_past_the_bound_on_waiters_what_may_be_served_is_served() -> None:
 
 def test_a_refresh_is_held_back_until_its_pause_is_over_and_then_comes_by_itself() -> None:
     """B9"""
-    script = CoreScript()
-    script.hold(HERE)
-    script.now_s += 2.5
-    script.read(HERE)
-    script.now_s += 1.0
-    script.finish(script.running(HERE))
+    script = _refreshed_by_age(took_s=1.0)
     script.now_s += 2.6
     held_back = script.read(HERE)
     while_paused = script.started()
@@ -348,12 +354,7 @@ def test_a_refresh_is_held_back_until_its_pause_is_over_and_then_comes_by_itself
 
 def test_what_was_held_back_and_is_fresh_by_then_is_left_alone() -> None:
     """B9"""
-    script = CoreScript()
-    script.hold(HERE)
-    script.now_s += 2.5
-    script.read(HERE)
-    script.now_s += 2.4
-    script.finish(script.running(HERE))
+    script = _refreshed_by_age(took_s=2.4)
     script.now_s += 2.6
     script.read(HERE)
     script.invalidate()
@@ -369,12 +370,7 @@ def test_what_was_held_back_and_is_fresh_by_then_is_left_alone() -> None:
 
 def test_a_released_refresh_keeps_the_retry_delay() -> None:
     """B9, R7"""
-    script = CoreScript(Policy(retry_delay=5.0))
-    script.hold(HERE)
-    script.now_s += 2.5
-    script.read(HERE)
-    script.now_s += 2.4
-    script.finish(script.running(HERE))
+    script = _refreshed_by_age(took_s=2.4, policy=Policy(retry_delay=5.0))
     script.now_s += 9.3
     script.read(HERE)
     for _ in range(2):
@@ -390,12 +386,7 @@ def test_a_released_refresh_keeps_the_retry_delay() -> None:
 
 def test_a_start_of_a_stream_is_never_held_back() -> None:
     """B9, H2"""
-    script = CoreScript()
-    script.hold(HERE)
-    script.now_s += 2.5
-    script.read(HERE)
-    script.now_s += 1.0
-    script.finish(script.running(HERE))
+    script = _refreshed_by_age(took_s=1.0)
     script.start_stream("turn")
 
     script.read(HERE)
