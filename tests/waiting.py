@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
-from hermes_cache import BuildTimeoutError, SessionListCache
+from hermes_cache import BuildTimeoutError, Policy, SessionListCache
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -20,6 +20,9 @@ WAIT_S: Final = 30.0
 
 PROCESS_S: Final = 120.0
 """The same for what a new process must do first: it imports for seconds if many others do."""
+
+LASTING: Final = Policy(ttl=600.0)
+"""What is held does not age, however long a busy machine holds a test up."""
 
 _PAUSE_S: Final = 0.001
 

@@ -20,7 +20,7 @@ from hermes_cache import (
     SessionListKey,
 )
 from hermes_cache.testing import GatedBuilder, VersionedSources
-from tests.waiting import WAIT_S, await_readers, until
+from tests.waiting import LASTING, WAIT_S, await_readers, until
 
 KEY, OTHER, THIRD = SessionListKey("work"), SessionListKey("home"), SessionListKey("third")
 PAYLOAD: Mapping[str, Any] = {"sessions": [{"session_id": "s1", "title": "put", "is_streaming": False}]}
@@ -29,7 +29,7 @@ PAYLOAD: Mapping[str, Any] = {"sessions": [{"session_id": "s1", "title": "put", 
 def test_what_is_put_is_served_and_the_gateways_own_objects_stay_its_own(bus: Bus, builder: GatedBuilder) -> None:
     """V2, P1, P3"""
     rows = [{"session_id": "s1", "title": "put"}]
-    with SessionListCache(builder, bus=bus) as cache:
+    with SessionListCache(builder, bus=bus, policy=LASTING) as cache:
         assert cache.put(KEY, {"sessions": rows}, as_of=cache.mark(KEY))
         rows[0]["title"] = "changed later"
         found = cache.lookup(KEY)
@@ -169,7 +169,7 @@ def test_a_builder_may_mark_and_put_another_key(bus: Bus) -> None:
         return {"sessions": []}
 
     stored: list[bool] = []
-    with SessionListCache(build, bus=bus) as cache:
+    with SessionListCache(build, bus=bus, policy=LASTING) as cache:
         cache.get(KEY)
 
         assert stored == [True]

@@ -28,7 +28,7 @@ from hermes_cache import (
 from hermes_cache.ports import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
 from hermes_cache.threads.aside import aside
-from tests.waiting import WAIT_S, answered, until
+from tests.waiting import LASTING, WAIT_S, answered, until
 
 _KEY = SessionListKey("work")
 _OTHER = SessionListKey("home")
@@ -281,7 +281,7 @@ def test_events_from_before_the_start_are_known(bus: Bus, builder: GatedBuilder)
 
 def test_statistics_and_health_wait_for_nobody(bus: Bus, builder: GatedBuilder) -> None:
     """L4, R10: the mailbox is held by somebody else."""
-    with SessionListCache(builder, bus=bus) as cache:
+    with SessionListCache(builder, bus=bus, policy=LASTING) as cache:
         cache.get(_KEY)
         cache.get(_KEY)
         assert cache._life is not None
@@ -502,7 +502,7 @@ def test_awaiting_gives_hits_errors_and_lookups_like_reading(bus: Bus, builder: 
             await cache.aget(_KEY, patience=1)  # type: ignore[call-arg]
         return built.outcome, hit.outcome
 
-    with SessionListCache(builder, bus=bus) as cache:
+    with SessionListCache(builder, bus=bus, policy=LASTING) as cache:
         outcomes = asyncio.run(read(cache))
 
     assert outcomes == ("built", "hit")
@@ -582,7 +582,7 @@ def test_an_interrupt_frees_the_reader_that_waits_and_harms_nobody_else(
 ) -> None:
     """L1: KeyboardInterrupt in the main thread, while another one waits for the same build."""
     builder.close()
-    with SessionListCache(builder, bus=bus) as cache:
+    with SessionListCache(builder, bus=bus, policy=LASTING) as cache:
         other = readers.submit(cache.get, _KEY)
         builder.wait_for_calls(1)
 

@@ -19,7 +19,7 @@ from hermes_cache.journal.memory import MemoryJournal, MemoryStore
 from hermes_cache.testing import GatedBuilder, UnpluggableJournal
 from hermes_cache.threads.aside import aside
 from tests.integration.event_loops import Run, every_loop
-from tests.waiting import WAIT_S, until
+from tests.waiting import LASTING, WAIT_S, until
 
 KEY = SessionListKey("work")
 OTHER = SessionListKey("home")
@@ -242,7 +242,7 @@ def test_a_read_that_blocks_the_loop_of_its_builder_is_answered_from_memory_or_r
     """L5, L8: it would wait for the time of a build, and nothing could come."""
 
     async def main() -> list[str]:
-        async with SessionListCache(_some_rows_on_a_loop, bus=Bus()) as cache:
+        async with SessionListCache(_some_rows_on_a_loop, bus=Bus(), policy=LASTING) as cache:
             with pytest.raises(BuildError, match=r"await cache\.aget"):
                 cache.get(KEY)
             await cache.aget(KEY)

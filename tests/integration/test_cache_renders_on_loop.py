@@ -10,6 +10,7 @@ from hermes_cache import Bus, LookupTimeoutError, SessionListCache, SessionListK
 from hermes_cache.cache.reads import ReadOptions
 from hermes_cache.gateway.session_lists import SessionLists
 from hermes_cache.testing import GatedBuilder
+from tests.waiting import LASTING
 
 KEY = SessionListKey()
 
@@ -17,7 +18,7 @@ KEY = SessionListKey()
 def test_a_body_made_on_a_loop_is_the_one_that_threads_get() -> None:
     # Proves W4, O6: it is compressed once for both.
     async def rendered() -> None:
-        with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
+        with SessionListCache(GatedBuilder(is_open=True), bus=Bus(), policy=LASTING) as cache:
             built = await cache.arender(KEY)
             hit = await cache.arender(KEY, timeout=5)
             elsewhere = await asyncio.to_thread(cache.render, KEY)
@@ -35,7 +36,7 @@ def test_a_body_made_on_a_loop_is_the_one_that_threads_get() -> None:
 def test_a_hit_is_rendered_in_one_step_of_the_loop(options: ReadOptions) -> None:
     # Proves W4, W7: no thread is asked, so the coroutine never waits.
     async def outcome() -> str:
-        with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
+        with SessionListCache(GatedBuilder(is_open=True), bus=Bus(), policy=LASTING) as cache:
             # The first read builds, the second is judged a hit, and from then on the hit is remembered.
             await cache.arender(KEY)
             await cache.arender(KEY)

@@ -175,7 +175,7 @@ def found_as_nobody(path: Path) -> dict[str, str]:
     """Return the sentence of each finding, by its name, as another user sees the home."""
     command = [*AS_NOBODY, sys.executable, "-B", "-c", EXAMINED, str(path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50, env=environment)  # noqa: S603 - our own
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=150, env=environment)  # noqa: S603 - our own
     return dict(json.loads(done.stdout))
 
 

@@ -224,7 +224,7 @@ def test_no_commit_is_missed_where_times_are_whole_seconds(tmp_path: Path) -> No
         # The command that enters the namespace does not start in this folder.
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         outcome = subprocess.run(  # noqa: S603 - our own
-            command, env=environment, capture_output=True, text=True, timeout=50, check=False
+            command, env=environment, capture_output=True, text=True, timeout=150, check=False
         )
 
     assert outcome.returncode == 0, outcome.stderr

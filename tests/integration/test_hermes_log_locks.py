@@ -39,7 +39,7 @@ def _seen(path: Path, run_as: tuple[str, ...] = ()) -> dict[str, Any]:
     command = [*run_as, sys.executable, "-B", "-c", LOOK, str(path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
     outcome = subprocess.run(  # noqa: S603 - our own
-        command, capture_output=True, text=True, timeout=50, check=True, env=environment
+        command, capture_output=True, text=True, timeout=150, check=True, env=environment
     )
     found: dict[str, Any] = json.loads(outcome.stdout)
     return found

@@ -348,7 +348,7 @@ def _read_as_nobody(folder: Path) -> Any:
     command = [*AS_NOBODY, sys.executable, "-B", "-c", READ, str(folder)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
     outcome = subprocess.run(  # noqa: S603 - our own
-        command, input="\n", capture_output=True, text=True, timeout=50, check=True, env=environment
+        command, input="\n", capture_output=True, text=True, timeout=150, check=True, env=environment
     )
     return json.loads(outcome.stdout)
 

@@ -60,7 +60,7 @@ def test_no_database_is_ever_opened_but_read_only_by_sqlite(tmp_path: Path) -> N
     sample = make_sample_home(tmp_path / "home", sessions=20)
 
     command = [sys.executable, "-c", AUDIT, str(sample.path)]
-    outcome = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)  # noqa: S603 - our own
 
     assert outcome.returncode == 0, outcome.stderr
 
@@ -122,7 +122,7 @@ def test_a_home_is_read_only_where_no_other_sqlite_library_may_have_it_open(
     sample = make_sample_home(tmp_path / "home", sessions=20)
 
     command = [sys.executable, "-c", WITH_HOME.format(first=first, then=then), str(sample.path)]
-    outcome = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)  # noqa: S603 - our own
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)  # noqa: S603 - our own
 
     assert outcome.returncode == 0, outcome.stderr
 

@@ -254,7 +254,7 @@ from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores import ClaudeCode
 from hermes_cache.stores.hermes import HermesHome
 
-faulthandler.dump_traceback_later(40, exit=True)
+faulthandler.dump_traceback_later(120, exit=True)
 home, handled = HermesHome(sys.argv[1], stores=[ClaudeCode(sys.argv[1] + "/projects")]), 0
 
 def stamp():
@@ -277,7 +277,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 def test_a_signal_handler_may_look_at_the_sources_while_its_own_thread_does(sample: SampleHome) -> None:
     """L6: with `stamp_interval=0` each read looks on its own thread."""
     command = [sys.executable, "-c", STAMP_IN_HANDLERS, str(sample.path)]
-    outcome = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)  # noqa: S603 - our own
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)  # noqa: S603 - our own
 
     assert outcome.returncode == 0, outcome.stderr
 

@@ -64,7 +64,7 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate(timeout=50)
+        self._process.communicate(timeout=150)
 
     def send(self) -> None:
         """Ask for one reading, and do not wait for it."""

@@ -280,7 +280,7 @@ def test_the_interpreter_ends_with_a_worker_that_hangs(tmp_path: Path) -> None:
     """
 
     ended = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=150, check=False
     )
 
     assert (ended.returncode, ended.stdout) == (0, "left it\n")
@@ -308,7 +308,7 @@ def test_a_forked_child_builds_and_ends_beside_the_workers_of_its_parent() -> No
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
 

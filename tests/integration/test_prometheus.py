@@ -12,7 +12,7 @@ from hermes_cache import BuildError, Bus, Policy, SessionListCache, SessionListK
 from hermes_cache.integrations.measures import MEASURES
 from hermes_cache.integrations.prometheus import CacheCollector
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
-from tests.waiting import WAIT_S, until
+from tests.waiting import LASTING, WAIT_S, until
 
 WORK = SessionListKey("work")
 
@@ -133,7 +133,7 @@ def test_the_lag_of_a_journal_is_there_only_if_there_is_a_journal(tmp_path: Path
 
 def test_counts_stand_after_a_stop() -> None:
     """L4: what a worker counted in its last second is not lost."""
-    with SessionListCache(GatedBuilder(is_open=True)) as cache:
+    with SessionListCache(GatedBuilder(is_open=True), policy=LASTING) as cache:
         cache.get(WORK)
         cache.get(WORK)
     scraped = Scraped(cache)
