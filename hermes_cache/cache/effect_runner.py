@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from math import inf
-from typing import Final, Protocol, TypeAlias, assert_never
+from typing import Final, NamedTuple, Protocol, TypeAlias, assert_never
 
 from hermes_cache.cache.ledger import Ledger
 from hermes_cache.cache.lines import Lines
@@ -48,6 +48,9 @@ logger = QuietLogger(__name__)
 _CHECKERS: Final = 16
 """Threads that checks share, started when needed: a scope on a dead network drive keeps one of them (S4)."""
 
+_MOST_THAT_LED: Final = 16
+"""Exceptions may lead to one another in a ring."""
+
 Send: TypeAlias = Callable[[Message], object]
 """Sends a message to the cache actor, and runs its mailbox on this thread."""
 
@@ -71,6 +74,14 @@ class Deliverable(Protocol):
 
     def take(self, answer: Served | HermesCacheError | None, /) -> None:
         """Keep what is delivered until it is asked for; never waits, runs no foreign code."""
+
+
+class _Ordered(NamedTuple):
+    """A build that was ordered and is not over; `previous` is what its key held then."""
+
+    build: Build
+    call: Call[None]
+    previous: Content | None
 
 
 class EffectRunner:
@@ -104,7 +115,7 @@ class EffectRunner:
         self._ledger = Ledger()
         # How many builds run at once is bounded by the core.
         self._builders = Threads("hermes_cache.builder")
-        self._builds: dict[int, tuple[Build, Call[None]]] = {}
+        self._builds: dict[int, _Ordered] = {}
         self._checkers = Lines("hermes_cache.checker", _CHECKERS)
         # A thread of its own: if all checkers hang, memory must still be freed.
         self._weigher = Threads("hermes_cache.weigher", 1)
@@ -233,24 +244,26 @@ class EffectRunner:
 
     def _abandon(self, build_id: int, send: Send) -> None:
         self._executor.give_up(build_id)
-        build, call = self._builds.pop(build_id, (None, None))
-        if build is None or call is None:
+        given_up = self._builds.pop(build_id, None)
+        if given_up is None:
             return
-        if call.claim(build):
+        build = given_up.build
+        if given_up.call.claim(build):
             # It never began, so no thread will report its end.
             send(_failed(build, BuildError(build.target.key, "it was given up before it began")))
         else:
-            self._builders.give_up(call)
+            self._builders.give_up(given_up.call)
 
     def _order_build(self, effect: RunBuild, send: Send) -> None:
-        call = Call(partial(_run_logging_failure, partial(self._build, effect, send)))
         build = effect.build
+        # Without what the key holds: a failure is kept, and its traceback has what its frames were given.
+        call = Call(partial(_run_logging_failure, partial(self._build, build, effect.settings, send)))
 
         def tell_lost() -> None:
             if call.error is not None and self._builds.pop(build.id, None) is not None:
                 send(_failed(build, BuildError(build.target.key, one_line_of(call.error))))
 
-        self._builds[build.id] = build, call
+        self._builds[build.id] = _Ordered(build, call, effect.previous)
         call.when_over(tell_lost)
         try:
             self._builders.run(call)
@@ -280,24 +293,24 @@ class EffectRunner:
             self._leaving.popleft()
             send(Weighed(held_bytes, leaving=bool(self._leaving)))
 
-    def _build(self, effect: RunBuild, send: Send) -> None:
+    def _build(self, build: Build, settings: int, send: Send) -> None:
         try:
-            with _traced(effect.build):
-                message = self._built(effect, send)
+            with _traced(build):
+                message = self._built(build, settings, send)
         except BaseException as cause:  # noqa: BLE001 - a SystemExit fails its own build alone
-            traceback.clear_frames(cause.__traceback__)
-            message = _failed(effect.build, cause)
-        self._builds.pop(effect.build.id, None)
+            _clear_frames(cause)
+            message = _failed(build, cause)
+        self._builds.pop(build.id, None)
         send(message)
 
-    def _built(self, effect: RunBuild, send: Send) -> Message:
-        build = effect.build
+    def _built(self, build: Build, settings: int, send: Send) -> Message:
         self._stamper.settle(build.target, build.streams)
         began_s = self._clock.monotonic_s()
-        check = self.check_now(build.target, build.streams, effect.settings, send) or Check.failed(began_s)
+        check = self.check_now(build.target, build.streams, settings, send) or Check.failed(began_s)
         began_s = self._clock.monotonic_s()
-        content = self._call_builder(effect)
-        previous = effect.previous
+        content = self._call_builder(build)
+        ordered = self._builds.get(build.id)
+        previous = ordered.previous if ordered is not None else None
         moved = frozenset() if previous is None else self.moved(previous, content, build.target.reach)
         took_s = self._clock.monotonic_s() - began_s
         return Built(build, content, check, took_s, self.weigh(content), moved)
@@ -313,8 +326,7 @@ class EffectRunner:
         fits = content.size_bytes <= self._max_bytes
         return self._ledger.add(content) if fits else self._ledger.held_bytes
 
-    def _call_builder(self, effect: RunBuild) -> Content:
-        build = effect.build
+    def _call_builder(self, build: Build) -> Content:
         own: Builder | None = build.builder  # type: ignore[assignment]  # the core knows it as any value
         return self._stamper.inside.call(lambda: self._executor.build(build.id, build.target, own))
 
@@ -347,6 +359,16 @@ def text_of(failure: BaseException) -> str:
         if belongs_to_caller(another):
             raise
         return "it cannot say what went wrong"
+
+
+def _clear_frames(failure: BaseException) -> None:
+    """Let go of what the builder had in hand: a failure is kept, with those that led to it."""
+    led_to_it: BaseException | None = failure
+    for _ in range(_MOST_THAT_LED):
+        if led_to_it is None:
+            return
+        traceback.clear_frames(led_to_it.__traceback__)
+        led_to_it = led_to_it.__cause__ or led_to_it.__context__
 
 
 def _failed(build: Build, cause: BaseException) -> Failed:

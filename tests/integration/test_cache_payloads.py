@@ -1,12 +1,14 @@
 """What a running cache holds and hands out: bounds, bodies, emptiness (rules P1, P3, P4, O1, O6, R12)."""
 
 import asyncio
+import gc
 import gzip
 import json
 import random
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from weakref import ref
 
 import pytest
 
@@ -156,6 +158,51 @@ def test_the_size_in_the_counts_is_that_of_what_is_held(bus: Bus, readers: Threa
 
         assert 0 < cache.stats().entries <= 8
         assert 0 < cache.stats().held_bytes <= 8_000
+
+
+def test_what_was_evicted_is_freed_though_a_build_of_its_key_failed(bus: Bus) -> None:
+    """P4: the failure is remembered, and its traceback with it, but not the payload that was held meanwhile."""
+    payload: list[Mapping[str, object]] = [_large(_KEY)]
+
+    with SessionListCache(lambda _key: payload.pop(), bus=bus) as cache:
+        cache.get(_KEY)
+        held = ref(cache._state().entries[_KEY].content)
+        with pytest.raises(BuildError, match="IndexError"):
+            cache.get(_KEY, freshness="fresh")
+
+        assert cache.evict(_KEY)
+
+        until(lambda: gc.collect() >= 0 and held() is None)
+        assert cache.health().failing
+
+
+class _Rows:
+    """What a builder has in hand."""
+
+
+def _parse(rows: _Rows) -> None:
+    raise ValueError(f"there are no rows in {rows!r}")
+
+
+def test_what_a_builder_had_in_hand_is_freed_when_it_fails(bus: Bus) -> None:
+    """P4: also what the error had in hand that led to the one that it raised."""
+    in_hand: list[ref[_Rows]] = []
+
+    def build(_key: SessionListKey) -> Mapping[str, object]:
+        rows = _Rows()
+        in_hand.append(ref(rows))
+        try:
+            _parse(rows)
+        except ValueError as error:
+            raise LookupError from error
+        return {}
+
+    with SessionListCache(build, bus=bus) as cache:
+        with pytest.raises(BuildError, match="LookupError"):
+            cache.get(_KEY)
+
+        until(lambda: gc.collect() >= 0 and in_hand[0]() is None)
+        assert cache.health().failing
 
 
 def test_what_a_reader_or_a_builder_does_to_a_payload_harms_nobody(bus: Bus) -> None:
