@@ -117,6 +117,8 @@ class EventStream:
 class EventStreams:
     """The event streams of a cache. Each takes a thread of the server for as long as it is open.
 
+    Call `changes` on a thread, also for a stream that is then sent on an event loop (`EventStream.on_loop`).
+
     Args:
         cache: Has the views.
         limit: The most streams at once; further requests are refused.
