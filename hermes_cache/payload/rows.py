@@ -67,13 +67,15 @@ class Row(Payload):
         encoded: The row as JSON.
         digest: The digest of `encoded`.
         facts: What the kind of list must know.
+        shape: Of the list that it was frozen for; None if it was decoded.
     """
 
-    __slots__ = ("digest", "encoded", "facts")
+    __slots__ = ("digest", "encoded", "facts", "shape")
 
     encoded: bytes
     digest: bytes
     facts: Facts
+    shape: ListShape | None
 
     __setattr__ = __delattr__ = refuse
 
@@ -123,7 +125,7 @@ def new_row(values: Mapping[str, Json], shape: ListShape) -> Row:
     for name, value in shape.added:
         dict.setdefault(row, name, value)
     encoded = encoded_json(row)
-    return _with_piece(row, encoded, digest_of(encoded), shape.facts(row))
+    return _with_piece(row, encoded, digest_of(encoded), shape.facts(row), shape)
 
 
 def encoded_row(values: Mapping[str, Json], facts: Facts) -> EncodedRow:
@@ -163,18 +165,20 @@ def digest_of(encoded: bytes) -> bytes:
     return blake2b(encoded, digest_size=DIGEST_BYTES).digest()
 
 
-def _with_piece(row: Row, encoded: bytes, digest: bytes, facts: Facts) -> Row:
+def _with_piece(row: Row, encoded: bytes, digest: bytes, facts: Facts, shape: ListShape | None) -> Row:
     keep = object.__setattr__
     keep(row, "encoded", encoded)
     keep(row, "digest", digest)
     keep(row, "facts", facts)
+    keep(row, "shape", shape)
     return row
 
 
 def _from_json(piece: EncodedRow, value: Json) -> Json:
     if not isinstance(value, dict):
         return frozen_json(value)
-    return _with_piece(frozen_dict(Row, _frozen_values(value)), piece.encoded, piece.digest, piece.facts)
+    row = frozen_dict(Row, _frozen_values(value))
+    return _with_piece(row, piece.encoded, piece.digest, piece.facts, None)
 
 
 def frozen_json(value: Json) -> Json:

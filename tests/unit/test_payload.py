@@ -5,7 +5,7 @@ import json
 import math
 import pickle
 from collections import OrderedDict, UserDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
@@ -193,6 +193,25 @@ def test_rows_of_another_kind_of_list_become_rows_of_this_one() -> None:
     assert orjson.loads(session.encoded) == session
     assert same is orders["orders"][0]
     assert same.facts == 1
+
+
+def test_rows_that_were_frozen_for_a_list_are_not_looked_at_again_for_it() -> None:
+    """P4: a builder that keeps its rows makes anew only what changed."""
+    looked: list[object] = []
+
+    def facts_of(row: Mapping[str, object]) -> object:
+        looked.append(row)
+        return row.get("id")
+
+    shape = ListShape("items", "id", facts_of=facts_of)
+    payload: Any = freezing.freeze({"items": [{"id": 1}, {"id": 2}]}, shape)
+    looked.clear()
+
+    again: Any = freezing.freeze({"items": [*payload["items"], {"id": 3}]}, shape)
+
+    assert looked == [{"id": 3}]
+    assert freezing.freeze(again, shape) is again
+    assert looked == [{"id": 3}]
 
 
 def test_a_frozen_payload_of_another_kind_of_list_is_checked_like_any_other() -> None:
