@@ -219,7 +219,7 @@ def run(example: Example, *, reads: int, renames: int) -> Run:
         stream = clients.stream(f"{example.path}/events") if example.has_streams else None
         began_s = time.monotonic()
         process.send_signal(example.stop)
-        found.code = process.wait(STOPS_WITHIN_S)
+        found.code = process.wait(PROCESS_S)
         found.stop_s = time.monotonic() - began_s
         if stream is not None:
             stream.close()
@@ -370,7 +370,7 @@ def _process(
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     # With its workers: they are in its group.
-    for number, within_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+    for number, within_s in ((signal.SIGTERM, 5.0), (signal.SIGKILL, WAIT_S)):
         try:
             os.killpg(process.pid, number)
             process.wait(within_s)

@@ -46,6 +46,7 @@ def test_out_of_descriptors_it_goes_on(tmp_path: Path, descriptors: int) -> None
     # Proves W6: the command itself, with worker processes, beside more silent clients than it can have.
     make_sample_home(tmp_path / "home", sessions=100, seed=7)
 
+    began_s = time.monotonic()
     with served("--home", str(tmp_path / "home"), ulimit=f"-n {descriptors}") as (process, url):
         with crowd(url, descriptors + 50):
             slow = slow_answers(url)
@@ -56,7 +57,8 @@ def test_out_of_descriptors_it_goes_on(tmp_path: Path, descriptors: int) -> None
     assert len(slow) <= 1
     assert after == [200] * 5
     assert "Traceback" not in said
-    assert said.count("too_many_connections most=") <= MOST_A_MINUTE
+    minutes = 1 + (time.monotonic() - began_s) // 60
+    assert said.count("too_many_connections most=") <= MOST_A_MINUTE * minutes
 
 
 def test_it_takes_as_many_descriptors_as_it_may_have(tmp_path: Path) -> None:

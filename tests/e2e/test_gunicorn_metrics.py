@@ -92,7 +92,10 @@ def gunicorn(folder: Path, *options: str) -> Iterator[Server]:
     ]
     process = subprocess.Popen([sys.executable, *command], cwd=folder, env=environment)  # noqa: S603 - our own
     try:
-        until(lambda: log.exists() and re.search(r"Listening at: http://127.0.0.1:(\d+)", log.read_text()))
+        until(
+            lambda: log.exists() and re.search(r"Listening at: http://127.0.0.1:(\d+)", log.read_text()),
+            within_s=PROCESS_S,
+        )
         found = re.search(r"Listening at: http://127.0.0.1:(\d+)", log.read_text())
         assert found is not None
         yield Server(int(found[1]))
@@ -110,7 +113,7 @@ def read_from_both(server: Server) -> dict[int, int]:
         answered[worker] = answered.get(worker, 0) + 1
         return len(answered) == 2 and min(answered.values()) >= 2
 
-    until(read)
+    until(read, within_s=PROCESS_S)
     return answered
 
 
@@ -122,13 +125,13 @@ def test_whichever_worker_is_asked_tells_of_all_also_of_those_that_are_gone(
     with gunicorn(tmp_path, *options) as server:
         answered = read_from_both(server)
         total = sum(answered.values())
-        until(lambda: server.reads() == total)
-        until(lambda: server.value("entries") == 2, (tmp_path / "log").read_text())
+        until(lambda: server.reads() == total, within_s=PROCESS_S)
+        until(lambda: server.value("entries") == 2, (tmp_path / "log").read_text(), within_s=PROCESS_S)
 
         os.kill(next(iter(answered)), signal.SIGKILL)
-        until(lambda: server.value("entries") == 1)
+        until(lambda: server.value("entries") == 1, within_s=PROCESS_S)
         left = server.reads()
         again = read_from_both(server)
-        until(lambda: server.reads() == total + sum(again.values()))
+        until(lambda: server.reads() == total + sum(again.values()), within_s=PROCESS_S)
 
     assert left == total

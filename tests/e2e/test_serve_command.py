@@ -186,6 +186,6 @@ def test_counts_are_kept_for_the_next_start_unless_the_user_says_no(home: Path, 
     with served("--home", str(home)):
         kept_without = cache_folder.exists()
     with served("--home", str(home), "--keep-counts"):
-        until(lambda: list(cache_folder.glob("counts-*.json")))
+        until(lambda: list(cache_folder.glob("counts-*.json")), within_s=PROCESS_S)
 
     assert not kept_without

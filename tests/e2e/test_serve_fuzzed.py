@@ -8,14 +8,14 @@ from tests.e2e.gateway_process import served
 from tests.e2e.http_fuzzer import fuzz
 from tests.e2e.process_log import AS_JSON, log_of
 from tests.e2e.test_serve_log import asked
-from tests.waiting import until
+from tests.waiting import PROCESS_S, until
 
 
 @pytest.fixture
 def failures(home: Path, count: int) -> list[object]:
     """What failed while so many requests were sent: answers with a server error, and errors in the log."""
     with served("--home", str(home), *AS_JSON) as (process, url):
-        until(lambda: asked(url, "/api/ready") == 200)
+        until(lambda: asked(url, "/api/ready") == 200, within_s=PROCESS_S)
         statuses = fuzz(url, count, seed=count)
         still_answers = asked(url, "/api/sessions") == 200
         process.terminate()

@@ -318,7 +318,7 @@ def test_a_server_that_is_down_is_reported_and_lists_are_served(home: Path) -> f
     away = "postgresql://me:secret@127.0.0.1:1/x"
     with served("--home", str(home), "--journal", away) as (process, url):
         answered = outcome(url)
-        until(lambda: health(url)["journal_failure"])
+        until(lambda: health(url)["journal_failure"], within_s=PROCESS_S)
         fields = health(url)
         code, complaints, took_s = ended(process)
 

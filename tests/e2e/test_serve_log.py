@@ -8,13 +8,13 @@ import pytest
 from hermes_cache.log_output import MOST_A_MINUTE
 from tests.e2e.gateway_process import connect, served
 from tests.e2e.process_log import AS_JSON, Line, log_of
-from tests.waiting import until
+from tests.waiting import PROCESS_S, until
 
 
 def logged(*arguments: str, path: str = "/api/ready", status: int = 200) -> list[Line]:
     """Return what it logs from its start to its end, which comes once a path is answered with a status."""
     with served(*arguments, *AS_JSON) as (process, url):
-        until(lambda: asked(url, path) == status)
+        until(lambda: asked(url, path) == status, within_s=PROCESS_S)
         process.terminate()
         return log_of(process)
 

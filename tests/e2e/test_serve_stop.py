@@ -83,7 +83,7 @@ def test_further_signals_during_the_stop_do_no_harm(temporary: Path, number: sig
             process.send_signal(number)
             return process.poll() is not None
 
-        until(has_ended)
+        until(has_ended, within_s=PROCESS_S)
         logged = log_of(process)
 
     assert (process.returncode, [line.event for line in logged]) == (0, STARTED_AND_STOPPED)
@@ -145,4 +145,4 @@ def test_a_demo_whose_server_is_killed_leaves_no_file_and_no_process(temporary: 
 
     assert folder.is_relative_to(temporary)
     assert not [child for child in children if outlives(child)]
-    until(lambda: not list(temporary.iterdir()))
+    until(lambda: not list(temporary.iterdir()), within_s=PROCESS_S)

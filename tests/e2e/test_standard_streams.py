@@ -41,7 +41,7 @@ def test_a_gateway_whose_standard_streams_are_closed_works(home: Path, closed: s
 
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # noqa: S603 -- ours
         try:
-            until(lambda: listed(port) or process.poll() is not None)
+            until(lambda: listed(port) or process.poll() is not None, within_s=PROCESS_S)
             rows = listed(port)
             process.terminate()
             code = process.wait(PROCESS_S)
@@ -68,7 +68,7 @@ def test_a_gateway_whose_output_cannot_be_written_says_so_once_and_works(home: P
         ) as process,
     ):
         try:
-            until(lambda: listed(port) or process.poll() is not None)
+            until(lambda: listed(port) or process.poll() is not None, within_s=PROCESS_S)
             rows = listed(port)
             process.terminate()
             logged = log_of(process)
