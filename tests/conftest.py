@@ -40,7 +40,7 @@ def _leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     handled = sys.exc_info()[1]
     if handled is not None:
         pytest.fail(f"after the test, {handled!r} is still being handled", pytrace=False)
-    aside.rest()
+    aside.end_threads()
     if request.node.get_closest_marker("leaves_threads"):
         return
     ends_at_s = time.monotonic() + _GRACE_S

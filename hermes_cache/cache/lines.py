@@ -151,9 +151,9 @@ class Lines:
             return
         if call.claim(error):
             call.fail(error)
-        self._turns.do(self._run_what_rests)
+        self._turns.do(self._run_what_is_left)
 
-    def _run_what_rests(self) -> None:
+    def _run_what_is_left(self) -> None:
         # Which of them the thread had is not known. So some have a thread on its way, and two for one do no harm.
         for name in list(self._began_s):
             call = self._calls[name][0]

@@ -142,7 +142,7 @@ class RunningCache(Generic[K, P]):
         self._stops += 1
         with contextlib.suppress(CallBlockedError):
             aside.do(self._stop, self._policy.stop_timeout)
-        aside.rest()
+        aside.end_threads()
 
     def __enter__(self) -> Self:
         self.start()
@@ -174,7 +174,7 @@ class RunningCache(Generic[K, P]):
         self._stops += 1
         coroutines = self._coroutines
         await elsewhere(self._stop)
-        aside.rest(0.0)
+        aside.end_threads(0.0)
         self._home = None
         await coroutines.ended(self._policy.stop_timeout)
 

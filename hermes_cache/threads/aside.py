@@ -30,7 +30,7 @@ _MOST_THREADS: Final = 8
 _IDLE_S: Final = 10.0
 """A thread ends after so long without work, because nothing closes the last bus of a process."""
 
-_REST_S: Final = 0.1
+_END_WAIT_S: Final = 0.1
 """How long to wait for a thread to end: a free one needs less, a busy one may wait for the caller."""
 
 
@@ -96,13 +96,13 @@ class Aside:
             call.run()
         return call
 
-    def rest(self, wait_s: float = _REST_S) -> None:
+    def end_threads(self, wait_s: float = _END_WAIT_S) -> None:
         """End all threads that are free, and the others once they are; the next call starts another.
 
         Args:
             wait_s: How long to wait for each to end.
         """
-        for thread in self._threads.rest():
+        for thread in self._threads.end_free():
             thread.wait_for_end(wait_s)
 
     def start_for(self, call: Call[T]) -> None:

@@ -83,7 +83,7 @@ class Threads:
             if running is call:
                 self._threads.pop(thread, None)
 
-    def rest(self) -> list[OwnThread]:
+    def end_free(self) -> list[OwnThread]:
         """End the threads that are free, and the others once they are; return them. The next call starts one."""
         self._round += 1
         self._free.clear()
@@ -101,7 +101,7 @@ class Threads:
         self._is_stopped = True
         self._fail_all(CacheStoppedError())
         ends_at_s = monotonic() + timeout_s
-        threads = self.rest()
+        threads = self.end_free()
         return all(thread.wait_for_end(max(0.0, ends_at_s - monotonic())) for thread in threads)
 
     def _run(self, round_: int) -> None:

@@ -21,7 +21,7 @@ from tests.waiting import WAIT_S
 def aside() -> Iterator[Aside]:
     made = Aside()
     yield made
-    made.rest()
+    made.end_threads()
 
 
 def test_an_act_of_the_main_thread_is_done_by_another_one(aside: Aside) -> None:
@@ -147,7 +147,7 @@ def test_threads_that_rest_end_and_others_take_their_position(aside: Aside) -> N
     """L1"""
     first = aside.do(threading.current_thread)
 
-    aside.rest()
+    aside.end_threads()
     first.join(WAIT_S)
     second = aside.do(threading.current_thread)
 

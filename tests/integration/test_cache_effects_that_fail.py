@@ -104,6 +104,6 @@ def test_a_pool_of_one_keeps_its_slot_though_its_thread_was_refused(monkeypatch:
 
 def _take_builders_away(cache: SessionListCache) -> None:
     assert cache._life is not None
-    for thread in cache._life.runner._builders.rest():
+    for thread in cache._life.runner._builders.end_free():
         thread.join(WAIT_S)
         assert not thread.is_alive()

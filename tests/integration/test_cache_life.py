@@ -73,7 +73,7 @@ def test_a_cache_that_was_never_started_has_no_thread(bus: Bus, builder: GatedBu
     cache = SessionListCache(builder, bus=bus)
     told = (cache.peek(_KEY), cache.stats().entries, cache.health().running, cache.explain(_KEY).age_s)
     cache.invalidate()
-    aside.rest()
+    aside.end_threads()
 
     assert set(threading.enumerate()) <= before
     assert told == (None, 0, False, None)

@@ -387,7 +387,7 @@ def test_the_loop_waits_for_no_thread_to_start(run: Run, monkeypatch: pytest.Mon
     async def main() -> int:
         async with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
             streams = [cache.subscribe() for _ in range(30)]
-            aside.rest()
+            aside.end_threads()
             monkeypatch.setattr(threading.Thread, "start", start_late)
             async with _opened_after_some_steps(begun.is_set, gate.set):
                 heard = asyncio.gather(*[stream.aget(WAIT_S) for stream in streams])
@@ -412,7 +412,7 @@ def test_what_needs_a_thread_that_the_machine_refuses_gets_an_error_or_is_done_o
     async def main() -> None:
         async with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
             changes = cache.subscribe()
-            aside.rest()
+            aside.end_threads()
             with monkeypatch.context() as refusing:
                 refusing.setattr(threading.Thread, "start", refuse)
                 with pytest.raises(NoThreadError):

@@ -361,7 +361,7 @@ def _names(code: CodeType) -> dict[int, str]:
 
 
 def _threads() -> list[str]:
-    aside.rest()
+    aside.end_threads()
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("hermes_cache")]
 
 

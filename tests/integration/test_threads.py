@@ -260,7 +260,7 @@ def test_an_event_loop_gets_an_error_for_a_call_that_was_lost_on_its_way() -> No
 def test_a_thread_that_begins_after_its_round_goes_home() -> None:
     # Proves L1: an event loop waits for no thread to start, so one may come after all were sent home.
     threads = Threads("hermes_cache.late", 1, idle_s=2 * WAIT_S)
-    threads.rest()
+    threads.end_free()
     late = threading.Thread(target=threads._run, args=(0,), daemon=True)
 
     late.start()
