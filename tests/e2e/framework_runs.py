@@ -153,7 +153,7 @@ EXAMPLES: Final = (
         needs=("gunicorn", "celery"),
         command=_PREFORKED,
         has_streams=False,
-        worker=("-m", "celery", "--app", f"{_GATEWAYS}.celery_publisher.tasks", "worker", "--concurrency", "2"),
+        worker=("-m", "celery", "--app", "tests.e2e.celery_client", "worker", "--concurrency", "2"),
         client=("-m", "tests.e2e.celery_client"),
     ),
     Example(
@@ -263,7 +263,8 @@ class Clients:
 
         Reads before it would prove nothing, and hold up a publisher that is still starting.
         """
-        first = next(acks)
+        first = next(acks, None)
+        assert first, "the publisher ended before its first rename"
         threads = [threading.Thread(target=self._read, args=(found, reads, renames)) for _ in range(_CLIENTS)]
         for thread in threads:
             thread.start()

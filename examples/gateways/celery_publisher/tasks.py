@@ -9,9 +9,8 @@ from celery import Celery
 from examples.gateways.database import FOLDER, JOURNAL, rename
 from hermes_cache import Bus
 
-folders = dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), f"{FOLDER}/mail")
-app = Celery("publisher", broker="filesystem://", backend=f"file://{FOLDER}/results")
-app.conf.broker_transport_options = {**folders, "polling_interval": 0.05}
+FOLDER.mkdir(parents=True, exist_ok=True)
+app = Celery("publisher", broker=f"sqla+sqlite:///{FOLDER}/tasks.db", backend=f"db+sqlite:///{FOLDER}/results.db")
 bus = Bus(journal=JOURNAL)
 
 
