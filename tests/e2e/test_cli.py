@@ -138,10 +138,16 @@ def test_a_current_folder_that_is_gone_is_reported_in_one_line(arguments: list[s
     # Proves W3.
     gone = tmp_path / "gone"
     gone.mkdir()
+    # -P: as the installed command, it looks for no module in the current folder.
     code = "import os, sys; os.rmdir(os.getcwd()); from hermes_cache.cli.main import main; main(sys.argv[1:])"
 
     result = subprocess.run(  # noqa: S603 -- ours
-        [sys.executable, "-c", code, *arguments], cwd=gone, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-P", "-c", code, *arguments],
+        cwd=gone,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert (result.returncode, result.stderr.splitlines()[-1][:7]) == (1, "Error: ")

@@ -693,10 +693,16 @@ def test_what_is_published_before_a_start_is_kept_too(url: str) -> None:
     process.cache.stop()
 
 
-def test_a_publisher_that_will_not_wait_does_not(url: str) -> None:
+def test_a_publisher_that_will_not_wait_does_not(url: str, tmp_path: Path) -> None:
     """J3"""
-    with _processes(process := _Process(url, Policy(journal_wait=0))):
+    with (
+        _processes(process := _Process(url, Policy(journal_wait=0))),
+        closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as holder,
+    ):
+        process.cache.get(_KEY)
+        holder.execute("BEGIN EXCLUSIVE")
         ticket = process.cache.invalidate()
+        holder.execute("ROLLBACK")
 
     assert ticket.committed is None
 

@@ -229,17 +229,23 @@ def test_what_is_committed_while_the_notifications_begin_is_noticed(
 ) -> None:
     """X10"""
     said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
+    has_looked = Event()
     begin = watchfiles.watch
 
+    def listen(scopes: Collection[Hashable]) -> None:
+        said.put(scopes)
+        has_looked.set()
+
     def commit_first(*folders: Path, **options: Any) -> Iterator[set[tuple[watchfiles.Change, str]]]:
-        assert said.get(timeout=WAIT_S)
+        assert has_looked.wait(WAIT_S)
         (sample.path / "state.db").touch()
         return iter(begin(*folders, **options))
 
     monkeypatch.setattr("watchfiles.watch", commit_first)
 
-    watch = HermesHome(sample.path).watch(lambda: ["default"], said.put)
+    watch = HermesHome(sample.path).watch(lambda: ["default"], listen)
 
+    assert said.get(timeout=WAIT_S), "the look at the beginning"
     assert list(said.get(timeout=WAIT_S)) == ["default"]
     watch.close()
 
