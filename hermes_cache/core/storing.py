@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from math import inf
 from typing import Final, Literal
 
-from hermes_cache.core.answering import answer_stale, is_over_kept_bound
+from hermes_cache.core.answering import answer_failed, answer_stale, is_over_kept_bound
 from hermes_cache.core.messages import Built, Put, Recency, Weighed
 from hermes_cache.core.state import Entry, News
 from hermes_cache.core.transitions import Bound, Evicted, Measured, NewsDelayed, NewsSent, Stored
@@ -107,4 +107,9 @@ def _answer_those_kept_for(turn: Turn) -> None:
             continue
         both = (*turn.state.for_build(target).values(), *turn.state.for_check(target).values())
         for waiter in turn.dismiss(each for each in both if each.kept is kept.entry):
-            answer_stale(turn, waiter, kept.entry, waiter.reason or "source")
+            failure = turn.state.failures.get(target.key)
+            if failure is None:
+                answer_stale(turn, waiter, kept.entry, waiter.reason or "source")
+            else:
+                # What is kept may be too old to stand in for builds that fail (R7).
+                answer_failed(turn, waiter, failure)

@@ -5,6 +5,7 @@ import pytest
 from hermes_cache.core.answering import failure_error, retry_at_s
 from hermes_cache.core.effects import Served
 from hermes_cache.core.events import EventId
+from hermes_cache.core.messages import Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness
 from hermes_cache.core.stamps import Check
@@ -136,3 +137,23 @@ def test_a_payload_that_becomes_too_old_while_its_reader_waits_is_not_served() -
     error = script.answers[read.reader]
     assert isinstance(error, BuildError)
     assert not isinstance(error, BuildTimeoutError)
+
+
+def test_past_the_bound_of_bytes_a_reader_gets_nothing_that_is_too_old_to_stand_in_for_a_failure() -> None:
+    """R7, R4"""
+    policy = Policy(max_stale=2.0, owner_wait=1.0, stamp_interval=0.05, max_entries=1, max_bytes=60)
+    script = CoreScript(policy)
+    script.hold(HERE, (("content", 1),))
+    script.now_s += 1.0
+    script.check(HERE, (("content", 2),), read_since=True)
+    script.read(HERE)
+    script.fail(script.running(HERE))
+    script.now_s += 0.5
+    script.check(HERE, (("content", 3),), read_since=True)
+    read = script.read(HERE)
+    script.hold(target_of("work"))
+    script.now_s += 0.8
+
+    script.take(Weighed(121, (target_of("work").key,), leaving=True))
+
+    assert isinstance(script.answers[read.reader], BuildError)
