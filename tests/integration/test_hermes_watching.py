@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Hashable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
@@ -174,27 +173,6 @@ def test_other_files_of_the_folder_say_nothing(sample: SampleHome) -> None:
     assert watched.hears() == {"default"}
     assert watched.hears_nothing_more(0.6)
     watched.watch.close()
-
-
-def test_a_file_that_is_written_all_the_time_is_announced_four_times_a_second(sample: SampleHome) -> None:
-    """X10"""
-    told_s: list[float] = []
-    watch = HermesHome(sample.path).watch(lambda: ["default"], lambda _scopes: told_s.append(monotonic()))
-    is_over = Event()
-
-    def write() -> None:
-        while not is_over.wait(0.01):
-            (sample.path / "state.db").touch()
-
-    writer = Thread(target=write)
-    writer.start()
-    until(lambda: len(told_s) >= 6)
-    is_over.set()
-    writer.join()
-    watch.close()
-
-    # The first two say that all may have moved, since nothing was watched before.
-    assert min(later - earlier for earlier, later in pairwise(told_s[2:6])) >= 0.25
 
 
 def test_a_replaced_database_is_noticed(sample: SampleHome) -> None:

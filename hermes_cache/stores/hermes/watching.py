@@ -1,9 +1,8 @@
 """Watches the files of a Hermes home, and says whose sources moved when they move.
 
-It sleeps on the notifications of the operating system. It tells of the first at once, and of those that come
-meanwhile together, four times a second at most. If it can have none (a network file system, no more watches to be
-had, the library is not installed), it says every 0.5 s that everything may have moved: the listener looks at the
-files itself, which costs a few `stat`s. It opens no file.
+It sleeps on the notifications of the operating system, which wake it four times a second at most. If it can have
+none (a network file system, no more watches to be had, the library is not installed), it says every 0.5 s that
+everything may have moved: the listener looks at the files itself, which costs a few `stat`s. It opens no file.
 Source: rules X10, X2.
 """
 
@@ -28,10 +27,6 @@ from hermes_cache.threads.kept_thread import KeptThread
 logger = QuietLogger(__name__)
 
 _WAKES_EVERY_S: Final = 0.25
-_STEP_S: Final = 0.05
-"""What came is told when nothing more came for so long, so within two steps. watchfiles wakes up as often itself,
-which takes 0.05 % of a core."""
-
 _LOOKS_EVERY_S: Final = 5.0
 """So often it looks which scopes are watched, and whether folders appeared."""
 
@@ -179,11 +174,12 @@ class HomeWatch:
         if not folders:
             self._interrupted.wait(_LOOKS_EVERY_S)
             return
+        step_ms = round(_WAKES_EVERY_S * 1_000)
         for changes in watch(
             *folders,
             watch_filter=None,
-            debounce=round(_WAKES_EVERY_S * 1_000),
-            step=round(_STEP_S * 1_000),
+            debounce=step_ms,
+            step=step_ms,
             rust_timeout=round(_TIMEOUT_S * 1_000),
             yield_on_timeout=True,
             raise_interrupt=False,
@@ -192,8 +188,6 @@ class HomeWatch:
             stop_event=self._interrupted,
         ):
             yield [Path(path) for _, path in changes]
-            if changes:
-                self._interrupted.wait(_WAKES_EVERY_S)
 
     def _look_blindly(self, why: str) -> None:
         """Say every half second that all may have moved, until it is time to try to have notifications."""
