@@ -335,6 +335,8 @@ class _Moments:
             return trace
 
         tracer, handler = sys.gettrace(), signal.signal(signal.SIGUSR1, trace)  # by which it is known as a handler
+        # Python 3.12 traces opcodes only if a frame wanted that before the tracing began.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(trace)
         try:
             with without_collector():

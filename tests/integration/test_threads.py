@@ -283,6 +283,8 @@ def _struck_at(step: int, act: Callable[[], object]) -> bool:
 
     before = sys.gettrace()
     with without_collector():
+        # Python 3.12 traces opcodes only if a frame wanted that before the tracing began.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(strike)
         try:
             act()
