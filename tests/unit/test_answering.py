@@ -9,7 +9,7 @@ from hermes_cache.core.messages import Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Failure
+from hermes_cache.core.state import Failure, Read
 from hermes_cache.errors import BuildError, BuildTimeoutError, LookupTimeoutError
 from tests.simulation.core_script import CoreScript, target_of
 
@@ -122,15 +122,7 @@ def test_a_read_that_takes_anything_gets_what_is_past_max_stale() -> None:
 
 def test_a_payload_that_becomes_too_old_while_its_reader_waits_is_not_served() -> None:
     """R7, R4"""
-    script = CoreScript(Policy(max_stale=2.0, owner_wait=1.0, stamp_interval=0.05))
-    script.hold(HERE, (("content", 1),))
-    script.now_s += 1.0
-    script.check(HERE, (("content", 2),), read_since=True)
-    script.read(HERE)
-    script.fail(script.running(HERE))
-    script.now_s += 0.5
-    script.check(HERE, (("content", 3),), read_since=True)
-    read = script.read(HERE)
+    script, read = _waiting_after_a_failure()
 
     script.wait(1.0)
 
@@ -141,8 +133,18 @@ def test_a_payload_that_becomes_too_old_while_its_reader_waits_is_not_served() -
 
 def test_past_the_bound_of_bytes_a_reader_gets_nothing_that_is_too_old_to_stand_in_for_a_failure() -> None:
     """R7, R4"""
-    policy = Policy(max_stale=2.0, owner_wait=1.0, stamp_interval=0.05, max_entries=1, max_bytes=60)
-    script = CoreScript(policy)
+    script, read = _waiting_after_a_failure(max_entries=1, max_bytes=60)
+    script.hold(target_of("work"))
+    script.now_s += 0.8
+
+    script.take(Weighed(121, (target_of("work").key,), leaving=True))
+
+    assert isinstance(script.answers[read.reader], BuildError)
+
+
+def _waiting_after_a_failure(**bounds: int) -> tuple[CoreScript, Read]:
+    """Let a reader wait for a build after one that failed; what is held is 1.5 s old, of 2 s that it may be."""
+    script = CoreScript(Policy(max_stale=2.0, owner_wait=1.0, stamp_interval=0.05, **bounds))
     script.hold(HERE, (("content", 1),))
     script.now_s += 1.0
     script.check(HERE, (("content", 2),), read_since=True)
@@ -150,10 +152,4 @@ def test_past_the_bound_of_bytes_a_reader_gets_nothing_that_is_too_old_to_stand_
     script.fail(script.running(HERE))
     script.now_s += 0.5
     script.check(HERE, (("content", 3),), read_since=True)
-    read = script.read(HERE)
-    script.hold(target_of("work"))
-    script.now_s += 0.8
-
-    script.take(Weighed(121, (target_of("work").key,), leaving=True))
-
-    assert isinstance(script.answers[read.reader], BuildError)
+    return script, script.read(HERE)
