@@ -87,8 +87,8 @@ def test_signs_that_nobody_sees_hide_no_secret(sign: str) -> None:
     ("path", "expected"),
     [
         ("/home/user/shop", "/home/user/shop"),
-        ("/work/sk-TestFakeOpenAIKey1234567890abcdef", "/work/sk-TestFakeOpenAIKey1234567890abcdef"),
-        ("/work/token=abcdef123456/repo", "/work/token=***/repo"),
+        ("/srv/sk-TestFakeOpenAIKey1234567890abcdef", "/srv/sk-TestFakeOpenAIKey1234567890abcdef"),
+        ("/srv/token=abcdef123456/repo", "/srv/token=***/repo"),
         ("ssh://me:hunter2@host/repo", "ssh://me:***@host/repo"),
         ("/home/me@work/key=value", "/home/me@work/key=value"),
     ],
