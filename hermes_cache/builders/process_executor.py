@@ -29,8 +29,8 @@ _MOST_SCOPES: Final = 4_096
 """Scopes whose slot is remembered; the names of the others choose theirs. None ever moves: what a slot adopted
 of a scope that it has to read itself would stay as it was, and two joining builds could wait for each other."""
 
-_TRIES: Final = 2
-"""A worker that died costs one full read, no error; a builder that kills its worker twice fails."""
+_MOST_DEATHS: Final = 2
+"""A worker that died costs one full read, no error; a builder that kills the worker of a slot twice fails."""
 
 
 class ProcessExecutor:
@@ -121,11 +121,14 @@ class ProcessExecutor:
             slot.stop()
 
     def _persist(self, build_id: int, spec: bytes, target: Target, *, scoped: bool) -> Content:
-        for _ in range(_TRIES):
+        # By slot: what kills all workers at once, such as a lack of memory, is met once in each that is joined.
+        deaths: Counter[_Slot] = Counter()
+        while max(deaths.values(), default=0) < _MOST_DEATHS:
             slot = self._slot_of(target.reach) if scoped else self._free_slot()
-            content = self._try(slot, build_id, spec, target)
-            if content is not None:
-                return content
+            try:
+                return self._try(slot, build_id, spec, target)
+            except _SlotEmptyError as empty:
+                deaths[empty.slot] += 1
             if self._has_ended:
                 reason = "the main thread ended, and the worker processes ended with it"
                 raise UnsupportedError(
@@ -135,24 +138,25 @@ class ProcessExecutor:
                 break
         raise WorkerError(target.key)
 
-    def _try(self, slot: "_Slot", build_id: int, spec: bytes, target: Target) -> Content | None:
-        """Build once; None where a worker died over it."""
+    def _try(self, slot: "_Slot", build_id: int, spec: bytes, target: Target) -> Content:
+        """Build once.
+
+        Raises:
+            _SlotEmptyError: A worker died over it.
+        """
         key = target.key
-        try:
-            with slot.turn(build_id, self._given_up) as worker:
-                shares = self._shares(slot, worker, build_id, spec, target)
-                if spec is self._spec:
-                    self._pass_on(worker, spec)
-                last = self._received.last(key)
-                sent = worker.call(spec, "build", key, shares, last.list_id if last else None)
-                if last is not None and isinstance(sent, Changes):
-                    return self._received.changed(key, last.content, sent)
-                parcel = cast("Parcel", sent)
-                held = self._received.held(key, parcel)
-                missing = parcel.missing(held)
-                rows = cast("dict[bytes, SentRow]", worker.call(spec, "rows", missing)) if missing else {}
-        except WorkerGoneError:
-            return None
+        with slot.turn(build_id, self._given_up) as worker:
+            shares = self._shares(slot, worker, build_id, spec, target)
+            if spec is self._spec:
+                self._pass_on(worker, spec)
+            last = self._received.last(key)
+            sent = worker.call(spec, "build", key, shares, last.list_id if last else None)
+            if last is not None and isinstance(sent, Changes):
+                return self._received.changed(key, last.content, sent)
+            parcel = cast("Parcel", sent)
+            held = self._received.held(key, parcel)
+            missing = parcel.missing(held)
+            rows = cast("dict[bytes, SentRow]", worker.call(spec, "rows", missing)) if missing else {}
         return self._received.content(key, parcel._replace(rows={**parcel.rows, **rows}), held)
 
     def _shares(
@@ -211,6 +215,14 @@ class ProcessExecutor:
         self._begin()
 
 
+class _SlotEmptyError(Exception):
+    """The worker of a slot died over a call, or none could start."""
+
+    def __init__(self, slot: "_Slot") -> None:
+        super().__init__()
+        self.slot = slot
+
+
 class _Slot:
     """Where the builds of some scopes run, one at a time. Its worker starts with the first."""
 
@@ -231,15 +243,16 @@ class _Slot:
         Args:
             build_id: For which build; None for none.
             given_up: The builds that get no turn any more.
+
+        Raises:
+            _SlotEmptyError: The worker died meanwhile, or the slot has none any more.
         """
         with self._turn:
             self._build_id = build_id
             try:
-                worker = self._running()
-                # Looked at last: a build that is given up from now on is found with its worker, and killed.
-                if build_id in given_up:
-                    raise WorkerGoneError
-                yield worker
+                yield self._running(build_id, given_up)
+            except WorkerGoneError as gone:
+                raise _SlotEmptyError(self) from gone
             finally:
                 self._build_id = None
 
@@ -249,13 +262,16 @@ class _Slot:
             if self._worker is None and not self._stopped:
                 self._worker = a_worker()
 
-    def _running(self) -> Worker:
+    def _running(self, build_id: int | None, given_up: Container[int]) -> Worker:
         # A stop comes before a worker was begun, or finds it.
         with self._starting:
             if self._stopped:
                 raise WorkerGoneError
             if self._worker is None or self._worker.is_gone:
                 self._worker = a_worker()
+            # Looked at last: a build that is given up from now on is found with its worker, and killed.
+            if build_id in given_up:
+                raise WorkerGoneError
             return self._worker
 
     def forget(self) -> None:

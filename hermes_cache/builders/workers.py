@@ -7,6 +7,7 @@ Source: rules B6, L2, X14.
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Hashable, Iterator
 from concurrent.futures import CancelledError
@@ -25,6 +26,12 @@ from hermes_cache.tracing import tracing
 
 _DESK: Final = "hermes_cache.builders.desk"
 """It runs in workers alone, and is imported there."""
+
+_PARENTS_SIGNALS: Final = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""What terminals and service managers send to all processes at once. The parent decides what comes of them: a
+worker that ended by itself would take a build with it, of a parent that may let its readers finish, or go on."""
 
 
 class WorkerGoneError(Exception):
@@ -48,10 +55,11 @@ class Worker:
     def __init__(self, *modules: str) -> None:
         # The start of a process writes to them, and the process inherits them.
         open_closed_streams()
-        self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
         self.is_gone = False
         self.seen: Hashable = None
-        with _as_worker_gone():
+        with _left_to_parent():
+            self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
+        with _left_to_parent(), _as_worker_gone():
             self._pool.submit(_arrive, os.getpid(), active_settings(), modules)
         # The pool registered a hook of its own, which waits for its worker.
         come_first_at_exit()
@@ -134,7 +142,30 @@ def a_worker() -> Worker:
     return _ahead.take() or Worker()
 
 
+@contextmanager
+def _left_to_parent() -> Iterator[None]:
+    """Have the processes that this thread starts meanwhile inherit that the parent's signals wait."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_to_parent() -> None:
+    """Do nothing at the parent's signals, in a worker from now on; what a builder starts obeys them as usual."""
+    for number in _PARENTS_SIGNALS:
+        # A handler, because a child would inherit that they are ignored.
+        signal.signal(number, lambda _number, _frame: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENTS_SIGNALS)
+
+
 def _arrive(parent: int, log: LogSettings | None, modules: tuple[str, ...]) -> None:
+    _leave_to_parent()
     for module in (_DESK, *modules):
         import_module(module)
     import_module(_DESK).arrive(parent, log)

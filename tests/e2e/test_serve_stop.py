@@ -90,10 +90,15 @@ def test_further_signals_during_the_stop_do_no_harm(temporary: Path, number: sig
     assert not list(temporary.iterdir())
 
 
-def test_a_signal_to_all_its_processes_at_once_ends_it_as_well(home: Path) -> None:
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("kind", ["home", "demo"])
+def test_a_signal_to_all_its_processes_at_once_ends_it_as_well(
+    home: Path, kind: str, number: signal.Signals
+) -> None:
     """W6: a terminal that closes sends its signal so, and so does a service manager."""
+    serves = ("--home", str(home)) if kind == "home" else ("--demo", "--sessions", "5")
     with subprocess.Popen(  # noqa: S603 -- ours
-        [*COMMAND, "--port", "0", "--home", str(home), *AS_JSON],
+        [*COMMAND, "--port", "0", *serves, *AS_JSON],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -101,7 +106,7 @@ def test_a_signal_to_all_its_processes_at_once_ends_it_as_well(home: Path) -> No
     ) as process:
         assert process.stdout
         first = process.stdout.readline()
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, number)
         logged = log_of(process)
 
     assert "Serving" in first

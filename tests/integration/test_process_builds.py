@@ -18,7 +18,7 @@ from hermes_cache.ports import Builder
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.samples.writer import rename_session
 from hermes_cache.testing import Listener
-from tests.waiting import answered, until
+from tests.waiting import PROCESS_S, answered, until
 
 KEY = SessionListKey("work")
 ALL = SessionListKey(all_profiles=True, show_cli=True, show_cron=True, show_webhook=True, show_kanban=True)
@@ -46,6 +46,20 @@ class Falls:
             self._note.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return {"sessions": []}
+
+
+class MeetsSignal:
+    """Gets a signal of the kind that a terminal sends to all processes, and starts a process that ends at it."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+
+    def __call__(self, _key: SessionListKey) -> Mapping[str, object]:
+        os.kill(os.getpid(), self._number)
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+            child.send_signal(self._number)
+            child.wait(PROCESS_S)
+        return {"sessions": [], "child": child.returncode}
 
 
 class Raises:
@@ -202,6 +216,15 @@ def test_a_worker_that_died_costs_no_error(tmp_path: Path) -> None:
     """B8"""
     with _cache(Falls(tmp_path / "fallen")) as cache:
         assert cache.get(KEY) == {"sessions": []}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_is_left_to_the_parent(number: signal.Signals) -> None:
+    """B8, W6"""
+    with SessionListCache(MeetsSignal(number), bus=Bus(), executor="processes") as cache:
+        built = answered(lambda: cache.get(KEY))
+
+    assert built["child"] == -number
 
 
 def test_a_worker_that_hangs_is_killed_and_its_position_filled(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Rules B6 and B8 where builds of several worker processes meet: shares, kills and positions."""
 
 import os
+import signal
 import threading
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,7 @@ class Folder:
     def refresh(self, scope: Hashable, /) -> str:
         with (self._folder / "calls").open("a") as calls:
             calls.write(f"{scope}\n")
+        (self._folder / f"{scope}.pid").write_text(str(os.getpid()))
         text = (self._folder / str(scope)).read_text()
         if text == "broken":
             raise OSError(f"{scope} is broken")
@@ -104,6 +106,16 @@ def test_a_worker_that_hangs_over_its_share_is_killed(cache: SessionListCache, f
     cache.invalidate()
 
     assert answered(lambda: cache.get(ALL))["told"] == ["second", "first", "first"]
+
+
+def test_workers_that_died_all_at_once_cost_no_error(cache: SessionListCache, folder: Path) -> None:
+    """B8: as for a lack of memory; a build that joins them meets one after the other."""
+    for part in PARTS:
+        os.kill(int((folder / f"{part}.pid").read_text()), signal.SIGKILL)
+        (folder / part).write_text("second")
+    cache.invalidate()
+
+    assert answered(lambda: cache.get(ALL))["told"] == ["second", "second", "second"]
 
 
 def test_a_build_that_was_given_up_in_its_queue_never_runs(folder: Path) -> None:
