@@ -19,6 +19,7 @@ from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes import HermesHome
 from hermes_cache.stores.hermes.file_stamps import ABSENT, log_stamp
 from hermes_cache.testing import VersionedSources
+from tests.waiting import until
 
 KEY = SessionListKey()
 CRON = SessionListKey(show_cron=True)
@@ -80,6 +81,44 @@ def test_reading_a_home_does_not_move_its_stamp(sample: SampleHome) -> None:
     HermesHome(sample.path).builder(KEY)
 
     assert home.sources.stamp(KEY, held=False) == before
+
+
+def test_reading_a_log_that_its_writer_has_open_does_not_move_the_stamp(sample: SampleHome) -> None:
+    """S1, S4: for root, each open of a log moves its ctime."""
+    home = HermesHome(sample.path)
+    with closing(sqlite3.connect(sample.state_db)) as agent:
+        agent.execute("UPDATE sessions SET title = title || ', by an agent that goes on'")
+        agent.commit()
+        home.sources.settle(KEY)
+        before = home.sources.stamp(KEY, held=False)
+
+        home.builder(KEY)
+        HermesHome(sample.path).builder(KEY)
+
+        assert home.sources.stamp(KEY, held=False) == before
+
+
+@pytest.mark.parametrize(("user", "counts"), [(0, False), (1_000, True)])
+def test_only_for_root_the_ctime_of_a_log_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int, *, counts: bool
+) -> None:
+    """S1"""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    log = tmp_path / "state.db-wal"
+    log.write_bytes(b"frames")
+    os.utime(log, ns=(1, 1))
+
+    before, since_ns = log_stamp(log), log.stat().st_ctime_ns
+    until(lambda: _ctime_moved(log, since_ns))
+
+    assert (log_stamp(log) != before) is counts
+    os.utime(log, ns=(2, 2))
+    assert log_stamp(log) != before
+
+
+def _ctime_moved(path: Path, since_ns: int) -> bool:
+    os.utime(path, ns=(1, 1))
+    return path.stat().st_ctime_ns != since_ns
 
 
 def test_an_absent_and_an_empty_log_are_the_same(tmp_path: Path) -> None:

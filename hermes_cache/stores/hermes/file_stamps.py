@@ -39,10 +39,15 @@ def file_stamp(path: Path) -> Hashable:
 def log_stamp(path: Path) -> Hashable:
     """Return the stamp of a `-wal` or a `-journal`; an absent and an empty one are the same.
 
-    SQLite makes, empties and removes them when it likes, and an empty one holds nothing.
+    SQLite makes, empties and removes them when it likes, and an empty one holds nothing. If root opens one, also
+    to read it, SQLite gives it the owner that it has, which moves its ctime. So root's stamps leave that out.
     """
     stamp = file_stamp(path)
-    return ABSENT if isinstance(stamp, FileStamp) and stamp.size == 0 else stamp
+    if not isinstance(stamp, FileStamp):
+        return stamp
+    if stamp.size == 0:
+        return ABSENT
+    return stamp._replace(ctime_ns=stamp.mtime_ns) if _is_root() else stamp
 
 
 def must_be_a_file(path: Path) -> os.stat_result:
@@ -58,6 +63,10 @@ def must_be_a_file(path: Path) -> os.stat_result:
     if not stat.S_ISREG(found.st_mode):
         raise SourceError(path, "is no regular file")
     return found
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def _reason(error: OSError | ValueError) -> str:
