@@ -25,12 +25,13 @@ from typing import IO, Final
 from urllib.parse import urlencode
 
 from tests.e2e.gateway_process import free_port
-from tests.waiting import PROCESS_S, WAIT_S
+from tests.waiting import PROCESS_S, WAIT_S, until
 
 _ROOT: Final = Path(__file__).parents[2]
 _GATEWAYS: Final = "examples.gateways"
 _CLIENTS: Final = 20
 _PAUSE_S: Final = 0.03
+_WORKER: Final = ("worker", "--concurrency", "2", "--loglevel", "info")
 STOPS_WITHIN_S: Final = 10.0
 
 Acks = Iterator[tuple[int, str | None]]
@@ -153,7 +154,7 @@ EXAMPLES: Final = (
         needs=("gunicorn", "celery"),
         command=_PREFORKED,
         has_streams=False,
-        worker=("-m", "celery", "--app", "tests.e2e.celery_client", "worker", "--concurrency", "2"),
+        worker=("-m", "celery", "--app", "tests.e2e.celery_client", *_WORKER),
         client=("-m", "tests.e2e.celery_client"),
     ),
     Example(
@@ -263,8 +264,7 @@ class Clients:
 
         Reads before it would prove nothing, and hold up a publisher that is still starting.
         """
-        first = next(acks, None)
-        assert first, "the publisher ended before its first rename"
+        first = next(acks)
         threads = [threading.Thread(target=self._read, args=(found, reads, renames)) for _ in range(_CLIENTS)]
         for thread in threads:
             thread.start()
@@ -338,17 +338,21 @@ def _number_in(body: bytes) -> int:
 
 
 def _printed(stack: ExitStack, example: Example, environment: dict[str, str]) -> Acks:
+    log = Path(environment["EXAMPLE_FOLDER"], "publishers.log")
+    errors = stack.enter_context(log.open("w"))
     if example.worker:
-        stack.enter_context(_process(example.worker, environment, subprocess.DEVNULL))
-    client = stack.enter_context(_process(example.client, environment, subprocess.DEVNULL))
-    return _lines_of(client)
+        worker = stack.enter_context(_process(example.worker, environment, errors))
+        # If two processes make the tables of a broker at the same time, one of them fails.
+        until(lambda: " ready." in log.read_text() or worker.poll() is not None, within_s=PROCESS_S)
+    return _acks_of(stack.enter_context(_process(example.client, environment, errors)), log)
 
 
-def _lines_of(client: "subprocess.Popen[bytes]") -> Acks:
+def _acks_of(client: "subprocess.Popen[bytes]", log: Path) -> Acks:
     assert client.stdout
     for line in client.stdout:
         number, ticket = line.split()
         yield int(number), ticket.decode()
+    raise RuntimeError(f"the publisher ended with {client.wait(PROCESS_S)}: {log.read_text()[-4_000:]}")
 
 
 @contextmanager
