@@ -20,8 +20,10 @@ from tests.waiting import PROCESS_S
 
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
+_PATIENCE_MS = PROCESS_S * 1_000
+
 # What a page shows at last is compared, not how soon a busy machine shows it.
-expect.set_options(timeout=PROCESS_S * 1_000)
+expect.set_options(timeout=_PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip("there is no browser here: apt-get install chromium")
     with (
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=chromium, args=QUIET) as browser,
+        playwright.chromium.launch(executable_path=chromium, args=QUIET, timeout=_PATIENCE_MS) as browser,
     ):
         yield browser
 
@@ -41,6 +43,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """An empty page of a browser that knows nothing of other tests."""
     with browser.new_context() as context:
+        context.set_default_timeout(_PATIENCE_MS)
         yield context.new_page()
 
 

@@ -146,7 +146,7 @@ def test_a_current_folder_that_is_gone_is_reported_in_one_line(arguments: list[s
         cwd=gone,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PROCESS_S,
         check=False,
     )
 

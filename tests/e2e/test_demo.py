@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import pytest
@@ -13,7 +14,8 @@ from tests.e2e.gateway_process import connect, served
 from tests.waiting import PROCESS_S, until
 
 _LOOKS: Final = 50
-"""Over more than the time between two messages of a turn."""
+_PAUSE_S: Final = 0.005
+"""Together more than the time between two messages of a turn."""
 
 
 class Show:
@@ -72,15 +74,16 @@ def test_hits_a_hold_down_an_overtaken_build_and_events_of_another_process_are_s
 
 def test_the_agent_keeps_its_database_open_during_a_turn(show: Show) -> None:
     # Proves W2: a real agent does. Without its log, a build of this busy home fails: it 'is being written'.
-    in_a_row = 0
+    log, pause = show.home / "state.db-wal", Event()
 
-    def note(seen: dict[str, Any]) -> bool:
-        nonlocal in_a_row
-        has_log = (show.home / "state.db-wal").exists()
-        in_a_row = in_a_row + 1 if seen["streams"] and has_log else 0
-        return in_a_row == _LOOKS
+    def is_there_all_the_time(_number: int) -> bool:
+        pause.wait(_PAUSE_S)
+        return log.exists()
 
-    show.waited_for("turn with the log at each look", note)
+    show.waited_for(
+        "turn with the log at each look",
+        lambda seen: seen["streams"] and all(map(is_there_all_the_time, range(_LOOKS))),
+    )
 
 
 def test_a_rename_during_a_build_overtakes_it_and_the_naive_cache_serves_the_old_name(show: Show) -> None:

@@ -209,6 +209,7 @@ def test_the_form_works_without_a_script(serve: Callable[..., Site], page: Page)
     site = serve(GatewaySettings(token=TOKEN))
     assert page.context.browser
     plain = page.context.browser.new_context(java_script_enabled=False).new_page()
+    plain.set_default_timeout(PROCESS_S * 1_000)
     plain.goto(f"{site.server.url}api/sessions")
 
     plain.get_by_label("Token of this gateway").fill("wrong")

@@ -79,7 +79,7 @@ def test_after_an_error_of_a_proxy_the_page_is_live_again(
     site: PageSite, proxy: MoodyProxy, page: Page, status: int
 ) -> None:
     opened(page, proxy.url)
-    expect(page.locator("#entries button").first).to_be_visible(timeout=15_000)
+    expect(page.locator("#entries button").first).to_be_visible()
 
     proxy.turn(status)
     state(page, "offline")

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from hermes_cache import SessionListKey
 from tests.e2e.page_site import PageSite, row
+from tests.waiting import PROCESS_S
 
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -62,6 +63,7 @@ def findings(page: Page) -> list[str]:
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_axe_finds_nothing(browser: Browser, site: PageSite, scheme: str, size: dict[str, int]) -> None:
     with browser.new_context(color_scheme=scheme, viewport=size, reduced_motion="reduce") as context:  # type: ignore[arg-type] # literals
+        context.set_default_timeout(PROCESS_S * 1_000)
         page = context.new_page()
         opened(page, site)
         found = findings(page)
@@ -87,6 +89,7 @@ def test_the_console_is_silent(site: PageSite, page: Page, console: list[str]) -
 
 def test_a_phone_shows_one_pane_at_a_time_and_nothing_wider_than_itself(browser: Browser, site: PageSite) -> None:
     with browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True) as context:  # type: ignore[arg-type] # a size
+        context.set_default_timeout(PROCESS_S * 1_000)
         page = context.new_page()
         opened(page, site)
         busy_pane = page.get_by_role("region", name="What the cache does")

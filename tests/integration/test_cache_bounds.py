@@ -20,11 +20,12 @@ from hermes_cache import (
     SessionListKey,
 )
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
+from tests.waiting import LASTING, WAIT_S
 
 _KEY = SessionListKey()
 _WORK = SessionListKey("work")
 _HUNG = SessionListKey("hung")
-_PATIENCE_S = 5.0
+_PATIENCE_S = WAIT_S
 
 
 @pytest.fixture
@@ -329,7 +330,7 @@ def test_a_hit_on_the_loop_is_answered_in_place() -> None:
             reading.send(None)
         return ended.value.value
 
-    with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
+    with SessionListCache(GatedBuilder(is_open=True), bus=Bus(), policy=LASTING) as cache:
         cache.get(_KEY)
         cache.get(_KEY)
         payload = asyncio.run(read(cache))

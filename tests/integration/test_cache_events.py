@@ -441,7 +441,7 @@ def test_monitors_hear_of_a_build_that_an_event_overtook() -> None:
         builder.wait_for_calls(1)
         ticket = cache.invalidate()
         builder.open()
-        reader.join(10)
+        reader.join(WAIT_S)
 
     assert monitor.named() == ["build_started", "build_finished", "build_discarded"]
     assert monitor.heard[-1][1] == BuildDiscarded(_KEY, 1, ticket.event_id)
@@ -484,7 +484,7 @@ def test_a_monitor_may_read_the_cache() -> None:
 
         cache.get(_KEY)
 
-        assert heard.wait(10.0)
+        assert heard.wait(WAIT_S)
         assert seen == [1]
 
 
@@ -627,7 +627,7 @@ class _Heard:
 
     def profiles(self, count: int) -> list[str | None]:
         with self._came:
-            assert self._came.wait_for(lambda: len(self.events) >= count, 10.0), f"{self.events} of {count}"
+            assert self._came.wait_for(lambda: len(self.events) >= count, WAIT_S), f"{self.events} of {count}"
             return [event.profile for event in self.events]
 
 
@@ -657,7 +657,7 @@ def test_subscribers_hear_of_moved_rows() -> None:
         clock.advance(10.0)
         cache.get(_KEY)
 
-        change = subscription.get(timeout=10.0)
+        change = subscription.get(timeout=WAIT_S)
 
         assert change is not None
         assert (change.reason, change.profile) == ("source_changed", "default")

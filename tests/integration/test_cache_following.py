@@ -507,7 +507,8 @@ def test_a_build_that_hangs_again_and_again_is_one_error(home: Home, bus: Bus) -
     """R13: though each time it is tried again after a longer pause."""
     policy = Policy(ttl=3_600.0, build_timeout=0.2, max_abandoned=100, retry_delay=0.01, retry_delay_max=0.2)
     with SessionListCache(home, policy=policy, bus=bus) as cache, cache.follow(_KEY) as following:
-        _rendered(following)
+        # On a busy machine the first build may be given up, which is sent too.
+        assert any(isinstance(news, Rendered) for news in following)
         home.gate.clear()
         cache.invalidate()
 

@@ -186,7 +186,7 @@ def test_an_event_from_before_a_process_joined_counts_as_applied(url: str) -> No
     compacting.close()
 
     with _processes(there):
-        assert there.cache.lookup(_KEY, at_least=ticket, timeout=5.0).outcome == "built"
+        assert there.cache.lookup(_KEY, at_least=ticket, timeout=WAIT_S).outcome == "built"
 
 
 def test_an_event_of_a_forgotten_incarnation_counts_as_applied_while_the_journal_keeps_it() -> None:
@@ -197,7 +197,7 @@ def test_an_event_of_a_forgotten_incarnation_counts_as_applied_while_the_journal
     journal.append(said)
 
     with _processes(process):
-        assert process.cache.lookup(_KEY, at_least="life0:1", timeout=5.0).outcome == "built"
+        assert process.cache.lookup(_KEY, at_least="life0:1", timeout=WAIT_S).outcome == "built"
 
 
 def test_a_ticket_that_nobody_wrote_is_waited_for_no_longer_than_the_read_may(url: str) -> None:
@@ -765,7 +765,7 @@ def test_a_subscriber_resumes_over_a_restart_of_its_process(url: str) -> None:
     with _processes(before, other):
         subscription = before.cache.subscribe()
         before.cache.invalidate("work", "seen")
-        seen = subscription.get(5.0)
+        seen = subscription.get(WAIT_S)
         assert seen is not None
     with _processes(other):
         other.cache.invalidate("work", "missed", "a")
@@ -775,7 +775,7 @@ def test_a_subscriber_resumes_over_a_restart_of_its_process(url: str) -> None:
     with _processes(after):
         after.cache.get(_KEY)
         resumed = after.cache.subscribe(since=seen.version)
-        missed, moved = resumed.get(5.0), resumed.get(5.0)
+        missed, moved = resumed.get(WAIT_S), resumed.get(WAIT_S)
 
     assert missed is not None
     assert moved is not None
@@ -789,11 +789,11 @@ def test_a_subscriber_from_another_journal_refreshes_everything(url: str, tmp_pa
         first.cache.get(_KEY)
         subscription = first.cache.subscribe()
         first.cache.invalidate("work")
-        seen = subscription.get(5.0)
+        seen = subscription.get(WAIT_S)
     assert seen is not None
 
     with _processes(second := _Process(url)):
-        change = second.cache.subscribe(since=seen.version).get(5.0)
+        change = second.cache.subscribe(since=seen.version).get(WAIT_S)
 
     assert change is not None
     assert change.everything

@@ -9,6 +9,7 @@ import pytest
 
 from hermes_cache import BuildError, Bus
 from hermes_cache.cache.list_cache import ListCache
+from tests.waiting import LASTING
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def mails() -> Mails:
 @pytest.fixture
 def cache(mails: Mails) -> Iterator[ListCache[Folder]]:
     cache: ListCache[Folder] = ListCache(
-        mails, profile_of=lambda folder: folder.account, rows="mails", row_id="uid", bus=Bus()
+        mails, profile_of=lambda folder: folder.account, rows="mails", row_id="uid", bus=Bus(), policy=LASTING
     )
     with cache:
         yield cache
@@ -81,7 +82,7 @@ def test_an_event_outdates_the_folders_of_its_account_and_those_of_everybody(
 
 def test_without_profiles_all_events_touch_every_key(mails: Mails) -> None:
     """K5"""
-    with ListCache[Folder](mails, rows="mails", row_id="uid") as cache:
+    with ListCache[Folder](mails, rows="mails", row_id="uid", policy=LASTING) as cache:
         for folder in (_ANN, _BOB):
             cache.get(folder)
         cache.invalidate("somebody")
@@ -94,7 +95,10 @@ def test_keys_reach_the_builder_as_they_were_given(mails: Mails) -> None:
     """K5: two that differ by an alias are two entries, and one event outdates both."""
     root, alias = Folder("inbox", "default"), Folder("inbox", "me")
     cache: ListCache[Folder] = ListCache(
-        mails, profile_of=lambda folder: folder.account, is_root_profile=lambda name: name == "me"
+        mails,
+        profile_of=lambda folder: folder.account,
+        is_root_profile=lambda name: name == "me",
+        policy=LASTING,
     )
     with cache:
         for folder in (root, alias):
@@ -145,7 +149,7 @@ def test_a_payload_may_be_one_piece(mails: Mails) -> None:
 
 def test_a_cache_of_any_list_has_a_bus_of_its_own(mails: Mails) -> None:
     """K5"""
-    with ListCache[Folder](mails) as one, ListCache[Folder](mails) as other:
+    with ListCache[Folder](mails, policy=LASTING) as one, ListCache[Folder](mails, policy=LASTING) as other:
         for cache in (one, other):
             cache.get(_ANN)
         one.invalidate()

@@ -696,7 +696,7 @@ def test_a_read_brings_its_own_builder_and_it_runs_on_another_thread(bus: Bus, b
         ran_on.append(threading.get_ident())
         return {"sessions": [], "own": key.profile_name}
 
-    with SessionListCache(builder, bus=bus) as cache:
+    with SessionListCache(builder, bus=bus, policy=LASTING) as cache:
         built = cache.get(_KEY, builder=own)
         hit = cache.get(_KEY, builder=builder)
 

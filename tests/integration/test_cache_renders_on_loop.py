@@ -69,7 +69,7 @@ def test_a_read_on_a_loop_keeps_its_own_bound() -> None:
 def test_a_poll_that_finds_nothing_new_is_answered_in_one_step_of_the_loop() -> None:
     # Proves W7: what the gateway asks the cache for is a remembered hit.
     async def status() -> int:
-        with SessionListCache(GatedBuilder(is_open=True), bus=Bus()) as cache:
+        with SessionListCache(GatedBuilder(is_open=True), bus=Bus(), policy=LASTING) as cache:
             lists = SessionLists(cache, read_timeout_s=5)
             for _ in range(2):
                 tag = (await lists.answer(KEY, request_with({}), None)).headers["ETag"]

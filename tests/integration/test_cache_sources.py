@@ -20,7 +20,7 @@ from tests.waiting import WAIT_S, until
 
 _KEY = SessionListKey()
 _CHECKER = "hermes_cache.checker"
-_PATIENCE_S = 10.0
+_PATIENCE_S = WAIT_S
 
 
 class _WatchedSources(VersionedSources):
@@ -89,9 +89,10 @@ def _read_until(cache: SessionListCache, is_seen: Callable[[Lookup], bool]) -> L
     return looked
 
 
-def _read_for(cache: SessionListCache, span_s: float) -> int:
-    reads, ends_at_s = 0, time.monotonic() + span_s
-    while time.monotonic() < ends_at_s:
+def _read_until_checked(cache: SessionListCache, sources: _WatchedSources, checks: int) -> int:
+    reads, ends_at_s = 0, time.monotonic() + _PATIENCE_S
+    while len(sources.checked_by(_CHECKER)) < checks:
+        assert time.monotonic() < ends_at_s, "there were too few checks"
         cache.get(_KEY)
         reads += 1
     return reads
@@ -104,13 +105,13 @@ def test_while_reads_are_dense_one_checker_checks_once_an_interval() -> None:
         cache.get(_KEY)
 
         with ThreadPoolExecutor(4) as readers:
-            reads = sum(readers.map(lambda _: _read_for(cache, 0.6), range(4)))
+            reads = sum(readers.map(lambda _: _read_until_checked(cache, sources, 10), range(4)))
         took_s = time.monotonic() - began_s
 
     checks = sources.checked_by(_CHECKER)
-    assert reads > 400
     # Threads of a busy machine begin a check late, but none is asked for before its time.
-    assert 2 <= len(checks) <= took_s / 0.05 + 1
+    assert 10 <= len(checks) <= took_s / 0.05 + 1
+    assert reads > 10 * len(checks)
     assert len(checks) + len(sources.checked_by("hermes_cache.builder")) == len(sources.checks)
     assert sources.most_at_once == 1
 
@@ -215,15 +216,26 @@ def test_sources_that_hang_hold_a_read_up_for_fifty_milliseconds_and_the_last_ch
 
 def test_past_the_ttl_sources_that_hang_count_as_moved() -> None:
     """S4, R4"""
-    sources = _WatchedSources()
-    with _running(sources, Policy(stamp_interval=0.001, ttl=0.05, owner_wait=0.05)) as cache:
+    sources, clock, builder = _WatchedSources(), ManualClock(), GatedBuilder(is_open=True)
+    policy = Policy(stamp_interval=0.001, ttl=1.0, owner_wait=0.05)
+    with (
+        _running(sources, policy, clock=clock, builder=builder) as cache,
+        ThreadPoolExecutor(1) as reader,
+    ):
         cache.get(_KEY)
+        _settle(cache, _unread)
         sources.goes_on.clear()
+        builder.close()
+        clock.advance(1.1)
+        read = reader.submit(cache.lookup, _KEY)
 
-        looked = cache.lookup(_KEY)
-        while looked.outcome == "hit":
-            looked = cache.lookup(_KEY)
+        for _ in ("the check", "the build"):
+            _settle(cache, lambda state: state.waiting == 1)
+            clock.advance(0.051)
+            cache._living().ask(Tick())
 
+        looked = read.result(_PATIENCE_S)
+        builder.open()
         sources.goes_on.set()
     assert (looked.outcome, looked.reason) == ("stale", "source")
     assert looked.payload["call"] == 1
@@ -253,16 +265,26 @@ def test_without_an_interval_a_check_that_hangs_holds_other_readers_up_for_fifty
 
 def test_a_reader_whose_own_bound_ends_before_its_check_is_back_fails_no_check() -> None:
     """S4: the check has its second, whoever waits for it."""
-    sources = _WatchedSources()
-    with _running(sources, Policy(stamp_interval=0, ttl=60)) as cache:
+    sources, clock = _WatchedSources(), ManualClock()
+    policy = Policy(stamp_interval=0, ttl=60)
+    with _running(sources, policy, clock=clock) as cache, ThreadPoolExecutor(1) as reader:
         cache.get(_KEY)
         sources.goes_on.clear()
-        cache.lookup(_KEY, timeout=0.05)
+        read = reader.submit(cache.lookup, _KEY, timeout=0.02)
+        until(lambda: len(sources.checks) == 2, "the check never began")
+        clock.advance(0.03)
+        _settle(cache, lambda state: state.waiting == 0)
+        assert read.result(_PATIENCE_S).outcome == "hit"
         health = cache.health()
 
         sources.goes_on.set()
     assert len(sources.checks) == 2
     assert not health.failing_checks
+
+
+def _out(sources: _WatchedSources) -> list[Hashable]:
+    """Return the scopes whose checks hang."""
+    return [scope for scope in sources.now if scope in sources.hang_for]
 
 
 def test_half_of_the_checkers_may_hang_and_the_others_serve() -> None:
@@ -280,7 +302,8 @@ def test_half_of_the_checkers_may_hang_and_the_others_serve() -> None:
             cache.get(_KEY)
         sources.set_part(1)
         seen = _read_until(cache, lambda looked: looked.stamp["content/default"] == 1)
-        out = [scope for scope in sources.now if scope in sources.hang_for]
+        until(lambda: len(_out(sources)) == 8, "the checks never began")
+        out = _out(sources)
         checkers = [thread for thread in threading.enumerate() if thread.name.startswith(_CHECKER)]
 
         sources.goes_on.set()

@@ -15,6 +15,7 @@ from hermes_cache.core.messages import Tick
 from hermes_cache.core.streams import Marker
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
 from tests.integration.heard import drained
+from tests.waiting import WAIT_S, await_readers
 
 _KEY = SessionListKey()
 _WORK = SessionListKey("work")
@@ -133,10 +134,10 @@ def test_a_build_that_noted_another_marker_answers_only_as_stale_and_is_built_ag
         gateway.builder.wait_for_calls(1)
         gateway.bus.stream_started.send(stream_id="a")
         late = readers.submit(gateway.cache.lookup, _KEY)
-        _until_waiting(gateway, 2)
+        await_readers(gateway.cache, 2)
 
         gateway.builder.let_through()
-        first, second = early.result(10), late.result(10)
+        first, second = early.result(WAIT_S), late.result(WAIT_S)
         gateway.builder.wait_for_calls(2)
         gateway.builder.open()
 
@@ -153,12 +154,12 @@ def test_a_strict_read_waits_for_the_build_that_noted_its_marker() -> None:
         gateway.builder.wait_for_calls(1)
         gateway.bus.stream_started.send(stream_id="a")
         late = readers.submit(gateway.cache.lookup, _KEY, freshness="fresh")
-        _until_waiting(gateway, 2)
+        await_readers(gateway.cache, 2)
 
         gateway.builder.open()
 
-        assert early.result(10).payload["call"] == 1
-        assert late.result(10).payload["call"] == 2
+        assert early.result(WAIT_S).payload["call"] == 1
+        assert late.result(WAIT_S).payload["call"] == 2
         assert late.result().stamp["streams"] == Marker(("a",), 1)
 
 
@@ -428,10 +429,3 @@ def _active(looked: Lookup) -> tuple[str, ...]:
     marker = looked.stamp["streams"]
     assert isinstance(marker, Marker)
     return marker.stream_ids
-
-
-def _until_waiting(gateway: _Gateway, readers: int) -> None:
-    ends_at_s = time.monotonic() + 10.0
-    while gateway.cache.stats().waiting < readers:
-        assert time.monotonic() < ends_at_s, "the readers did not come to wait"
-        gateway.cache._living().ask(Tick())

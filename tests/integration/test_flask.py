@@ -14,6 +14,7 @@ from hermes_cache import Policy, PolicyError, SessionListKey
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.integrations.flask import HermesCache
 from hermes_cache.integrations.settings import SettingError, settings_in
+from tests.waiting import PROCESS_S
 
 
 def build(key: SessionListKey) -> Mapping[str, object]:
@@ -184,6 +185,6 @@ def test_what_is_for_every_framework_imports_none() -> None:
     )
 
     command = [sys.executable, "-c", program]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - ours
+    result = subprocess.run(command, capture_output=True, text=True, timeout=PROCESS_S, check=True)  # noqa: S603 - ours
 
     assert result.stdout == "set()\n"

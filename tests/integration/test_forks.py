@@ -15,7 +15,7 @@ from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder
 from hermes_cache.threads import forks
 from hermes_cache.threads.forks import ForkGate, after_fork_in_child
-from tests.waiting import WAIT_S
+from tests.waiting import PROCESS_S, WAIT_S
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
@@ -177,7 +177,7 @@ def test_who_is_inside_comes_out_before_another_threads_fork_and_none_enter_mean
 def test_at_the_end_each_that_lives_is_called_once_before_whom_it_overtook() -> None:
     """L3"""
     ended = subprocess.run(  # noqa: S603  # our own script
-        [sys.executable, "-c", _ENDING], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", _ENDING], capture_output=True, text=True, timeout=PROCESS_S, check=False
     )
 
     assert (ended.returncode, ended.stderr) == (0, "")

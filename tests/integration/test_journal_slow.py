@@ -99,7 +99,7 @@ def test_once_a_publisher_waited_in_vain_nobody_waits_until_the_journal_keeps_so
     policy = Policy(journal_wait=1.0)
     spans_s = []
     with SessionListCache(bus=Bus(), journal=journal, policy=policy) as cache:
-        for _ in range(3):
+        for _ in range(20):
             began_s = time.monotonic()
             cache.invalidate("work")
             spans_s.append(time.monotonic() - began_s)
@@ -108,7 +108,8 @@ def test_once_a_publisher_waited_in_vain_nobody_waits_until_the_journal_keeps_so
             threading.Event().wait(0.001)
 
         assert spans_s[0] >= policy.journal_wait
-        assert max(spans_s[1:]) < policy.journal_wait
+        # Each would wait for all of it, and a busy machine adds less than that to all of them.
+        assert sum(spans_s[1:]) < len(spans_s[1:]) * policy.journal_wait / 2
         assert cache.invalidate("work").committed
 
 

@@ -104,7 +104,7 @@ def exit_code_of_fork(child: Callable[[], bool]) -> int:
         pid = os.fork()
     if pid == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(10)
+        signal.alarm(int(WAIT_S))
         code = 1
         try:
             code = 0 if child() else 2

