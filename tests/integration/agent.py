@@ -78,7 +78,7 @@ class Agent:
     def die(self, do: str, **fields: object) -> None:
         """Give an order that kills the agent, and wait for its end."""
         self.send(do, **fields)
-        self._process.wait(20)
+        self._process.wait(60)
 
 
 class _Acts:

@@ -20,6 +20,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar, Unpack
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.cache.reads import ReadOptions
 from hermes_cache.core.events import AppliedEvent
+from tests.waiting import PROCESS_S
 
 WAIT_S = 30.0
 WORK = "work"
@@ -147,7 +148,8 @@ class Member:
 
     def __enter__(self) -> Self:
         """Wait until it has its position in the journal."""
-        self.ask(Inside.number)
+        self.begin(Inside.number)
+        self.end(Inside.number, PROCESS_S)
         return self
 
     def __exit__(

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
+from tests.waiting import PROCESS_S
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
-_WAIT_S = 50
 
 _HEAD = """
 import os, select, signal, sys, threading
@@ -31,7 +32,7 @@ def in_child(tell):
         finally:
             os._exit(0)
     os.close(writing)
-    ready, _, _ = select.select([reading], [], [], 20)
+    ready, _, _ = select.select([reading], [], [], 60)
     told = os.read(reading, 65536).decode() if ready else "the child hangs"
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -59,7 +60,7 @@ def _run(script: str) -> str:
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _HEAD + script],
         capture_output=True,
         text=True,
-        timeout=_WAIT_S,
+        timeout=PROCESS_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -121,11 +122,11 @@ def test_a_child_born_while_a_build_runs_builds_for_itself() -> None:
 entered, go = threading.Event(), threading.Event()
 def slow(key):
     entered.set()
-    go.wait(20)
+    go.wait(60)
     return {"sessions": [], "by": os.getpid()}
 reader = threading.Thread(target=cache.get, args=(KEY,), kwargs={"builder": slow})
 reader.start()
-entered.wait(10)
+entered.wait(30)
 print(in_child(use))
 go.set()
 reader.join()
@@ -158,12 +159,12 @@ def hold():
     taken = [lock for lock in locks if lock.acquire(blocking=False)]
     print(len(taken) >= 8)
     held.set()
-    go.wait(20)
+    go.wait(60)
     for lock in taken:
         lock.release()
 holder = threading.Thread(target=hold)
 holder.start()
-held.wait(10)
+held.wait(30)
 print(in_child(use))
 go.set()
 holder.join()
@@ -194,7 +195,7 @@ def test_subscriptions_of_the_parent_are_closed_in_the_child() -> None:
 subscription = cache.subscribe()
 print(in_child(lambda: list(subscription)))
 cache.invalidate("work")
-print(subscription.get(timeout=5).profile)
+print(subscription.get(timeout=30).profile)
 cache.stop()
 """)
 

@@ -21,9 +21,10 @@ from hermes_cache import (
     SessionListKey,
 )
 from hermes_cache.cache.reads import ReadOptions
+from hermes_cache.core.messages import Tick
 from hermes_cache.errors import CoroutineCancelledError
 from hermes_cache.ports import Builder
-from hermes_cache.testing import GatedBuilder
+from hermes_cache.testing import GatedBuilder, ManualClock
 from hermes_cache.threads.coroutines import Coroutines
 from tests.integration.event_loops import Run, every_loop
 from tests.waiting import LASTING, WAIT_S, until
@@ -174,30 +175,34 @@ def _raised_by(get: Callable[[SessionListKey], object]) -> BaseException:
     return AssertionError("nothing was raised")
 
 
-async def _hung(cache: SessionListCache, builder: _Sleeper) -> None:
-    """Read until the builder was called, which a busy machine may not do within the time of the build."""
+async def _timed_out(cache: SessionListCache, builder: _Sleeper, clock: ManualClock) -> None:
+    """Read, and let the time of the build pass once the builder was called."""
     calls = builder.calls
-    while builder.calls == calls:
-        with pytest.raises(BuildTimeoutError):
-            await cache.aget(KEY)
+    reading = asyncio.create_task(cache.aget(KEY))
+    await asyncio.to_thread(until, lambda: builder.calls == calls + 1)
+    clock.advance(60.0)
+    await asyncio.to_thread(cache._living().ask, Tick())
+    with pytest.raises(BuildTimeoutError):
+        await reading
 
 
 @pytest.mark.parametrize("entered", [True, False])
 def test_past_its_time_a_coroutine_is_cancelled_and_its_slot_is_free_again(*, entered: bool) -> None:
     """B2, B6"""
-    builder, policy = _Sleeper(), Policy(build_timeout=0.1, pool_size=1)
+    builder, policy, clock = _Sleeper(), Policy(build_timeout=60.0, pool_size=1), ManualClock()
 
     async def main(cache: SessionListCache) -> None:
-        for _ in range(2):
-            await _hung(cache, builder)
-            await asyncio.to_thread(until, lambda: builder.cancelled == builder.calls)
+        for calls in (1, 2):
+            await _timed_out(cache, builder, clock)
+            await asyncio.to_thread(until, lambda: builder.cancelled == calls)  # noqa: B023 - waited for
             await asyncio.to_thread(until, lambda: cache.stats().abandoned == 0)
+            assert builder.calls == calls
 
     async def entering(cache: SessionListCache) -> None:
         async with cache:
             await main(cache)
 
-    cache = SessionListCache(builder, bus=Bus(), policy=policy)
+    cache = SessionListCache(builder, bus=Bus(), policy=policy, clock=clock)
     if entered:
         asyncio.run(entering(cache))
     else:
@@ -208,21 +213,27 @@ def test_past_its_time_a_coroutine_is_cancelled_and_its_slot_is_free_again(*, en
 @every_loop
 def test_one_that_goes_on_though_it_was_cancelled_counts_as_abandoned_until_it_ends(run: Run) -> None:
     """B2, B6"""
-    builder = _Sleeper(stubborn=True)
-    policy = Policy(build_timeout=0.1, max_abandoned=1)
+    builder, clock = _Sleeper(stubborn=True), ManualClock()
+    policy = Policy(build_timeout=60.0, max_abandoned=1)
 
     async def main() -> None:
-        async with SessionListCache(builder, bus=Bus(), policy=policy) as cache:
-            await _hung(cache, builder)
-            # The reader waits no longer than the build may take, and began a moment before it.
-            await asyncio.to_thread(until, lambda: cache.stats().abandoned == 1)
+        async with SessionListCache(builder, bus=Bus(), policy=policy, clock=clock) as cache:
+            await _timed_out(cache, builder, clock)
+            assert cache.stats().abandoned == 1
             with pytest.raises(BuildError, match="hang"):
                 await cache.aget(OTHER)
             assert cache.stats().abandoned == 1
             builder.let_go.set()
             await asyncio.to_thread(until, lambda: cache.stats().abandoned == 0)
 
-    run(main())
+    async def letting_go() -> None:
+        # Else the loop of a test that failed would wait for the coroutine for ever.
+        try:
+            await main()
+        finally:
+            builder.let_go.set()
+
+    run(letting_go())
 
     assert builder.cancelled == 1
 

@@ -20,6 +20,7 @@ from hermes_cache.sessions.rows import freeze
 from hermes_cache.stores.hermes import HermesHome
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.read_only import read_database
+from tests.waiting import PROCESS_S
 
 EVERYTHING = SessionListKey(
     show_cli=True,
@@ -339,7 +340,7 @@ def _held_by_another_process(path: Path, journal_mode: str) -> Iterator[None]:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         yield
-        holder.communicate(timeout=20)
+        holder.communicate(timeout=PROCESS_S)
 
 
 def test_a_locked_database_fails_a_build_alone(sample: SampleHome) -> None:

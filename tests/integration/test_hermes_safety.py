@@ -22,6 +22,7 @@ from hermes_cache.sessions.keys import SessionListKey
 from hermes_cache.stores.hermes import HermesHome
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.read_only import read_database
+from tests.waiting import PROCESS_S
 
 EVERYTHING = SessionListKey(
     show_cli=True, show_cron=True, show_webhook=True, show_kanban=True, show_previous_messaging=True
@@ -199,7 +200,7 @@ def test_a_fork_waits_for_the_reads_under_way(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     try:
-        assert reading.wait(20)
+        assert reading.wait(PROCESS_S)
         open_in_children = [_forked(partial(_open_count, sample.path)) for _ in range(20)]
     finally:
         stopping.set()
@@ -239,7 +240,7 @@ def test_a_view_shares_no_refresh_that_began_before_it(tmp_path: Path) -> None:
     sample = make_sample_home(tmp_path / "home", sessions=30, profiles=())
     home = HermesHome(sample.path)
     mine = [each.id for each in sample.sessions if each.source == "cron"][:4]
-    together = threading.Barrier(len(mine), timeout=20)
+    together = threading.Barrier(len(mine), timeout=PROCESS_S)
 
     def commits_then_reads(session_id: str) -> list[bool]:
         found = []

@@ -20,10 +20,10 @@ from hermes_cache import Policy
 from hermes_cache.threads.forks import ForkGate
 from tests.integration import journal_acts as acts
 from tests.integration.journal_members import KEY, Inside, Member, inside
+from tests.waiting import PROCESS_S
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
-_CHILD_S = 40.0
 _POLICY = Policy(ttl=600.0, journal_interval=0.0, journal_wait=10.0)
 
 
@@ -60,7 +60,7 @@ def _in_child(live: Callable[[], _Child]) -> _Child:
             os._exit(0)
     os.close(writing)
     try:
-        ready, _, _ = select.select([reading], [], [], _CHILD_S)
+        ready, _, _ = select.select([reading], [], [], PROCESS_S)
         told = pickle.loads(os.read(reading, 65536)) if ready else TimeoutError("the child hangs")  # noqa: S301  # ours
     finally:
         os.close(reading)
@@ -185,7 +185,7 @@ def test_a_fork_waits_for_who_is_inside_a_gate_and_lets_nobody_in_meanwhile() ->
 
     staying = threading.Thread(target=stay)
     staying.start()
-    entered.wait(_CHILD_S)
+    entered.wait(PROCESS_S)
     pid = os.fork()
     if pid == 0:
         with gate:
