@@ -19,6 +19,7 @@ from hermes_cache.distribution import Extra, install_command
 from hermes_cache.doctor.findings import Finding
 from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.stores.hermes.kept_counts import cache_folder
+from hermes_cache.stores.hermes.notifications import LIBRARIES
 from hermes_cache.stores.hermes.other_sqlite import other_library
 
 _PROC: Final = Path("/proc")
@@ -29,7 +30,7 @@ _FEW_DESCRIPTORS: Final = 1_024
 _DAY_S: Final = 86_400.0
 
 _PACKAGES: Final[Mapping[str, tuple[Extra, str]]] = {
-    "watchfiles": ("watch", "changes of a home are noticed by looking at it twice a second"),
+    LIBRARIES[0]: ("watch", "changes of a home are noticed by looking at it twice a second"),
     "loky": ("processes", "builds run in the serving process, and slow its streams down"),
     "cloudpickle": ("processes", "builds run in the serving process, and slow its streams down"),
     "starlette": ("serve", "'hermes-cache serve' cannot run"),
@@ -193,8 +194,9 @@ def _descriptors() -> int | None:
 
 
 def _is_installed(name: str) -> bool:
+    """Say whether a package is installed, or another one that does as well."""
     try:
-        return find_spec(name) is not None
+        return any(find_spec(each) is not None for each in (LIBRARIES if name in LIBRARIES else (name,)))
     except (ImportError, ValueError):
         return False
 

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Hashable, Iterator
+from errno import ENOSPC
+from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from random import Random
@@ -16,7 +18,6 @@ from typing import Any
 
 import orjson
 import pytest
-import watchfiles
 
 from hermes_cache import (
     Bus,
@@ -32,7 +33,7 @@ from hermes_cache import (
 from hermes_cache.ports import Moved, RunningWatch, Scopes
 from hermes_cache.samples.home import SampleHome, make_sample_home
 from hermes_cache.samples.writer import add_message, heartbeat, rename_session, write_turns
-from hermes_cache.stores.hermes import watching
+from hermes_cache.stores.hermes import notifications, watching
 from hermes_cache.stores.hermes.watching import HomeWatch
 from tests.integration.agent import AS_NOBODY
 from tests.waiting import WAIT_S, until
@@ -52,6 +53,19 @@ def cache(sample: SampleHome) -> Iterator[SessionListCache]:
     watched = SessionListCache(home.builder, sources=home.sources, watch=home.watch, policy=_UNPACED, bus=Bus())
     with watched as cache:
         yield cache
+
+
+@pytest.fixture(params=["inotify_simple", "watchfiles"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The library that has the notifications."""
+    name: str = request.param
+    if name not in notifications.LIBRARIES:
+        pytest.skip(f"{name} is not for this system")
+    monkeypatch.setattr(notifications, "LIBRARIES", (name,))
+    return name
+
+
+_with_each_library = pytest.mark.usefixtures("library")
 
 
 class _Watched:
@@ -79,6 +93,7 @@ def _agent_session(view: Rendered) -> str:
     return str(next(row["session_id"] for row in _rows(view) if row["session_source"] != "webui"))
 
 
+@_with_each_library
 def test_a_commit_of_somebody_else_is_sent_to_who_follows(cache: SessionListCache, sample: SampleHome) -> None:
     """X10, R13"""
     with cache.follow(_KEY) as following:
@@ -135,6 +150,7 @@ def test_nobody_watches_once_nobody_follows_or_subscribes(cache: SessionListCach
     until(lambda: _watchers() == 0)
 
 
+@_with_each_library
 def test_a_stop_ends_the_watch(cache: SessionListCache) -> None:
     """X10, L1"""
     following = cache.follow(_KEY)
@@ -149,6 +165,7 @@ def _watchers() -> int:
     return sum(thread.name == "hermes_cache.watch" for thread in enumerate_threads())
 
 
+@_with_each_library
 def test_a_watch_names_the_scope_whose_file_moved(sample: SampleHome) -> None:
     """X10"""
     home = HermesHome(sample.path)
@@ -160,6 +177,7 @@ def test_a_watch_names_the_scope_whose_file_moved(sample: SampleHome) -> None:
     watched.watch.close()
 
 
+@_with_each_library
 def test_other_files_of_the_folder_say_nothing(sample: SampleHome) -> None:
     """X10"""
     watched = _Watched(HermesHome(sample.path), "default")
@@ -175,6 +193,7 @@ def test_other_files_of_the_folder_say_nothing(sample: SampleHome) -> None:
     watched.watch.close()
 
 
+@_with_each_library
 def test_a_replaced_database_is_noticed(sample: SampleHome) -> None:
     """X10, X8"""
     watched = _Watched(HermesHome(sample.path), "default")
@@ -187,6 +206,7 @@ def test_a_replaced_database_is_noticed(sample: SampleHome) -> None:
     watched.watch.close()
 
 
+@_with_each_library
 def test_a_replaced_folder_is_watched_again(sample: SampleHome) -> None:
     """X10"""
     sessions = sample.path / "webui" / "sessions"
@@ -203,23 +223,24 @@ def test_a_replaced_folder_is_watched_again(sample: SampleHome) -> None:
 
 
 def test_what_is_committed_while_the_notifications_begin_is_noticed(
-    sample: SampleHome, monkeypatch: pytest.MonkeyPatch
+    sample: SampleHome, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     """X10"""
     said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
     has_looked = Event()
-    begin = watchfiles.watch
+    begins = {"inotify_simple": "INotify", "watchfiles": "watch"}[library]
+    begin = getattr(import_module(library), begins)
 
     def listen(scopes: Collection[Hashable]) -> None:
         said.put(scopes)
         has_looked.set()
 
-    def commit_first(*folders: Path, **options: Any) -> Iterator[set[tuple[watchfiles.Change, str]]]:
+    def commit_first(*arguments: Any, **options: Any) -> Any:
         assert has_looked.wait(WAIT_S)
         (sample.path / "state.db").touch()
-        return iter(begin(*folders, **options))
+        return begin(*arguments, **options)
 
-    monkeypatch.setattr("watchfiles.watch", commit_first)
+    monkeypatch.setattr(f"{library}.{begins}", commit_first)
 
     watch = HermesHome(sample.path).watch(lambda: ["default"], listen)
 
@@ -262,12 +283,13 @@ def test_a_watch_says_that_its_thread_has_ended(sample: SampleHome) -> None:
     assert watch.trouble is None
 
 
+@_with_each_library
 def test_a_close_while_it_turns_round_ends_the_watch(sample: SampleHome, monkeypatch: pytest.MonkeyPatch) -> None:
     """X10"""
     made: SimpleQueue[HomeWatch] = SimpleQueue()
     closing: list[HomeWatch] = []
 
-    class Interrupt(watching._Interrupt):
+    class Interrupt(notifications.Interrupt):
         def __init__(self) -> None:
             # The close comes just before another interrupt is there to be opened.
             if closing:
@@ -282,7 +304,7 @@ def test_a_close_while_it_turns_round_ends_the_watch(sample: SampleHome, monkeyp
         watch.scopes_changed()
         return ["default"]
 
-    monkeypatch.setattr(watching, "_Interrupt", Interrupt)
+    monkeypatch.setattr(watching, "Interrupt", Interrupt)
     watch = HermesHome(sample.path).watch(scopes, lambda _scopes: None)
 
     made.put(watch)
@@ -291,6 +313,7 @@ def test_a_close_while_it_turns_round_ends_the_watch(sample: SampleHome, monkeyp
     assert not closing
 
 
+@_with_each_library
 def test_a_signal_handler_may_say_that_scopes_changed_while_that_is_said(sample: SampleHome) -> None:
     """X10, L6"""
     watch = HermesHome(sample.path).watch(lambda: ["default"], lambda _scopes: None)
@@ -332,6 +355,7 @@ def test_the_companions_of_a_linked_database_are_watched_where_they_lie(
     watched.watch.close()
 
 
+@_with_each_library
 def test_a_new_profile_is_noticed_by_who_watches_all(sample: SampleHome) -> None:
     """X10"""
     (sample.path / "profiles").mkdir(exist_ok=True)
@@ -344,6 +368,7 @@ def test_a_new_profile_is_noticed_by_who_watches_all(sample: SampleHome) -> None
     watched.watch.close()
 
 
+@_with_each_library
 def test_scopes_that_are_added_are_watched_at_once(sample: SampleHome) -> None:
     """X10"""
     (sample.path / "profiles" / "work").mkdir(parents=True)
@@ -391,7 +416,7 @@ def test_without_notifications_it_looks_every_half_second_and_says_so(
     if why == "network":
         monkeypatch.setattr(watching, "network_file_system", lambda *_: "nfs4")
     else:
-        monkeypatch.setitem(sys.modules, "watchfiles", None)
+        monkeypatch.setattr(notifications, "LIBRARIES", ("no_library_of_this_name",))
     scopes: Scopes = lambda: ["default"]  # noqa: E731 - typed so
     said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
 
@@ -417,20 +442,22 @@ def test_health_says_that_there_are_no_notifications(sample: SampleHome, monkeyp
 
 
 def test_a_watch_that_fails_goes_on_without_notifications(
-    sample: SampleHome, monkeypatch: pytest.MonkeyPatch
+    sample: SampleHome, monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     """X10, L7"""
 
     def refuse(*_: object, **__: object) -> Iterator[set[tuple[object, str]]]:
-        raise OSError(28, "inotify watch limit reached")
+        raise OSError(ENOSPC, "inotify watch limit reached")
 
-    monkeypatch.setattr("watchfiles.watch", refuse)
+    refused = "inotify_simple.INotify.add_watch" if library == "inotify_simple" else "watchfiles.watch"
+    monkeypatch.setattr(refused, refuse)
     said: SimpleQueue[Collection[Hashable]] = SimpleQueue()
 
     watch = HermesHome(sample.path).watch(lambda: ["default"], said.put)
 
     assert [list(said.get(timeout=WAIT_S)) for _ in range(3)] == [["default"]] * 3
-    assert "inotify watch limit reached" in (watch.trouble or "")
+    limit = "raise fs.inotify.max_user_watches" if library == "inotify_simple" else "inotify watch limit reached"
+    assert limit in (watch.trouble or "")
     watch.close()
 
 

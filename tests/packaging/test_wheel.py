@@ -76,8 +76,9 @@ assert create_app(SessionListCache(home.builder, sources=home.sources), home)
 """,
     "watch": """
 from hermes_cache import HermesHome, SessionListCache
+from hermes_cache.stores.hermes.notifications import LIBRARIES, library
 home = HermesHome(".")
-import watchfiles
+assert library() == LIBRARIES[0]
 with SessionListCache(home.builder, sources=home.sources, watch=home.watch) as cache:
     assert cache.health().running
 """,

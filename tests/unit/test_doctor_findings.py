@@ -17,6 +17,7 @@ from hermes_cache.doctor.environment import (
 from hermes_cache.doctor.findings import Finding
 from hermes_cache.doctor.journal import ContentFacts, FileFacts, content_findings, file_findings, pooler_findings
 from hermes_cache.doctor.policy import Deployment, policy_findings, refused_policy, workers_in
+from hermes_cache.stores.hermes.notifications import LIBRARIES
 
 ENVIRONMENT = EnvironmentFacts(
     sqlite=(3, 51, 3),
@@ -76,7 +77,7 @@ def test_an_sqlite_without_that_bug_is_no_finding(version: tuple[int, int, int])
         ("few-descriptors", "wrong", {"descriptors": 256}),
         ("no-inotify-instances", "wrong", {"notifications": Notifications(128, 128, 10, 1_000)}),
         ("no-inotify-watches", "wrong", {"notifications": Notifications(1, 128, 1_000, 1_000)}),
-        ("no-extra-watch", "hint", {"missing": frozenset({"watchfiles"})}),
+        ("no-extra-watch", "hint", {"missing": frozenset({LIBRARIES[0]})}),
         ("no-extra-processes", "hint", {"missing": frozenset({"loky", "cloudpickle"})}),
         ("no-extra-serve", "hint", {"missing": frozenset({"starlette"})}),
         ("clock-behind", "wrong", {"now_s": 0.0}),

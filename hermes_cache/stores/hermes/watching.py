@@ -1,14 +1,14 @@
 """Watches the files of a Hermes home, and says whose sources moved when they move.
 
 It sleeps on the notifications of the operating system, which wake it four times a second at most. If it can have
-none (a network file system, no more watches to be had, the library is not installed), it says every 0.5 s that
+none (a network file system, no more watches to be had, no library is installed), it says every 0.5 s that
 everything may have moved: the listener looks at the files itself, which costs a few `stat`s. It opens no file.
 Source: rules X10, X2.
 """
 
 import os
 from collections.abc import Collection, Hashable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -19,19 +19,23 @@ from hermes_cache.file_systems import MOUNTS, network_file_system
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import Moved, Scopes
 from hermes_cache.stores.hermes.locations import ALL_PROFILES, Locations, ProfileFiles
+from hermes_cache.stores.hermes.notifications import (
+    LIBRARIES,
+    WAKES_EVERY_S,
+    Interrupt,
+    Notifications,
+    library,
+    notifications,
+)
 from hermes_cache.stores.hermes.other_stores import OtherStores, WithStores
 from hermes_cache.stores.session_store import MOVES_EVERY_S
-from hermes_cache.threads.gates import Gate
+from hermes_cache.threads.forks import after_fork_in_child
 from hermes_cache.threads.kept_thread import KeptThread
 
 logger = QuietLogger(__name__)
 
-_WAKES_EVERY_S: Final = 0.25
 _LOOKS_EVERY_S: Final = 5.0
 """So often it looks which scopes are watched, and whether folders appeared."""
-
-_TIMEOUT_S: Final = 0.5
-"""So long it waits for notifications at a time."""
 
 _BLIND_EVERY_S: Final = 0.5
 _TRIES_AGAIN_S: Final = 60.0
@@ -41,16 +45,6 @@ Concerned: TypeAlias = dict[Path, dict[str, set[Hashable]]]
 """The folders to watch, with the names of the files there that matter, and the readers of each; "" is any name."""
 
 _COMPANIONS: Final = ("-wal", "-journal")
-
-
-class _Interrupt(Gate):
-    """Interrupts a wait for notifications. It has no lock that a signal handler could wait for."""
-
-    __slots__ = ()
-
-    def is_set(self) -> bool:
-        """Return whether it was opened; watchfiles asks so."""
-        return self.is_open
 
 
 class HomeWatch:
@@ -73,9 +67,12 @@ class HomeWatch:
         self._folders_of_stores: frozenset[Path] = frozenset()
         self._looked_into: frozenset[Path] = frozenset()
         self._moves_again_at_s = inf
+        self._rests_until_s = -inf
         self._is_closed = False
-        self._interrupted = _Interrupt()
+        self._interrupted = Interrupt()
+        self._notifications: Notifications | None = None
         self._trouble: str | None = None
+        after_fork_in_child(self._start_anew)
         self._thread = KeptThread(self._run, "hermes_cache.watch")
         self._thread.ensure_running()
 
@@ -92,22 +89,28 @@ class HomeWatch:
         self._thread.ensure_running()
 
     def close(self) -> None:
-        """End it, without waiting for its thread, which ends within a quarter of a second."""
+        """End it, without waiting for its thread."""
         self._thread.end()
         self._is_closed = True
         self._interrupted.open()
 
+    def _start_anew(self) -> None:
+        # No thread waits in a child, and the descriptors are those of the parent.
+        inherited, self._notifications = self._notifications, None
+        if inherited is not None:
+            inherited.close()
+
     def _run(self) -> None:
         while True:
-            self._interrupted = _Interrupt()
+            self._interrupted = Interrupt()
             # Looked at after that: a close that comes earlier is seen here, a later one interrupts the wait.
             if self._is_closed:
                 return
             try:
                 self._watch()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 # A folder went before it was watched: the next look finds it no more.
-                self._interrupted.wait(_WAKES_EVERY_S)
+                self._interrupted.wait(WAKES_EVERY_S)
             except Exception as error:  # whatever it is, the watch goes on without notifications
                 logger.warning("hermes_cache.watch_failed", exc_info=True)
                 self._look_blindly(f"{type(error).__name__}: {error}")
@@ -123,20 +126,32 @@ class HomeWatch:
         self._trouble = None
         # What came while nothing was watched.
         self._moved(self._scopes())
-        is_first = True
+        if not concerned:
+            self._interrupted.wait(_LOOKS_EVERY_S)
+            return
+        with closing(notifications(concerned, self._interrupted)) as self._notifications:
+            self._hear(self._notifications, concerned, folders)
+
+    def _hear(self, heard: Notifications, concerned: Concerned, folders: dict[Path, tuple[int, int]]) -> None:
+        """Say what moved, until the folders to watch are others."""
+        self._tell_stores(heard.begin())
+        # What came before they began.
+        self._moved(self._scopes())
+        self._look_where_nothing_was_watched()
         looks_at_s = monotonic() + _LOOKS_EVERY_S
-        for paths in self._notifications(concerned):
-            # With the first, what came before the notifications of the system began.
-            scopes = set(self._scopes()) if is_first else {each for path in paths for each in _of(path, concerned)}
-            if is_first:
-                self._look_where_nothing_was_watched()
-            is_first = False
+        while not self._interrupted.is_open:
+            timeout_s = max(0.0, min(looks_at_s, self._moves_again_at_s) - monotonic())
+            paths = heard.wait(timeout_s, rests_until_s=self._rests_until_s)
+            if paths or paths is None:
+                self._rests_until_s = monotonic() + WAKES_EVERY_S
             is_other = self._tell_stores(paths)
-            scopes |= self._held_back()
+            scopes = self._held_back()
+            for path in paths or ():
+                scopes |= _of(path, concerned)
             if scopes:
                 self._moved(scopes)
-            if not concerned.keys().isdisjoint(paths):
-                # A folder was moved or removed, and its notifications ended with that.
+            if paths is None or not concerned.keys().isdisjoint(paths):
+                # Some were lost, or a folder was moved or removed and its notifications ended with that.
                 return
             if is_other or monotonic() >= looks_at_s:
                 if self._concerned() != concerned or _identities(concerned) != folders:
@@ -150,15 +165,15 @@ class HomeWatch:
         if differing:
             self._other_stores.look(sorted(differing) if before else None)
 
-    def _tell_stores(self, paths: list[Path]) -> bool:
+    def _tell_stores(self, paths: Collection[Path] | None) -> bool:
         """Have the stores look at what moved of theirs, and say whether a folder may be new among it."""
-        theirs = [path for path in paths if path.parent in self._folders_of_stores]
-        if not theirs:
+        theirs = None if paths is None else [path for path in paths if path.parent in self._folders_of_stores]
+        if theirs == [] or not self._folders_of_stores:
             return False
         self._other_stores.look(theirs)
         # A store's stamp does not move twice within that span; what it holds back then must be asked for.
         self._moves_again_at_s = min(self._moves_again_at_s, monotonic() + MOVES_EVERY_S)
-        return any(path.is_dir() and path not in self._folders_of_stores for path in theirs)
+        return any(path.is_dir() and path not in self._folders_of_stores for path in theirs or ())
 
     def _held_back(self) -> set[Hashable]:
         """Return the scopes of stores whose stamps may move by now for what was found within the span."""
@@ -166,28 +181,6 @@ class HomeWatch:
             return set()
         self._moves_again_at_s = inf
         return {each for each in self._scopes() if isinstance(each, WithStores)}
-
-    def _notifications(self, folders: Collection[Path]) -> Iterator[list[Path]]:
-        """Yield the paths that changed, none now and then; end when the scopes changed, or at the close."""
-        from watchfiles import watch  # noqa: PLC0415 - only some have it, and it takes its time to import
-
-        if not folders:
-            self._interrupted.wait(_LOOKS_EVERY_S)
-            return
-        step_ms = round(_WAKES_EVERY_S * 1_000)
-        for changes in watch(
-            *folders,
-            watch_filter=None,
-            debounce=step_ms,
-            step=step_ms,
-            rust_timeout=round(_TIMEOUT_S * 1_000),
-            yield_on_timeout=True,
-            raise_interrupt=False,
-            force_polling=False,
-            recursive=False,
-            stop_event=self._interrupted,
-        ):
-            yield [Path(path) for _, path in changes]
 
     def _look_blindly(self, why: str) -> None:
         """Say every half second that all may have moved, until it is time to try to have notifications."""
@@ -258,10 +251,8 @@ def _may_be_watched(folder: Path) -> bool:
 
 def _refused(folders: Collection[Path]) -> str | None:
     """Say why notifications of those folders cannot be relied on; None if they can."""
-    try:
-        import watchfiles  # noqa: F401, PLC0415 - see `_notifications`
-    except ImportError:
-        return f"watchfiles is not installed: {install_command('watch')}"
+    if library() is None:
+        return f"{LIBRARIES[0]} is not installed: {install_command('watch')}"
     with suppress(OSError):
         mounts = MOUNTS.read_text()
         for folder in folders:
