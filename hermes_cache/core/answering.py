@@ -122,7 +122,8 @@ def deliver(turn: Turn, target: Target, answer: Served | HermesCacheError) -> No
             return
         if followed.delivered is not None and followed.delivered.is_newer_than(answer.entry):
             return
-        turn.record(FollowedMoved(replace(followed, delivered=without_content(answer.entry), needed=None)))
+        delivered = without_content(answer.entry)
+        turn.record(FollowedMoved((replace(followed, delivered=delivered, needed=None),)))
     turn.do(Deliver(followed.followers, target.key, answer))
 
 

@@ -5,8 +5,9 @@ for those that came after. So no reader waits for more than the build that runs 
 Source: rules R1, R5, R7, R11, B1 to B7, H2.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cache.core import duty
 from hermes_cache.core.answering import (
@@ -33,47 +34,77 @@ _LONGEST_WHY: Final = 300
 """A builder's error may quote all that it read."""
 
 
+class Wanted(NamedTuple):
+    """A build that is wanted; as in `Build`."""
+
+    target: Target
+    reason: Reason
+    refresh: Refresh | None = None
+    builder: object = None
+    trace: object = None
+
+
 def request_build(
     turn: Turn,
     target: Target,
     reason: Reason,
     *,
     refresh: Refresh | None = None,
-    request: Request | None = None,
-    is_bounded: bool = True,
+    request: Request,
 ) -> HermesCacheError | None:
-    """Queue a build of a key that has none, and start what there is room for.
+    """Queue a build of a key that has none for a read, and start what there is room for.
 
     Args:
         turn: The turn that decides it.
         target: What to build.
         reason: Why it is built.
         refresh: Why it replaces what may still be served, so that its cost counts (B9); None if it does not.
-        request: The read that asks for it, with its builder and its trace; None if there is none.
-        is_bounded: Whether it is refused if too many builds queue.
+        request: The read that asks for it, with its builder and its trace.
 
     Returns:
         None, or why it is refused: too many queue, or too many hang.
     """
     state, policy = turn.state, turn.policy
-    if _too_many_hang(turn):
-        return _hanging(turn, target)
-    if is_bounded and state.running() >= policy.pool_size and len(state.queue) >= policy.max_queue:
+    if too_many_hang(turn):
+        return hanging_error(turn, target)
+    if state.running() >= policy.pool_size and len(state.queue) >= policy.max_queue:
         return CacheBusyError("max_queue", policy.max_queue)
-    asked = request or Request(turn.now_s)
-    _queue(turn, target, reason, refresh=refresh, builder=asked.builder, trace=asked.trace)
+    queue_builds(turn, [Wanted(target, reason, refresh, request.builder, request.trace)])
     return None
+
+
+def too_many_hang(turn: Turn) -> bool:
+    """Say whether so many builds hang that none may start (B6)."""
+    return len(turn.state.abandoned) >= turn.policy.max_abandoned
+
+
+def hanging_error(turn: Turn, target: Target) -> BuildError:
+    """Return the error for a key that may not be built, as too many builds hang; a new one for every reader."""
+    count = len(turn.state.abandoned)
+    return BuildError(target.key, f"{count} builds hang, Policy.max_abandoned; none starts until one of them ends")
+
+
+def queue_builds(turn: Turn, wanted: Iterable[Wanted]) -> None:
+    """Queue builds of keys that have none, all at once, and start what there is room for; without `max_queue`."""
+    first_id = turn.state.last_build + 1
+    builds = tuple([Build(number, *each) for number, each in enumerate(wanted, first_id)])
+    if not builds:
+        return
+    turn.record(Queued(builds))
+    duty.join(turn, [build for build in builds if build.refresh is not None])
+    start_builds(turn)
 
 
 def start_builds(turn: Turn) -> None:
     """Start queued builds while there is room, those first that readers wait for (B5)."""
     while turn.state.queue and turn.state.running() < turn.policy.pool_size:
         state = turn.state
-        if _too_many_hang(turn):
-            _refuse(turn, state.builds[state.queue[0]])
+        oldest = state.builds[next(iter(state.queue.values()))]
+        if too_many_hang(turn):
+            _refuse(turn, oldest)
             continue
-        wanted = (key for key in state.queue if key in state.waiters)
-        _start(turn, state.builds[next(wanted, state.queue[0])])
+        awaited = (state.builds[key] for key in state.queue.values() if key in state.waiters)
+        _start(turn, next(awaited, oldest) if state.waiters else oldest)
 
 
 def built(turn: Turn, message: Built) -> None:
@@ -115,32 +146,13 @@ def abandon_overdue(turn: Turn) -> None:
             _fail(turn, build, f"its builder did not return within {timeout_s:g} s, Policy.build_timeout")
 
 
-def _queue(
-    turn: Turn, target: Target, reason: Reason, *, refresh: Refresh | None, builder: object, trace: object
-) -> None:
-    build = Build(turn.state.last_build + 1, target, reason, refresh, builder, trace)
-    turn.record(Queued(build))
-    if refresh is not None:
-        duty.join(turn, build, refresh)
-    start_builds(turn)
-
-
-def _too_many_hang(turn: Turn) -> bool:
-    return len(turn.state.abandoned) >= turn.policy.max_abandoned
-
-
-def _hanging(turn: Turn, target: Target) -> BuildError:
-    count = len(turn.state.abandoned)
-    return BuildError(target.key, f"{count} builds hang, Policy.max_abandoned; none starts until one of them ends")
-
-
 def _refuse(turn: Turn, queued: Build) -> None:
-    _end(turn, queued, "failed", str(_hanging(turn, queued.target)))
+    _end(turn, queued, "failed", str(hanging_error(turn, queued.target)))
     waiting = _builds_waiters(turn, queued)
     turn.dismiss(waiting)
     for waiter in waiting:
-        answer_instead(turn, waiter, _hanging(turn, queued.target))
-    deliver(turn, queued.target, _hanging(turn, queued.target))
+        answer_instead(turn, waiter, hanging_error(turn, queued.target))
+    deliver(turn, queued.target, hanging_error(turn, queued.target))
 
 
 def _start(turn: Turn, queued: Build) -> None:
@@ -273,7 +285,7 @@ def _build_again(turn: Turn, build: Build, *, wanted: bool = False) -> None:
     is_servable = held is not None and held.version >= turn.state.version_of(target)
     insists = any(not waiter.request.takes_stale for waiter in left)
     refresh = refresh_for(turn.state, target, reason) if is_servable and not insists else None
-    _queue(turn, target, reason, refresh=refresh, builder=builder, trace=trace)
+    queue_builds(turn, [Wanted(target, reason, refresh, builder, trace)])
 
 
 def _fail(turn: Turn, build: Build, why: str, cause: BaseException | None = None) -> None:

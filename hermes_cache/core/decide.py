@@ -43,6 +43,7 @@ from hermes_cache.core.requests import Request
 from hermes_cache.core.state import HeldBack, Read, Refresh, State
 from hermes_cache.core.storing import due_again_s, send_delayed_news, weighed
 from hermes_cache.core.streams import Said, Streams
+from hermes_cache.core.tables import Table
 from hermes_cache.core.transitions import (
     CacheStopped,
     ListsOutdated,
@@ -166,14 +167,13 @@ def _run_scope_timers(turn: Turn) -> None:
 def _release(turn: Turn, name: object) -> None:
     """Refresh together the keys that were asked for while refreshes were held back, if they still need it (B9)."""
     scope = turn.state.scopes[name]
-    turn.record(ScopeMoved(replace(scope, held_back={})))
-    has_source = any(held.refresh is Refresh.SOURCE for held in scope.held_back.values())
+    turn.record(ScopeMoved(replace(scope, held_back=Table(), held_for=None)))
     needs = needs_of(turn, scope.held_back)
     for held in scope.held_back.values():
         if held.refresh is Refresh.EVENT:
             continue
-        if not has_source and duty.is_held_back(turn, held.target, held.refresh):
-            duty.hold_back(turn, held.target, held.refresh, held.builder)
+        if scope.held_for is not Refresh.SOURCE and duty.is_held_back(turn, held.target, held.refresh):
+            duty.hold_back(turn, [held])
         else:
             _refresh_if_stale(turn, held)
     meet_needs(turn, needs)

@@ -8,12 +8,18 @@ another stop's does. What is asked for in a pause starts together when the pause
 that only followers wait for begins a pause for such builds alone. Source: rules B9, R3, R13.
 """
 
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
-from typing import assert_never
+from typing import Final, TypeVar, assert_never
 
 from hermes_cache.core.state import Build, HeldBack, Refresh, ScopeState, Target
 from hermes_cache.core.transitions import ScopeMoved, scope_of
 from hermes_cache.core.turn import Turn
+
+_BY_STRENGTH: Final = (Refresh.AGE, Refresh.EVENT, Refresh.SOURCE)
+"""What may be held back; of what one key, or one scope, is asked for, the last of these counts."""
+
+T = TypeVar("T", Build, HeldBack)
 
 
 def is_held_back(turn: Turn, target: Target, refresh: Refresh) -> bool:
@@ -34,22 +40,29 @@ def is_held_back(turn: Turn, target: Target, refresh: Refresh) -> bool:
             assert_never(refresh)
 
 
-def hold_back(turn: Turn, target: Target, refresh: Refresh, builder: object = None) -> None:
-    """Remember that a key was asked for; the end of the pause refreshes it, with the newest reader's builder."""
-    scope = scope_of(turn.state, target)
-    known = scope.held_back.get(target.key)
-    if known is not None and (known.refresh is Refresh.SOURCE or refresh is Refresh.AGE):
-        refresh = known.refresh
-    held = HeldBack(target, refresh, builder)
-    if held != known:
-        turn.record(ScopeMoved(replace(scope, held_back={**scope.held_back, target.key: held})))
+def hold_back(turn: Turn, asked: Iterable[HeldBack]) -> None:
+    """Remember what was asked for; the end of the pause refreshes it, with the newest reader's builder of each."""
+    for of_scope in _by_scope(asked):
+        scope = scope_of(turn.state, of_scope[0].target)
+        news: dict[Hashable, HeldBack] = {}
+        for held in of_scope:
+            known = scope.held_back.get(held.target.key)
+            strongest = held if known is None else replace(held, refresh=_strongest(known.refresh, held.refresh))
+            if strongest != known:
+                news[held.target.key] = strongest
+        if news:
+            held_for = _strongest(*[held.refresh for held in news.values()], scope.held_for)
+            held_back = scope.held_back.with_all(news)
+            turn.record(ScopeMoved(replace(scope, held_back=held_back, held_for=held_for)))
 
 
-def join(turn: Turn, build: Build, refresh: Refresh) -> None:
-    """Count a queued build to its scope's refresh."""
-    scope = scope_of(turn.state, build.target)
-    kinds = scope.refreshing_by | {refresh}
-    turn.record(ScopeMoved(replace(scope, refreshing=scope.refreshing | {build.id}, refreshing_by=kinds)))
+def join(turn: Turn, builds: Iterable[Build]) -> None:
+    """Count queued builds to the refreshes of their scopes."""
+    for of_scope in _by_scope(builds):
+        scope = scope_of(turn.state, of_scope[0].target)
+        refreshing = scope.refreshing.union([build.id for build in of_scope])
+        kinds = scope.refreshing_by.union([build.refresh for build in of_scope if build.refresh])
+        turn.record(ScopeMoved(replace(scope, refreshing=refreshing, refreshing_by=kinds)))
 
 
 def begin(turn: Turn, build: Build) -> None:
@@ -85,3 +98,14 @@ def _paused(turn: Turn, scope: ScopeState) -> ScopeState:
             return replace(scope, stop_until_s=until_s)
         scope = replace(scope, stop_until_s=max(scope.stop_until_s, until_s))
     return replace(scope, pause_until_s=max(scope.pause_until_s, until_s))
+
+
+def _by_scope(things: Iterable[T]) -> Iterable[list[T]]:
+    groups: dict[Hashable, list[T]] = {}
+    for thing in things:
+        groups.setdefault(thing.target.scope, []).append(thing)
+    return groups.values()
+
+
+def _strongest(*asked_for: Refresh | None) -> Refresh:
+    return max(filter(None, asked_for), key=_BY_STRENGTH.index)

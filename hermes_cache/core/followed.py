@@ -21,23 +21,35 @@ def without_content(entry: Entry) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class FollowedMoved:
-    """A key is followed, or something about it changed."""
+    """Keys are followed, or something about them changed.
 
-    followed: Followed
+    Attributes:
+        followed: What is known of each key now.
+    """
+
+    followed: tuple[Followed, ...]
 
     def apply(self, state: State) -> State:
         """Return the state after it, as every `apply` here."""
-        followed, target = self.followed, self.followed.target
-        known = state.followed.get(target.key)
-        timers = state.follow_timers.without(known.due_s, known.number) if known else state.follow_timers
+        by_reach, by_scope, timers = state.followed_by_reach, state.followed_by_scope, state.follow_timers
+        for followed in self.followed:
+            target = followed.target
+            known = state.followed.get(target.key)
+            if known is None:
+                by_reach = with_name(by_reach, target.reach, target.key)
+                by_scope = with_name(by_scope, target.scope, target.key)
+            elif known.due_s != followed.due_s:
+                timers = timers.without(known.due_s, known.number)
+            if known is None or known.due_s != followed.due_s:
+                timers = timers.with_one(followed.due_s, followed.number, target.key)
         return replace(
             state,
-            followed=state.followed.with_one(target.key, followed),
-            followed_by_reach=with_name(state.followed_by_reach, target.reach, target.key),
-            followed_by_scope=with_name(state.followed_by_scope, target.scope, target.key),
-            follow_timers=timers.with_one(followed.due_s, followed.number, target.key),
-            last_followed=max(followed.number, state.last_followed),
-            wake_at_s=min(state.wake_at_s, followed.due_s),
+            followed=state.followed.with_all({followed.target.key: followed for followed in self.followed}),
+            followed_by_reach=by_reach,
+            followed_by_scope=by_scope,
+            follow_timers=timers,
+            last_followed=max(state.last_followed, *[followed.number for followed in self.followed]),
+            wake_at_s=min(state.wake_at_s, *[followed.due_s for followed in self.followed]),
         )
 
 

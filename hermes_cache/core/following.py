@@ -13,14 +13,13 @@ from typing import Final, NamedTuple
 
 from hermes_cache.core import duty
 from hermes_cache.core.answering import deliver, retry_at_s, standing_failure
-from hermes_cache.core.building import request_build
+from hermes_cache.core.building import Wanted, hanging_error, queue_builds, too_many_hang
 from hermes_cache.core.checking import want_check
 from hermes_cache.core.effects import Deliver, Served
 from hermes_cache.core.followed import FollowedMoved, Unfollowed, without_content
 from hermes_cache.core.freshness import has_moved_since, refresh_for
 from hermes_cache.core.messages import Follow, Unfollow
-from hermes_cache.core.requests import Request
-from hermes_cache.core.state import Followed, Reason, Refresh, State, Target
+from hermes_cache.core.state import Followed, HeldBack, Reason, Refresh, State
 from hermes_cache.core.tables import Table
 from hermes_cache.core.transitions import (
     Ended,
@@ -46,15 +45,15 @@ class Need(NamedTuple):
     """What is to be done for a followed key.
 
     Attributes:
-        followed: The key.
-        reason: Why it must be built; None if it need not, or may not yet.
-        refresh: What that build is asked for.
-        due_s: If it is not built: when it must be looked at again though nothing happens.
+        followed: What is known of the key now.
+        wanted: The build that it needs now; None if it needs none, or may have none yet.
+        held_back: The build that it needs once a pause is over (B9); None if none is held back.
+        due_s: When it must be looked at again though nothing happens.
     """
 
     followed: Followed
-    reason: Reason | None = None
-    refresh: Refresh | None = None
+    wanted: Wanted | None = None
+    held_back: HeldBack | None = None
     due_s: float = inf
 
 
@@ -81,7 +80,7 @@ def follow(turn: Turn, message: Follow) -> None:
     builder = message.builder or followed.builder
     may_miss = message.may_miss_events
     followed = replace(followed, followers=followers, builder=builder, may_miss_events=may_miss)
-    turn.record(FollowedMoved(followed))
+    turn.record(FollowedMoved((followed,)))
     want_check(turn, target)
 
 
@@ -91,7 +90,7 @@ def unfollow(turn: Turn, message: Unfollow) -> None:
     if followed is None or message.follower not in followed.followers:
         return
     left = followed.followers.without([message.follower])
-    turn.record(FollowedMoved(replace(followed, followers=left)) if left else Unfollowed(followed))
+    turn.record(FollowedMoved((replace(followed, followers=left),)) if left else Unfollowed(followed))
 
 
 def look_at_concerned(turn: Turn, before: State) -> None:
@@ -118,20 +117,27 @@ def look_at_due(turn: Turn) -> None:
 
 def needs_of(turn: Turn, keys: Iterable[Hashable]) -> list[Need]:
     """Say what the followed ones of some keys need; all are judged before one is built, so they go together."""
-    followed = [turn.state.followed.get(key) for key in keys]
-    return [_need_of(turn, each) for each in followed if each is not None]
+    known = turn.state.followed
+    needs = [_need_of(turn, known[key]) for key in keys if key in known]
+    _note(turn, [need.followed for need in needs])
+    duty.hold_back(turn, [need.held_back for need in needs if need.held_back is not None])
+    return needs
 
 
-def meet_needs(turn: Turn, needs: Iterable[Need]) -> None:
-    """Build the keys that need it, or note when a key must be looked at again."""
-    for need in needs:
-        key = need.followed.target.key
-        due_s = need.due_s
-        if need.reason is not None and key not in turn.state.builds:
-            due_s = _build(turn, need)
-        followed = turn.state.followed[key]
-        if followed.due_s != due_s:
-            turn.record(FollowedMoved(replace(followed, due_s=due_s)))
+def meet_needs(turn: Turn, needs: list[Need]) -> None:
+    """Build the keys that need it, and note when each key must be looked at again."""
+    wanted = [need.wanted for need in needs if need.wanted is not None]
+    queue_builds(turn, [each for each in wanted if each.target.key not in turn.state.builds])
+    for_later = [(turn.state.followed[need.followed.target.key], need.due_s) for need in needs]
+    _note(turn, [replace(followed, due_s=due_s) for followed, due_s in for_later if followed.due_s != due_s])
+
+
+def _note(turn: Turn, followed: list[Followed]) -> None:
+    """Take over what changed about keys, in one step: there may be a thousand of one scope."""
+    known = turn.state.followed
+    moved = tuple([each for each in followed if each is not known[each.target.key]])
+    if moved:
+        turn.record(FollowedMoved(moved))
 
 
 def _need_of(turn: Turn, followed: Followed) -> Need:
@@ -139,7 +145,6 @@ def _need_of(turn: Turn, followed: Followed) -> Need:
     reason = _reason_for(turn, followed)
     if reason is not None and followed.needed is None:
         followed = replace(followed, needed=state.version_of(target))
-        turn.record(FollowedMoved(followed))
     if target.key in state.builds:
         return Need(followed)
     if reason is None:
@@ -150,20 +155,11 @@ def _need_of(turn: Turn, followed: Followed) -> Need:
     refresh = _refresh_for(state, followed, reason)
     held_by = Refresh.EVENT if refresh in _PACED else refresh
     if held_by is not None and duty.is_held_back(turn, target, held_by):
-        duty.hold_back(turn, target, held_by, followed.builder)
-        return Need(followed)
-    return Need(followed, reason, refresh)
-
-
-def _build(turn: Turn, need: Need) -> float:
-    """Have a key built, and return when it must be looked at again though nothing happens."""
-    target, request = need.followed.target, Request(turn.now_s, builder=need.followed.builder)
-    reason = need.reason or "miss"
-    refused = request_build(turn, target, reason, refresh=need.refresh, request=request, is_bounded=False)
-    if refused is None:
-        return inf
-    deliver(turn, target, refused)
-    return turn.now_s + turn.policy.retry_delay_max
+        return Need(followed, held_back=HeldBack(target, held_by, followed.builder))
+    if too_many_hang(turn):
+        deliver(turn, target, hanging_error(turn, target))
+        return Need(followed, due_s=turn.now_s + turn.policy.retry_delay_max)
+    return Need(followed, Wanted(target, reason, refresh, followed.builder))
 
 
 def _reason_for(turn: Turn, followed: Followed) -> Reason | None:
@@ -213,8 +209,10 @@ def _concerned(state: State, before: State, happened: Transition) -> Iterable[Ha
             known = before.scopes.get(scope.target.scope)
             is_news = known is None or known.check is not scope.check or known.failure is not scope.failure
             return state.followed_by_scope.get(scope.target.scope, ()) if is_news else ()
-        case Ended(key=key) | FollowedMoved(followed=Followed(target=Target(key=key))):
+        case Ended(key=key):
             return (key,)
+        case FollowedMoved(followed=followed):
+            return [each.target.key for each in followed]
         case _:
             return ()
 

@@ -23,7 +23,7 @@ from hermes_cache.core.building import request_build
 from hermes_cache.core.checking import no_check_will_come_in_time, want_check
 from hermes_cache.core.effects import Served
 from hermes_cache.core.freshness import CHECK_WAIT_S, Verdict, judge, reason_of, refresh_for
-from hermes_cache.core.state import Entry, Read, Reason, Waiter
+from hermes_cache.core.state import Entry, HeldBack, Read, Reason, Waiter
 from hermes_cache.core.turn import Turn
 from hermes_cache.errors import CacheStoppedError
 
@@ -148,7 +148,7 @@ def _refresh(turn: Turn, waiter: Waiter, reason: Reason) -> bool:
         return False
     refresh, request = refresh_for(turn.state, target, reason), waiter.request
     if duty.is_held_back(turn, target, refresh):
-        duty.hold_back(turn, target, refresh, request.builder)
+        duty.hold_back(turn, [HeldBack(target, refresh, request.builder)])
         return False
     return request_build(turn, target, reason, refresh=refresh, request=request) is None
 

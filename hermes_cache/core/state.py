@@ -264,6 +264,7 @@ class ScopeState:
         event_pause_until_s: When the next build that only followers wait for may begin, unless the pause for
             refreshes by source is longer.
         held_back: What was asked for meanwhile, by key.
+        held_for: The strongest of what that was asked for; None if nothing is held back.
         number: Counts all scopes; orders those whose timers fall on one moment.
     """
 
@@ -281,7 +282,8 @@ class ScopeState:
     age_pause_until_s: float = 0.0
     stop_until_s: float = 0.0
     event_pause_until_s: float = 0.0
-    held_back: Mapping[Hashable, HeldBack] = field(default_factory=dict)
+    held_back: Table[Hashable, HeldBack] = field(default_factory=Table)
+    held_for: Refresh | None = None
     number: int = 0
 
     def is_refreshed_by_source(self) -> bool:
@@ -290,12 +292,11 @@ class ScopeState:
 
     def release_at_s(self) -> float:
         """Return when all that is held back may start; infinity if none is, or while a refresh is under way."""
-        if not self.held_back or self.is_refreshed_by_source():
+        if self.held_for is None or self.is_refreshed_by_source():
             return inf
-        asked_for = {held.refresh for held in self.held_back.values()}
-        if Refresh.SOURCE in asked_for:
+        if self.held_for is Refresh.SOURCE:
             return self.pause_until_s
-        if Refresh.EVENT in asked_for:
+        if self.held_for is Refresh.EVENT:
             return self.followers_pause_until_s()
         return inf if self.refreshing else max(self.pause_until_s, self.age_pause_until_s)
 
@@ -364,7 +365,7 @@ class State:
         held_of: The keys of those, by reach.
         held_bytes: Their size together, shared rows once.
         builds: The builds that are queued or running, by key: one a key (B1).
-        queue: The keys of the queued ones, oldest first.
+        queue: The keys of the queued ones by build id, oldest first.
         abandoned: Builds that hang (B6).
         last_build: The last build id given.
         waiters: The reads that wait for a build, by key.
@@ -398,7 +399,7 @@ class State:
     held_of: Index[str] = field(default_factory=Table)
     held_bytes: int = 0
     builds: Mapping[Hashable, Build] = field(default_factory=dict)
-    queue: tuple[Hashable, ...] = ()
+    queue: Mapping[int, Hashable] = field(default_factory=dict)
     abandoned: frozenset[int] = frozenset()
     last_build: int = 0
     waiters: Table[Hashable, Waiters] = field(default_factory=Table)

@@ -184,14 +184,18 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A build was asked for."""
+    """Builds were asked for.
 
-    build: Build
+    Attributes:
+        builds: The builds, in order; their ids are the next ones.
+    """
+
+    builds: tuple[Build, ...]
 
     def apply(self, state: State) -> State:  # noqa: D102
-        key = self.build.target.key
-        builds = {**state.builds, key: self.build}
-        return replace(state, builds=builds, queue=(*state.queue, key), last_build=self.build.id)
+        builds = {**state.builds, **{build.target.key: build for build in self.builds}}
+        queue = {**state.queue, **{build.id: build.target.key for build in self.builds}}
+        return replace(state, builds=builds, queue=queue, last_build=self.builds[-1].id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +211,8 @@ class Begun:
     until_s: float
 
     def apply(self, state: State) -> State:  # noqa: D102
-        key = self.build.target.key
-        queue = tuple([queued for queued in state.queue if queued != key])
-        builds = {**state.builds, key: self.build}
+        queue = without(state.queue, self.build.id)
+        builds = {**state.builds, self.build.target.key: self.build}
         return replace(state, builds=builds, queue=queue, wake_at_s=min(state.wake_at_s, self.until_s))
 
 
@@ -239,7 +242,7 @@ class Ended:
         return replace(
             state,
             builds=without(state.builds, key),
-            queue=tuple([queued for queued in state.queue if queued != key]),
+            queue=without(state.queue, build.id),
             # Its thread still runs.
             abandoned=state.abandoned | {build.id} if build.outcome == "abandoned" else state.abandoned,
             failures=failures,
@@ -394,7 +397,7 @@ class CacheStopped:
             state,
             stopped=True,
             builds={},
-            queue=(),
+            queue={},
             scopes=Table(),
             scope_timers=Timers(),
             newest_check=None,

@@ -21,9 +21,9 @@ from tests.contents import content_of
 E = TypeVar("E", bound=Effect)
 
 
-def target_of(profile: str = "default", *, watched: bool = False, **view: bool) -> Target:
+def target_of(profile: str = "default", *, watched: bool = False, **view: int) -> Target:
     """Return a key's target; keys of one profile share a scope."""
-    key = SessionListKey(profile, **view)  # type: ignore[arg-type]  # flags only
+    key = SessionListKey(profile, **view)  # type: ignore[arg-type]  # flags and numbers
     return Target(key, reach_of(key), reach_of(key), watched)
 
 

@@ -138,7 +138,9 @@ class StepLaws:
         yield not after.stopped, "L1: a build started after the stop"
         hanging = min(len(before.abandoned), len(after.abandoned))
         yield hanging < self._policy.max_abandoned, "B6: a build started though too many hang"
-        passed_over = [name for name in after.queue if _is_awaited(name, before) and _is_awaited(name, after)]
+        passed_over = [
+            name for name in after.queue.values() if _is_awaited(name, before) and _is_awaited(name, after)
+        ]
         idle = not _is_awaited(key, before) and not _is_awaited(key, after)
         yield not (idle and passed_over), "B5: a build that nobody waits for went first"
 

@@ -31,7 +31,18 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.record import PastBuild, Touches
 from hermes_cache.core.requests import Freshness, Request
 from hermes_cache.core.stamps import Check
-from hermes_cache.core.state import Build, Entry, Failure, Read, Refresh, ScopeState, State, Target, Waiter
+from hermes_cache.core.state import (
+    Build,
+    Entry,
+    Failure,
+    Read,
+    Reason,
+    Refresh,
+    ScopeState,
+    State,
+    Target,
+    Waiter,
+)
 from hermes_cache.core.streams import Streams
 from hermes_cache.core.tables import Table, Timers
 from hermes_cache.core.turn import Turn
@@ -90,8 +101,9 @@ def _build_is_run_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def _refresh_forgets_the_build_under_way(patch: pytest.MonkeyPatch) -> None:
-    def planted(turn: Turn, waiter: Waiter, reason: str) -> bool:
-        return building.request_build(turn, waiter.read.target, reason, refresh=True) is None  # type: ignore[arg-type]
+    def planted(turn: Turn, waiter: Waiter, reason: Reason) -> bool:
+        target, request = waiter.read.target, waiter.request
+        return building.request_build(turn, target, reason, refresh=Refresh.SOURCE, request=request) is None
 
     patch.setattr(reading, "_refresh", planted)
 
@@ -258,14 +270,17 @@ def _duty_pause_is_cut_short(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(duty, "leave", planted)
 
 
-def _refresh_by_age_counts_as_by_source(patch: pytest.MonkeyPatch) -> None:
+def _joining_as(refresh: Refresh) -> Callable[[Turn, Iterable[Build]], None]:
     join = duty.join
-    patch.setattr(duty, "join", lambda turn, build, _refresh: join(turn, build, Refresh.SOURCE))
+    return lambda turn, builds: join(turn, [replace(build, refresh=refresh) for build in builds])
+
+
+def _refresh_by_age_counts_as_by_source(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(duty, "join", _joining_as(Refresh.SOURCE))
 
 
 def _refresh_by_age_begins_no_pause(patch: pytest.MonkeyPatch) -> None:
-    join = duty.join
-    patch.setattr(duty, "join", lambda turn, build, _refresh: join(turn, build, Refresh.STOP))
+    patch.setattr(duty, "join", _joining_as(Refresh.STOP))
 
 
 def _stop_of_a_stream_begins_a_pause(patch: pytest.MonkeyPatch) -> None:
@@ -347,7 +362,7 @@ def _reader_without_room_waits(patch: pytest.MonkeyPatch) -> None:
 def _refreshes_go_first(patch: pytest.MonkeyPatch) -> None:
     def planted(turn: Turn) -> None:
         while turn.state.queue and turn.state.running() < turn.policy.pool_size:
-            building._start(turn, turn.state.builds[turn.state.queue[-1]])
+            building._start(turn, turn.state.builds[list(turn.state.queue.values())[-1]])
 
     patch.setattr(building, "start_builds", planted)
 

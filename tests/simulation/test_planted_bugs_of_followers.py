@@ -11,9 +11,11 @@ from typing import TypeAlias
 import pytest
 
 from hermes_cache.core import answering, building, checking, decide, duty, following, transitions
+from hermes_cache.core.building import Wanted
 from hermes_cache.core.effects import Served
 from hermes_cache.core.followed import FollowedMoved, Unfollowed
 from hermes_cache.core.messages import Built
+from hermes_cache.core.requests import Request
 from hermes_cache.core.state import Refresh, ScopeState, State, Target
 from hermes_cache.core.transitions import Ended, ListsOutdated, ScopeMoved, StreamMoved, Transition
 from hermes_cache.core.turn import Turn
@@ -114,7 +116,7 @@ def _older_payload_counts_as_delivered(patch: pytest.MonkeyPatch) -> None:
         for followed in turn.state.followed.values():
             if followed.delivered is not None:
                 current = replace(followed.delivered, version=turn.state.version_of(followed.target))
-                turn.record(FollowedMoved(replace(followed, delivered=current)))
+                turn.record(FollowedMoved((replace(followed, delivered=current),)))
         look_at_concerned(turn, before)
 
     patch.setattr(decide, "look_at_concerned", planted)
@@ -137,10 +139,12 @@ def _stop_is_not_delivered(patch: pytest.MonkeyPatch) -> None:
 
 
 def _builds_of_followers_are_refused(patch: pytest.MonkeyPatch) -> None:
-    def planted(turn: Turn, target: Target, reason: object, **options: object) -> object:
-        return building.request_build(turn, target, reason, **{**options, "is_bounded": True})  # type: ignore[arg-type]
+    def planted(turn: Turn, wanted: list[Wanted]) -> None:
+        for each in wanted:
+            request = Request(turn.now_s, builder=each.builder)
+            building.request_build(turn, each.target, each.reason, refresh=each.refresh, request=request)
 
-    patch.setattr(following, "request_build", planted)
+    patch.setattr(following, "queue_builds", planted)
 
 
 def _payload_of_an_abandoned_build_is_delivered(patch: pytest.MonkeyPatch) -> None:
@@ -163,9 +167,8 @@ def _first_followers_alone_are_followed(patch: pytest.MonkeyPatch) -> None:
     def planted(turn: Turn, target: Target, answer: Served | HermesCacheError) -> None:
         followed = turn.state.followed.get(target.key)
         if followed is not None:
-            turn.record(
-                FollowedMoved(replace(followed, followers=followed.followers.without([*followed.followers][1:])))
-            )
+            followers = followed.followers.without([*followed.followers][1:])
+            turn.record(FollowedMoved((replace(followed, followers=followers),)))
         answering.deliver(turn, target, answer)
 
     patch.setattr(building, "deliver", planted)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from hermes_cache.core import decide
-from hermes_cache.core.messages import Evict, Leave, Mark, Put, Weighed
+from hermes_cache.core.messages import Evict, Follow, Leave, Mark, Put, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness
 from hermes_cache.core.state import State, Target
@@ -278,6 +278,77 @@ def test_what_answers_all_waiters_costs_the_same_for_each(prepare: Callable[[int
     among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(2_000))
 
     assert among_many / 2_000 <= 1.5 * among_few / _FEW
+
+
+def _view(number: int) -> Target:
+    return target_of(watched=True, agent_limit=number)
+
+
+def _followed(count: int) -> CoreScript:
+    """Return a core that holds views of one scope, each of them followed."""
+    script = CoreScript(_POLICY)
+    for number in range(count):
+        script.hold(_view(number), _PARTS, took_s=0.001)
+    for number in range(count):
+        script.take(Follow(number, _view(number)))
+    script.check(_view(0), _PARTS)
+    return script
+
+
+def _build_that_ends_among_followed(count: int) -> Act:
+    script = _followed(count)
+    script.invalidate()
+    build = script.running(_view(0))
+    return lambda: script.finish(build, recency=())
+
+
+def test_a_build_that_ends_costs_hardly_more_among_many_followed_keys() -> None:
+    """I19, R13"""
+    among_few, among_many = (_steps(_build_that_ends_among_followed(count)) for count in (_FEW, 1_000))
+
+    assert among_many <= 1.5 * among_few
+
+
+def _event_for_followed(count: int) -> Act:
+    return _followed(count).invalidate
+
+
+def _in_a_pause_of_followed(count: int) -> CoreScript:
+    script = _followed(count)
+    script.invalidate()
+    while script.state.builds:
+        script.now_s += 0.001
+        script.finish(next(iter(script.state.builds.values())), recency=())
+    return script
+
+
+def _event_in_a_pause_of_followed(count: int) -> Act:
+    return _in_a_pause_of_followed(count).invalidate
+
+
+def _end_of_a_pause_of_followed(count: int) -> Act:
+    script = _in_a_pause_of_followed(count)
+    script.invalidate()
+    script.now_s = script.state.scopes[_view(0).scope].release_at_s()
+    return lambda: script.wait(0.0)
+
+
+def _check_of_followed(count: int) -> Act:
+    script = _followed(count)
+    script.now_s += 1.0
+    return lambda: script.check(_view(0), (("content", 2),))
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [_event_for_followed, _event_in_a_pause_of_followed, _end_of_a_pause_of_followed, _check_of_followed],
+)
+def test_what_concerns_all_followed_keys_costs_little_for_each(prepare: Callable[[int], Act]) -> None:
+    """I19, R13: one scope may have a thousand of them, and nobody is answered meanwhile"""
+    among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(1_000))
+
+    assert among_many / 1_000 <= 1.5 * among_few / _FEW
+    assert among_many / 1_000 < 2_500
 
 
 def test_a_walk_over_all_who_wait_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:

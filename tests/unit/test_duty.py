@@ -4,7 +4,7 @@ import pytest
 
 from hermes_cache.core import duty
 from hermes_cache.core.policy import Policy
-from hermes_cache.core.state import Build, Refresh, State, Target
+from hermes_cache.core.state import Build, HeldBack, Refresh, State, Target
 from hermes_cache.core.transitions import scope_of
 from hermes_cache.core.turn import Turn
 from hermes_cache.sessions.keys import SessionListKey
@@ -18,8 +18,7 @@ def _turn(now_s: float = 100.0, policy: Policy | None = None, state: State | Non
 
 
 def _join(turn: Turn, build: Build) -> None:
-    assert build.refresh is not None
-    duty.join(turn, build, build.refresh)
+    duty.join(turn, [build])
 
 
 def _is_held_back(turn: Turn, target: Target, refresh: Refresh = Refresh.SOURCE) -> bool:
@@ -86,9 +85,9 @@ def test_what_is_held_back_is_remembered_once() -> None:
     """B9"""
     turn = _turn()
 
-    duty.hold_back(turn, _TARGET, Refresh.AGE)
-    duty.hold_back(turn, _OTHER, Refresh.AGE)
-    duty.hold_back(turn, _TARGET, Refresh.AGE)
+    duty.hold_back(turn, [HeldBack(_TARGET, Refresh.AGE)])
+    duty.hold_back(turn, [HeldBack(_OTHER, Refresh.AGE)])
+    duty.hold_back(turn, [HeldBack(_TARGET, Refresh.AGE)])
 
     held_back = scope_of(turn.state, _TARGET).held_back
     assert {key: held.target for key, held in held_back.items()} == {_TARGET.key: _TARGET, _OTHER.key: _OTHER}
@@ -221,9 +220,9 @@ def test_what_a_commit_asks_for_is_released_at_the_end_of_the_pause_for_commits(
     _refreshed(turn, _build(1, Refresh.SOURCE), until_s=101.0)
     _refreshed(turn, _build(2, Refresh.AGE), until_s=103.0)
 
-    duty.hold_back(turn, _OTHER, Refresh.AGE)
+    duty.hold_back(turn, [HeldBack(_OTHER, Refresh.AGE)])
     by_age_s = scope_of(turn.state, _TARGET).release_at_s()
-    duty.hold_back(turn, _TARGET, Refresh.SOURCE)
-    duty.hold_back(turn, _TARGET, Refresh.AGE)
+    duty.hold_back(turn, [HeldBack(_TARGET, Refresh.SOURCE)])
+    duty.hold_back(turn, [HeldBack(_TARGET, Refresh.AGE)])
 
     assert (by_age_s, scope_of(turn.state, _TARGET).release_at_s()) == (111.0, 105.0)
