@@ -208,13 +208,14 @@ class RunningCache(Generic[K, P]):
 
     def _stop(self) -> None:
         with self._lock:
+            # First of all: a read that finds no life any more does not start the cache again.
+            was_stopped, self._stopped = self._stopped, True
             if self._life is not None:
                 self._ending, self._life = self._life, None
                 tally = self._ending.actor.tally()
                 self._prior = replace(self._prior, state=self._ending.state.before_a_start(), tally=tally)
             # All of it under the lock: a start that comes next finds a stop that is over.
-            if not self._stopped:
-                self._stopped = True
+            if not was_stopped:
                 self._link.disconnect()
                 self._feed.close()
                 self._watching.close()

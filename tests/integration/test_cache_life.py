@@ -25,6 +25,8 @@ from hermes_cache import (
     SessionListCache,
     SessionListKey,
 )
+from hermes_cache.cache.cache_actor import CacheActor
+from hermes_cache.core.record import Tally
 from hermes_cache.ports import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
 from hermes_cache.threads.aside import aside
@@ -204,6 +206,27 @@ def test_reads_that_race_with_stop_are_answered_or_refused(
         errors = {type(each.exception(WAIT_S)) for each in reads}
 
         assert errors <= {type(None), CacheStoppedError}
+
+
+def test_a_read_in_the_middle_of_a_stop_does_not_start_the_cache_again(
+    bus: Bus, builder: GatedBuilder, readers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L1"""
+    tally, refused = CacheActor.tally, list[BaseException | None]()
+
+    def read_meanwhile(actor: CacheActor) -> Tally:
+        refused.append(readers.submit(cache.get, _KEY).exception(WAIT_S))
+        return tally(actor)
+
+    monkeypatch.setattr(CacheActor, "tally", read_meanwhile)
+    cache = SessionListCache(builder, bus=bus)
+    cache.get(_KEY)
+
+    cache.stop()
+
+    assert [type(error) for error in refused] == [CacheStoppedError]
+    assert not cache.health().running
+    assert _threads() == []
 
 
 def _together(barrier: threading.Barrier, act: Callable[..., object], *given: object) -> object:
