@@ -275,7 +275,7 @@ def test_who_stood_still_reads_nothing_that_is_outdated(
     still_s: float,
     record_testsuite_property: Record,
 ) -> None:
-    """J3, J5: a read that begins after it may go on is right, or refused."""
+    """J3, J5: a read that begins after it may go on is right, or refused, or says that the journal is away."""
     policy = Policy(ttl=600.0, journal_interval=0.0, journal_wait=10.0, journal_lease=lease_s)
     stop = truth.parent / "stop"
     said: list[tuple[float, int]] = []
