@@ -74,7 +74,8 @@ def test_the_loop_goes_on_while_the_cache_stops(run: Run) -> None:
 
     async def main() -> None:
         cache = SessionListCache(builder, bus=Bus())
-        async with _opened_after_some_steps(lambda: cache._ending, builder.open), cache:
+        # Once the stop has let the reader go: a build that ends before that answers it.
+        async with _opened_after_some_steps(lambda: cache._ending and reading.done(), builder.open), cache:
             reading = asyncio.create_task(cache.aget(KEY))
             await asyncio.to_thread(builder.wait_for_calls, 1)
         with pytest.raises(CacheStoppedError):
