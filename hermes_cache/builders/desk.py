@@ -4,15 +4,11 @@ It runs in the worker alone. Source: rule B8.
 """
 
 import gc
-import os
 import pickle
-import select
-import time
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from functools import lru_cache, partial
 from pkgutil import resolve_name
-from threading import Thread
 from typing import Final
 
 from loky import process_executor
@@ -26,7 +22,6 @@ from hermes_cache.ports import BuildContext, Builder, JoiningBuilder, NoticingBu
 from hermes_cache.threads.coroutines import Coroutines
 
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
-_LOOKS_EVERY_S: Final = 5.0
 _MOST_DESKS: Final = 8
 """Builders kept by one worker; requests that bring their own come and go."""
 
@@ -141,11 +136,10 @@ def call(spec: bytes, method: str, *args: object) -> object:
         raise _portable(failure) from None
 
 
-def arrive(parent: int, log: LogSettings | None) -> None:
-    """Get a worker ready: what a build needs is imported by now, and the worker ends when its parent does.
+def arrive(log: LogSettings | None) -> None:
+    """Get a worker ready: what a build needs is imported by now.
 
     Args:
-        parent: The process id.
         log: How the parent logs; None if its log goes elsewhere than to standard error.
     """
     if log is not None and active_settings() is None:
@@ -155,17 +149,6 @@ def arrive(parent: int, log: LogSettings | None) -> None:
     # What a build makes lives on. A search for garbage every 700 objects finds none and doubles its time.
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    try:
-        select.select([os.pidfd_open(parent)], [], [])
-    except (AttributeError, OSError):
-        # No such call on this system, or no such process any more.
-        while os.getppid() == parent:
-            time.sleep(_LOOKS_EVERY_S)
-    os._exit(0)
 
 
 @lru_cache(_MOST_DESKS)

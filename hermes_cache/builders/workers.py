@@ -7,15 +7,21 @@ Source: rules B6, L2, X14.
 
 import multiprocessing
 import os
+import select
 import signal
+import time
 from collections import deque
 from collections.abc import Hashable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from multiprocessing import resource_tracker as pythons_tracker
+from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Final
 
 from loky.backend import get_context
+from loky.backend import resource_tracker as lokys_tracker
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
 from hermes_cache.errors import UnsupportedError
@@ -34,6 +40,10 @@ _PARENTS_SIGNALS: Final = [
 worker that ended by itself would take a build with it, of a parent that may let its readers finish, or go on."""
 
 
+_LOOKS_EVERY_S: Final = 5.0
+"""If the system cannot say that the parent ended, a worker looks so often."""
+
+
 class WorkerGoneError(Exception):
     """A worker died, or was killed, over a call."""
 
@@ -45,7 +55,6 @@ class Worker:
         modules: What it imports first.
 
     Attributes:
-        is_gone: Whether it died or was killed.
         seen: Up to where its builder has what was noticed here; see `NoticingBuilder`.
 
     Raises:
@@ -55,14 +64,24 @@ class Worker:
     def __init__(self, *modules: str) -> None:
         # The start of a process writes to them, and the process inherits them.
         open_closed_streams()
-        self.is_gone = False
+        self._is_gone = False
         self.seen: Hashable = None
         with _left_to_parent():
-            self._pool = ProcessPoolExecutor(max_workers=1, context=get_context("loky"), timeout=None)
+            _start_trackers()
         with _left_to_parent(), _as_worker_gone():
-            self._pool.submit(_arrive, os.getpid(), active_settings(), modules)
+            self._pool = ProcessPoolExecutor(
+                max_workers=1, context=get_context("loky"), initializer=_stay_with, initargs=(os.getpid(),)
+            )
+            self._pool.submit(_arrive, active_settings(), modules)
         # The pool registered a hook of its own, which waits for its worker.
         come_first_at_exit()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it died, also while it had nothing to do, or was killed."""
+        # The pool itself notices a moment later.
+        is_dead = any(not process.is_alive() for process in self._processes())
+        return self._is_gone or is_dead or self._pool._flags.broken is not None  # noqa: SLF001 - nobody else knows
 
     def call(self, spec: bytes, method: str, *args: object) -> object:
         """Have the desk of a builder answer a call; see `desk.call`.
@@ -76,18 +95,20 @@ class Worker:
             with _as_worker_gone():
                 return self._pool.submit(do, spec, method, *args).result()
         except WorkerGoneError:
-            self.is_gone = True
+            self._is_gone = True
             raise
 
     def forget(self) -> None:
         """See that a forked child takes it for none of its own."""
         # At a child's exit multiprocessing joins all that it knows, and fails over a sibling.
-        processes = self._pool._processes or {}  # noqa: SLF001 - nobody else names them
-        multiprocessing.process._children.difference_update(processes.values())  # type: ignore[attr-defined]  # noqa: SLF001
+        multiprocessing.process._children.difference_update(self._processes())  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _processes(self) -> list[BaseProcess]:
+        return list((self._pool._processes or {}).values())  # noqa: SLF001 - nobody else names them
 
     def kill(self, *, wait: bool) -> None:
         """End it, whatever it does."""
-        self.is_gone = True
+        self._is_gone = True
         self._pool.shutdown(wait=wait, kill_workers=True)
 
 
@@ -148,27 +169,58 @@ def _left_to_parent() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
+    # A handler of another signal may raise in each of these calls, before or after its work.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_SIGNALS)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _leave_to_parent() -> None:
-    """Do nothing at the parent's signals, in a worker from now on; what a builder starts obeys them as usual."""
+def _start_trackers() -> None:
+    """Start the two processes that free what a killed process leaves, unless they run.
+
+    The start of a worker would do so, too. But the one of Python lets signals through when it has started, and the
+    worker after it would inherit that.
+    """
+    for tracker in (pythons_tracker, lokys_tracker):
+        # That one died is told as a warning, which a filter may make an error; then the next call starts another.
+        with suppress(UserWarning):
+            tracker.ensure_running()
+        tracker.ensure_running()
+
+
+def _stay_with(parent: int) -> None:
+    """Begin a worker: it ends with its parent, and not before, whatever signals come.
+
+    It is done before the worker waits for its first call, because a parent that was killed makes none.
+    """
     for number in _PARENTS_SIGNALS:
-        # A handler, because a child would inherit that they are ignored.
+        # A handler, because a child would inherit that they are ignored; what a builder starts obeys them.
         signal.signal(number, lambda _number, _frame: None)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _PARENTS_SIGNALS)
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def _arrive(parent: int, log: LogSettings | None, modules: tuple[str, ...]) -> None:
-    _leave_to_parent()
+def _end_with(parent: int) -> None:
+    try:
+        select.select([os.pidfd_open(parent)], [], [])
+    except (AttributeError, OSError):
+        # No such call on this system, or no such process any more.
+        while os.getppid() == parent:
+            time.sleep(_LOOKS_EVERY_S)
+    os._exit(0)
+
+
+def _arrive(log: LogSettings | None, modules: tuple[str, ...]) -> None:
     for module in (_DESK, *modules):
         import_module(module)
-    import_module(_DESK).arrive(parent, log)
+    import_module(_DESK).arrive(log)
 
 
 def _call(spec: bytes, method: str, *args: object) -> object:
