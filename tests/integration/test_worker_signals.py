@@ -122,6 +122,20 @@ def test_an_interrupt_never_leaves_the_signals_of_a_thread_blocked() -> None:
     assert said.stdout == "True 0\n"
 
 
+def test_workers_can_be_killed_where_no_program_lists_processes(tmp_path: Path) -> None:
+    """B6, L1: small images of systems have no `pgrep`."""
+    script = (
+        BUILDER
+        + """
+    with cache:
+        print(cache.get(SessionListKey()))
+    """
+    )
+    said = _run(script, PATH=str(tmp_path))
+
+    assert (said.returncode, said.stdout, said.stderr) == (0, "{'sessions': []}\n", "")
+
+
 def test_killed_trackers_fail_no_build() -> None:
     """B8: a lack of memory may have the kernel kill them, and users may have warnings raised."""
     script = (
