@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
+from tests.e2e.demo_process import outlives
 from tests.waiting import PROCESS_S, answered, until
 
 KEY = SessionListKey()
@@ -70,8 +71,7 @@ def test_a_worker_whose_process_is_killed_before_its_first_call_ends_with_it() -
         """
     )
 
-    worker = Path(f"/proc/{int(said.stdout)}")
-    until(lambda: not worker.exists(), "it outlived its parent")
+    assert not outlives(int(said.stdout))
 
 
 def test_a_worker_that_died_while_it_had_nothing_to_do_counts_for_no_build(tmp_path: Path) -> None:
