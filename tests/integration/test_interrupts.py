@@ -35,8 +35,8 @@ from hermes_cache.threads.aside import Aside, aside
 from tests.integration.thrown import without_collector
 from tests.waiting import WAIT_S
 
-_STOP_TIMEOUT_S = 5.0
-"""As in `Policy`: a stop takes milliseconds, and would take all of it if it waited for the interrupted call."""
+_POLICY = Policy(ttl=3_600.0, stop_timeout=WAIT_S)
+"""A stop takes milliseconds, and would take all of its time if it waited for the interrupted call."""
 _STORM = Path(__file__).with_name("interrupt_storm.py")
 _PACKAGE = str(Path(hermes_cache.__file__).parent)
 _KEY = SessionListKey("work")
@@ -82,7 +82,7 @@ class House:
         self.journal = MemoryJournal()
         self.changes = 0
         self.cache = SessionListCache(
-            self.build, sources=VersionedSources(), bus=self.bus, journal=self.journal, policy=Policy(ttl=3_600.0)
+            self.build, sources=VersionedSources(), bus=self.bus, journal=self.journal, policy=_POLICY
         )
         self.elsewhere = ThreadPoolExecutor(1)
 
@@ -262,7 +262,7 @@ def _call_or_stopped(house: House, name: str) -> None:
 def _stop_at_once(house: House) -> None:
     began_s = time.monotonic()
     house.cache.stop()
-    assert time.monotonic() - began_s < _STOP_TIMEOUT_S
+    assert time.monotonic() - began_s < _POLICY.stop_timeout
 
 
 class _Moments:
