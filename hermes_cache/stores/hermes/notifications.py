@@ -1,8 +1,8 @@
 """Notifications of the operating system: which paths in some folders changed.
 
 On Linux `inotify_simple` has them: a thread sleeps in the system until something changes. It hears of the first
-change after a calm at once, and of later ones a quarter of a second after that. Elsewhere `watchfiles` has them,
-which wakes up four times a second to look. Neither opens a file, and a read of a file is no change to them.
+change after a calm within 60 ms, and of later ones a quarter of a second after that. Elsewhere `watchfiles` has
+them, which wakes up four times a second to look. Neither opens a file, and a read of a file is no change to them.
 Source: rules X10, X11, X2.
 """
 
@@ -24,8 +24,9 @@ LIBRARIES: Final = ("inotify_simple", "watchfiles") if sys.platform == "linux" e
 """The libraries that have notifications on this system; the extra `watch` installs the first."""
 
 WAKES_EVERY_S: Final = 0.25
-_COMPANIONS_S: Final = 0.01
-"""After a calm it waits so long for the other changes of the same commit."""
+_COMPANIONS_S: Final = 0.055
+"""After a calm it waits so long for changes of the same commit, and until the files stand still (S2): a store
+looks at younger ones twice, and the second look would hold back what it says of the next change (X11)."""
 
 _WATCHFILES_WAITS_S: Final = 0.5
 
