@@ -131,7 +131,7 @@ def _builds_are_never_abandoned(patch: pytest.MonkeyPatch) -> None:
 
 
 def _too_many_may_hang(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(building, "_too_many_hang", _always(answer=False))
+    patch.setattr(building, "too_many_hang", _always(answer=False))
 
 
 def _late_result_is_stored(patch: pytest.MonkeyPatch) -> None:
