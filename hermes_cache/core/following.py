@@ -142,10 +142,12 @@ def _note(turn: Turn, followed: list[Followed]) -> None:
 
 def _need_of(turn: Turn, followed: Followed) -> Need:
     target, state = followed.target, turn.state
-    reason = _reason_for(turn, followed)
+    is_building = target.key in state.builds
+    # If its build is under way or queued, whatever else happened asks for no more.
+    reason = None if is_building and followed.needed is not None else _reason_for(turn, followed)
     if reason is not None and followed.needed is None:
         followed = replace(followed, needed=state.version_of(target))
-    if target.key in state.builds:
+    if is_building:
         return Need(followed)
     if reason is None:
         return Need(followed, due_s=_ages_at_s(turn, followed))

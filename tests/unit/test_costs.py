@@ -351,6 +351,15 @@ def test_what_concerns_all_followed_keys_costs_little_for_each(prepare: Callable
     assert among_many / 1_000 < 2_500
 
 
+def test_followed_keys_whose_builds_queue_already_are_not_judged_again() -> None:
+    """I19, R13: each of these builds makes a check, which concerns all keys of the scope"""
+    script = _followed(_FEW)
+
+    first, second = _steps(script.invalidate), _steps(script.invalidate)
+
+    assert 4 * second < first
+
+
 def test_a_walk_over_all_who_wait_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """I19: the tester, tested"""
     walk = decide.next_wake_s
