@@ -81,16 +81,19 @@ class DemoShow:
 
     def __enter__(self) -> Self:
         """Start the two processes, and the tabs that poll."""
-        self._life.callback(self._home.close)
-        bus = self._cache.bus
-        for topic in (bus.session_list_changed, bus.settings_changed):
-            topic.connect(self._forget)
-            self._life.callback(topic.disconnect, self._forget)
-        agent = self._life.enter_context(_process("agent", str(self._path)))
-        self._life.enter_context(_process("importer", str(self._path), self._journal))
-        self._agent = agent.stdin
-        threading.Thread(target=self._publish_all, args=(agent.stdout,), daemon=True).start()
-        self._life.enter_context(_polling(self._cache, self._views))
+        # What was begun ends, too, if an interrupt strikes before the rest is.
+        with ExitStack() as life:
+            life.callback(self._home.close)
+            bus = self._cache.bus
+            for topic in (bus.session_list_changed, bus.settings_changed):
+                topic.connect(self._forget)
+                life.callback(topic.disconnect, self._forget)
+            agent = life.enter_context(_process("agent", str(self._path)))
+            life.enter_context(_process("importer", str(self._path), self._journal))
+            self._agent = agent.stdin
+            threading.Thread(target=self._publish_all, args=(agent.stdout,), daemon=True).start()
+            life.enter_context(_polling(self._cache, self._views))
+            self._life = life.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,7 +9,7 @@ from typing import Final, TypedDict, Unpack
 import click
 
 from hermes_cache.cli.options import default_home
-from hermes_cache.cli.stop_signals import StopSignals
+from hermes_cache.cli.stop_signals import StoppedAtStart, StopSignals
 from hermes_cache.gateway.listening import listener
 from hermes_cache.gateway.settings import GatewaySettings, reached_by_others
 from hermes_cache.gateway.tokens import TokenFileError, kept_token, state_folder
@@ -83,10 +83,13 @@ def serve(**options: Unpack[_Options]) -> None:
     stop = StopSignals()
     with LogOutput(LogSettings(options["log_level"], options["log_format"])):
         with ExitStack() as life:
-            with suppress(KeyboardInterrupt):
-                stop.begin()
-                bound = life.enter_context(_bound(settings.host, options["port"]))
-                _serve(settings, options, bound, stop, life)
+            with suppress(StoppedAtStart):
+                try:
+                    stop.begin()
+                    bound = life.enter_context(_bound(settings.host, options["port"]))
+                    _serve(settings, options, bound, stop, life)
+                finally:
+                    stop.is_starting = False
                 stop.wait()
             _logger.info("hermes_cache.stopping", extra={"hermes_cache.signal": stop.received})
         _logger.info("hermes_cache.stopped")

@@ -12,13 +12,22 @@ from typing import Final
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class StoppedAtStart(BaseException):
+    """A signal came while the command started.
+
+    It is no `KeyboardInterrupt`: if that strikes while the interpreter runs a text, as for a dataclass, the
+    interpreter kills itself by SIGINT in the end, though it was caught.
+    """
+
+
 class StopSignals:
     """Turns SIGINT, SIGTERM and SIGHUP into the end of a command.
 
-    While the command starts, the first of them raises `KeyboardInterrupt` in the main thread. While the command is
+    While the command starts, the first of them raises `StoppedAtStart` in the main thread. While the command is
     in `wait`, the first signal ends the wait. From then on all are ignored, so that nothing interrupts the end.
 
     Attributes:
+        is_starting: Whether the command starts. The command says so when it does not any more.
         received: The name of the signal that came; empty before.
         has_failed: Whether a part of the command failed that it cannot do without.
     """
@@ -27,7 +36,7 @@ class StopSignals:
         # Python runs handlers in the main thread alone. If the system gives the signal to another thread, or just
         # before the main thread falls asleep, nothing would wake that. The number that Python itself writes does.
         self._awaited, self._woken = socket.socketpair()
-        self._is_starting = True
+        self.is_starting = True
         self.received = ""
         self.has_failed = False
 
@@ -44,7 +53,7 @@ class StopSignals:
 
     def wait(self) -> None:
         """Wait for a signal or a failure; one that came before ends the wait at once."""
-        self._is_starting = False
+        self.is_starting = False
         while not self.received and not self.has_failed:
             self._awaited.recv(1)
 
@@ -59,5 +68,5 @@ class StopSignals:
             # Ignored, not handled: the interpreter puts handlers back to 'kill the process' while it ends.
             signal.signal(each, signal.SIG_IGN)
         self.received = signal.Signals(number).name
-        if self._is_starting:
-            raise KeyboardInterrupt
+        if self.is_starting:
+            raise StoppedAtStart

@@ -24,11 +24,32 @@ stop.wait()
 print(stop.received)
 """
 
+_STRUCK_IN_A_TEXT = """
+import signal
+from contextlib import suppress
+from hermes_cache.cli.stop_signals import StoppedAtStart, StopSignals
+
+stop = StopSignals()
+stop.begin()
+with suppress(StoppedAtStart):
+    exec("signal.raise_signal(signal.SIGTERM)")
+stop.wait()
+print(stop.received)
+"""
+
 
 def test_a_signal_that_another_thread_gets_ends_the_wait() -> None:
     """W6"""
-    result = subprocess.run(  # noqa: S603 -- ours
-        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=PROCESS_S, check=False
-    )
+    assert _run(_PROGRAM) == (0, "SIGTERM\n", "")
 
-    assert (result.returncode, result.stdout, result.stderr) == (0, "SIGTERM\n", "")
+
+def test_a_signal_while_a_dataclass_is_made_ends_the_start_in_order() -> None:
+    """W6: dataclasses and named tuples are made of texts. `KeyboardInterrupt` would end it by SIGINT."""
+    assert _run(_STRUCK_IN_A_TEXT) == (0, "SIGTERM\n", "")
+
+
+def _run(program: str) -> tuple[int, str, str]:
+    result = subprocess.run(  # noqa: S603 -- ours
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PROCESS_S, check=False
+    )
+    return result.returncode, result.stdout, result.stderr
