@@ -438,16 +438,15 @@ def test_without_a_check_that_succeeds_a_list_is_served_until_its_ttl() -> None:
 
 
 class _Failing(VersionedSources):
-    """Sources whose next check on a checker raises an error."""
+    """Sources whose checks raise an error while there is one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.error: BaseException | None = None
 
     def stamp(self, key: SessionListKey, /, *, held: bool) -> Mapping[str, Hashable]:
-        error, self.error = self.error, None
-        if error is not None:
-            raise error
+        if self.error is not None:
+            raise self.error
         return super().stamp(key, held=held)
 
 
@@ -468,6 +467,7 @@ def test_a_check_that_raises_anything_at_all_is_followed_by_another(error: BaseE
         cache.get(_KEY)
         sources.error = error
         _read_until(cache, lambda _: bool(cache.health().failing_checks))
+        sources.error = None
         sources.set_part(1)
 
         looked = _read_until(cache, lambda looked: looked.outcome != "hit")
@@ -484,6 +484,7 @@ def test_a_build_whose_own_check_failed_runs_and_counts_as_moved_at_the_next(err
     with _running(sources, Policy(ttl=600), clock=clock) as cache:
         sources.error = error
         first = cache.lookup(_KEY, timeout=_PATIENCE_S)
+        sources.error = None
         clock.advance(0.5)
 
         second = cache.lookup(_KEY)
