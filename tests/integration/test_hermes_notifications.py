@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import closing, contextmanager, suppress
 from math import inf
 from pathlib import Path
@@ -254,7 +254,7 @@ def _wake_ups(status: Path) -> int:
 @_on_linux
 def test_a_writer_wakes_a_watch_at_most_four_times_a_second(watched: _Watched, sample: SampleHome) -> None:
     """X10"""
-    with _touched_often(sample.state_db) as began_s:
+    with _done_often(sample.state_db.touch) as began_s:
         for _ in range(7):
             watched.hear()
 
@@ -266,7 +266,17 @@ def test_a_folder_that_changes_all_the_time_wakes_a_watch_at_most_four_times_a_s
     watched: _Watched, sample: SampleHome
 ) -> None:
     """X10: the watch begins anew each time."""
-    with _touched_often(sample.path) as began_s:
+    with _done_often(sample.path.touch) as began_s:
+        for _ in range(6):
+            watched.await_begin()
+
+        assert monotonic() - began_s >= 5 * 0.25
+
+
+@_on_linux
+def test_scopes_that_change_all_the_time_have_it_begin_anew_at_most_four_times_a_second(watched: _Watched) -> None:
+    """X10"""
+    with _done_often(watched.watch.scopes_changed) as began_s:
         for _ in range(6):
             watched.await_begin()
 
@@ -274,21 +284,21 @@ def test_a_folder_that_changes_all_the_time_wakes_a_watch_at_most_four_times_a_s
 
 
 @contextmanager
-def _touched_often(path: Path) -> Iterator[float]:
+def _done_often(act: Callable[[], object]) -> Iterator[float]:
     stop = threading.Event()
-    writer = threading.Thread(target=_touch, args=(path, stop))
+
+    def do() -> None:
+        while not stop.wait(0.005):
+            act()
+
+    thread = threading.Thread(target=do)
     began_s = monotonic()
-    writer.start()
+    thread.start()
     try:
         yield began_s
     finally:
         stop.set()
-        writer.join()
-
-
-def _touch(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(0.005):
-        path.touch()
+        thread.join()
 
 
 @_on_linux

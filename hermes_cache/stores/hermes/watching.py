@@ -30,6 +30,7 @@ from hermes_cache.stores.hermes.notifications import (
 from hermes_cache.stores.hermes.other_stores import OtherStores, WithStores
 from hermes_cache.stores.session_store import MOVES_EVERY_S
 from hermes_cache.threads.forks import after_fork_in_child
+from hermes_cache.threads.gates import Gate
 from hermes_cache.threads.kept_thread import KeptThread
 
 logger = QuietLogger(__name__)
@@ -68,7 +69,7 @@ class HomeWatch:
         self._looked_into: frozenset[Path] = frozenset()
         self._moves_again_at_s = inf
         self._rests_until_s = -inf
-        self._is_closed = False
+        self._closed = Gate()
         self._interrupted = Interrupt()
         self._notifications: Notifications | None = None
         self._trouble: str | None = None
@@ -91,7 +92,7 @@ class HomeWatch:
     def close(self) -> None:
         """End it, without waiting for its thread."""
         self._thread.end()
-        self._is_closed = True
+        self._closed.open()
         self._interrupted.open()
 
     def _start_anew(self) -> None:
@@ -104,7 +105,7 @@ class HomeWatch:
         while True:
             self._interrupted = Interrupt()
             # Looked at after that: a close that comes earlier is seen here, a later one interrupts the wait.
-            if self._is_closed:
+            if self._closed.is_open:
                 return
             try:
                 self._watch()
@@ -138,12 +139,14 @@ class HomeWatch:
         # What came before they began.
         self._moved(self._scopes())
         self._look_where_nothing_was_watched()
-        looks_at_s = monotonic() + _LOOKS_EVERY_S
-        while not self._interrupted.is_open:
-            timeout_s = max(0.0, min(looks_at_s, self._moves_again_at_s) - monotonic())
-            paths = heard.wait(timeout_s, rests_until_s=self._rests_until_s)
-            if paths or paths is None:
-                self._rests_until_s = monotonic() + WAKES_EVERY_S
+        began_s = monotonic()
+        looks_at_s, is_over = began_s + _LOOKS_EVERY_S, False
+        while not is_over:
+            is_over = self._interrupted.is_open
+            if is_over:
+                # Scopes may change often. The stores hear of what comes meanwhile.
+                self._closed.wait(began_s + WAKES_EVERY_S - monotonic())
+            paths = self._next(heard, looks_at_s)
             is_other = self._tell_stores(paths)
             scopes = self._held_back()
             for path in paths or ():
@@ -157,6 +160,14 @@ class HomeWatch:
                 if self._concerned() != concerned or _identities(concerned) != folders:
                     return
                 looks_at_s = monotonic() + _LOOKS_EVERY_S
+
+    def _next(self, heard: Notifications, looks_at_s: float) -> Collection[Path] | None:
+        """Wait for changes until it is time for a look; after each, rest."""
+        timeout_s = max(0.0, min(looks_at_s, self._moves_again_at_s) - monotonic())
+        paths = heard.wait(timeout_s, rests_until_s=self._rests_until_s)
+        if paths or paths is None:
+            self._rests_until_s = monotonic() + WAKES_EVERY_S
+        return paths
 
     def _look_where_nothing_was_watched(self) -> None:
         """Have the stores look into folders that came or went since the last notifications ended."""
