@@ -112,7 +112,11 @@ class ProcessExecutor:
     def _end(self) -> None:
         """End all workers, as the main thread ended: a thread that waits for one would keep the process alive."""
         self._has_ended = True
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            # A signal handler may have ended the first one, and a worker that lives is waited for without end.
+            self.stop()
 
     def stop(self) -> None:
         """End all workers."""

@@ -159,6 +159,30 @@ def test_killed_trackers_fail_no_build() -> None:
     assert _run(script).stdout == "{'sessions': []}\n"
 
 
+def test_a_signal_handler_that_raises_at_the_exit_leaves_no_worker_to_wait_for() -> None:
+    """L3, L6: gunicorn tells its workers so to end, and once more while they end."""
+    script = (
+        BUILDER
+        + """
+    import sys
+    from loky.process_executor import ProcessPoolExecutor
+
+    shutdown, struck = ProcessPoolExecutor.shutdown, []
+
+    def strike(pool, **options):
+        if not struck:
+            struck.append(pool)
+            sys.exit()
+        shutdown(pool, **options)
+
+    cache.get(SessionListKey())
+    ProcessPoolExecutor.shutdown = strike
+    """
+    )
+
+    assert _run(script).returncode == 0
+
+
 def _run(script: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - our own script
         [sys.executable, "-c", textwrap.dedent(script)],
