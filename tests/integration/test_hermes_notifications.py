@@ -119,6 +119,16 @@ def test_an_interrupt_ends_a_rest_and_what_came_until_then_is_not_lost(
 
 
 @_on_linux
+def test_what_came_before_the_wait_began_is_named_once_it_stands_still(inotify: Inotify, folder: Path) -> None:
+    """X10, X11"""
+    began_s = monotonic()
+    (folder / "file").touch()
+
+    assert _next(inotify) == {folder / "file"}
+    assert monotonic() - began_s >= 0.05
+
+
+@_on_linux
 def test_opening_and_reading_is_no_change(inotify: Inotify, folder: Path) -> None:
     """X10"""
     (folder / "file").write_text("content")

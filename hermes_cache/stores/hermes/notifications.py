@@ -157,8 +157,10 @@ class Inotify:
 
     def wait(self, timeout_s: float, *, rests_until_s: float) -> Collection[Path] | None:
         """Wait for changes; the thread sleeps in the system."""
-        is_interrupted = self._interrupt.wait(rests_until_s - monotonic())
-        if not is_interrupted and not self._poll.poll(0):
+        rest_s = rests_until_s - monotonic()
+        is_interrupted = self._interrupt.wait(rest_s)
+        # After a rest, what came in it is old enough.
+        if not is_interrupted and (rest_s < _COMPANIONS_S or not self._poll.poll(0)):
             if not self._poll.poll(ceil(timeout_s * 1_000)):
                 return ()
             self._interrupt.wait(_COMPANIONS_S)
