@@ -258,9 +258,10 @@ def test_who_stood_still_while_the_journal_was_compacted_outdates_everything_bef
         there.resume()
 
         after = there.end(acts.read)
-        gaps = acts.gaps(there.ask(acts.applied))
+        # The other one may have read so slowly that it missed events, too, and says so.
+        own = [event for event in there.ask(acts.applied) if event.id.incarnation != here.bus.incarnation]
 
-    assert (before, after, gaps) == (1, 39, 1)
+    assert (before, after, acts.gaps(own)) == (1, 39, 1)
     assert dropped >= 30
 
 
