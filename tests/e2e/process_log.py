@@ -2,7 +2,11 @@
 
 import json
 import subprocess
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from tests.waiting import PROCESS_S
 
 _OF_THIS_MACHINE = {("hermes_cache.found_hint", "environment"), ("hermes_cache.stopped_late", None)}
 AS_JSON = ("--log-format", "json")
@@ -22,9 +26,28 @@ def log_of(process: "subprocess.Popen[str]") -> list[Line]:
 
     What could be better about the machine of the tests is left out, and that threads end late on a busy one.
     """
+    return list(_lines_of(process))
+
+
+def log_until(process: "subprocess.Popen[str]", event: str) -> list[Line]:
+    """Return what a command logs up to an event; one that does not log it in time is killed."""
+    lines: list[Line] = []
+    watchdog = threading.Timer(PROCESS_S, process.kill)
+    watchdog.start()
+    for line in _lines_of(process):
+        lines.append(line)
+        if line.event == event:
+            break
+    watchdog.cancel()
+    return lines
+
+
+def _lines_of(process: "subprocess.Popen[str]") -> Iterator[Line]:
     assert process.stderr
-    lines = [_line(json.loads(line)) for line in process.stderr]
-    return [line for line in lines if (line.event, line.fields.get("subject")) not in _OF_THIS_MACHINE]
+    for text in process.stderr:
+        line = _line(json.loads(text))
+        if (line.event, line.fields.get("subject")) not in _OF_THIS_MACHINE:
+            yield line
 
 
 def _line(told: dict[str, object]) -> Line:

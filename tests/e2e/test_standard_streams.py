@@ -13,7 +13,7 @@ from hermes_cache.cli.main import COMMANDS
 from hermes_cache.core.events import EventId, SettingsChanged
 from hermes_cache.journal.sqlalchemy_journal import journal_at
 from tests.e2e.gateway_process import COMMAND, free_port
-from tests.e2e.process_log import AS_JSON, log_of
+from tests.e2e.process_log import AS_JSON, log_of, log_until
 from tests.waiting import PROCESS_S, until
 
 UNWRITABLE = {"full disk": "No space left on device", "closed pipe": "Broken pipe"}
@@ -68,10 +68,11 @@ def test_a_gateway_whose_output_cannot_be_written_says_so_once_and_works(home: P
         ) as process,
     ):
         try:
-            until(lambda: listed(port) or process.poll() is not None, within_s=PROCESS_S)
+            # It answers a moment before its start is over, and it prints at the end of that.
+            logged = log_until(process, "hermes_cache.output_failed")
             rows = listed(port)
             process.terminate()
-            logged = log_of(process)
+            logged += log_of(process)
         finally:
             process.kill()
 
