@@ -39,7 +39,6 @@ _PARENTS_SIGNALS: Final = [
 """What terminals and service managers send to all processes at once. The parent decides what comes of them: a
 worker that ended by itself would take a build with it, of a parent that may let its readers finish, or go on."""
 
-
 _LOOKS_EVERY_S: Final = 5.0
 """If the system cannot say that the parent ended, a worker looks so often."""
 

@@ -184,11 +184,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Builds were asked for.
-
-    Attributes:
-        builds: The builds, in order; their ids are the next ones.
-    """
+    """Builds were asked for, in this order; their ids are the next ones."""
 
     builds: tuple[Build, ...]
 

@@ -159,7 +159,7 @@ def test_an_asker_who_finds_the_mailbox_running_is_answered_by_the_runner(ref: M
 
 
 def race_ask_against_stop(pool: ThreadPoolExecutor) -> list[bool]:
-    """Give, for three askers of an actor that is being stopped, whether each was answered or refused."""
+    """Return, for three askers of an actor that is being stopped, whether each was answered or refused."""
     ref = Caller.start()
     start = threading.Barrier(4)
 

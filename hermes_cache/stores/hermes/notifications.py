@@ -102,7 +102,7 @@ class Notifications(Protocol):
         """
 
     def close(self) -> None:
-        """Give back what the system gave. It may be called twice, and in a forked child, and does not wait."""
+        """Release what the system holds for it, without a wait. It may be called twice, and in a forked child."""
 
 
 def library() -> str | None:
@@ -175,7 +175,7 @@ class Inotify:
         return {folder / name if name else folder for folder, name in folders}
 
     def close(self) -> None:
-        """Give back the descriptors. A parent keeps its own."""
+        """Close the descriptors. A parent keeps its own."""
         self._interrupt.alarm = None
         self._inotify.close()
 
