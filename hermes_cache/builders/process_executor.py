@@ -271,7 +271,10 @@ class _Slot:
         with self._starting:
             if self._stopped:
                 raise WorkerGoneError
-            if self._worker is None or self._worker.is_gone:
+            if self._worker is not None and self._worker.is_gone:
+                self._worker.kill(wait=True)
+                self._worker = None
+            if self._worker is None:
                 self._worker = a_worker()
             # Looked at last: a build that is given up from now on is found with its worker, and killed.
             if build_id in given_up:

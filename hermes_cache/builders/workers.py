@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from multiprocessing import resource_tracker as pythons_tracker
 from multiprocessing.process import BaseProcess
-from threading import Thread
-from typing import Final
+from threading import Lock, Thread
+from typing import Any, Final
 
 from loky.backend import get_context
 from loky.backend import resource_tracker as lokys_tracker
@@ -42,6 +42,9 @@ worker that ended by itself would take a build with it, of a parent that may let
 _LOOKS_EVERY_S: Final = 5.0
 """If the system cannot say that the parent ended, a worker looks so often."""
 
+_FEEDER_WAIT_S: Final = 1.0
+"""How long the thread that sends calls may take to notice that nobody reads them any more."""
+
 
 class WorkerGoneError(Exception):
     """A worker died, or was killed, over a call."""
@@ -64,6 +67,8 @@ class Worker:
         # The start of a process writes to them, and the process inherits them.
         open_closed_streams()
         self._is_gone = False
+        self._threads: tuple[Thread, Any] | None = None
+        self._joining = Lock()
         self.seen: Hashable = None
         with _left_to_parent():
             _start_trackers()
@@ -71,7 +76,10 @@ class Worker:
             self._pool = ProcessPoolExecutor(
                 max_workers=1, context=get_context("loky"), initializer=_stay_with, initargs=(os.getpid(),)
             )
+            calls = self._pool._call_queue  # noqa: SLF001 - nobody else names it
             self._pool.submit(_arrive, active_settings(), modules)
+            # The thread of the pool, and what a second one feeds.
+            self._threads = (self._pool._executor_manager_thread, calls)  # noqa: SLF001
         # The pool registered a hook of its own, which waits for its worker.
         come_first_at_exit()
 
@@ -106,9 +114,31 @@ class Worker:
         return list((self._pool._processes or {}).values())  # noqa: SLF001 - nobody else names them
 
     def kill(self, *, wait: bool) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does.
+
+        Args:
+            wait: Whether to wait for its process and for the threads of its pool. If the interpreter ended while
+                one of them frees a semaphore, the tracker would print that it leaked.
+        """
         self._is_gone = True
         self._pool.shutdown(wait=wait, kill_workers=True)
+        if wait:
+            self._join()
+
+    def _join(self) -> None:
+        with self._joining:
+            if self._threads is None:
+                return
+            manager, calls = self._threads
+            # The pool waits for it, too, but not if it was told before to end without a wait.
+            manager.join()
+            # A call that is still being sent fails then.
+            calls._reader.close()  # noqa: SLF001 - the pool leaves it open
+            feeder: Thread | None = calls._thread  # noqa: SLF001
+            if feeder is not None:
+                feeder.join(_FEEDER_WAIT_S)
+            if feeder is None or not feeder.is_alive():
+                self._threads = None
 
 
 class _Ahead:
