@@ -122,8 +122,8 @@ def test_the_file_system_is_that_of_the_file_behind_a_link(tmp_path: Path) -> No
     link.symlink_to(remote / "agent.db")
     a_minute_later = Moment(time_ns() + 60 * 10**9, monotonic_ns())
 
-    is_still = Stillness(mounts).is_still(link, file_stamp(link), a_minute_later)
+    still_in_s = Stillness(mounts).still_in_s(link, file_stamp(link), a_minute_later)
 
-    assert not is_still
+    assert still_in_s
     mounts.write_text("/dev/vda / ext4 rw 0 0\n")
-    assert Stillness(mounts).is_still(link, file_stamp(link), a_minute_later)
+    assert not Stillness(mounts).still_in_s(link, file_stamp(link), a_minute_later)

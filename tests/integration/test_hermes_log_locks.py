@@ -27,7 +27,7 @@ from hermes_cache.stores.hermes.looks import Looks
 path = Path(sys.argv[1])
 found = {"locks": log_locks(Path(f"{path}-shm"), is_remote=False)}
 looks = Looks()
-while not looks.database(path)[1]:
+while looks.database(path)[1]:
     time.sleep(0.01)
 found["age_s"] = time.time() - Path(f"{path}-wal").stat().st_mtime
 print(json.dumps(found))

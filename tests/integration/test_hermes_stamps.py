@@ -4,9 +4,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -69,6 +71,17 @@ def test_every_input_of_a_row_moves_the_stamp_and_none_but_settings_does_while_a
 
     assert home.sources.stamp(KEY, held=False) != before
     assert (home.sources.stamp(KEY, held=True) != held) == (moved == "webui/settings.json")
+
+
+def test_a_build_sleeps_until_its_files_can_stand_still(sample: SampleHome) -> None:
+    """S2, B8: each look costs the process that serves more than the message to a worker."""
+    home = HermesHome(sample.path)
+    home.sources.settle(KEY)
+    one_look = _stats_of(lambda: home.sources.settle(KEY))
+
+    writer.rename_session(sample.path, sample.sessions[0].id, "Renamed")
+
+    assert _stats_of(lambda: home.sources.settle(KEY)) <= 3 * one_look
 
 
 def test_reading_a_home_does_not_move_its_stamp(sample: SampleHome) -> None:
@@ -330,6 +343,22 @@ def test_the_stamp_of_a_build_is_not_waited_for_while_a_stream_is_active() -> No
         cache.get(KEY, freshness="fresh")
 
     assert sources.settled == 1
+
+
+def _stats_of(do: Callable[[], object]) -> int:
+    """Count how often files are looked at."""
+    looks = 0
+
+    def note(_frame: FrameType, event: str, what: object) -> None:
+        nonlocal looks
+        looks += event == "c_call" and what is os.stat
+
+    sys.setprofile(note)
+    try:
+        do()
+    finally:
+        sys.setprofile(None)
+    return looks
 
 
 class SettledSources(VersionedSources):

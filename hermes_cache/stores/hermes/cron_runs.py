@@ -54,13 +54,13 @@ class CronRuns:
 
     def open_runs(self, path: Path) -> tuple[OpenRun, ...]:
         """Return the runs that are not over; none if the database is missing or cannot be read."""
-        look, is_still = self._looks.database(path)
+        look, still_in_s = self._looks.database(path)
         if look.database == ABSENT:
             return ()
         with self._lock:
             held = self._held.get(path)
             if held is None or held[0] != look or not held[1]:
-                held = (look, is_still, self._read(path))
+                held = (look, not still_in_s, self._read(path))
             self._held[path] = held
             self._held.move_to_end(path)
             while len(self._held) > _MAX_PROFILES:

@@ -87,13 +87,13 @@ class JsonFiles:
 
     def content(self, path: Path) -> object:
         """Return what the file holds; None if it is missing or broken."""
-        (stamp,), is_still = self._looks.files((path,))
+        (stamp,), still_in_s = self._looks.files((path,))
         with self._lock:
             held_stamp, was_still, content = self._held.get(path, (None, False, None))
             # What did not stand still may have changed, though its stamp did not.
             if held_stamp != stamp or not was_still:
                 content = _content_or_none(path, is_new=held_stamp != stamp) if stamp != ABSENT else None
-            self._held[path] = (stamp, is_still, content)
+            self._held[path] = (stamp, not still_in_s, content)
             self._held.move_to_end(path)
             while len(self._held) > _MAX_FILES:
                 self._held.popitem(last=False)

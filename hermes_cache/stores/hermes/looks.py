@@ -24,6 +24,7 @@ STILL_WAIT_S: Final = 0.06
 """How long a build waits for its stamp to stand still: a tick and the time to notice that it is over."""
 
 _LOOK_S: Final = 0.004
+"""How soon it is worth to look again if nothing tells when."""
 
 _LONGEST_COMMIT_NS: Final = 10_000_000_000
 """A commit can be seen once the disk has it, which may be long after its last write to the log."""
@@ -63,8 +64,8 @@ class Looks:
         It grows if one of its files differs from the last look, or did not stand still then. A path without a
         database has a value of its own. Nothing is raised, and nothing is waited for.
         """
-        look, is_still = self.database(path)
-        number = self.number(str(path), look, is_still=is_still)
+        look, still_in_s = self.database(path)
+        number = self.number(str(path), look, is_still=not still_in_s)
         return number if isinstance(look.database, FileStamp) else look.database, look
 
     def number(self, name: Hashable, look: Hashable, *, is_still: bool) -> Doubted:
@@ -82,8 +83,8 @@ class Looks:
                 self._counted.popitem(last=False)
         return counted.number
 
-    def database(self, path: Path) -> tuple[DatabaseLook, bool]:
-        """Look at a database, and say whether it stands still.
+    def database(self, path: Path) -> tuple[DatabaseLook, float]:
+        """Look at a database, and say in how many seconds it may stand still; 0 if it does.
 
         It does if every commit from now on is sure to change that look, and none is known to be under way.
         """
@@ -91,41 +92,45 @@ class Looks:
         path = database_file(path)
         files = (path, wal_of(path), journal_of(path))
         look = DatabaseLook(file_stamp(files[0]), log_stamp(files[1]), log_stamp(files[2]))
-        return look, self._are_still(files, look, before) and not self._may_hide_a_commit(path, look, before)
+        still_in_s = self._still_in_s(files, look, before)
+        return look, still_in_s or self._shows_all_in_s(path, look, before)
 
-    def files(self, paths: Sequence[Path]) -> tuple[tuple[Hashable, ...], bool]:
-        """Look at other files and folders, and say whether all stand still."""
+    def files(self, paths: Sequence[Path]) -> tuple[tuple[Hashable, ...], float]:
+        """Look at other files and folders, and say in how many seconds all may stand still; 0 if they do."""
         before = self._stillness.now()
         stamps = tuple(map(file_stamp, paths))
-        return stamps, self._are_still(paths, stamps, before)
+        return stamps, self._still_in_s(paths, stamps, before)
 
-    def _are_still(self, paths: Sequence[Path], stamps: Sequence[Hashable], before: Moment) -> bool:
-        # All are asked, not only up to the first that moves: each is remembered since when it looks as it does.
-        are_still = [self._stillness.is_still(*each, before) for each in zip(paths, stamps, strict=True)]
-        return all(are_still)
+    def _still_in_s(self, paths: Sequence[Path], stamps: Sequence[Hashable], before: Moment) -> float:
+        return max([self._stillness.still_in_s(*each, before) for each in zip(paths, stamps, strict=True)])
 
-    def _may_hide_a_commit(self, path: Path, look: DatabaseLook, before: Moment) -> bool:
-        """Say whether a commit whose last write this look may have seen is perhaps not visible yet."""
+    def _shows_all_in_s(self, path: Path, look: DatabaseLook, before: Moment) -> float:
+        """Say in how many seconds a commit is visible whose last write this look may have seen; 0 if it is."""
         wal, stamp = wal_of(path), look.wal
-        is_old = self._stillness.is_still(wal, stamp, before, tick_ns=_LONGEST_COMMIT_NS)
+        is_old = not self._stillness.still_in_s(wal, stamp, before, tick_ns=_LONGEST_COMMIT_NS)
         if is_old or not isinstance(stamp, FileStamp):
-            return False  # Also of a quiet home, of which no table of locks is read.
+            return 0.0  # Also of a quiet home, of which no table of locks is read.
         is_remote = self._stillness.is_remote(wal, stamp.device)
         is_being_written = log_locks(shm_of(path), is_remote=is_remote).is_being_written
         if is_being_written is None:
-            return not self._stillness.is_still(wal, stamp, before, tick_ns=_UNSEEN_COMMIT_NS)
-        return is_being_written
+            return self._stillness.still_in_s(wal, stamp, before, tick_ns=_UNSEEN_COMMIT_NS)
+        return _LOOK_S if is_being_written else 0.0
 
     def _start_anew(self) -> None:
         self._lock = RLock()  # As that of `Stillness`.
         self._counted: OrderedDict[Hashable, _Counted] = OrderedDict()
 
 
-def slept(gives_up_at_s: float) -> bool:
-    """Sleep until it is worth to look again; say whether there was time for that."""
+def slept(gives_up_at_s: float, still_in_s: float = _LOOK_S) -> bool:
+    """Sleep until it is worth to look again; say whether there was time for that.
+
+    Args:
+        gives_up_at_s: When there is no more time, by the monotonic clock.
+        still_in_s: When what was looked at may stand still.
+    """
     left_s = gives_up_at_s - monotonic()
     if left_s > 0:
-        sleep(min(left_s, _LOOK_S))
+        sleep(min(left_s, still_in_s, STILL_WAIT_S))
     return left_s > 0
 
 

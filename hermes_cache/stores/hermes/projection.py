@@ -199,8 +199,8 @@ def _snapshot(sessions: Mapping[str, Session], foreign: ForeignCounts, before: P
 
 def _probe(files: ProfileFiles, looks: Looks) -> Hashable:
     # The reading's own look at other files: a checker's look must not make this one seem settled.
-    stamps, are_still = looks.files((*files.others.values(), files.settings))
-    number = looks.number(("probe", files.profile), stamps, is_still=are_still)
+    stamps, still_in_s = looks.files((*files.others.values(), files.settings))
+    number = looks.number(("probe", files.profile), stamps, is_still=not still_in_s)
     return (looks.content(files.state_db)[0], looks.content(files.cron_runs)[0], number)
 
 

@@ -117,12 +117,12 @@ def _still_without_log(path: Path, looks: Looks, gives_up_at_s: float) -> Databa
         _MovedError: It has a log now.
     """
     while True:
-        look, is_still = looks.database(path)
+        look, still_in_s = looks.database(path)
         if look.wal != ABSENT:
             raise _MovedError
-        if is_still:
+        if not still_in_s:
             return look
-        if not slept(gives_up_at_s):
+        if not slept(gives_up_at_s, still_in_s):
             return None
 
 

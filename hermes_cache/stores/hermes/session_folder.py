@@ -119,10 +119,10 @@ class SessionFolders:
             SourceError: The index is no whole JSON list, or something cannot be read.
         """
         with self._lock:
-            stamps, are_still = self._looks.files(folder_files(path))
+            stamps, still_in_s = self._looks.files(folder_files(path))
             held = self._held.get(path)
             if held is None or not held.were_still or held.stamps != stamps:
-                held = self._read(path, stamps, held, are_still=are_still)
+                held = self._read(path, stamps, held, are_still=not still_in_s)
             self._held[path] = held
             self._held.move_to_end(path)
             while len(self._held) > _MAX_FOLDERS:

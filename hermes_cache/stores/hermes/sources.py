@@ -74,15 +74,16 @@ class HomeSources:
             files = [self._files(profile) for profile in profiles]
         except SourceError:
             return
-        while not all(map(self._are_still, files)) and slept(gives_up_at_s):
-            pass
+        while still_in_s := max(map(self._still_in_s, files)):
+            if not slept(gives_up_at_s, still_in_s):
+                return
 
     def _profile_parts(self, profile: str, suffix: str) -> dict[str, Hashable]:
         try:
             files = self._files(profile)
         except SourceError as error:
             return {f"content{suffix}": ("unreadable", error.reason)}
-        stamps, are_still = self._looks.files(_beside_databases(files))
+        stamps, still_in_s = self._looks.files(_beside_databases(files))
         content, look = self._looks.content(files.state_db)
         runs, runs_look = self._looks.content(files.cron_runs)
         self._logs.note(files.state_db, look)
@@ -92,14 +93,14 @@ class HomeSources:
             "state_db_wal": look.wal,
             "content": content,
             "cron_runs": runs,
-            "unsettled": self._looks.number(("others", profile), None, is_still=are_still),
+            "unsettled": self._looks.number(("others", profile), None, is_still=not still_in_s),
             **dict(zip(files.others, stamps, strict=False)),  # The settings have a part of their own.
         }
         return {name + suffix: part for name, part in parts.items()}
 
-    def _are_still(self, files: ProfileFiles) -> bool:
-        are_still = [self._looks.database(path)[1] for path in (files.state_db, files.cron_runs)]
-        return all(are_still) and self._looks.files(_beside_databases(files))[1]
+    def _still_in_s(self, files: ProfileFiles) -> float:
+        databases = [self._looks.database(path)[1] for path in (files.state_db, files.cron_runs)]
+        return max(*databases, self._looks.files(_beside_databases(files))[1])
 
 
 def _beside_databases(files: ProfileFiles) -> tuple[Path, ...]:

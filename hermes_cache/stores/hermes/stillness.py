@@ -56,22 +56,27 @@ class Stillness:
         """Return this moment."""
         return Moment(time_ns(), monotonic_ns())
 
-    def is_still(self, path: Path, stamp: Hashable, before: Moment, *, tick_ns: int = _TICK_NS) -> bool:
-        """Say whether a write to a file from now on is sure to change a stamp that was just taken of it.
+    def still_in_s(self, path: Path, stamp: Hashable, before: Moment, *, tick_ns: int = _TICK_NS) -> float:
+        """Say when a write to a file is sure to change a stamp that was just taken of it.
 
         Args:
             before: A moment before the stamp was taken: this thread may have been held up since.
             tick_ns: For how long the file must have been still, at least.
+
+        Returns:
+            0 if every write from now on is. Else in how many seconds at the earliest, if nobody writes meanwhile.
         """
         since_ns = self._seen_since_ns(path, stamp)
         if not isinstance(stamp, FileStamp):
-            return True
+            return 0.0
         newest_ns = max(stamp.mtime_ns, stamp.ctime_ns)
         is_coarse = not (stamp.mtime_ns % _SECOND_NS or stamp.ctime_ns % _SECOND_NS)
         tick_ns = max(tick_ns, _COARSE_TICK_NS) if is_coarse else tick_ns
-        if before.monotonic_ns - since_ns > tick_ns:
-            return True
-        return before.wall_ns - newest_ns > tick_ns and not self.is_remote(path, stamp.device)
+        by_sight_ns = tick_ns - (before.monotonic_ns - since_ns)
+        by_time_ns = tick_ns - (before.wall_ns - newest_ns)
+        is_remote = by_time_ns < 0 <= by_sight_ns and self.is_remote(path, stamp.device)
+        left_ns = by_sight_ns if is_remote else min(by_sight_ns, by_time_ns)
+        return 0.0 if left_ns < 0 else (left_ns + 1) / _SECOND_NS
 
     def is_remote(self, path: Path, device: int) -> bool:
         """Say whether a file is on a network file system; it is remembered of the file's device for a minute."""
