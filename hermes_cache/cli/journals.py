@@ -11,7 +11,6 @@ import click
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.core.events import AppliedEvent
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalGapError
-from hermes_cache.explain.wording import without_password
 from hermes_cache.ports import Journal, Recorded
 
 _SHORT: Final = 8
@@ -39,8 +38,7 @@ def opened_journal(url: str, *, make: bool = False) -> Iterator[Journal]:
         reason = f"the journal was compacted or replaced meanwhile: {error.reason}; try again"
         raise click.ClickException(reason) from error
     except JournalError as error:
-        reason = without_password(str(error).replace(repr(url), "the URL given"))
-        raise click.ClickException(reason) from error
+        raise click.ClickException(str(error)) from error
 
 
 def print_found(found: Recorded | JournalDamagedError, *, as_json: bool) -> None:

@@ -16,7 +16,6 @@ from hermes_cache.cli.options import SERVE_POLICY
 from hermes_cache.cli.output import forget_output
 from hermes_cache.doctor.examining import Examined, examine
 from hermes_cache.errors import HermesCacheError, JournalUnavailableError, UnsupportedError
-from hermes_cache.explain.wording import without_password
 from hermes_cache.gateway.origins import addresses_for_browsers
 from hermes_cache.gateway.publishing import Demo
 from hermes_cache.gateway.settings import GatewaySettings
@@ -107,7 +106,7 @@ def _try_journal(url: str) -> None:
             if journal.level != "cluster":
                 raise
             effect = "until it is back, events of other processes do not arrive"
-            reason = f"{without_password(str(error))}; {effect}"
+            reason = f"{error}; {effect}"
             _logger.warning("hermes_cache.journal_not_reached", extra={"hermes_cache.reason": reason})
 
 

@@ -16,7 +16,6 @@ from hermes_cache.cli.options import bus_option, journal_option, json_option
 from hermes_cache.cli.output import progress
 from hermes_cache.core.events import profile_of
 from hermes_cache.errors import JournalDamagedError, JournalGapError, JournalUnavailableError
-from hermes_cache.explain.wording import without_password
 from hermes_cache.journal.replaying import parts_after
 from hermes_cache.ports import Journal, Position, Recorded
 
@@ -140,6 +139,6 @@ def _followed(journal: Journal, end: Position) -> Iterator[_Found]:
             position = None
         except JournalUnavailableError as error:
             if reached:
-                click.echo(without_password(str(error)), err=True)
+                click.echo(str(error), err=True)
             reached = False
             time.sleep(_RETRY_S)

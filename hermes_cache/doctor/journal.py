@@ -14,7 +14,6 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.distribution import install_command
 from hermes_cache.doctor.findings import Finding
 from hermes_cache.errors import JournalDamagedError, JournalError, JournalSetupError, JournalUnavailableError
-from hermes_cache.explain.wording import without_password
 from hermes_cache.file_systems import MOUNTS, is_of_a_network
 from hermes_cache.journal.files import journal_file, missing_journal_file
 from hermes_cache.journal.replaying import replay
@@ -123,7 +122,7 @@ def journal_findings(
     try:
         file = journal_file(url)
     except Exception as error:  # noqa: BLE001 - whatever a text that is no URL makes of SQLAlchemy
-        yield _unusable(error, url)
+        yield _unusable(error)
         return
     found = [] if file is None else [*file_findings(read_file_facts(file, url, home))]
     yield from found
@@ -163,7 +162,7 @@ def _of_content(url: str, policy: Policy, now_s: float, *, thoroughly: bool) -> 
             if journal.level == "cluster":
                 yield from pooler_findings(is_pooled=_is_pooled(url))
     except JournalError as error:
-        yield _unusable(error, url)
+        yield _unusable(error)
 
 
 def _content(journal: Journal, *, thoroughly: bool) -> ContentFacts:
@@ -195,8 +194,8 @@ def _is_pooled(url: str) -> bool:
     return goes_through_pooler(url)
 
 
-def _unusable(error: Exception, url: str) -> Finding:
-    reason = " ".join(without_password(str(error).replace(repr(url), "the URL given")).split())
+def _unusable(error: Exception) -> Finding:
+    reason = " ".join(str(error).split())
     match error:
         case JournalDamagedError():
             return _wrong("journal-damaged", reason, "put a copy in its place, or remove it")

@@ -4,7 +4,6 @@ Moments are written in UTC.
 """
 
 from datetime import UTC, datetime
-from re import sub
 from typing import Final
 
 from hermes_cache.core.events import EventId
@@ -45,11 +44,6 @@ def one_line(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     line = "".join([sign if sign.isprintable() else " " for sign in text])
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
-
-
-def without_password(message: str) -> str:
-    """Return a message without the password that a journal's URL may have among its options."""
-    return sub(r"(password=)[^&\s]*", r"\1***", message)
 
 
 def _rounded(number: float) -> float:

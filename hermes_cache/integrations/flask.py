@@ -180,11 +180,11 @@ def _commands(prefix: str, installed: _Installed) -> AppGroup:
     @group.command("settings")
     def settings() -> None:
         """Print what the cache is like: the settings of the application, else of the environment."""
-        from hermes_cache.journal.sqlalchemy_journal import without_password  # noqa: PLC0415 - takes long
+        from hermes_cache.journal.tables import shown_url  # noqa: PLC0415 - takes long
 
         values = asdict(installed.settings)
         for name, value in (values | values.pop("policy")).items():
-            shown = without_password(value) if name == "journal" and value else value
+            shown = shown_url(value) if name == "journal" and value else value
             click.echo(f"{prefix}_{name.upper()}={'' if shown is None else shown}")
 
     @group.command("publish")

@@ -45,7 +45,7 @@ def missing_journal_file(url: str) -> Path | None:
 def journal_file(url: str) -> Path | None:
     """Return the SQLite file that a journal's URL names; None if it names a server."""
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+    if parsed.get_backend_name() != "sqlite" or parsed.host or not parsed.database:
         return None
     return absolute_file(parsed.database)
 

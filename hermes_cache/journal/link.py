@@ -15,7 +15,7 @@ from hermes_cache.actors.notifier import Notifier
 from hermes_cache.bus.blinker_bus import BlinkerBus, Recorder
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import CacheStoppedError
+from hermes_cache.errors import CacheStoppedError, shown
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.life import JournalLife
@@ -145,9 +145,9 @@ class JournalLink:
     def __str__(self) -> str:
         if not isinstance(self._named, str):
             return repr(self._named)
-        from hermes_cache.journal.sqlalchemy_journal import without_password  # noqa: PLC0415 - as in `_opened`
+        from hermes_cache.journal.tables import shown_url  # noqa: PLC0415 - as in `_opened`
 
-        return without_password(self._named)
+        return shown_url(self._named)
 
     def __call__(self, event: AppliedEvent) -> Callable[[], bool | None]:
         """Take what is published on the bus."""
@@ -352,7 +352,7 @@ def _opened(journal: Named) -> Journal:
 
         return journal_at(journal)
     if not callable(getattr(journal, "append", None)):
-        raise TypeError(f"journal is {journal!r}; it must be a URL, a journal, or None")
+        raise TypeError(f"journal is {shown(journal)}; it must be a URL, a journal, or None")
     return journal
 
 

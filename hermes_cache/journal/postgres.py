@@ -24,7 +24,7 @@ from hermes_cache.errors import (
     JournalUnavailableError,
     TransactionConflictError,
 )
-from hermes_cache.journal.tables import OLDEST, Tables, found_tables, prepare, read_end
+from hermes_cache.journal.tables import OLDEST, Tables, found_tables, prepare, read_end, shown_url
 from hermes_cache.ports import Level
 from hermes_cache.threads.forks import after_fork_in_child
 
@@ -306,7 +306,7 @@ class PostgresDatabase:
 
     @property
     def _where(self) -> str:
-        return self._url.render_as_string()
+        return shown_url(self._url)
 
     def _make_engine(self) -> Engine:
         given = self._url.normalized_query.get("options", ())

@@ -15,7 +15,15 @@ from hermes_cache.core.events import SESSIONS, AppliedEvent, EventId
 from hermes_cache.distribution import install_command
 from hermes_cache.errors import JournalSetupError, TransactionConflictError
 from hermes_cache.journal.sqlite import SqliteDatabase
-from hermes_cache.journal.tables import Statements, Tables, admit_names, read_end, read_foldable, read_snapshot
+from hermes_cache.journal.tables import (
+    Statements,
+    Tables,
+    admit_names,
+    read_end,
+    read_foldable,
+    read_snapshot,
+    shown_url,
+)
 from hermes_cache.ports import FoldSnapshot, Level, Position, Recorded, Snapshot
 
 _TRIES: Final = 3
@@ -169,24 +177,20 @@ def journal_at(url: str | URL, *, shared: bool = False) -> SqlAlchemyJournal:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise JournalSetupError(repr(url), "it is no URL; give sqlite:///path or postgresql://...") from error
-    except ValueError as error:
-        # Not shown: the port may be a password whose host was forgotten.
+    except ArgumentError:
+        # Neither it nor that error is shown: there may be a password in it.
+        raise JournalSetupError("the URL given", "it is no URL; give sqlite:///path or postgresql://...") from None
+    except ValueError:
+        # Likewise: the port may be a password whose host was forgotten.
         raise JournalSetupError(
             "the URL given", "its port is no number; give sqlite:///path or postgresql://..."
-        ) from error
+        ) from None
     match parsed.get_backend_name():
         case "sqlite":
             return SqlAlchemyJournal(SqliteDatabase(parsed, shared=shared))
         case "postgresql" | "postgres":
             return SqlAlchemyJournal(_postgres(parsed))
-    raise JournalSetupError(parsed.render_as_string(), "only SQLite and PostgreSQL are known")
-
-
-def without_password(url: str) -> str:
-    """Return a database URL as it may be shown."""
-    return make_url(url).render_as_string()
+    raise JournalSetupError(shown_url(parsed), "only SQLite and PostgreSQL are known")
 
 
 def _postgres(url: URL) -> JournalDatabase:
@@ -194,5 +198,5 @@ def _postgres(url: URL) -> JournalDatabase:
         from hermes_cache.journal.postgres import PostgresDatabase  # noqa: PLC0415  # an extra
     except ImportError as error:
         reason = f"psycopg is not installed: {install_command('postgres')}"
-        raise JournalSetupError(url.render_as_string(), reason) from error
+        raise JournalSetupError(shown_url(url), reason) from error
     return PostgresDatabase(url)

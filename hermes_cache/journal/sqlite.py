@@ -55,7 +55,7 @@ from hermes_cache.journal.files import (
     refuse_open_folder,
     share_with_group,
 )
-from hermes_cache.journal.tables import OLDEST, found_tables, prepare
+from hermes_cache.journal.tables import OLDEST, found_tables, prepare, shown_url
 from hermes_cache.journal.wal_reset import wal_is_safe
 from hermes_cache.ports import Level
 from hermes_cache.threads.forks import ForkGate, after_fork_in_child
@@ -143,9 +143,9 @@ class SqliteDatabase:
         self, url: URL, *, shared: bool = False, driver: ModuleType = sqlite3, mounts: Path = MOUNTS
     ) -> None:
         in_url = _SHARED.get(str(url.query.get("shared", "false"))) if url.query.keys() <= {"shared"} else None
-        if not url.database or url.database == ":memory:" or in_url is None:
+        if url.host or not url.database or url.database == ":memory:" or in_url is None:
             todo = "name a file alone, as in sqlite:////path/to/journal.db; in memory there is MemoryJournal"
-            raise JournalSetupError(str(url), todo)
+            raise JournalSetupError(shown_url(url), todo)
         self._path = absolute_file(url.database)
         self._shared = shared or in_url
         self._refuse_open_folder()

@@ -12,10 +12,12 @@ know, and says what to do. Until then old and new programs share the journal. So
 
 from collections.abc import Sequence
 from itertools import islice
+from re import sub
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from sqlalchemy import (
+    URL,
     BigInteger,
     Column,
     Connection,
@@ -30,6 +32,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    make_url,
     select,
     text,
     update,
@@ -382,3 +385,8 @@ def _recorded_or_damaged(journal: str, row: Any, last_seq: int) -> Recorded | Jo
     if str(event.id) != row.event_id:
         return JournalDamagedError(row.seq, f"it is {event.id} and stands under the id {row.event_id!r}")
     return Recorded(Position(journal, row.seq, row.event_id), event, is_last=row.seq == last_seq)
+
+
+def shown_url(url: str | URL) -> str:
+    """Return the URL of a database without the passwords in it, also those among its options."""
+    return sub(r"(password=)[^&]*", r"\1***", make_url(url).render_as_string())
