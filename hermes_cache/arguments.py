@@ -68,6 +68,12 @@ def settings_changed() -> Fields:
     return {}
 
 
+def check_type(name: str, value: object, kind: type) -> None:
+    """Raise `TypeError` if an argument is neither None nor of a type."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} is {shown(value)}; it must be a {kind.__name__}, or None")
+
+
 def bus_name(name: object) -> str:
     """Return the name of a bus.
 

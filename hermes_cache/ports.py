@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 
+@runtime_checkable
 class Clock(Protocol):
     """The source of time.
 

@@ -12,12 +12,13 @@ from typing import TypeVar
 
 from hermes_cache.core.state import Target
 from hermes_cache.distribution import install_command
+from hermes_cache.errors import shown
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import BuildContext, Builder, EncodingBuilder, Executor
 from hermes_cache.surroundings import refuse_frozen
-from hermes_cache.threads.callables import no_builder, refuse_async_generator, refuse_coroutine
+from hermes_cache.threads.callables import check_callable, no_builder, refuse_async_generator
 from hermes_cache.threads.coroutines import Coroutines
 
 T = TypeVar("T")
@@ -49,15 +50,13 @@ def executors(
     """
     resolved = _resolved(builder) if isinstance(builder, str) else builder
     if resolved is not None and not callable(resolved):
-        raise TypeError(f"builder is {builder!r}; it must be callable, or named, or None")
+        raise TypeError(f"builder is {shown(builder)}; it must be callable, or named, or None")
     refuse_async_generator(resolved, "builder")
-    if context is not None and not callable(context):
-        raise TypeError(f"build_context is {context!r}; it must be callable, or None")
-    refuse_coroutine(context, "build_context")
+    check_callable(context, "build_context")
     if kind == "threads":
         return partial(ThreadExecutor, resolved, shape, context)
     if kind != "processes":
-        raise ValueError(f"executor is {kind!r}; it must be 'threads' or 'processes'")
+        raise ValueError(f"executor is {shown(kind)}; it must be 'threads' or 'processes'")
     refuse_frozen()
     try:
         processes = import_module("hermes_cache.builders.process_executor")

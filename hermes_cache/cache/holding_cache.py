@@ -11,7 +11,7 @@ from hermes_cache.cache.life import ALIAS_WAIT_S, Life
 from hermes_cache.cache.reads import mark_of
 from hermes_cache.cache.running_cache import K, RunningCache
 from hermes_cache.core.messages import Evict, Mark
-from hermes_cache.errors import BuildError, PayloadError, key_text
+from hermes_cache.errors import BuildError, PayloadError, key_text, shown
 from hermes_cache.payload.content import Content, content_of
 from hermes_cache.payload.freezing import freeze
 from hermes_cache.payload.frozen import Json, P
@@ -110,7 +110,7 @@ class HoldingCache(RunningCache[K, P]):
 
     def _check_mark(self, key: K, mark: object) -> None:
         if not isinstance(mark, Mark):
-            raise TypeError(f"as_of is {mark!r}; it must be what mark returned")
+            raise TypeError(f"as_of is {shown(mark)}; it must be what mark returned")
         self._kind.check(key)
         if mark.cache is not self._identity:
             raise ValueError(f"as_of is {mark!r}, a mark of another cache")

@@ -9,7 +9,7 @@ from functools import partial
 from math import inf
 from typing import Unpack
 
-from hermes_cache.arguments import profile_name
+from hermes_cache.arguments import check_type, text_or_none
 from hermes_cache.bus.subscription import Subscription
 from hermes_cache.bus.tickets import Ticket
 from hermes_cache.cache.following import Following, Upstream
@@ -159,10 +159,12 @@ class ListCache(HoldingCache[K, P]):
         The answer is the whole view if that edition is not kept, a row has no id of its own, or a patch would
         not be smaller.
         """
+        check_type("since", since, str)
         return self._patched(since, self._serve(key, options))
 
     async def apatch(self, key: K, *, since: str | None, **options: Unpack[ReadOptions]) -> Patch | Rendered:
         """Do what `patch` does without blocking the event loop."""
+        check_type("since", since, str)
         served = await self._aserve(key, options)
         do = partial(self._patched, since, served)
         return do() if self._is_made(served.entry) else await self._prior.away.run(do)
@@ -225,10 +227,9 @@ class ListCache(HoldingCache[K, P]):
         """
         if not self._membership.is_current():
             self._membership.catch_up()
-        canonical = self._canonical(profile)
-        if canonical is None and profile and profile.strip():
-            # Its alias is not known in time: the subscriber must not hear of other profiles for that.
-            canonical = profile_name(profile)
+        check_type("since", since, str)
+        # If its alias is not known in time, the subscriber must not hear of other profiles for that.
+        canonical = self._canonical(profile) or text_or_none("profile", profile)
         subscription = self._feed.subscribe(canonical, since)
         self._membership.listen()
         self._watching.watch_wanted()
@@ -254,6 +255,7 @@ class ListCache(HoldingCache[K, P]):
             ValueError: `at_least` is no ticket.
         """
         given = follow_options(options)
+        check_type("since", since, str)
         self._kind.check(key)
         if self._builder is None and given.get("builder") is None:
             raise no_builder()

@@ -16,7 +16,7 @@ from hermes_cache.core.events import EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.record import Durations, Tally
 from hermes_cache.core.state import Outcome, Reason, State
-from hermes_cache.errors import BuildError, ProfileNotFoundError
+from hermes_cache.errors import BuildError, ProfileNotFoundError, shown
 from hermes_cache.journal.member import JournalStatus
 from hermes_cache.payload.applying import applied
 from hermes_cache.payload.content import Content
@@ -171,12 +171,15 @@ class Rendered:
         """Return the view to which a patch leads; this one stays as it is.
 
         Raises:
-            ValueError: The patch is for another edition.
+            TypeError: It is no patch.
+            ValueError: It is for another edition, or is damaged.
 
         Source: rule D2.
         """
+        if not isinstance(patch, Patch):
+            raise TypeError(f"patch is {shown(patch)}; it must be a Patch")
         if patch.since != self.edition:
-            raise ValueError(f"the patch is for the edition {patch.since!r}, and this is {self.edition!r}")
+            raise ValueError(f"the patch is for the edition {shown(patch.since)}, and this is {self.edition!r}")
         body = orjson.dumps(applied(orjson.loads(self.body), patch.values()))
         return Rendered.of(Body(body, patch.edition), patch.lookup or self.lookup)
 

@@ -13,7 +13,7 @@ from hermes_cache.bus.feed import Feed
 from hermes_cache.core.events import AppliedEvent, EventId
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Request
-from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError
+from hermes_cache.errors import CacheStoppedError, JournalUnavailableError, LookupTimeoutError, shown
 from hermes_cache.journal.bus import Bus
 from hermes_cache.journal.link import JournalLink
 from hermes_cache.journal.member import JournalStatus
@@ -222,7 +222,7 @@ class Membership:
 
     def _event_of(self, ticket: str) -> EventId:
         if not isinstance(ticket, str):
-            raise TypeError(f"the ticket is {ticket!r}; give the text of one")
+            raise TypeError(f"the ticket is {shown(ticket)}; give the text of one")
         event_id = EventId.parse(ticket)
         self._check_published(event_id)
         return event_id

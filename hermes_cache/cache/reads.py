@@ -29,6 +29,7 @@ from hermes_cache.errors import (
     PayloadError,
     UnsupportedError,
     WorkerError,
+    shown,
 )
 from hermes_cache.ports import Builder
 from hermes_cache.threads.callables import refuse_async_generator
@@ -93,10 +94,10 @@ def request_of(options: ReadOptions, began_s: float) -> Request:
     builder, at_least = options.get("builder"), options.get("at_least")
     if builder is not None:
         if not callable(builder):
-            raise TypeError(f"builder is {builder!r}; it must be callable, or None for the cache's own")
+            raise TypeError(f"builder is {shown(builder)}; it must be callable, or None for the cache's own")
         refuse_async_generator(builder, "builder")
     if at_least is not None and not isinstance(at_least, str):
-        raise TypeError(f"at_least is {at_least!r}; it must be a ticket, or None")
+        raise TypeError(f"at_least is {shown(at_least)}; it must be a ticket, or None")
     event_id = None if at_least is None else EventId.parse(at_least)
     freshness = _freshness_of(options["freshness"]) if "freshness" in options else Freshness.DEFAULT
     if event_id is not None and freshness is Freshness.ANY:
@@ -127,7 +128,7 @@ def _freshness_of(word: object) -> Freshness:
         return Freshness(word)
     except ValueError:
         *most, last = [repr(freshness.value) for freshness in Freshness]
-        raise ValueError(f"freshness is {word!r}; it must be {', '.join(most)} or {last}") from None
+        raise ValueError(f"freshness is {shown(word)}; it must be {', '.join(most)} or {last}") from None
 
 
 def serve(

@@ -18,7 +18,7 @@ from typing_extensions import TypeVar
 
 from hermes_cache import ports
 from hermes_cache.actors.notifier import Notifier
-from hermes_cache.arguments import profile_name, timeout_s
+from hermes_cache.arguments import check_type, text_or_none, timeout_s
 from hermes_cache.builders.executors import executors
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.bus_link import BusLink
@@ -40,7 +40,7 @@ from hermes_cache.core.effects import Served, Tell
 from hermes_cache.core.events import AppliedEvent, profile_of
 from hermes_cache.core.messages import Publish
 from hermes_cache.core.notices import EntryStored
-from hermes_cache.core.policy import Policy
+from hermes_cache.core.policy import Policy, policy_or_default
 from hermes_cache.core.requests import Request
 from hermes_cache.core.state import State
 from hermes_cache.errors import CacheStoppedError, CallBlockedError
@@ -94,10 +94,14 @@ class RunningCache(Generic[K, P]):
         clock: ports.Clock | None = None,
     ) -> None:
         refuse_late_patch()
+        check_type("bus", bus, Bus)
+        check_type("clock", clock, ports.Clock)
+        check_type("rows", rows, str)
+        check_type("row_id", row_id, str)
         self._builder = builder
         self._reraise = reraise
         self._identity = object()
-        self._policy = policy or Policy()
+        self._policy = policy_or_default(policy)
         self._kind = kind or ListKind(profile_of, ListShape(rows, row_id, needs_ids=rows is not None))
         self._new_executor = executors(executor, builder, self._policy.pool_size, self._kind.shape, build_context)
         self._clock: ports.Clock = clock or ports.SystemClock()
@@ -304,9 +308,8 @@ class RunningCache(Generic[K, P]):
         return self._membership.missed_since(position)
 
     def _canonical(self, profile: str | None, patience_s: float = ALIAS_WAIT_S) -> str | None:
-        if profile is None or not profile.strip():
-            return None
-        return self._prior.targets.canonical(profile_name(profile), self._state().settings, patience_s)
+        name = text_or_none("profile", profile)
+        return None if name is None else self._prior.targets.canonical(name, self._state().settings, patience_s)
 
     def _apply(self, event: AppliedEvent) -> None:
         """Apply an event: the bus calls this before anybody hears of it (E5)."""

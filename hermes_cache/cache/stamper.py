@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from hermes_cache.core.stamps import Check, Parts
 from hermes_cache.core.state import CHECK_TIMEOUT_S, Target
 from hermes_cache.core.streams import Streams
+from hermes_cache.errors import shown
 from hermes_cache.logs import QuietLogger
 from hermes_cache.ports import (
     ActiveStreamIds,
@@ -27,9 +28,9 @@ from hermes_cache.ports import (
 )
 from hermes_cache.threads.callables import (
     Inside,
+    check_callable,
     close_awaitable,
     refuse_async_generator,
-    refuse_coroutine,
     settle,
 )
 from hermes_cache.threads.coroutines import Coroutines
@@ -83,10 +84,10 @@ def sources_of(given: Sources | StampOf | None) -> Sources | None:
     Raises:
         TypeError: They are neither, or an asynchronous generator function.
     """
-    if given is None or hasattr(given, "stamp"):
+    if given is None or (hasattr(given, "scope") and hasattr(given, "stamp")):
         return cast("Sources | None", given)
     if not callable(given):
-        raise TypeError(f"sources is {given!r}; it must have scope and stamp, or be a callable, or None")
+        raise TypeError(f"sources is {shown(given)}; it must have scope and stamp, or be a callable, or None")
     refuse_async_generator(given, "sources")
     return KeyedSources(given)
 
@@ -106,10 +107,10 @@ class Stamped:
     settings_version: SettingsVersion | None = None
 
     def __post_init__(self) -> None:
-        refuse_coroutine(self.active_stream_ids, "active_stream_ids")
-        refuse_coroutine(self.settings_version, "settings_version")
+        check_callable(self.active_stream_ids, "active_stream_ids")
+        check_callable(self.settings_version, "settings_version")
         refuse_async_generator(getattr(self.sources, "stamp", None), "sources.stamp")
-        refuse_coroutine(getattr(self.sources, "settle", None), "sources.settle")
+        check_callable(getattr(self.sources, "settle", None), "sources.settle")
 
     def __bool__(self) -> bool:
         return not (self.sources is None and self.active_stream_ids is None and self.settings_version is None)

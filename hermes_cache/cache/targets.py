@@ -19,7 +19,7 @@ from hermes_cache.errors import BuildError, CacheStoppedError, NoThreadError, ke
 from hermes_cache.logs import QuietLogger
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import IsRootProfile, Sources
-from hermes_cache.threads.callables import Inside, refuse_coroutine, settle
+from hermes_cache.threads.callables import Inside, check_callable, settle
 from hermes_cache.threads.calls import Call
 from hermes_cache.threads.interrupts import belongs_to_caller
 
@@ -46,7 +46,7 @@ class ListKind:
     """
 
     def __init__(self, profile_of: ProfileOf | None = None, shape: ListShape | None = None) -> None:
-        refuse_coroutine(profile_of, "profile_of")
+        check_callable(profile_of, "profile_of")
         self._profile_of = profile_of
         self.shape = shape or ListShape()
 
@@ -105,8 +105,8 @@ class Targets:
         watched: bool,
     ) -> None:
         self._kind = kind
-        refuse_coroutine(is_root_profile, "is_root_profile")
-        refuse_coroutine(getattr(sources, "scope", None), "sources.scope")
+        check_callable(is_root_profile, "is_root_profile")
+        check_callable(getattr(sources, "scope", None), "sources.scope")
         self._sources = sources
         self._is_root_profile = is_root_profile
         self._inside = inside

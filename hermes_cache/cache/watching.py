@@ -18,7 +18,7 @@ from hermes_cache.core.policy import Policy
 from hermes_cache.core.state import State, Target
 from hermes_cache.errors import CacheStoppedError
 from hermes_cache.ports import RunningWatch, Watch
-from hermes_cache.threads.callables import refuse_coroutine
+from hermes_cache.threads.callables import check_callable
 
 _LOOKS_EVERY_S: Final = 5.0
 """Whatever a watch says, the sources of what is followed are checked so often (X10)."""
@@ -35,7 +35,7 @@ class Watching:
     """
 
     def __init__(self, watch: Watch | None, life: Callable[[], Life | None], feed: Feed, followers: Sized) -> None:
-        refuse_coroutine(watch, "watch")
+        check_callable(watch, "watch")
         self._watch = watch
         self._life = life
         self._feed = feed

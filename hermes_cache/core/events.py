@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
 from hermes_cache.arguments import bus_name
+from hermes_cache.errors import shown
 
 SESSIONS: Final = "sessions"
 """The name of a bus that is given no other; an event in a journal that names no bus is of this one."""
@@ -40,7 +41,9 @@ class EventId:
         named, _, number = text.rpartition(":")
         bus, slash, incarnation = named.partition("/") if "/" in named else (SESSIONS, "", named)
         if not (incarnation and number.isascii() and number.isdigit() and len(number) < _DIGITS):
-            raise ValueError(f"{text!r} is no event id; it must look like 'incarnation:7' or 'bus/incarnation:7'")
+            raise ValueError(
+                f"{shown(text)} is no event id; it must look like 'incarnation:7' or 'bus/incarnation:7'"
+            )
         return cls(incarnation, int(number), bus_name(bus) if slash else bus)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, Final, Self
 
+from hermes_cache.arguments import check_type
 from hermes_cache.errors import PolicyError
 
 _STREAMING_TTL_S: Final = 10.0
@@ -23,6 +24,7 @@ _MAY_BE_ZERO: Final = frozenset(
      "max_edition_bytes", "repeat_window", "stamp_interval", "journal_wait", "journal_interval", "stop_timeout"}
 )  # fmt: skip
 _WAITED_FOR: Final = frozenset({"journal_wait", "stop_timeout"})
+_SHARE: Final = "a share above 0 and at most 1"
 _LONGEST_WAIT_S: Final = 1e9
 """31 years; past 292 the system refuses to wait."""
 
@@ -104,7 +106,7 @@ class Policy:
         for each in fields(self):
             _check(each.name, getattr(self, each.name))
         if self.max_build_duty > 1:
-            raise PolicyError("max_build_duty", self.max_build_duty, "a share above 0 and at most 1")
+            raise PolicyError("max_build_duty", self.max_build_duty, _SHARE)
         if self.retry_delay_max < self.retry_delay:
             raise PolicyError("retry_delay_max", self.retry_delay_max, f"at least retry_delay, {self.retry_delay}")
         if self.poll_interval and self.streaming_ttl is not None and self.streaming_ttl <= self.poll_interval:
@@ -121,7 +123,7 @@ class Policy:
         Args:
             given: Fields of the policy; they win over what it sets by itself.
         """
-        build_timeout = given.get("build_timeout", cls().build_timeout)
+        build_timeout = cls(**given).build_timeout
         waits = {"owner_wait": build_timeout, "follower_wait": build_timeout}
         return cls(**{"stamp_interval": 0.0, "max_build_duty": 1.0, "journal_interval": 0.0, **waits, **given})
 
@@ -146,17 +148,33 @@ class Policy:
         return min(took_s / self.max_build_duty - took_s, self.duty_window)
 
 
+def policy_or_default(policy: Policy | None) -> Policy:
+    """Return a policy, or the one of the defaults for None.
+
+    Raises:
+        TypeError: It is no policy.
+    """
+    check_type("policy", policy, Policy)
+    return Policy() if policy is None else policy
+
+
 def _check(name: str, value: object) -> None:
     if value is None and name in _OPTIONAL:
         return
     wanted = int if name in _COUNTS else (int, float)
     if isinstance(value, bool) or not isinstance(value, wanted):
-        raise PolicyError(name, value, "a whole number" if name in _COUNTS else "a number of seconds")
+        raise PolicyError(name, value, _expected(name))
     least_is_zero = name in _MAY_BE_ZERO
     if not _fits(value) or value < 0 or (value == 0 and not least_is_zero):
         raise PolicyError(name, value, "finite and at least 0" if least_is_zero else "finite and above 0")
     if name in _WAITED_FOR and value > _LONGEST_WAIT_S:
         raise PolicyError(name, value, f"at most {_LONGEST_WAIT_S:,.0f} s")
+
+
+def _expected(name: str) -> str:
+    if name == "max_build_duty":
+        return _SHARE
+    return "a whole number" if name in _COUNTS else "a number of seconds"
 
 
 def _fits(value: float) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 from hermes_cache.bus.blinker_bus import BlinkerBus
 from hermes_cache.closing import Closing
 from hermes_cache.core.events import SESSIONS
-from hermes_cache.core.policy import Policy
+from hermes_cache.core.policy import Policy, policy_or_default
 from hermes_cache.errors import CallBlockedError
 from hermes_cache.ports import Journal, Position, SystemClock
 from hermes_cache.threads.aside import aside
@@ -46,7 +46,7 @@ class Bus(BlinkerBus, Closing):
         incarnation: str | None = None,
     ) -> None:
         super().__init__(name, incarnation=incarnation)
-        self._policy = policy or Policy()
+        self._policy = policy_or_default(policy)
         self._publisher: _Publisher | None = None
         if journal is not None:
             self.attach_journal(journal)

@@ -9,7 +9,7 @@ from math import inf
 from typing import Final
 
 from hermes_cache.core.events import SESSIONS
-from hermes_cache.errors import JournalDamagedError, JournalGapError
+from hermes_cache.errors import JournalDamagedError, JournalGapError, shown
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.snapshots import from_bytes
 from hermes_cache.ports import Journal, Position, Recorded
@@ -94,7 +94,10 @@ def replay(
     Raises:
         JournalGapError: `until` lies before the snapshot.
         JournalError: The journal cannot be read.
+        TypeError: It is no journal.
     """
+    if not callable(getattr(journal, "snapshot", None)):
+        raise TypeError(f"journal is {shown(journal)}; it must be a journal, as journal_at returns")
     start = _start_of(journal, bus)
     if until < start.position.seq:
         raise JournalGapError(int(until), f"it is compacted up to {start.position.seq}; replay from there on")

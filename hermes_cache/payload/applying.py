@@ -20,7 +20,7 @@ def applied(view: Mapping[str, Json], patch: Mapping[str, Json]) -> dict[str, Js
         patch: The body of a patch, as JSON values.
 
     Raises:
-        ValueError: The patch was made for another view.
+        ValueError: The patch was made for another view, or is damaged.
     """
     gone = frozenset(cast("list[str]", patch["gone_fields"]))
     result = {name: value for name, value in view.items() if name not in gone}
@@ -34,20 +34,27 @@ def applied(view: Mapping[str, Json], patch: Mapping[str, Json]) -> dict[str, Js
 
 
 def _applied_rows(rows: Json, changes: Mapping[str, Json], row_id: str) -> list[Json]:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and row_id in row for row in rows):
+    if not isinstance(rows, list) or not _have_ids(rows, row_id):
         raise ValueError("the patch is for another view: it changes a list of rows that is not here")
+    new = cast("list[dict[str, RowId]]", changes["rows"])
+    if not _have_ids(new, row_id):
+        raise ValueError(f"the patch is damaged: it has a row without the field {row_id!r}")
     by_id: dict[RowId, Json] = {row[row_id]: row for row in rows}
     after = _Links(by_id)
     for row in cast("list[RowId]", changes["gone"]):
         after.take_out(row)
         del by_id[row]
-    by_id.update({row[row_id]: row for row in cast("list[dict[str, RowId]]", changes["rows"])})
+    by_id.update({row[row_id]: row for row in new})
     for row, behind in cast("list[tuple[RowId, RowId | None]]", changes["order"]):
         after.put(row, behind)
     order = after.in_order()
     if len(order) != len(by_id):
         raise ValueError("the patch does not say where each of its new rows stands; it is for another view")
     return [by_id[row] for row in order]
+
+
+def _have_ids(rows: Iterable[Json], row_id: str) -> bool:
+    return all(isinstance(row, Mapping) and row_id in row for row in rows)
 
 
 class _Links:

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 import orjson
 
+from hermes_cache.arguments import check_type
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.editions import Chunk, Edition, chunks_of
 from hermes_cache.payload.freezing import freeze
@@ -77,6 +78,7 @@ class View:
         Raises:
             ValueError: The view has a field of that name, or a value is no JSON value.
         """
+        check_type("envelope", fields, Mapping)
         if self._names is None:
             self._names = frozenset({self.content.name, *orjson.loads(self.content.envelope)})
         for name in fields:

@@ -12,7 +12,7 @@ from hermes_cache.ports import LiveSessions
 from hermes_cache.rendering.views import RecentViews, View
 from hermes_cache.sessions.overlay import Live, LiveSession, overlay
 from hermes_cache.sessions.rendering import Order, order_after, order_of, render
-from hermes_cache.threads.callables import refuse_coroutine, settle
+from hermes_cache.threads.callables import check_callable, settle
 from hermes_cache.threads.interrupts import belongs_to_caller
 
 logger = QuietLogger(__name__)
@@ -34,7 +34,7 @@ class Renderer:
     """
 
     def __init__(self, live_sessions: LiveSessions | None, most: int) -> None:
-        refuse_coroutine(live_sessions, "live_sessions")
+        check_callable(live_sessions, "live_sessions")
         self._live_sessions = live_sessions
         self.is_failing = False
         self._views: RecentViews[_Made] = RecentViews(most)

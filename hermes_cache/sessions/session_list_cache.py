@@ -10,8 +10,9 @@ from typing import Any, Literal
 from hermes_cache import ports
 from hermes_cache.cache.list_cache import ListCache
 from hermes_cache.cache.targets import ListKind
-from hermes_cache.core.policy import Policy
+from hermes_cache.core.policy import Policy, policy_or_default
 from hermes_cache.core.state import Entry
+from hermes_cache.errors import shown
 from hermes_cache.journal.bus import Bus, default_bus
 from hermes_cache.payload.frozen import Payload
 from hermes_cache.rendering.views import View
@@ -30,7 +31,7 @@ class SessionLists(ListKind):
     def check(self, key: object) -> None:
         """Raise `TypeError` if it is no `SessionListKey`."""
         if not isinstance(key, SessionListKey):
-            raise TypeError(f"key is {key!r}; it must be a SessionListKey")
+            raise TypeError(f"key is {shown(key)}; it must be a SessionListKey")
 
     def profile_of(self, key: Any) -> str | None:
         """Return the profile of a key, also if the key shows all profiles: its name is made canonical too."""
@@ -95,7 +96,7 @@ class SessionListCache(ListCache[SessionListKey, Payload]):
         reraise: bool = False,
         clock: ports.Clock | None = None,
     ) -> None:
-        policy = policy or Policy()
+        policy = policy_or_default(policy)
         self._new_renderer = partial(Renderer, live_sessions, policy.max_entries)
         self._renderer = self._new_renderer()
         super().__init__(

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Final, TypeVar
 
+from hermes_cache.errors import shown
 from hermes_cache.threads.interrupts import ForeignCode
 
 T = TypeVar("T")
@@ -24,6 +25,21 @@ _INSIDE: Final[ContextVar[tuple["Inside", ...]]] = ContextVar("hermes_cache.insi
 
 _MOST_LAYERS: Final = 100
 """A proxy may have any attribute, its own wrapper included: the walk through wrappers is bounded."""
+
+
+def check_callable(function: object, what: str) -> None:
+    """Raise `TypeError` if an argument is neither None nor a plain callable.
+
+    Args:
+        function: What was given.
+        what: The name of the argument, for the message.
+
+    Raises:
+        TypeError: It cannot be called, or is a coroutine function (`refuse_coroutine`).
+    """
+    if function is not None and not callable(function):
+        raise TypeError(f"{what} is {shown(function)}; it must be callable, or None")
+    refuse_coroutine(function, what)
 
 
 def refuse_coroutine(function: object, what: str) -> None:
@@ -41,7 +57,7 @@ def refuse_coroutine(function: object, what: str) -> None:
     """
     if is_coroutine_function(function):
         raise TypeError(
-            f"{what} is {function!r}, a coroutine function, which nobody awaits; give a plain function"
+            f"{what} is {shown(function)}, a coroutine function, which nobody awaits; give a plain function"
         )
 
 
@@ -52,7 +68,9 @@ def refuse_async_generator(function: object, what: str) -> None:
         TypeError: It is one.
     """
     if any(map(_is_async_generator, _layers(function))):
-        raise TypeError(f"{what} is {function!r}, an asynchronous generator function; it must return one value")
+        raise TypeError(
+            f"{what} is {shown(function)}, an asynchronous generator function; it must return one value"
+        )
 
 
 def no_builder() -> TypeError:
