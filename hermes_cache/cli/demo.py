@@ -91,7 +91,9 @@ class DemoShow:
             agent = life.enter_context(_process("agent", str(self._path)))
             life.enter_context(_process("importer", str(self._path), self._journal))
             self._agent = agent.stdin
-            threading.Thread(target=self._publish_all, args=(agent.stdout,), daemon=True).start()
+            threading.Thread(
+                target=self._publish_all, args=(agent.stdout,), name="hermes_cache.demo_agent", daemon=True
+            ).start()
             life.enter_context(_polling(self._cache, self._views))
             self._life = life.pop_all()
         return self
@@ -170,10 +172,12 @@ class DemoShow:
     def _publish_all(self, lines: IO[bytes]) -> None:
         """Publish what the agent tells of its turns, as a gateway does."""
         topics = dict(zip(KINDS, self._cache.bus.published(), strict=True))
-        for line in lines:
-            fields: dict[str, Any] = orjson.loads(line)
-            with suppress(EventError):
-                topics[fields.pop("kind")].send("demo", **fields)
+        # The end of the demo closes the pipe, also if the last lines are not read yet.
+        with suppress(ValueError):
+            for line in lines:
+                fields: dict[str, Any] = orjson.loads(line)
+                with suppress(EventError):
+                    topics[fields.pop("kind")].send("demo", **fields)
 
 
 @contextmanager

@@ -5,9 +5,12 @@ Source: rules L1, W6.
 
 import signal
 import socket
+import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -64,9 +67,16 @@ class StopSignals:
             self._woken.send(b"\0")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
+        sys.unraisablehook = partial(_report, sys.unraisablehook)
         for each in _STOPPING:
             # Ignored, not handled: the interpreter puts handlers back to 'kill the process' while it ends.
             signal.signal(each, signal.SIG_IGN)
         self.received = signal.Signals(number).name
         if self.is_starting:
             raise StoppedAtStart
+
+
+def _report(report: Callable[[Any], object], unraisable: Any) -> None:
+    """Report what Python cannot raise, but for a signal that came just before it was ignored."""
+    if not str(unraisable.exc_value).endswith("ignored due to race condition"):
+        report(unraisable)

@@ -1,6 +1,7 @@
 """The demo proves the claim within its first minute. Rule W2."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Final
 
 import pytest
 
+from hermes_cache import Bus, SessionListCache, SessionListKey
+from hermes_cache.cli.demo import DemoShow
 from tests.e2e.demo_process import demo_folder
 from tests.e2e.gateway_process import connect, served
 from tests.waiting import PROCESS_S, until
@@ -114,3 +117,28 @@ def test_a_broken_home_is_reported_and_mended(show: Show) -> None:
 def test_the_demo_does_nothing_else(show: Show) -> None:
     # Proves W1, E3.
     assert show.do(do="anything") == 400
+
+
+def test_it_ends_in_silence_before_the_last_words_of_its_agent_are_read(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Proves W6: a journal that takes its time holds up who publishes them.
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    publishers: list[threading.Thread] = []
+    publishes, has_ended = Event(), Event()
+    journal = f"sqlite:///{home.parent / 'journal.db'}"
+
+    def hold_up(_sender: object, event: object) -> None:  # noqa: ARG001 -- receivers are called so
+        publishers.append(threading.current_thread())
+        publishes.set()
+        has_ended.wait(PROCESS_S)
+
+    with SessionListCache(lambda _key: {"sessions": []}, bus=Bus(), journal=journal) as cache:
+        cache.bus.stream_started.connect(hold_up)
+        with DemoShow(home, cache, SessionListKey(), journal):
+            assert publishes.wait(PROCESS_S)
+        has_ended.set()
+        publishers[0].join(PROCESS_S)
+
+    assert not failures

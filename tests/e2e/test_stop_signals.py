@@ -37,6 +37,22 @@ stop.wait()
 print(stop.received)
 """
 
+_ALL_AT_ONCE = """
+import os, signal
+from hermes_cache.cli.stop_signals import StopSignals
+
+ALL = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
+stop = StopSignals()
+stop.begin()
+stop.is_starting = False
+signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
+for each in ALL:
+    os.kill(os.getpid(), each)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, ALL)
+stop.wait()
+print(stop.received)
+"""
+
 
 def test_a_signal_that_another_thread_gets_ends_the_wait() -> None:
     """W6"""
@@ -46,6 +62,11 @@ def test_a_signal_that_another_thread_gets_ends_the_wait() -> None:
 def test_a_signal_while_a_dataclass_is_made_ends_the_start_in_order() -> None:
     """W6: dataclasses and named tuples are made of texts. `KeyboardInterrupt` would end it by SIGINT."""
     assert _run(_STRUCK_IN_A_TEXT) == (0, "SIGTERM\n", "")
+
+
+def test_signals_that_come_at_the_same_moment_end_the_wait_in_silence() -> None:
+    """W6: the second finds no handler any more, of which Python would print a traceback."""
+    assert _run(_ALL_AT_ONCE) == (0, "SIGHUP\n", "")
 
 
 def _run(program: str) -> tuple[int, str, str]:
