@@ -192,9 +192,10 @@ def _round(
     report.counts["rounds"] += 1
     left = {each.name: each.stat().st_size for each in folder.iterdir() if each.name != "state.db"}
     its_own = set() if mode == "WAL" else {"state.db-journal"}
-    if mode == "WAL" and left.get("state.db-wal"):
-        # Its agent quit in the middle of a read.
-        report.counts[f"logs left: {what}"] += 1
+    if act is _quitting and mode == "WAL" and "state.db-wal" in left:
+        # It quit in the middle of a read, or between the look of one and its opening: then the log is empty.
+        kind = "filled" if left["state.db-wal"] else "empty"
+        report.counts[f"{kind} logs left: {what}"] += 1
         its_own = {"state.db-wal", "state.db-shm"}
     if set(left) - its_own:
         report.counts["files made"] += 1
