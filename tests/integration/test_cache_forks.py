@@ -15,6 +15,7 @@ _HEAD = """
 import os, select, signal, sys, threading
 from hermes_cache import *
 from hermes_cache.testing import GatedBuilder, VersionedSources
+from tests.waiting import threads_left
 
 KEY, OTHER = SessionListKey("work"), SessionListKey("home")
 builder = GatedBuilder(is_open=True, patience_s=60)
@@ -48,8 +49,7 @@ def use():
     cache.subscribe().close()
     cache.explain(KEY)
     cache.stop()
-    left = [t.name for t in threading.enumerate() if t.name.startswith("hermes_cache")]
-    return began, found.outcome, found.reason, again, after.outcome, after.reason, body[:14], left
+    return began, found.outcome, found.reason, again, after.outcome, after.reason, body[:14], threads_left()
 """
 
 _USED = "((None, False, 0), 'built', 'miss', 'hit', 'built', 'event', b'{\"sessions\":[]', [])"

@@ -30,7 +30,7 @@ from hermes_cache.core.record import Tally
 from hermes_cache.ports import SystemClock
 from hermes_cache.testing import GatedBuilder, Listener, VersionedSources
 from hermes_cache.threads.aside import aside
-from tests.waiting import LASTING, WAIT_S, answered, until
+from tests.waiting import LASTING, WAIT_S, answered, threads_left, until
 
 _KEY = SessionListKey("work")
 _OTHER = SessionListKey("home")
@@ -75,7 +75,7 @@ def test_a_cache_that_was_never_started_has_no_thread(bus: Bus, builder: GatedBu
     cache = SessionListCache(builder, bus=bus)
     told = (cache.peek(_KEY), cache.stats().entries, cache.health().running, cache.explain(_KEY).age_s)
     cache.invalidate()
-    aside.end_threads()
+    aside.end_threads(WAIT_S)
 
     assert set(threading.enumerate()) <= before
     assert told == (None, 0, False, None)
@@ -139,7 +139,7 @@ def test_stop_from_a_receiver_works(bus: Bus, builder: GatedBuilder) -> None:
     bus.session_list_changed.send()
 
     assert not cache.health().running
-    assert _threads() == []
+    assert threads_left() == []
 
 
 def test_stop_from_a_monitor_works(bus: Bus, builder: GatedBuilder) -> None:
@@ -155,7 +155,7 @@ def test_stop_from_a_monitor_works(bus: Bus, builder: GatedBuilder) -> None:
 
     assert stopped.wait(WAIT_S)
     assert not cache.health().running
-    until(lambda: _threads() == [])
+    until(lambda: threads_left() == [])
 
 
 def test_stop_from_a_builder_works(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
@@ -173,7 +173,7 @@ def test_stop_from_a_builder_works(bus: Bus, caplog: pytest.LogCaptureFixture) -
         cache.get(_KEY)
 
     assert stopped.wait(WAIT_S)
-    until(lambda: _threads() == [])
+    until(lambda: threads_left() == [])
     assert caplog.records == []
 
 
@@ -226,16 +226,12 @@ def test_a_read_in_the_middle_of_a_stop_does_not_start_the_cache_again(
 
     assert [type(error) for error in refused] == [CacheStoppedError]
     assert not cache.health().running
-    assert _threads() == []
+    assert threads_left() == []
 
 
 def _together(barrier: threading.Barrier, act: Callable[..., object], *given: object) -> object:
     barrier.wait(WAIT_S)
     return act(*given)
-
-
-def _threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("hermes_cache")]
 
 
 def test_a_builder_that_outlasts_stop_bounds_it_and_its_late_result_harms_nobody(
@@ -251,7 +247,7 @@ def test_a_builder_that_outlasts_stop_bounds_it_and_its_late_result_harms_nobody
     cache.stop()
     took_s = time.monotonic() - began_s
     builder.open()
-    until(lambda: _threads() == [])
+    until(lambda: threads_left() == [])
 
     assert isinstance(waiting.exception(WAIT_S), CacheStoppedError)
     assert 0.2 <= took_s < WAIT_S / 2, "it waited for the builder"

@@ -12,6 +12,7 @@ import pytest
 from hermes_cache import (
     BuildError,
     Bus,
+    Lookup,
     LookupTimeoutError,
     Policy,
     SessionListCache,
@@ -20,7 +21,7 @@ from hermes_cache import (
 )
 from hermes_cache.ports import LastKnown
 from hermes_cache.testing import GatedBuilder, Listener, ManualClock, VersionedSources
-from tests.waiting import LASTING, WAIT_S, await_readers
+from tests.waiting import LASTING, WAIT_S, await_readers, until
 
 _KEY = SessionListKey("work")
 _OTHER = SessionListKey("home")
@@ -358,11 +359,17 @@ def test_past_its_own_bound_a_read_gets_the_stale_payload_where_no_event_forbids
         cache.get(_KEY)
         sources.set_part(1, profile="work")
         builder.close()
+        found: list[Lookup] = []
 
-        found = cache.lookup(_KEY, timeout=timeout)
+        def finds_it_stale() -> bool:
+            found.append(cache.lookup(_KEY, timeout=timeout))
+            return found[-1].outcome != "hit"
+
+        # On a busy machine a check may come too late for its read, which goes by the last one then.
+        until(finds_it_stale)
         builder.open()
 
-    assert (found.outcome, found.reason, found.payload["call"]) == ("stale", "source", 1)
+    assert (found[-1].outcome, found[-1].reason, found[-1].payload["call"]) == ("stale", "source", 1)
 
 
 def test_every_reader_that_waits_for_a_failed_build_is_told_why(

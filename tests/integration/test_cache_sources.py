@@ -243,6 +243,20 @@ def test_past_the_ttl_sources_that_hang_count_as_moved() -> None:
 
 def test_without_an_interval_a_check_that_hangs_holds_other_readers_up_for_fifty_milliseconds_in_all() -> None:
     """S4"""
+    took_s: list[float] = []
+
+    def is_one_short() -> bool:
+        took_s.extend(_beside_a_check_that_hangs_s())
+        return min(took_s, default=inf) < 0.09
+
+    # A busy machine makes some take longer; none could be shorter if two waits came one after the other.
+    until(is_one_short)
+
+    assert min(took_s) > 0.04
+
+
+def _beside_a_check_that_hangs_s() -> list[float]:
+    """Return how long three hits took; none of a time in which the check took so long that it failed."""
     sources = _WatchedSources()
     with _running(sources, Policy(stamp_interval=0, ttl=60)) as cache, ThreadPoolExecutor(1) as other:
         cache.get(_KEY)
@@ -251,16 +265,18 @@ def test_without_an_interval_a_check_that_hangs_holds_other_readers_up_for_fifty
         while len(sources.checks) < 2:
             assert not first.done()
 
-        took_s: list[float] = []
-        # A busy machine makes some take longer; none could be shorter if two waits came one after the other.
-        while len(took_s) < 3 or (min(took_s) >= 0.09 and len(took_s) < 50):
-            began_s = time.monotonic()
-            assert cache.lookup(_KEY).outcome == "hit"
-            took_s.append(time.monotonic() - began_s)
+        took_s = [_hit_in_s(cache) for _ in range(3)]
+        failed = cache.health().failing_checks
 
         sources.goes_on.set()
         first.result(_PATIENCE_S)
-    assert 0.04 < min(took_s) < 0.09
+    return [] if failed else took_s
+
+
+def _hit_in_s(cache: SessionListCache) -> float:
+    began_s = time.monotonic()
+    assert cache.lookup(_KEY).outcome == "hit"
+    return time.monotonic() - began_s
 
 
 def test_a_reader_whose_own_bound_ends_before_its_check_is_back_fails_no_check() -> None:

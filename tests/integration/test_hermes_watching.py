@@ -36,7 +36,7 @@ from hermes_cache.samples.writer import add_message, heartbeat, rename_session, 
 from hermes_cache.stores.hermes import notifications, watching
 from hermes_cache.stores.hermes.watching import HomeWatch
 from tests.integration.agent import AS_NOBODY
-from tests.waiting import WAIT_S, until
+from tests.waiting import PROCESS_S, WAIT_S, until
 
 _KEY = SessionListKey(show_cli=True)
 _UNPACED = Policy(max_build_duty=1.0)
@@ -403,7 +403,7 @@ def test_a_folder_that_this_user_may_not_enter_keeps_no_other_from_being_watched
     command = [*AS_NOBODY, sys.executable, "-B", "-c", _TROUBLE_OF_A_WATCH, str(home)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", *sys.path])}
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S, env=environment)  # noqa: S603 - our own
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PROCESS_S, env=environment)  # noqa: S603 - our own
 
     assert (done.stdout, done.stderr) == ("None\n", "")
 

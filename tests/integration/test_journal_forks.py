@@ -20,7 +20,7 @@ from hermes_cache import Policy
 from hermes_cache.threads.forks import ForkGate
 from tests.integration import journal_acts as acts
 from tests.integration.journal_members import KEY, Inside, Member, inside
-from tests.waiting import PROCESS_S
+from tests.waiting import PROCESS_S, threads_left
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
@@ -79,7 +79,7 @@ def _live(here: Inside, at_least: str | None) -> _Child:
     ticket, committed = here.publish("child")
     number = here.cache.get(KEY, at_least=at_least, timeout=30.0)["number"]
     here.cache.stop()
-    left = tuple(each.name for each in threading.enumerate() if each.name.startswith("hermes_cache"))
+    left = tuple(threads_left())
     return _Child(here.bus.incarnation, ticket, committed, int(str(number)), first_read_s, left)
 
 

@@ -162,9 +162,9 @@ def _await_news(reader: Inside) -> float:
     """Return the seconds until an event was applied that another process said from now on."""
     began_s, now_s = time.monotonic(), time.time()
     while True:
-        last, at_s = reader.applied[-1]
-        if last.at_s > now_s and last.id.incarnation != reader.bus.incarnation:
-            return at_s - began_s
+        for last, at_s in reader.applied[-1:]:
+            if last.at_s > now_s and last.id.incarnation != reader.bus.incarnation:
+                return at_s - began_s
         assert time.monotonic() < began_s + WAIT_S, "no news came"
         Event().wait(0.005)
 

@@ -19,6 +19,7 @@ import pytest
 from hermes_cache.actors.mailbox import MailboxActor, MailboxRef
 from hermes_cache.errors import CallLostError
 from hermes_cache.threads.forks import after_fork_in_child
+from tests.waiting import PROCESS_S
 
 WAIT_S = 30.0
 
@@ -364,6 +365,6 @@ def test_the_process_exits_with_an_actor_that_nobody_stopped() -> None:
         "print(ref.is_alive())\n"
     )
 
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=WAIT_S, check=False)  # noqa: S603 - our own script
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=PROCESS_S, check=False)  # noqa: S603 - our own script
 
     assert (ended.returncode, ended.stdout) == (0, b"True\n")

@@ -39,19 +39,25 @@ STALLED = """
 
     policy = Policy(build_timeout=3.0 if sys.argv[1] == "hangs" else 60.0, pool_size=2)
     cache = SessionListCache(build, bus=Bus(), executor="processes", policy=policy)
-    # With the second build the second worker starts.
-    for profile in ("builds", sys.argv[1]):
+
+    def failure(profile):
         try:
             cache.get(SessionListKey(profile), freshness="fresh")
         except BuildError as failed:
-            print(type(failed).__name__)
+            return type(failed).__name__
+
+    # On a busy machine a worker may take longer to start than a build may take.
+    while failure("builds") == "BuildTimeoutError":
+        pass
+    # With the second build the second worker starts.
+    print(failure(sys.argv[1]))
 """
 """Builds twice, and ends; each semaphore must be freed whole, or the tracker of the pool complains."""
 
 
 @pytest.mark.parametrize(
     ("profile", "said"),
-    [("builds", ""), ("dies", "BuildError\n"), ("hangs", "BuildTimeoutError\n")],
+    [("builds", "None\n"), ("dies", "BuildError\n"), ("hangs", "BuildTimeoutError\n")],
 )
 def test_an_end_in_the_middle_of_a_threads_cleanup_leaves_no_semaphore(profile: str, said: str) -> None:
     """L3"""
@@ -71,6 +77,8 @@ def test_a_call_that_a_dead_worker_did_not_read_leaves_no_thread() -> None:
     before = set(threading.enumerate())
     worker = a_worker()
     (pid,) = worker._pool._processes
+    # It has read its first call by then, however late this thread goes on.
+    worker._pool.submit(int).result(PROCESS_S)
     os.kill(pid, signal.SIGSTOP)
     failures: list[BaseException] = []
 
@@ -83,11 +91,10 @@ def test_a_call_that_a_dead_worker_did_not_read_leaves_no_thread() -> None:
     caller = threading.Thread(target=call)
     caller.start()
     calls = worker._pool._call_queue
-    # Both that and its first call, which it did not read either.
-    until(lambda: calls.qsize() == 2)
+    until(lambda: calls.qsize() == 1)
 
     worker.kill(wait=True)
     answered(caller.join)
 
     assert len(failures) == 1
-    assert set(threading.enumerate()) - before == set()
+    until(lambda: set(threading.enumerate()) <= before)
