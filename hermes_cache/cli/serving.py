@@ -91,7 +91,8 @@ class Serving:
         token = settings.token if self.shows_token else None
         seen = addresses_for_browsers(server.url, settings.origins, settings.root_path)
         addresses = " and ".join(address_with(each, token) for each in seen)
-        _say_what_is_wrong(Examined(home=path, journal=self.journal, policy=SERVE_POLICY, environment=os.environ))
+        examined = Examined(home=path, journal=self.journal, policy=SERVE_POLICY, environment=os.environ)
+        _say_what_is_wrong(examined, life)
         _say(f"Serving {click.format_filename(path)} at {addresses} (Ctrl-C ends it)")
 
 
@@ -110,11 +111,16 @@ def _try_journal(url: str) -> None:
             _logger.warning("hermes_cache.journal_not_reached", extra={"hermes_cache.reason": reason})
 
 
-def _say_what_is_wrong(examined: Examined) -> None:
+def _say_what_is_wrong(examined: Examined, life: ExitStack) -> None:
     """Log what `hermes-cache doctor` would find, but for what the cache logs by itself when it reads the home."""
+    is_over = threading.Event()
+    life.callback(is_over.set)
 
     def say() -> None:
         for each in examine(examined, thoroughly=False):
+            # At the end a demo removes its home.
+            if is_over.is_set():
+                return
             extra = {
                 "hermes_cache.finding": each.name,
                 "hermes_cache.subject": each.subject,

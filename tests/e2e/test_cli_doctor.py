@@ -1,15 +1,22 @@
 """`hermes-cache doctor` as a process, and what `serve` says of the same at its start (W3)."""
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from hermes_cache import Policy
+from hermes_cache.cli.serving import _say_what_is_wrong
+from hermes_cache.doctor.examining import Examined
 from tests.e2e.gateway_process import served
 from tests.e2e.process_log import AS_JSON
 from tests.waiting import PROCESS_S
@@ -157,3 +164,41 @@ def test_a_gateway_logs_at_its_start_what_the_doctor_finds(home: Path) -> None:
     assert (found["file-broken"]["event"], found["file-broken"]["level"]) == ("hermes_cache.found_hint", "info")
     assert "chmod o-w" in found["home-open"]["todo"]
     assert [each.get("finding") for each in logged].count("home-open") == 1
+
+
+class SlowEnvironment(Mapping[str, str]):
+    """An environment without variables; each read of it waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.goes_on = threading.Event()
+        self.readers: list[threading.Thread] = []
+        self.is_read = threading.Event()
+
+    def __getitem__(self, name: str) -> str:
+        self.readers.append(threading.current_thread())
+        self.is_read.set()
+        self.goes_on.wait(PROCESS_S)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_a_gateway_that_ends_says_nothing_of_a_home_that_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """W3, W6: a demo removes its home at the end, and a busy machine may examine it only then."""
+    caplog.set_level(logging.INFO, "hermes_cache")
+    environment = SlowEnvironment()
+    examined = Examined(home=tmp_path / "gone", journal=None, policy=Policy(), environment=environment)
+
+    with ExitStack() as life:
+        _say_what_is_wrong(examined, life)
+        assert environment.is_read.wait(PROCESS_S)
+    environment.goes_on.set()
+    environment.readers[0].join(PROCESS_S)
+
+    assert [record.message for record in caplog.records] == []
