@@ -4,7 +4,7 @@ from collections import Counter
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 
-CHECK_AT_EVERY_READ = Policy(stamp_interval=0, max_build_duty=1.0, ttl=60)
+CHECK_AT_EVERY_READ = Policy.strict(ttl=60)
 
 
 class MessageTable:

@@ -35,8 +35,8 @@ def main() -> None:
         cache.invalidate("work", "session_rename", "s1")
         cache.invalidate("home", "session_rename", "s7")
         bus.settings_changed.send("settings")
-        print("connected:", sent.get(timeout=5))
-        print("connected:", sent.get(timeout=5))
+        print("connected:", sent.get(timeout=60))
+        print("connected:", sent.get(timeout=60))
 
         subscription.close()
         connection.join()
@@ -44,9 +44,9 @@ def main() -> None:
         cache.invalidate("work", "session_new", "s3")
 
         with cache.subscribe("work", since=subscription.version) as resumed:
-            print("missed, as one change:", described(resumed.get(timeout=5)))
+            print("missed, as one change:", described(resumed.get(timeout=60)))
         with cache.subscribe("work", since="a version of an earlier process:12") as stranger:
-            print("no longer known:", described(stranger.get(timeout=5)))
+            print("no longer known:", described(stranger.get(timeout=60)))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def handler_of(cache: SessionListCache) -> type[BaseHTTPRequestHandler]:
 
 
 def ask(port: int, tag: str = "") -> tuple[int, str, str]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/", headers={"If-None-Match": tag})
     response = connection.getresponse()
     return response.status, response.headers["ETag"], response.read().decode()

@@ -36,7 +36,7 @@ def main() -> None:
             print("after the script:", found.payload["sessions"])
             print(f"this read: {found.outcome}, because of an {found.reason}")
 
-            change = subscription.get(timeout=5)
+            change = subscription.get(timeout=60)
             print("subscribers heard:", change and f"the list of {change.profile} ({change.reason})")
 
 

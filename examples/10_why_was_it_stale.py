@@ -15,7 +15,7 @@ BEGAN, GO_ON = Event(), Event()
 
 def build(_key: SessionListKey) -> dict[str, object]:
     BEGAN.set()
-    GO_ON.wait(5.0)
+    GO_ON.wait(60.0)
     return {"sessions": [{"session_id": "s1", "title": "Report"}]}
 
 
@@ -36,10 +36,10 @@ def main() -> None:
     with SessionListCache(build, bus=bus, policy=Policy(ttl=60)) as cache, ThreadPoolExecutor(1) as tab:
         print("A session is renamed while the first build runs:")
         reading = tab.submit(cache.get, KEY)
-        BEGAN.wait(5.0)
+        BEGAN.wait(60.0)
         bus.session_list_changed.send("sidebar", reason="session_rename", profile="work", session_id="s1")
         GO_ON.set()
-        reading.result(5.0)
+        reading.result(60.0)
         show(cache.explain(KEY))
 
         print("The next reads build once, and hit:")

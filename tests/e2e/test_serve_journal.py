@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from hermes_cache import Policy
 from hermes_cache.journal.bus import Bus
 from hermes_cache.samples.home import make_sample_home
 from hermes_cache.sessions.session_list_cache import SessionListCache
@@ -220,10 +221,12 @@ def test_two_gateways_on_one_journal_both_hear_a_third_process(gateway: str, hom
 
 
 def test_what_the_cache_of_one_gateway_publishes_is_heard_by_the_other(gateway: str, journal: str) -> None:
-    # Proves J1, J3: each event once, those of the other in between.
+    # Proves J1, J3: each event once, those of the other in between. Each is committed before the next is sent.
     heard: list[object] = []
     with (
-        SessionListCache(GatedBuilder(is_open=True), bus=Bus(), journal=journal) as cache,
+        SessionListCache(
+            GatedBuilder(is_open=True), bus=Bus(), journal=journal, policy=Policy(journal_wait=PROCESS_S)
+        ) as cache,
         Client(gateway) as client,
     ):
         client.next()
