@@ -54,6 +54,7 @@ class Editions:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Hashable, Edition]] = deque()
         self._views: dict[Hashable, OrderedDict[str, Edition]] = {}
+        self._key_bytes: dict[Hashable, int] = {}
         self._ages: OrderedDict[tuple[Hashable, str], None] = OrderedDict()
         self._chunks: dict[bytes, Chunk] = {}
         self._envelopes: dict[bytes, bytes] = {}
@@ -68,12 +69,13 @@ class Editions:
             [last.body.size_bytes for last in list(self._patches.values()) if last.body]
         )
 
-    def hand_out(self, view: View, settings: Hashable) -> Edition | None:
+    def hand_out(self, view: View, settings: Hashable, before: Edition | None = None) -> Edition | None:
         """Keep the edition of a view whose tag a client gets; None if none is kept.
 
         Args:
             view: The view.
             settings: What the settings were when it was made.
+            before: The edition that the client has.
         """
         if not self._max_bytes:
             return None
@@ -81,7 +83,7 @@ class Editions:
         if edition is not None and edition.settings == settings:
             self._make_youngest(view.key, edition)
             return edition
-        edition = view.edition(self._shape, self._chunks, settings)
+        edition = view.edition(self._shape, self._chunks, settings, before)
         self._waiting.append((view.key, edition))
         aside.do(self._take_in)
         return edition
@@ -94,7 +96,7 @@ class Editions:
     def patch(self, view: View, since: str | None, settings: Hashable) -> Body | None:
         """Hand out a view as the patch from an edition; None if the whole view must be sent."""
         older = self.find(view.key, since) if since is not None else None
-        newer = self.hand_out(view, settings)
+        newer = self.hand_out(view, settings, older)
         if newer is not None and since == newer.name:
             older = newer
         if older is None or newer is None:
@@ -143,7 +145,10 @@ class Editions:
                 self._lock.release()
 
     def _take(self, key: Hashable, edition: Edition) -> None:
-        view = self._views.setdefault(key, OrderedDict())
+        if key not in self._views:
+            self._key_bytes[key] = _key_bytes(key)
+            self._views[key] = OrderedDict()
+        view = self._views[key]
         before = view.get(edition.name)
         if before is not edition:
             self._hold(key, edition)
@@ -165,7 +170,7 @@ class Editions:
         view = self._views[key]
         self._let_go(key, view.pop(name))
         if not view:
-            del self._views[key]
+            del self._views[key], self._key_bytes[key]
         last = self._patches.get(key)
         if last is not None and name in {last.older[0], last.newer[0]}:
             self._patches.pop(key, None)
@@ -173,14 +178,14 @@ class Editions:
     def _hold(self, key: Hashable, edition: Edition) -> None:
         edition.envelope = self._envelopes.setdefault(edition.envelope, edition.envelope)
         self._chunks.update([(chunk.digests, chunk) for chunk in edition.chunks])
-        self._edition_bytes += _own_bytes(key, edition)
+        self._edition_bytes += self._own_bytes(key, edition)
         for part, size_bytes in _parts(edition):
             holders = self._holders.get(part, 0)
             self._holders[part] = holders + 1
             self._edition_bytes += 0 if holders else size_bytes
 
     def _let_go(self, key: Hashable, edition: Edition) -> None:
-        self._edition_bytes -= _own_bytes(key, edition)
+        self._edition_bytes -= self._own_bytes(key, edition)
         for part, size_bytes in _parts(edition):
             self._holders[part] -= 1
             if not self._holders[part]:
@@ -189,15 +194,14 @@ class Editions:
                 self._envelopes.pop(part, None)
                 self._edition_bytes -= size_bytes
 
+    def _own_bytes(self, key: Hashable, edition: Edition) -> int:
+        return getsizeof(edition.chunks) + self._key_bytes[key] + _BYTES_OF_AN_EDITION
+
 
 def _parts(edition: Edition) -> Iterable[tuple[bytes, int]]:
     """Return what editions share, and its size."""
     yield edition.envelope, getsizeof(edition.envelope)
     yield from [(chunk.digests, chunk.size_bytes) for chunk in edition.chunks]
-
-
-def _own_bytes(key: Hashable, edition: Edition) -> int:
-    return getsizeof(edition.chunks) + _key_bytes(key) + _BYTES_OF_AN_EDITION
 
 
 def _key_bytes(part: object) -> int:

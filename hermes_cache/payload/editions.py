@@ -8,7 +8,7 @@ low-bandwidth network file system", SOSP 2001. No I/O here.
 Source: rules D1 to D3.
 """
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from sys import getsizeof
@@ -97,7 +97,11 @@ class Edition:
 
 
 def chunks_of(
-    pieces: Sequence[Piece], digests: bytes, shape: ListShape, known: Mapping[bytes, Chunk]
+    pieces: Sequence[Piece],
+    digests: bytes,
+    shape: ListShape,
+    known: Mapping[bytes, Chunk],
+    before: Sequence[Chunk] = (),
 ) -> tuple[Chunk, ...]:
     """Return rows in chunks.
 
@@ -106,19 +110,54 @@ def chunks_of(
         digests: The digests of the rows, one after the other.
         shape: Of the rows' list.
         known: Chunks of other editions, by their digests, to be shared.
+        before: The chunks of an edition that may begin or end with the same rows.
     """
-    chunks, start = [], 0
-    for end in _ends(digests):
-        part = digests[start * DIGEST_BYTES : end * DIGEST_BYTES]
-        chunks.append(known.get(part) or Chunk(shape.ids_of(pieces[start:end]), part))
-        start = end
-    return tuple(chunks)
+    front = _same_in_front(before, digests)
+    start = _bytes_of(front)
+    back = _same_behind(before[len(front) :], digests, start)
+    chunks, end = list(front), len(digests) - _bytes_of(back)
+    for part in _parts(digests[start:end]):
+        at, start = start // DIGEST_BYTES, start + len(part)
+        chunks.append(known.get(part) or Chunk(shape.ids_of(pieces[at : start // DIGEST_BYTES]), part))
+    return (*chunks, *back)
 
 
-def _ends(digests: bytes) -> list[int]:
+def _same_in_front(chunks: Sequence[Chunk], digests: bytes) -> Sequence[Chunk]:
+    at = count = 0
+    for chunk in chunks:
+        end = at + len(chunk.digests)
+        if not digests.startswith(chunk.digests, at) or not _is_end(digests, end):
+            break
+        at, count = end, count + 1
+    return chunks[:count]
+
+
+def _same_behind(chunks: Sequence[Chunk], digests: bytes, start: int) -> Sequence[Chunk]:
+    at, count = len(digests), 0
+    for chunk in reversed(chunks):
+        begin = at - len(chunk.digests)
+        if begin < start or not digests.startswith(chunk.digests, begin):
+            break
+        at, count = begin, count + 1
+    # What comes before may not end where chunks do.
+    while at > start and not _is_end(digests, at):
+        at, count = at + len(chunks[-count].digests), count - 1
+    return chunks[len(chunks) - count :]
+
+
+def _is_end(digests: bytes, at: int) -> bool:
+    return at == len(digests) or bool(_ENDS[digests[at - DIGEST_BYTES]])
+
+
+def _bytes_of(chunks: Sequence[Chunk]) -> int:
+    return sum([len(chunk.digests) for chunk in chunks])
+
+
+def _parts(digests: bytes) -> Iterator[bytes]:
+    """Split rows into those of each chunk."""
     marks = digests[::DIGEST_BYTES].translate(_ENDS)
-    ends, at = [], marks.find(1)
-    while at >= 0:
-        ends.append(at + 1)
-        at = marks.find(1, at + 1)
-    return ends if ends[-1:] == [len(marks)] or not marks else [*ends, len(marks)]
+    start = 0
+    while start < len(marks):
+        end = marks.find(1, start) + 1 or len(marks)
+        yield digests[start * DIGEST_BYTES : end * DIGEST_BYTES]
+        start = end

@@ -105,15 +105,18 @@ class View:
         brackets = len(content.body(())) - len(content.envelope)
         return content.size_bytes + self.grown_bytes + brackets + commas
 
-    def edition(self, shape: ListShape, known: Mapping[bytes, Chunk], settings: Hashable) -> Edition:
+    def edition(
+        self, shape: ListShape, known: Mapping[bytes, Chunk], settings: Hashable, before: Edition | None = None
+    ) -> Edition:
         """Return the edition that this view is.
 
         Args:
             shape: Of the view's list.
             known: Chunks of other editions, by their digests, to be shared.
             settings: What the settings are.
+            before: An edition that may have mostly the same rows.
         """
-        chunks = chunks_of(self.pieces, self.digests, shape, known)
+        chunks = chunks_of(self.pieces, self.digests, shape, known, before.chunks if before else ())
         return Edition(self.etag, self.content.name, self.content.envelope, chunks, settings)
 
 
