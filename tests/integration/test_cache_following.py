@@ -411,7 +411,7 @@ def test_an_event_loop_follows_without_a_thread(cache: SessionListCache, home: H
 def test_many_followers_on_a_loop_take_no_thread_while_they_wait(cache: SessionListCache) -> None:
     """R13, W4"""
 
-    async def follow() -> int:
+    async def follow() -> None:
         followings = [cache.follow(_KEY) for _ in range(100)]
         await asyncio.gather(*[following.aget() for following in followings])
         waits = [asyncio.ensure_future(following.aget()) for following in followings]
@@ -422,9 +422,15 @@ def test_many_followers_on_a_loop_take_no_thread_while_they_wait(cache: SessionL
         await asyncio.gather(*waits, return_exceptions=True)
         for following in followings:
             await following.aclose()
-        return sum(thread.name.startswith("hermes_cache.away") for thread in threading.enumerate())
 
-    assert asyncio.run(follow()) <= 17
+    asyncio.run(follow())
+
+    # On a busy machine more may start than there may be; those end at once.
+    until(lambda: _threads_of_loops() <= 17)
+
+
+def _threads_of_loops() -> int:
+    return sum(thread.name.startswith("hermes_cache.away") for thread in threading.enumerate())
 
 
 def test_a_cancelled_wait_on_a_loop_loses_nothing(cache: SessionListCache, home: Home) -> None:

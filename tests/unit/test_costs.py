@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from functools import cache
+from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
@@ -49,11 +50,12 @@ def _traced(act: Act) -> int:
 
 def _monitored(act: Act) -> int:
     # A trace function of Python 3.12 is told of no instruction at times.
-    count = 0
+    count, own = 0, get_ident()
 
     def note(_code: CodeType, _offset: int) -> None:
         nonlocal count
-        count += 1
+        # Python tells of the instructions of all threads.
+        count += get_ident() == own
 
     monitoring: Any = getattr(sys, "monitoring")  # noqa: B009 - Python 3.11 has none
     monitoring.use_tool_id(monitoring.PROFILER_ID, "costs")
