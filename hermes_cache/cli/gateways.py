@@ -49,11 +49,13 @@ def asked_gateway(
 def _address(url: str) -> SplitResult:
     try:
         address = urlsplit(url)
-        named = bool(address.hostname) and address.port != 0
+        # A name and a password before the host would stand in messages, and be sent to nobody.
+        named = bool(address.hostname) and address.port != 0 and "@" not in address.netloc
     except ValueError:
         named = False
     if not named or address.scheme not in ("http", "https"):
-        raise click.UsageError(f"--url is {url!r}; it must look like http://127.0.0.1:8787")
+        given = "what was given" if "@" in url else repr(url)
+        raise click.UsageError(f"--url is {given}; it must look like http://127.0.0.1:8787")
     return address
 
 

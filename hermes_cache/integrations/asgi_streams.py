@@ -23,7 +23,7 @@ from hermes_cache.integrations.answers import Answer
 from hermes_cache.integrations.asgi_lifespan import OPEN_STREAMS, OpenStreams
 from hermes_cache.integrations.negotiation import edition_of
 from hermes_cache.integrations.news_text import NewsText, news_text
-from hermes_cache.integrations.seats import HEARTBEAT_S, MAX_STREAMS, S, Seats
+from hermes_cache.integrations.seats import HEARTBEAT_S, MAX_STREAMS, S, Seats, checked_heartbeat_s
 from hermes_cache.integrations.server_sent_events import (
     HEADERS,
     HEARTBEAT,
@@ -73,7 +73,7 @@ class EventStreams:
     ) -> None:
         self.seats = Seats(limit)
         self._cache = cache
-        self._heartbeat_s = heartbeat_s
+        self._heartbeat_s = checked_heartbeat_s(heartbeat_s)
 
     async def changes(self, profile: str | None, since: str | None) -> Response:
         """Send the changes of a profile.

@@ -80,12 +80,18 @@ class HermesCache:
         Raises:
             PolicyError: A field of the policy has a value that cannot work.
             SettingError: A setting is not known, or has a value that is not.
+            ValueError: The application has a cache with the same prefix.
         """
+        others = app.extensions.setdefault(_EXTENSION, {})
+        if any(other._prefix == self._prefix for other in others):  # noqa: SLF001 - of the same class
+            raise ValueError(
+                f"the application has a HermesCache with the prefix {self._prefix!r} already; give each its own"
+            )
         settings = settings_in(app.config, os.environ, self._prefix)
         bus = Bus(SESSIONS if self._prefix == _PREFIX else self._prefix.lower())
         cache = self._made(app, settings, bus)
         installed = _Installed(settings, bus, cache, self._application(cache, settings))
-        app.extensions.setdefault(_EXTENSION, {})[self] = installed
+        others[self] = installed
         if self._path is not None:
             self._add_routes(app, installed.application)
         app.cli.add_command(_commands(self._prefix, installed))

@@ -12,6 +12,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, Protocol, TypeAlias, TypeVar
 
+from hermes_cache.errors import shown
 from hermes_cache.integrations.answers import Answer, error_answer
 from hermes_cache.threads.aside import aside
 from hermes_cache.threads.loops import aside_on_loop
@@ -37,6 +38,18 @@ class Source(Protocol):
 
 S = TypeVar("S", bound=Source)
 
+
+def checked_heartbeat_s(heartbeat_s: float) -> float:
+    """Return after how many seconds a stream gives a sign of life.
+
+    Raises:
+        ValueError: It is no span: a stream would give nothing but signs of life, as fast as it can.
+    """
+    if not isinstance(heartbeat_s, int | float) or not heartbeat_s > 0:
+        raise ValueError(f"heartbeat_s is {shown(heartbeat_s)}; it must be a number of seconds above 0")
+    return heartbeat_s
+
+
 _Finalizer: TypeAlias = "weakref.finalize[..., object]"
 
 
@@ -45,9 +58,14 @@ class Seats:
 
     Args:
         limit: The most streams at once.
+
+    Raises:
+        ValueError: It is no number of streams.
     """
 
     def __init__(self, limit: int) -> None:
+        if not isinstance(limit, int) or limit < 0:
+            raise ValueError(f"limit is {shown(limit)}; it must be a whole number of streams, 0 for none")
         self.limit = limit
         self._lock = threading.Lock()
         self._open: dict[Source, _Finalizer | None] = {}

@@ -10,10 +10,10 @@ from difflib import get_close_matches
 from typing import Final, Literal, cast
 
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import HermesCacheError
+from hermes_cache.errors import HermesCacheError, shown
+from hermes_cache.integrations.texts import FLAGS, flag_of
 
 _TYPES: Final = {each.name: each.type for each in fields(Policy)}
-_TRUE: Final = frozenset({"1", "true", "yes"})
 _OTHERS: Final = ("home", "journal", "executor", "strict", "max_streams")
 
 
@@ -60,7 +60,7 @@ def settings_in(
 
     Raises:
         PolicyError: A field of the policy has a value that cannot work.
-        SettingError: The application has a setting of the prefix that is not known, or a text is no number.
+        SettingError: The application has a setting of the prefix that is not known, or a value is not known.
     """
     given = {name: value for name, value in environment.items() if value.strip()} | dict(config)
     found: dict[str, object] = {}
@@ -70,14 +70,17 @@ def settings_in(
     _refuse_unknown(config, prefix)
     executor = found.get("executor") or "threads"
     if executor not in ("threads", "processes"):
-        raise SettingError(f"{prefix}_EXECUTOR", f"is {executor!r}; it must be threads or processes")
+        raise SettingError(f"{prefix}_EXECUTOR", f"is {shown(executor)}; it must be threads or processes")
+    most = found.get("max_streams")
+    if most is not None and not (isinstance(most, int) and most >= 0):
+        raise SettingError(f"{prefix}_MAX_STREAMS", f"is {shown(most)}; it must be a whole number, 0 for none")
     make_policy = Policy.strict if found.get("strict") else Policy
     return CacheSettings(
         policy=make_policy(**{name: value for name, value in found.items() if name in _TYPES}),  # type: ignore[arg-type]
         home=cast("str | None", found.get("home")),
         journal=cast("str | None", found.get("journal")),
         executor=executor,
-        max_streams=cast("int | None", found.get("max_streams")),
+        max_streams=most,
     )
 
 
@@ -85,14 +88,18 @@ def _read(full_name: str, name: str, value: object) -> object:
     if not isinstance(value, str):
         return value
     if name == "strict":
-        return value.strip().lower() in _TRUE
+        flag = flag_of(value)
+        if flag is None:
+            raise SettingError(full_name, f"is {shown(value)}; it must be {FLAGS}")
+        return flag
     wanted = int if name == "max_streams" else _TYPES.get(name)
     if wanted is None:
         return value.strip()
     try:
         return int(value) if wanted is int else float(value)
     except ValueError:
-        raise SettingError(full_name, f"is {value!r}; it must be a number") from None
+        kind = "a whole number" if wanted is int else "a number"
+        raise SettingError(full_name, f"is {shown(value)}; it must be {kind}") from None
 
 
 def _refuse_unknown(config: Mapping[str, object], prefix: str) -> None:

@@ -4,6 +4,11 @@ from typing import Final
 
 _LONGEST_QUOTE: Final = 100
 
+TRUE: Final = frozenset({"1", "true", "yes"})
+FALSE: Final = frozenset({"0", "false", "no"})
+FLAGS: Final = "1, true or yes, or 0, false or no"
+"""How a flag is written, in words."""
+
 
 def quoted(text: str, *, marks: str = "'") -> str:
     """Return a text for a sentence: at most 100 printable characters, between marks.
@@ -12,6 +17,12 @@ def quoted(text: str, *, marks: str = "'") -> str:
     """
     cut = text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…"
     return marks + "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in cut) + marks
+
+
+def flag_of(text: str) -> bool | None:
+    """Return what a text says of a flag: 1, true or yes, or 0, false or no, in any case; None if none of these."""
+    word = text.strip().lower()
+    return word in TRUE if word in TRUE | FALSE else None
 
 
 def one_line(text: str) -> str:

@@ -8,11 +8,9 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote
 
 from hermes_cache.errors import HermesCacheError
-from hermes_cache.integrations.texts import quoted
+from hermes_cache.integrations.texts import FALSE, FLAGS, TRUE, flag_of, quoted
 from hermes_cache.sessions.keys import SessionListKey
 
-_TRUE: Final = frozenset({"1", "true", "yes"})
-_FALSE: Final = frozenset({"0", "false", "no"})
 _MAX_ARCHIVED_LIMIT: Final = 2_000
 _MAX_ARCHIVED_OFFSET: Final = 200_000
 _MAX_AGENT_LIMIT: Final = 1_000_000
@@ -71,21 +69,20 @@ class Query:
         value = self._values.get(name)
         if value is None:
             return default
-        if value.lower() in _TRUE:
-            return True
-        if value.lower() in _FALSE:
-            return False
-        raise ParameterError(name, value, "1, true or yes, or 0, false or no")
+        flag = flag_of(value)
+        if flag is None:
+            raise ParameterError(name, value, FLAGS)
+        return flag
 
-    def count(self, name: str, *, most: int) -> int | None:
-        """Return a whole number from 0 to `most`; None if it is absent."""
+    def count(self, name: str, *, most: int, or_word: str = "") -> int | None:
+        """Return a whole number from 0 to `most`; None if it is absent. The error names the word, too."""
         value = self._values.get(name)
         if value is None:
             return None
         # A number with more digits than `most` is too large; int() is slow for very long texts, or refuses them.
         if value.isascii() and value.isdigit() and len(value) <= len(str(most)) and int(value) <= most:
             return int(value)
-        raise ParameterError(name, value, f"a whole number from 0 to {most}")
+        raise ParameterError(name, value, f"{or_word}a whole number from 0 to {most}")
 
     def profile(self) -> str | None:
         """Return the profile's name; None if it is absent or blank."""
@@ -104,7 +101,7 @@ def parameters_in(query: str) -> dict[str, list[str]]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_PARAMETERS)
     except ValueError:
-        raise ParameterError("query", "too long", f"at most {_MAX_PARAMETERS} parameters") from None
+        raise ParameterError("query", query, f"of at most {_MAX_PARAMETERS} parameters") from None
     values: dict[str, list[str]] = {}
     for name, value in pairs:
         values.setdefault(name, []).append(value)
@@ -145,7 +142,7 @@ def _flag(name: str, meaning: str) -> ViewField:
     def read(query: Query, default: SessionListKey) -> bool:
         return query.flag(name, default=getattr(default, name))
 
-    return ViewField(name, meaning, {"type": "string", "enum": sorted(_TRUE | _FALSE)}, read)
+    return ViewField(name, meaning, {"type": "string", "enum": sorted(TRUE | FALSE)}, read)
 
 
 def _count(name: str, meaning: str, *, most: int, absent: int | None) -> ViewField:
@@ -174,7 +171,9 @@ def _sidebar_source_of(query: Query, _default: SessionListKey) -> str | None:
 def _agent_limit_of(query: Query, default: SessionListKey) -> int | None:
     if not query.has("agent_limit"):
         return default.agent_limit
-    return None if query.text("agent_limit") == "all" else query.count("agent_limit", most=_MAX_AGENT_LIMIT)
+    if query.text("agent_limit") == "all":
+        return None
+    return query.count("agent_limit", most=_MAX_AGENT_LIMIT, or_word="all, or ")
 
 
 _COUNT_OR_ALL: Final = {

@@ -17,7 +17,7 @@ from hermes_cache.errors import CacheStoppedError, HermesCacheError
 from hermes_cache.integrations.answers import Answer, failure_answer
 from hermes_cache.integrations.negotiation import edition_of
 from hermes_cache.integrations.news_text import NewsText, news_text
-from hermes_cache.integrations.seats import Seats, Source
+from hermes_cache.integrations.seats import Seats, Source, checked_heartbeat_s
 from hermes_cache.integrations.server_sent_events import (
     HEADERS,
     HEARTBEAT,
@@ -131,7 +131,7 @@ class EventStreams:
     ) -> None:
         self.seats = Seats(limit)
         self._cache = cache
-        self._heartbeat_s = heartbeat_s
+        self._heartbeat_s = checked_heartbeat_s(heartbeat_s)
 
     def changes(self, environ: Environ, profile: str | None = None) -> "Response[bytes | EventStream]":
         """Send the changes of a profile, or of all; a client that comes back first gets what it missed."""

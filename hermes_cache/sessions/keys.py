@@ -12,6 +12,7 @@ from typing import Final
 
 from hermes_cache.arguments import DEFAULT_PROFILE, profile_name, text_or_none
 from hermes_cache.core.versions import ALL_PROFILES
+from hermes_cache.errors import shown
 
 __all__ = ["DEFAULT_PROFILE", "SessionListKey", "profile_name", "reach_of"]
 
@@ -43,7 +44,7 @@ class SessionListKey:
     further view fields as pairs of a name and a hashable value (a mapping is taken too) and is sorted by name.
 
     Raises:
-        TypeError: A text field is no str, or a value of `extra` is not hashable.
+        TypeError: A text field is no str, or `extra` is no pairs, or a value of it is not hashable.
         ValueError: `extra` gives a name twice, or `profile` has a NUL, a lone surrogate, or more than 255
             characters.
 
@@ -135,8 +136,11 @@ def _count(value: object) -> int | None:
 def _pairs(
     extra: Mapping[str, Hashable] | Iterable[tuple[str, Hashable]],
 ) -> tuple[tuple[str, Hashable], ...]:
-    pairs = extra.items() if isinstance(extra, Mapping) else extra
-    ordered = sorted(((_name(name), value) for name, value in pairs), key=lambda pair: pair[0])
+    try:
+        pairs = [(name, value) for name, value in (extra.items() if isinstance(extra, Mapping) else extra)]
+    except (TypeError, ValueError):
+        raise TypeError(f"extra is {shown(extra)}; it must be pairs of a name and a value") from None
+    ordered = sorted([(_name(name), value) for name, value in pairs], key=lambda pair: pair[0])
     for name, value in ordered:
         _must_be_hashable(name, value)
     for (name, _), (following, _) in pairwise(ordered):
@@ -147,7 +151,7 @@ def _pairs(
 
 def _name(name: object) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"extra has the name {name!r}; it must be a str")
+        raise TypeError(f"extra has the name {shown(name)}; it must be a str")
     return name
 
 
@@ -155,7 +159,7 @@ def _must_be_hashable(name: str, value: object) -> None:
     try:
         hash(value)
     except TypeError:
-        raise TypeError(f"extra[{name!r}] is {value!r}; it must be hashable") from None
+        raise TypeError(f"extra[{name!r}] is {shown(value)}; it must be hashable") from None
 
 
 def reach_of(key: SessionListKey) -> str:

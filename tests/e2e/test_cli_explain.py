@@ -131,6 +131,7 @@ def test_what_is_no_gateway_is_called_so(status: int, body: bytes) -> None:
     [
         ["--url", "ftp://127.0.0.1"],
         ["--url", "127.0.0.1:8787"],
+        ["--url", "http://me:secret@127.0.0.1:8787"],
         ["--url", "http://127.0.0.1:high"],
         ["--url", "http://[::1"],
         ["--query", "show_cli"],
@@ -147,6 +148,7 @@ def test_wrong_usage_of_explain_has_exit_code_2(arguments: list[str]) -> None:
 
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+    assert "secret" not in result.stderr
 
 
 def test_help_of_explain_has_an_example() -> None:

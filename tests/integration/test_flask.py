@@ -111,6 +111,12 @@ def test_two_caches_of_one_application_have_settings_and_commands_of_their_own(a
     assert "hermes-cache" in app.cli.commands
 
 
+def test_two_caches_of_one_application_with_one_prefix_are_refused(app: Flask) -> None:
+    # Proves W4: settings, bus and commands would be those of both.
+    with pytest.raises(ValueError, match="with the prefix 'HERMES_CACHE' already; give each its own"):
+        HermesCache(app, lambda _key: {"sessions": []}, path="/others")
+
+
 def test_without_an_application_the_extension_says_what_to_do(sessions: HermesCache) -> None:
     # Proves W4.
     with Flask("bare").app_context(), pytest.raises(RuntimeError, match=r"call init_app\(app\) first"):
@@ -167,6 +173,9 @@ def test_the_application_counts_before_the_environment() -> None:
         ({"HERMES_CACHE_TTLS": 1}, {}, SettingError, "did you mean HERMES_CACHE_TTL"),
         ({"HERMES_CACHE_EXECUTOR": "gpu"}, {}, SettingError, "threads or processes"),
         ({}, {"HERMES_CACHE_TTL": "soon"}, SettingError, "must be a number"),
+        ({}, {"HERMES_CACHE_POOL_SIZE": "1.5"}, SettingError, "must be a whole number"),
+        ({}, {"HERMES_CACHE_STRICT": "of course"}, SettingError, "must be 1, true or yes, or 0, false or no"),
+        ({"HERMES_CACHE_MAX_STREAMS": -1}, {}, SettingError, "must be a whole number, 0 for none"),
         ({}, {"HERMES_CACHE_POOL_SIZE": "-1"}, PolicyError, "pool_size"),
     ],
 )

@@ -97,6 +97,15 @@ def test_a_database_that_is_gone_for_a_moment_leaves_the_list_as_it_was(
     assert cache.lookup(_key(), freshness="fresh").error is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("path", 5), ("session_dir", b"/tmp"), ("kept_in", []), ("stores", ["claude"])]
+)
+def test_a_location_or_a_store_that_is_none_is_refused_by_name(name: str, value: Any) -> None:
+    """X1, X11"""
+    with pytest.raises(TypeError, match=f"^{name} (is|has) .*; (it|each) must be "):
+        HermesHome(**{name: value})
+
+
 def test_a_home_that_does_not_exist_fails_at_the_build_and_names_it(tmp_path: Path) -> None:
     """S5"""
     home = HermesHome(tmp_path / "nowhere")

@@ -185,6 +185,17 @@ def test_a_stream_that_is_thrown_away_unsent_gives_its_seat_back(seats_of: Any, 
     until(lambda: ask() == 200, "the seat stays taken")
 
 
+@pytest.mark.parametrize("wrong", [{"limit": -1}, {"limit": "8"}, {"heartbeat_s": 0}, {"heartbeat_s": "15"}])
+@pytest.mark.parametrize("streams", [wsgi.EventStreams, asgi.EventStreams])
+def test_a_bound_or_a_heartbeat_that_cannot_be_is_refused_by_name(
+    streams: Any, wrong: dict[str, object], cache: ListCache[Any]
+) -> None:
+    # Proves W4: with a heartbeat of 0 s a stream would send signs of life as fast as it can.
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"^{name} is .*; it must be "):
+        streams(cache, **wrong)
+
+
 def timed_by_asgi(cache: ListCache[Any]) -> Ask:
     async def timed(request: Request) -> Response:
         return await asgi.respond(cache, "ann", request, envelope={"server_time": 1.5})

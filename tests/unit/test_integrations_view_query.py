@@ -2,7 +2,13 @@
 
 import pytest
 
-from hermes_cache.integrations.view_query import VIEW_PARAMETERS, ParameterError, ignored_parameters, key_of
+from hermes_cache.integrations.view_query import (
+    VIEW_PARAMETERS,
+    ParameterError,
+    ignored_parameters,
+    key_of,
+    parameters_in,
+)
 from hermes_cache.sessions.keys import SessionListKey
 
 DEFAULT = SessionListKey(show_cli=True, visible_only=True, source_filter="slack")
@@ -91,6 +97,18 @@ def test_a_bad_parameter_is_refused_by_name(name: str, values: list[str]) -> Non
 
     assert refused.value.field == name
     assert name in str(refused.value)
+
+
+def test_what_lifts_a_limit_is_named_where_it_is_mistyped() -> None:
+    # Proves W1.
+    with pytest.raises(ParameterError, match="must be all, or a whole number from 0 to 1000000"):
+        key_of({"agent_limit": ["ALL"]}, DEFAULT)
+
+
+def test_too_many_parameters_are_refused_with_how_many_there_may_be() -> None:
+    # Proves W6.
+    with pytest.raises(ParameterError, match=r"^query is 'a0=&a1=.*; it must be of at most 64 parameters$"):
+        parameters_in("&".join([f"a{number}=" for number in range(65)]))
 
 
 def test_a_parameter_of_a_front_end_changes_nothing() -> None:

@@ -145,6 +145,13 @@ def test_extra_fields_are_sorted_by_name() -> None:
     assert one.extra == (("a", 2), ("b", 1))
 
 
+@pytest.mark.parametrize("extra", [5, None, "ab", [("a", 1, 2)], [None]])
+def test_extra_fields_that_are_no_pairs_are_refused_by_name(extra: Any) -> None:
+    """K1"""
+    with pytest.raises(TypeError, match=r"^extra is .*; it must be pairs of a name and a value$"):
+        SessionListKey(extra=extra)
+
+
 def test_extra_fields_of_kinds_that_do_not_compare_are_sorted_too() -> None:
     """K2"""
     assert SessionListKey(extra=(("b", "x"), ("a", 2))).extra == (("a", 2), ("b", "x"))

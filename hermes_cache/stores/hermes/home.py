@@ -7,10 +7,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from hermes_cache.errors import shown
 from hermes_cache.ports import IsRootProfile, Moved, Scopes
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.builder import HomeBuilder
-from hermes_cache.stores.hermes.locations import Location, Locations, made_absolute, root_and_own_profile
+from hermes_cache.stores.hermes.locations import (
+    Location,
+    Locations,
+    check_location,
+    made_absolute,
+    root_and_own_profile,
+)
 from hermes_cache.stores.hermes.looks import Looks
 from hermes_cache.stores.hermes.other_stores import OtherStores
 from hermes_cache.stores.hermes.side_files import ViewSettings, read_view_settings
@@ -45,6 +52,7 @@ class HermesHome:
 
     Raises:
         SourceError: No path was given, and this user has no home folder.
+        TypeError: A location is neither a path nor a callable, or a store is none.
     """
 
     def __init__(  # noqa: PLR0913 - each is a location of its own
@@ -66,6 +74,11 @@ class HermesHome:
             "gateway_metadata": gateway_metadata,
             "state_dir": os.environ.get("HERMES_WEBUI_STATE_DIR") or None,
         }
+        for name, location in {"path": path, **given, "kept_in": kept_in}.items():
+            check_location(name, location)
+        for store in stores:
+            if not isinstance(store, SessionStore):
+                raise TypeError(f"stores has {shown(store)}; each must be a SessionStore")
         home = made_absolute(path or os.environ.get("HERMES_HOME") or Path("~/.hermes"))
         root, own_profile = root_and_own_profile(home)
         self._locations = Locations(

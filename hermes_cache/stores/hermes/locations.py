@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from hermes_cache.errors import SourceError
+from hermes_cache.errors import SourceError, shown
 from hermes_cache.ports import IsRootProfile
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 
@@ -176,6 +176,12 @@ class Locations:
         if callable(location):
             return self.folder / _expanded(location(key))
         return self.folder / location
+
+
+def check_location(name: str, location: object) -> None:
+    """Raise `TypeError` if an argument is neither None, nor a path, nor a callable."""
+    if not (location is None or isinstance(location, str | os.PathLike) or callable(location)):
+        raise TypeError(f"{name} is {shown(location)}; it must be a path, or a callable of the key, or None")
 
 
 def made_absolute(location: Location) -> Location:
