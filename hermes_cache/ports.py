@@ -279,7 +279,10 @@ ActiveStreamIds: TypeAlias = Callable[[], Iterable[str]]
 """Returns the ids of the streams that are active now; a failure counts as none (rule H4)."""
 
 LiveSessions: TypeAlias = Callable[[], Mapping[str, LiveSession]]
-"""Returns the live state by session id; it is called once for each overlay (rule O1)."""
+"""Returns the live state by session id; a failure counts as none (rule O1).
+
+It is called once for each overlay, on the thread that renders, and must not wait: no limit of a read holds for it.
+"""
 
 IsRootProfile: TypeAlias = Callable[[str], bool]
 """Returns whether a name is an alias of the root profile; a failure counts as no (rule K3)."""

@@ -41,9 +41,8 @@ def executors(
         context: What every builder runs inside of; None for nothing.
 
     Raises:
-        TypeError: The builder or the context cannot be called, is an asynchronous generator function (a context
-            not even a coroutine function), or cannot be pickled and
-            must be.
+        TypeError: The builder or the context cannot be called, or cannot be pickled and must be; the builder is an
+            asynchronous generator function; or the context is a coroutine function.
         ValueError: There is no such kind, or no builder of that name.
         ImportError: Worker processes are asked for, and the extra that they need is not installed.
         UnsupportedError: They are asked for, and this program is frozen.

@@ -17,7 +17,7 @@ from hermes_cache.builders.parcels import Changes, Parcel, ReceivedRows, SentRow
 from hermes_cache.builders.workers import Worker, WorkerGoneError, a_worker
 from hermes_cache.core.state import Target
 from hermes_cache.core.versions import ALL_PROFILES
-from hermes_cache.errors import UnsupportedError, WorkerError
+from hermes_cache.errors import UnsupportedError, WorkerError, shown
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import ListShape
 from hermes_cache.ports import BuildContext, Builder, NoticingBuilder, ScopedBuilder
@@ -308,7 +308,7 @@ def new_executors(
 ) -> Callable[[object], ProcessExecutor]:
     """Return what makes an executor, as `executors` does; `resolved` is the builder itself."""
     if context is not None:
-        _pickled(context, f"build_context is {context!r}", "it must be one that can be pickled")
+        _pickled(context, f"build_context is {shown(context)}", "it must be one that can be pickled")
     spec = None if builder is None else pickled(builder, shape, context)
     # Workers run coroutines themselves.
     return lambda _coroutines: ProcessExecutor(spec, slots, shape, context, builder=resolved)
@@ -321,7 +321,7 @@ def pickled(builder: Builder | str, shape: ListShape, context: BuildContext | No
         TypeError: It cannot be pickled.
     """
     wanted = "it must be one that can be pickled, or be named as 'package.module:function'"
-    return _pickled((builder, shape, context), f"builder is {builder!r}", wanted)
+    return _pickled((builder, shape, context), f"builder is {shown(builder)}", wanted)
 
 
 def _pickled(value: object, what: str, wanted: str) -> bytes:

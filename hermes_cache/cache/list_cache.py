@@ -51,7 +51,7 @@ class ListCache(HoldingCache[K, P]):
         builder: Builds the payload of a key: a callable, for worker processes one that can be pickled, or its name
             as "package.module:function"; None if every read brings its own.
         profile_of: Returns the profile whose events touch a key; None if everybody's do. It depends on the key
-            alone. None instead of a callable: all events touch every key.
+            alone and must not wait: readers call it. None instead of a callable: all events touch every key.
         rows: The field of a payload that holds its list; None for payloads that are one piece.
         row_id: The field of a row that holds its id; each row must have one of its own.
         kind: What another class says of its keys and lists, instead of `profile_of`, `rows` and `row_id`.

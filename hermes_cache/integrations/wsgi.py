@@ -136,7 +136,7 @@ class Application:
                 case "/follow":
                     return self.streams.follow(environ, self._key_of(environ))
                 case _:
-                    reason = "there is the list, and below it /events and /follow"
+                    reason = "nothing is here; there is the list itself, and below it /events and /follow"
                     return response_of(error_answer(HTTPStatus.NOT_FOUND, reason), environ)
         except HermesCacheError as error:
             return response_of(failure_answer(error), environ)

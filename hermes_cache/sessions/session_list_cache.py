@@ -63,7 +63,7 @@ class SessionListCache(ListCache[SessionListKey, Payload]):
         executor: Where builders run: "threads", or "processes" that never hold this one's interpreter lock.
         is_root_profile: Says which names are aliases of the root profile.
         active_stream_ids: Lists streams that the bus may not know.
-        live_sessions: Returns live state for the overlay.
+        live_sessions: Returns live state for the overlay; who renders calls it, so it must not wait.
         settings_version: Returns a value that moves when settings change.
         watch: Notices that sources moved, as `HermesHome.watch`; None to look at those that are read or followed.
         build_context: Returns the context manager in which builders of a key run, a read's own too (B2); with
