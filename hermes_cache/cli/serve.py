@@ -1,5 +1,6 @@
 """`hermes-cache serve`: a gateway over a Hermes home."""
 
+import errno
 import os
 import socket
 from contextlib import ExitStack, suppress
@@ -137,10 +138,19 @@ def _bound(host: str, port: int) -> socket.socket:
     """Bind the address before anything is built: that it is taken is to be said at once."""
     try:
         return listener(host, port)
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {host} port {port}: {error}; end what listens there, or give another port"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        raise click.ClickException(f"cannot listen on {host} port {port}: {error}; {_todo(error)}") from error
+
+
+def _todo(error: Exception) -> str:
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            return "end what listens there, or give another port"
+        case errno.EACCES:
+            return "give a port above 1023"
+        case _:
+            # Such as a name that nobody knows, or that is too long to be one.
+            return "give --host an address of this machine"
 
 
 def _settings(options: _Options) -> GatewaySettings:

@@ -8,7 +8,7 @@ from typing import Final
 from hermes_cache.gateway.origins import Origin, host_name, is_loopback
 from hermes_cache.gateway.tokens import checked_token
 
-_PREFIX: Final = pattern(r"(?:/[A-Za-z0-9._~-]+)*")
+_PREFIX: Final = pattern(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*")
 
 
 def reached_by_others(host: str, origins: Sequence[str]) -> str | None:

@@ -424,6 +424,8 @@ class SqliteDatabase:
 
     def _failure(self, error: Exception, code: int | None) -> JournalError:
         reason = f"{self._path}: {getattr(error, 'orig', error)}"
+        if isinstance(error, FileNotFoundError):
+            reason = f"{self._path}: its folder is not there; make it"
         if code in _DAMAGE_CODES:
             return JournalDamagedError(None, reason)
         if "no such table" in str(error):

@@ -118,6 +118,17 @@ def test_a_port_that_is_taken_is_named_before_anything_is_built() -> None:
     assert str(port) in complaint
 
 
+@pytest.mark.parametrize("host", ["no such name", "a..b", "a" * 70, "192.0.2.1"])
+def test_an_address_that_is_not_this_machines_is_refused_with_what_to_give(host: str, home: Path) -> None:
+    # Proves W3: 192.0.2.1 is no machine's address.
+    result = refused("--home", str(home), "--port", "0", "--host", host, HERMES_CACHE_TOKEN=TOKEN)
+
+    (complaint,) = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert f"cannot listen on {host} " in complaint
+    assert "give --host an address of this machine" in complaint
+
+
 def test_beyond_loopback_it_makes_a_token_and_keeps_it(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

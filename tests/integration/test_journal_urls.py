@@ -1,9 +1,12 @@
 """The URL of a journal: what is refused, and that no password is shown (J1, J9, W3)."""
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from hermes_cache import journal_at
-from hermes_cache.errors import JournalSetupError
+from hermes_cache.errors import JournalSetupError, JournalUnavailableError
 
 
 @pytest.mark.parametrize(
@@ -25,6 +28,15 @@ def test_no_refusal_of_a_url_shows_a_password(url: str) -> None:
     while error is not None:
         assert "secret" not in f"{error} {vars(error)}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def test_a_folder_that_is_not_there_is_to_be_made(tmp_path: Path) -> None:
+    """J5, J9"""
+    with (
+        closing(journal_at(f"sqlite:///{tmp_path / 'gateway' / 'journal.db'}")) as journal,
+        pytest.raises(JournalUnavailableError, match=r"journal\.db: its folder is not there; make it; try again$"),
+    ):
+        journal.end()
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ def test_a_token_is_long_and_can_stand_in_a_header(token: str) -> None:
         {"root_path": "/hermes/"},
         {"root_path": "//evil.example"},
         {"root_path": "/a\r\nb"},
+        {"root_path": "/a/../b"},
+        {"root_path": "/."},
     ],
 )
 def test_a_name_that_is_malformed_is_refused_with_an_example(settings: dict[str, object]) -> None:
