@@ -343,6 +343,7 @@ answered. "cluster": the reads with a ticket of the event; others see it when it
 """
 
 
+@runtime_checkable
 class Journal(Protocol):
     """Keeps events in one order, for every process that opens it.
 

@@ -1,6 +1,6 @@
 """Lists, patches and event streams for WSGI, for `http.server`, and for frameworks that know a WSGI environment.
 
-`application` and `session_application` are whole applications. `respond` answers a request in a view of your own;
+`Application` and `session_application` make whole applications. `respond` answers a request in a view of your own;
 `arespond` does that on an event loop, such as in an asynchronous view of Django. Source: rules W4, D4, O7.
 """
 

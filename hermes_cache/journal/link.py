@@ -351,7 +351,7 @@ def _opened(journal: Named) -> Journal:
         from hermes_cache.journal.sqlalchemy_journal import journal_at  # noqa: PLC0415
 
         return journal_at(journal)
-    if not callable(getattr(journal, "append", None)):
+    if not isinstance(journal, Journal):
         raise TypeError(f"journal is {shown(journal)}; it must be a URL, a journal, or None")
     return journal
 

@@ -41,6 +41,14 @@ def test_an_argument_of_a_wrong_type_is_refused_when_the_cache_is_made(name: str
         SessionListCache(_build, **given)
 
 
+def test_what_lacks_methods_of_a_journal_is_none() -> None:
+    """J1: a list has `append`, too."""
+    no_journal: Any = []
+
+    with pytest.raises(TypeError, match=r"^journal is \[\]; it must be a URL, a journal, or None$"):
+        Bus(journal=no_journal)
+
+
 @pytest.mark.parametrize(("name", "value"), [("profile_of", "mails"), ("rows", 5), ("row_id", 5)])
 def test_what_says_how_a_list_looks_is_refused_if_it_is_of_a_wrong_type(name: str, value: object) -> None:
     """K5"""
