@@ -130,7 +130,7 @@ class Worker:
             if self._threads is None:
                 return
             manager, calls = self._threads
-            # The pool waits for it, too, but not if it was told before to end without a wait.
+            # The pool waits for it, too, but not after it was asked to end without a wait.
             manager.join()
             # A call that is still being sent fails then.
             calls._reader.close()  # noqa: SLF001 - the pool leaves it open
@@ -217,7 +217,7 @@ def _start_trackers() -> None:
     worker after it would inherit that.
     """
     for tracker in (pythons_tracker, lokys_tracker):
-        # That one died is told as a warning, which a filter may make an error; then the next call starts another.
+        # If one died, this warns, and a filter may make that an error; then the next call starts another.
         with suppress(UserWarning):
             tracker.ensure_running()
         tracker.ensure_running()

@@ -131,5 +131,5 @@ def _sender_key(sender: object) -> Hashable:
 
 
 def _is_value(sender: object) -> bool:
-    # By its type: a proxy passes itself off for what it stands for, and may raise where that is away.
+    # By its type: a proxy passes itself off for what it stands for, and may raise if that is away.
     return sender is None or issubclass(type(sender), str) or issubclass(type(sender), Number)

@@ -151,7 +151,7 @@ class Feed:
         Args:
             profile: Hear of this profile and of what concerns every profile; None for all.
             since: The last version that the subscriber saw: it gets what it missed as one change, or 'refresh
-                everything' where that is not known. None for only what comes from now on. Where the journal tells
+                everything' if that is not known. None for only what comes from now on. If the journal tells
                 what was missed, one more change says that rows moved (rule E9).
         """
         version = _parsed(since)
@@ -200,7 +200,7 @@ class Feed:
         return str(self._positions.version(self._name, number))
 
     def _journaled(self, version: FeedVersion, profile: str | None) -> _Start | None:
-        """Read what was missed up to the feed's last position; None where the feed knows it, or nobody."""
+        """Read what was missed up to the feed's last position; None if the feed knows it, or nobody does."""
         known = aside.do(partial(self._last_position, version))
         if known is None:
             return None

@@ -14,7 +14,7 @@ _DIGITS: Final = 19
 """A longer number does not fit the 64 bits of a journal's column."""
 
 _NO_FEED: Final = "-"
-"""Stands for a feed where a version tells of its journal alone."""
+"""Stands for a feed in a version that tells of its journal alone."""
 
 _PLAIN_MARK: Final = re.compile(r"([\w-]{1,64}/)?[\w-]{1,32}:\d{1,18}", re.ASCII)
 """The ids of this library's events: a version stays so short that gateways take it, and has no signs to escape."""

@@ -98,7 +98,7 @@ class Subscription(Iterated[Change]):
             timeout: Seconds to wait at most; None for no bound.
 
         Returns:
-            None where none came in time, or where it is closed; `closed` tells which.
+            None if none came in time, or if it is closed; `closed` tells which.
 
         Raises:
             TypeError: The timeout is no number.

@@ -12,7 +12,7 @@ class Ticket(str):
     """An event's id as text, which can be handed on in a header or a cookie.
 
     Attributes:
-        committed: Whether the journal had the event when `send` returned; None where that was not known, or there
+        committed: Whether the journal had the event when `send` returned; None if that was not known, or there
             is no journal. `cache.committed(ticket)` looks again.
     """
 

@@ -202,7 +202,7 @@ class Life:
         return content.payload or self.runner.decoded(content, self.actor.send)
 
     def begin(self, read: Read) -> bool:
-        """Hand in a read; false where its profile's alias must be asked anew."""
+        """Hand in a read; false if its profile's alias must be asked for again."""
         return self.ask(read) != AGAIN
 
     def publish(self, event: AppliedEvent, profile: str | None) -> None:

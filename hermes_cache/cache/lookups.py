@@ -42,7 +42,7 @@ class Lookup(Generic[P]):
         stamp: What it was built from, by part.
         build_s: How long its build took.
         overtaken_by: The event that overtook a build which this read waited for.
-        error: What stands in the way of a newer payload; None where nothing does.
+        error: What stands in the way of a newer payload; None if nothing does.
         retry_in_s: Seconds until a read may try again; None without an error.
         journal_lag_s: Seconds for which nothing was heard of the journal: events of other processes since then are
             not in it. 0 while it can be reached, and without one.

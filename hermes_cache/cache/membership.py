@@ -78,14 +78,14 @@ class Membership:
         return self._link.status if self._link else None
 
     def enter(self) -> None:
-        """Begin to follow the journal; what others say from now on is heard, where it can be reached."""
+        """Begin to follow the journal; what others say from now on is heard, if it can be reached."""
         if self._link is not None:
             life = self._link.life()
             life.follow()
             life.join()
 
     def leave(self, timeout_s: float) -> bool:
-        """Follow it no more; say whether all threads ended in time, where no other cache needs them."""
+        """Follow it no more; say whether all threads ended in time, if no other cache needs them."""
         link = self._link
         if link is None:
             return True
@@ -113,7 +113,7 @@ class Membership:
             self._link.learn_streams(apply)
 
     def missed_since(self, position: Position) -> list[AppliedEvent] | None:
-        """Return the events after a position; None where that is not known.
+        """Return the events after a position; None if that is not known.
 
         Raises:
             JournalError: They are gone, or the journal cannot be read.

@@ -236,7 +236,7 @@ class Targets:
         return Target(key, (reach, scope), reach, self._watched)
 
     def _scope(self, key: Hashable) -> Hashable:
-        """Name a key's scope; where the sources cannot, keys of one reach share it."""
+        """Name a key's scope; if the sources cannot, keys of one reach share it."""
         if self._sources is None:
             return None
         try:

@@ -50,7 +50,7 @@ class Table:
         headings: The names of its columns; no names are printed if they are all empty.
         rows: Its rows. A number stands at the right of its column. Of a pair of texts the second one stands out.
         widths: The least width of its columns, from the left, so that those of several tables stand in line; it is
-            left out where that would take more than half of the terminal.
+            left out if that would take more than half of the terminal.
     """
 
     title: str

@@ -29,7 +29,7 @@ Outdating: TypeAlias = SessionListChanged | SettingsChanged
 """An event that outdates lists."""
 
 EVERYTHING: Final = ""
-"""Stands for all profiles where others are named; no profile has a blank name (rule K3)."""
+"""Stands for all profiles beside those that are named; no profile has a blank name (rule K3)."""
 
 _MAX_INCARNATIONS: Final = 4_096
 _MAX_STREAMS: Final = 4_096

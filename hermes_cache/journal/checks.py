@@ -68,7 +68,7 @@ class Checks:
                 self._follower.check(since_s)
 
     def stop(self, timeout_s: float) -> bool:
-        """Let go who waits, and end the thread; say whether it ended in time."""
+        """Let waiting readers go, and end the thread; say whether it ended in time."""
         self._is_stopped = True
         return self._threads.stop(timeout_s)
 

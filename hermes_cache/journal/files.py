@@ -34,7 +34,7 @@ for that once the tick is over."""
 
 
 def missing_journal_file(url: str) -> Path | None:
-    """Return the SQLite file that a journal's URL names where it holds no journal; None where it may hold one.
+    """Return the SQLite file that a journal's URL names if it holds no journal; None if it may hold one.
 
     The file is opened read-only. One that cannot be read may hold a journal: the journal itself will tell.
     """
@@ -98,7 +98,7 @@ def make_missing_file(file: Path) -> None:
 
 
 def share_with_group(file: Path) -> None:
-    """Let the group of a folder write to a file in it, where it may write to the folder; others may not.
+    """Let the group of a folder write to a file in it, if it may write to the folder; others may not.
 
     What belongs to another user is left to that one.
     """

@@ -74,12 +74,12 @@ class Commit:
         self.gate = Gate()
 
     def settle(self, *, outcome: bool) -> None:
-        """Let all go on who wait, with what is known for good."""
+        """Let all waiting publishers go on, with what is known for good."""
         self.outcome = outcome
         self.gate.open()
 
     def let_go(self) -> None:
-        """Let those go on who wait now, though nothing is known; those who come later wait again."""
+        """Let the publishers that wait now go on, though nothing is known; later ones wait again."""
         gate, self.gate = self.gate, Gate()
         gate.open()
 
@@ -157,14 +157,14 @@ class Follower:
         return commit.outcome
 
     def _write_buffer(self) -> bool:
-        """Append what is in the buffer; false where the journal cannot be reached now."""
+        """Append what is in the buffer; false if the journal cannot be reached now."""
         while group := self.state.buffer[: self.state.bounds.group]:
             if not self._append(group):
                 return False
         return True
 
     def _append(self, group: tuple[AppliedEvent, ...]) -> bool:
-        """Append a group; false where the journal cannot be reached now."""
+        """Append a group; false if the journal cannot be reached now."""
         try:
             self._journal.append(list(group))
         except (JournalUnavailableError, JournalDamagedError, JournalSetupError) as failure:

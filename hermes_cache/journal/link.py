@@ -173,7 +173,7 @@ class JournalLink:
         return bool(self._users)
 
     def life(self) -> JournalLife:
-        """Return this process's part in the journal, which is started where it is not.
+        """Return this process's part in the journal, which is started if it is not.
 
         Raises:
             CacheStoppedError: Nobody uses it any more.
@@ -221,7 +221,7 @@ class JournalLink:
     def missed_since(self, position: Position) -> list[AppliedEvent] | None:
         """Return the events after a position, and this process's that are on their way.
 
-        None where they are too many, or damaged, or the journal is known to be away.
+        None if they are too many, or damaged, or the journal is known to be away.
 
         Raises:
             JournalError: They are gone, or the journal cannot be read.

@@ -141,7 +141,7 @@ class MemoryJournal:
         return len(going)
 
     def close(self) -> None:
-        """Wake who waits; the store stays."""
+        """Wake those that wait; the store stays."""
         with self._store.moved:
             self._closed = True
             self._store.moved.notify_all()

@@ -96,7 +96,7 @@ _Result = TypeVar("_Result")
 
 
 class _Connection(psycopg.Connection[Any]):
-    """One that gives up where no byte arrives for long, which no setting of the driver's does."""
+    """One that gives up if no byte arrives for long, which no setting of the driver's does."""
 
     def wait(self, gen: Generator[Any, Any, _Result], *args: Any, **options: Any) -> _Result:
         return super().wait(_answered(gen, self.close), *args, **options)
@@ -119,7 +119,7 @@ def goes_through_pooler(url: str) -> bool:
 
 
 class PostgresDatabase:
-    """Connections to a journal's database, which makes its tables where they are missing. Any thread may call.
+    """Connections to a journal's database, which makes its tables if they are missing. Any thread may call.
 
     Args:
         url: Names the database; its driver is psycopg, whatever it says.
@@ -161,7 +161,7 @@ class PostgresDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Return a transaction that is committed at its end, and wakes who listens."""
+        """Return a transaction that is committed at its end, and wakes those that listen."""
         with self._connected(_WRITING) as connection, connection.begin():
             yield connection
             connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": _CHANNEL})
@@ -349,7 +349,7 @@ def _connect(_dialect: object, _record: object, arguments: list[Any], options: d
 
 
 def _answered(asking: Generator[Any, Any, _Result], give_up: Callable[[], None]) -> Generator[Any, Any, _Result]:
-    # The driver sends what the socket is ready for, and 0 ten times a second where it is ready for nothing.
+    # The driver sends what the socket is ready for, and 0 ten times a second if it is ready for nothing.
     ends_at_s = monotonic() + _SILENCE_S
     try:
         wanted = next(asking)

@@ -111,7 +111,7 @@ def replay(
 
 
 def _start_of(journal: Journal, bus: str) -> Replay:
-    """Return what the snapshot amounts to: nothing, where it is damaged or there is none."""
+    """Return what the snapshot amounts to: nothing, if it is damaged or there is none."""
     try:
         snapshot = journal.snapshot()
     except JournalDamagedError as damaged:
@@ -145,7 +145,7 @@ def _continued(
 
 
 def read_parts(journal: Journal, position: Position, part: int = PART) -> list[Part]:
-    """Read once what comes after a position: nothing where that is the end; raises as `parts_after`."""
+    """Read once what comes after a position: nothing if that is the end; raises as `parts_after`."""
     try:
         return _parts_of(position, journal.read(position, limit=part))
     except JournalDamagedError as damaged:

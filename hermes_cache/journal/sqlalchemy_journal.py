@@ -53,7 +53,7 @@ class JournalDatabase(Protocol):
         """Return a transaction that sees one moment."""
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """Return a transaction that is committed at its end, and wakes who waits."""
+        """Return a transaction that is committed at its end, and wakes those that wait."""
 
     def looking(self) -> AbstractContextManager[Statements]:
         """Return what `reading` does, by the quickest way there is."""

@@ -123,14 +123,14 @@ class _Opened:
 
 
 class SqliteDatabase:
-    """Connections to a journal's file, which is made where it is missing. Any thread may call.
+    """Connections to a journal's file, which is made if it is missing. Any thread may call.
 
     Args:
         url: Names the file, and with `?shared=true` says what `shared` says.
         shared: Take a file in a folder to which every user of the machine may write.
         driver: The module whose SQLite opens it, such as `sqlite3` or `pysqlite3.dbapi2`. A process must not
             open one file with two: each drops the locks of the other.
-        mounts: The table of what is mounted where; where there is none, every file system is trusted.
+        mounts: The table of what is mounted where; if there is none, every file system is trusted.
 
     Attributes:
         tables: The tables as they were found when it was opened.

@@ -159,7 +159,7 @@ class Tables:
         return [seqs[str(event.id)] for event in events]
 
     def read_seq(self, connection: Statements, event_id: EventId) -> int | None:
-        """Return the number of an event; None where it is not kept."""
+        """Return the number of an event; None if it is not kept."""
         mark = str(event_id)
         return self._seqs(connection, [mark]).get(mark)
 
@@ -225,11 +225,11 @@ class Tables:
     def replace_snapshot(self, connection: Connection, stands_under: int | None, later: Snapshot) -> int:
         """Replace a snapshot, and drop the events that the new one covers; return how many were dropped.
 
-        Nothing is done where another process was quicker.
+        Nothing is done if another process was quicker.
 
         Args:
             connection: The transaction.
-            stands_under: The number of the earlier one; None where there was none.
+            stands_under: The number of the earlier one; None if there was none.
             later: The new one.
         """
         _checked_end(connection, _LOCKED_END)

@@ -101,7 +101,7 @@ class Tail:
         return frozenset({self._thread.name} if self._thread.is_missing else ())
 
     def begin(self) -> None:
-        """Begin to follow, or go on where the thread ended."""
+        """Begin to follow, or go on if the thread ended."""
         self._thread.ensure_running()
 
     def end(self) -> None:

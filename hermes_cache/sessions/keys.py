@@ -38,7 +38,7 @@ _FLAGS: Final = (
 class SessionListKey:
     """One view of the session list: immutable, hashable, with its hash computed once.
 
-    Flags become bool. `archived_limit` becomes an int of at least 0, or None where absent, infinite or not a
+    Flags become bool. `archived_limit` becomes an int of at least 0, or None if absent, infinite or not a
     number; `archived_offset` likewise, with 0 for None. `agent_limit` likewise: at most so many of the newest
     sessions that the front end files under `cli`, or None for all. Blank filters become None. `extra` carries
     further view fields as pairs of a name and a hashable value (a mapping is taken too) and is sorted by name.

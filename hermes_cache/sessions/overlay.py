@@ -107,7 +107,7 @@ def overlay(rows: Sequence[object], live: Live) -> list[object]:
 
 
 def lay_over(row: object, live: Live) -> Mapping[str, object]:
-    """Return one row as it is now: the same object, or a new dict where something moved.
+    """Return one row as it is now: the same object, or a new dict if something moved.
 
     Source: rules O2, O3, O5, O7.
     """

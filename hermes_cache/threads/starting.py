@@ -42,7 +42,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def started(thread: threading.Thread, refused: Callable[[], object] | None = None) -> bool:
-    """Start a thread; false where the machine refuses it, or the interpreter ends.
+    """Start a thread; false if the machine refuses it, or the interpreter ends.
 
     `Thread.start` takes an `Exception` that a signal handler raises for a refusal, and leaves a thread that fails.
     It also waits for the thread. So the main thread and event loops have it called by another one, which they

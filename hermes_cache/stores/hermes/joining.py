@@ -20,7 +20,7 @@ from hermes_cache.stores.hermes.state_db import SessionRecord
 from hermes_cache.stores.hermes.values import flag, text
 
 UNTITLED: Final = "Untitled"
-"""What the front end writes where a session has no title."""
+"""What the front end writes if a session has no title."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Sharing:
         self._adopted[scope] = Snapshot(ordered, difference.foreign)
 
     def adopted(self, scope: Hashable) -> Snapshot | None:
-        """Return the snapshot that was adopted of a scope; None where it is read here."""
+        """Return the snapshot that was adopted of a scope; None if it is read here."""
         return self._adopted.get(scope)
 
     def forget(self, scope: Hashable) -> None:

@@ -1,7 +1,7 @@
 """Reads what the list needs from a `state.db` of any schema version, in one read transaction.
 
 The columns are found by asking the table; a missing one reads as NULL. No aggregate runs over all messages: the
-last one of a session is one step in an index, and where that index is missing the value is left out.
+last one of a session is one step in an index, and if that index is missing, the value is left out.
 Source: rules X2, X3, X8.
 """
 
