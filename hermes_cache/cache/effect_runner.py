@@ -48,6 +48,9 @@ logger = QuietLogger(__name__)
 _CHECKERS: Final = 16
 """Threads that checks share, started when needed: a scope on a dead network drive keeps one of them (S4)."""
 
+_LONGEST_TEXT: Final = 1_000
+"""A builder's error may quote all that it read; its readers get the error itself as the cause."""
+
 _MOST_THAT_LED: Final = 16
 """Exceptions may lead to one another in a ring."""
 
@@ -352,9 +355,9 @@ def one_line_of(failure: BaseException) -> str:
 
 
 def text_of(failure: BaseException) -> str:
-    """Return what an exception says, also if its own code fails to say it."""
+    """Return the beginning of what an exception says, also if its own code fails to say it."""
     try:
-        return str(failure)
+        return str(failure)[:_LONGEST_TEXT]
     except BaseException as another:
         if belongs_to_caller(another):
             raise

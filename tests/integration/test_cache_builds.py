@@ -426,6 +426,22 @@ def test_an_errors_own_text_is_asked_for_once_and_not_in_the_mailbox(bus: Bus) -
     assert raised.threads == ["hermes_cache.builder"]
 
 
+def test_an_error_that_quotes_all_that_it_read_is_shortened_for_readers(bus: Bus) -> None:
+    """R7: logs and answers over HTTP would carry all of it; the cause has it."""
+
+    def build(_key: SessionListKey) -> Mapping[str, object]:
+        raise ValueError("quoted " * 100_000)
+
+    with (
+        SessionListCache(build, bus=bus) as cache,
+        pytest.raises(BuildError, match="ValueError: quoted") as failed,
+    ):
+        cache.get(_KEY)
+
+    assert len(str(failed.value)) < 2_000
+    assert len(str(failed.value.__cause__)) == 700_000
+
+
 @pytest.mark.parametrize("raises", [ValueError("hidden"), SystemExit(3)])
 def test_an_error_that_cannot_say_what_went_wrong_fails_its_build(bus: Bus, raises: BaseException) -> None:
     """R7, B6"""
