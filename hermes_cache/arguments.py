@@ -7,6 +7,8 @@ import re
 from math import inf
 from typing import Final, TypeAlias
 
+from typing_extensions import get_protocol_members
+
 from hermes_cache.errors import EventError, shown
 
 Fields: TypeAlias = dict[str, str | None]
@@ -72,6 +74,21 @@ def check_type(name: str, value: object, kind: type) -> None:
     """Raise `TypeError` if an argument is neither None nor of a type."""
     if value is not None and not isinstance(value, kind):
         raise TypeError(f"{name} is {shown(value)}; it must be a {kind.__name__}, or None")
+
+
+def check_port(name: str, value: object, port: type, wanted: str) -> None:
+    """Raise `TypeError` if an argument is neither None nor has all that a port demands; a wrapper has it, too.
+
+    Args:
+        name: The name of the argument.
+        value: What was given.
+        port: The protocol.
+        wanted: What it must be, in words.
+    """
+    # Not `isinstance`: since Python 3.12 it does not see what a wrapper has by `__getattr__`.
+    lacking = sorted([each for each in get_protocol_members(port) if not hasattr(value, each)])
+    if value is not None and lacking:
+        raise TypeError(f"{name} is {shown(value)}, which has no {lacking[0]!r}; it must be {wanted}")
 
 
 def bus_name(name: object) -> str:

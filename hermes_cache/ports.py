@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 
-@runtime_checkable
 class Clock(Protocol):
     """The source of time.
 
@@ -343,7 +342,6 @@ answered. "cluster": the reads with a ticket of the event; others see it when it
 """
 
 
-@runtime_checkable
 class Journal(Protocol):
     """Keeps events in one order, for every process that opens it.
 

@@ -18,7 +18,7 @@ from typing_extensions import TypeVar
 
 from hermes_cache import ports
 from hermes_cache.actors.notifier import Notifier
-from hermes_cache.arguments import check_type, text_or_none, timeout_s
+from hermes_cache.arguments import check_port, check_type, text_or_none, timeout_s
 from hermes_cache.builders.executors import executors
 from hermes_cache.bus.feed import Feed
 from hermes_cache.cache.bus_link import BusLink
@@ -95,7 +95,7 @@ class RunningCache(Generic[K, P]):
     ) -> None:
         refuse_late_patch()
         check_type("bus", bus, Bus)
-        check_type("clock", clock, ports.Clock)
+        check_port("clock", clock, ports.Clock, "a clock, or None")
         check_type("rows", rows, str)
         check_type("row_id", row_id, str)
         self._builder = builder

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Final, Protocol, TypeAlias, cast
 
 from hermes_cache.actors.notifier import Notifier
+from hermes_cache.arguments import check_port
 from hermes_cache.bus.blinker_bus import BlinkerBus, Recorder
 from hermes_cache.core.events import AppliedEvent, SessionListChanged, SettingsChanged
 from hermes_cache.core.policy import Policy
-from hermes_cache.errors import CacheStoppedError, shown
+from hermes_cache.errors import CacheStoppedError
 from hermes_cache.journal.agreed import AgreedState
 from hermes_cache.journal.follower import Follower
 from hermes_cache.journal.life import JournalLife
@@ -351,8 +352,7 @@ def _opened(journal: Named) -> Journal:
         from hermes_cache.journal.sqlalchemy_journal import journal_at  # noqa: PLC0415
 
         return journal_at(journal)
-    if not isinstance(journal, Journal):
-        raise TypeError(f"journal is {shown(journal)}; it must be a URL, a journal, or None")
+    check_port("journal", journal, Journal, "a URL, a journal, or None")
     return journal
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from hermes_cache import Bus, ListCache, Patch, Policy, SessionListCache, SessionListKey, replay
+from hermes_cache.journal.memory import MemoryJournal
+from hermes_cache.ports import SystemClock
 
 
 def _build(key: object) -> dict[str, object]:
@@ -45,8 +47,27 @@ def test_what_lacks_methods_of_a_journal_is_none() -> None:
     """J1: a list has `append`, too."""
     no_journal: Any = []
 
-    with pytest.raises(TypeError, match=r"^journal is \[\]; it must be a URL, a journal, or None$"):
+    with pytest.raises(
+        TypeError, match=r"^journal is \[\], which has no 'close'; it must be a URL, a journal, or None$"
+    ):
         Bus(journal=no_journal)
+
+
+def test_what_wraps_a_clock_and_a_journal_is_one() -> None:
+    """J1: a user's wrapper may have the methods by `__getattr__`."""
+
+    class Wrapper:
+        def __init__(self, wrapped: object) -> None:
+            self._wrapped = wrapped
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._wrapped, name)
+
+    clock: Any = Wrapper(SystemClock())
+    journal: Any = Wrapper(MemoryJournal())
+
+    with SessionListCache(_build, bus=Bus(), clock=clock, journal=journal) as cache:
+        assert cache.invalidate().committed
 
 
 @pytest.mark.parametrize(("name", "value"), [("profile_of", "mails"), ("rows", 5), ("row_id", 5)])

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hermes_cache.errors import shown
+from hermes_cache.arguments import check_port
 from hermes_cache.ports import IsRootProfile, Moved, Scopes
 from hermes_cache.sessions.keys import DEFAULT_PROFILE, SessionListKey
 from hermes_cache.stores.hermes.builder import HomeBuilder
@@ -77,8 +77,7 @@ class HermesHome:
         for name, location in {"path": path, **given, "kept_in": kept_in}.items():
             check_location(name, location)
         for store in stores:
-            if not isinstance(store, SessionStore):
-                raise TypeError(f"stores has {shown(store)}; each must be a SessionStore")
+            check_port("one of stores", store, SessionStore, "a SessionStore")
         home = made_absolute(path or os.environ.get("HERMES_HOME") or Path("~/.hermes"))
         root, own_profile = root_and_own_profile(home)
         self._locations = Locations(
