@@ -21,7 +21,7 @@ class Notifier:
 
     Args:
         send: Called with one item at a time; what it raises is logged.
-        name: Of the thread.
+        name: The name of the thread.
         size: Items that may wait; past it the oldest go.
     """
 

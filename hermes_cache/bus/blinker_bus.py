@@ -74,7 +74,7 @@ class BlinkerBus:
         stream_stopped: A chat turn ended.
         settings_changed: Settings changed.
         source_changed: Rows moved at the source; the cache sends it.
-        build_started: For monitors, like all that follow (rule E6).
+        build_started: A build began; this topic and all that follow are for monitors (rule E6).
     """
 
     _incarnation: str

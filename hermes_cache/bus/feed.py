@@ -83,7 +83,7 @@ class Feed:
         size: Changes that a subscription holds before it merges.
         remembered: Changes, ids of events, and starts of streams, that are kept for those who resume.
         missed_since: Reads the journal for those who resume beyond that; called on their thread, without the lock.
-        canonical: For the profiles of what that gives; called so, too.
+        canonical: Returns the profile of an event that was missed as the cache knows it; called in the same way.
     """
 
     def __init__(

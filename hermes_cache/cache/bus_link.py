@@ -34,7 +34,7 @@ class BusLink:
     Args:
         bus: The bus that the cache is linked to.
         feed: Hears what is published, and that sources changed.
-        clock: For the time of what is sent.
+        clock: The time, for what is sent.
         apply: Applies an event to the cache.
         canonical: Returns an event's profile as the cache knows it; None for all.
         sender: The sender that is named to receivers and monitors.

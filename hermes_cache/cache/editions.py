@@ -44,7 +44,7 @@ class Editions:
     """The editions of all views of a cache.
 
     Args:
-        shape: Of the views' list.
+        shape: How the lists of the views look.
         max_bytes: How much they may take together; 0 to keep none.
     """
 

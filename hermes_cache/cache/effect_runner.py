@@ -91,7 +91,7 @@ class EffectRunner:
     """Runs effects. `run` never waits: it answers readers at once, and hands everything else to other threads.
 
     Args:
-        clock: For how long builds take.
+        clock: The time, to measure builds.
         stamper: Takes the checks.
         executor: Runs builders.
         announcer: Takes the notices.

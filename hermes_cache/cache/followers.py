@@ -20,7 +20,7 @@ class Slot:
         served: The newest payload; None before the first.
         error: Why there is none that is newer; None if the newest payload came later.
         moved: Another object for each time that what is live moved.
-        reach: Of the view.
+        reach: The reach of the view.
     """
 
     __slots__ = ("_gate", "_waker", "error", "moved", "reach", "served")

@@ -56,7 +56,7 @@ class Lines:
         """Have something called, after the calls of the same name that came before.
 
         Args:
-            name: Of the line.
+            name: The name of the line.
             do: What to call; it may raise anything.
 
         Raises:
@@ -70,7 +70,7 @@ class Lines:
     def add(self, name: Hashable, call: Call[T]) -> None:
         """Put a call in line; as `call`, for threads that signal handlers cannot strike.
 
-        Where that is left to a thread that is at another one, the call itself tells what this would raise.
+        If it is left to another thread, the call fails with what this would raise.
         """
 
         def late(_: None, error: Exception | None) -> None:
@@ -97,7 +97,7 @@ class Lines:
         """Wait until a call is over, and return whether it is; its time in line does not count as its own.
 
         Args:
-            name: Of its line.
+            name: The name of its line.
             call: The call to wait for.
             patience_s: How long at most. The wait ends earlier if the call, or one before it, is out for too long,
                 or if none of them is begun for as long.

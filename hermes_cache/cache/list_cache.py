@@ -195,7 +195,7 @@ class ListCache(HoldingCache[K, P]):
         """Look again whether the journal has a ticket's event, and wait for that at most `Policy.journal_wait`.
 
         Args:
-            ticket: Of this process, or of another one that shares the journal.
+            ticket: A ticket of this process, or of another one that shares the journal.
 
         Returns:
             True once the event is in the journal. False if it never will be: it did not fit into the buffer, was

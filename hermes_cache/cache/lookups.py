@@ -38,7 +38,7 @@ class Lookup(Generic[P]):
             `waited` (another did) or `outdated` (an invalidation came since; only `freshness="any"` returns it).
         reason: Why it was no hit: `age`, `source`, `event`, `miss`; None for a hit.
         age_s: Seconds since the end of its build.
-        version: Of the key, as its build noted it.
+        version: The version of the key, as its build noted it.
         stamp: What it was built from, by part.
         build_s: How long its build took.
         overtaken_by: The event that overtook a build which this read waited for.

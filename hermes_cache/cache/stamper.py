@@ -120,7 +120,7 @@ class Stamper:
     """Takes checks.
 
     Args:
-        clock: For the moment and the length of a check.
+        clock: The time, for the moment and the length of a check.
         inside: Knows that foreign code runs.
         stamped: What to look at.
         coroutines: Runs those of sources.

@@ -88,7 +88,7 @@ class Targets:
     """Finds targets, and remembers them.
 
     Args:
-        kind: Of the keys.
+        kind: What the cache must know about its keys.
         sources: Name the scopes; None if there are none.
         is_root_profile: Says which names are aliases; None if there are none.
         inside: Knows that foreign code runs.

@@ -36,8 +36,8 @@ def judge(
     """Say whether a key's entry may answer a read, and if not, the first reason: event, source, age.
 
     Args:
-        state: With the entry, the streams and the last check.
-        policy: With the spans.
+        state: What the cache knows: the entry, the streams and the last check count.
+        policy: The policy; its spans count.
         target: The key that is read.
         request: How fresh the reader wants it, and since when.
         now_s: Monotonic seconds.
@@ -99,7 +99,7 @@ def refresh_for(state: State, target: Target, reason: Reason, replaced: Entry | 
     """Return what a refresh of a key is asked for (B9).
 
     Args:
-        state: With the entry, the streams and the last check.
+        state: What the cache knows: the entry, the streams and the last check count.
         target: The key.
         reason: Why what is held will not do.
         replaced: What is to be replaced, if it is not what is held.
@@ -128,7 +128,7 @@ def has_moved_since(state: State, target: Target, entry: Entry) -> bool:
     """Say whether a check that began after the entry's own found its sources moved, or it counts as moved.
 
     Args:
-        state: With the last check.
+        state: What the cache knows; the last check counts.
         target: What the entry's key means now; after a change of settings that may be another scope.
         entry: The entry.
     """

@@ -57,7 +57,7 @@ class BuildFinished:
     Attributes:
         key: What was built.
         build_id: The number of the build.
-        took_s: From its start to its end.
+        took_s: How long it took, from its start to its end.
     """
 
     key: Hashable

@@ -17,12 +17,14 @@ MOST_PROFILES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Positions, in this process's order of applied events, of the last that touched each reach.
+    """Numbers, in this process's order of applied events, of the last event that touched each reach.
 
     Attributes:
-        everything: Of the last that touched all; if profiles were forgotten since, the newest of theirs.
-        all_profiles: Of the last that touched the keys that show all profiles: the last of any.
-        profiles: Of the last that touched a profile by name, if it came later than `everything`; oldest first.
+        everything: The number of the last that touched all; if profiles were forgotten since, the newest of
+            their numbers.
+        all_profiles: The number of the last that touched the keys that show all profiles, which every event does.
+        profiles: The number of the last that touched a profile, by its name, if it came later than `everything`;
+            oldest first.
     """
 
     everything: int = 0

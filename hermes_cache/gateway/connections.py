@@ -45,7 +45,7 @@ class Deadlines:
     """How long a server waits for a client.
 
     Attributes:
-        request_s: From the first byte of a request to its last.
+        request_s: How long a request may take, from its first byte to its last.
         idle_s: Without a request. Longer than the front end's poll, so that its connections last.
         unread_s: Without the client's taking anything of an answer that is ready.
     """

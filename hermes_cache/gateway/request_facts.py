@@ -29,7 +29,7 @@ def as_routed(scope: Scope, root_path: str) -> Scope:
     prefix by which it knows this gateway before the path, or take it away.
 
     Args:
-        scope: Of the type `http`.
+        scope: The scope of a request, of the type `http`.
         root_path: The prefix; empty if there is none.
 
     Source: RFC 9112, section 3.2.2; rule W5.
@@ -48,7 +48,7 @@ def facts_of(scope: Scope) -> Facts:
     """Return the facts of a request.
 
     Args:
-        scope: Of the type `http`; its path is that below the prefix of a proxy.
+        scope: The scope of a request, of the type `http`; its path is that below the prefix of a proxy.
     """
     address, port = scope.get("server") or _NOWHERE
     hosts: list[str] = []

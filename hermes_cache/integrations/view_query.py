@@ -126,7 +126,7 @@ class ViewField:
     """A field of a view as a query parameter.
 
     Attributes:
-        name: Of the field and of the parameter.
+        name: The name of the field, and of the parameter.
         meaning: What it does, in a sentence.
         schema: The JSON schema of its values.
         read: Returns its value; given the parameters of a request and what an absent one means.

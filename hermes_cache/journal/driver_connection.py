@@ -26,7 +26,7 @@ class _Compiled:
     """A statement as text.
 
     Attributes:
-        text: With the names of its parameters.
+        text: The statement, with the names of its parameters.
         constants: Parameters that the statement itself has values for.
         listed: The name of the parameter that stands for a list; blank if none does.
         row: Makes a row of a tuple.

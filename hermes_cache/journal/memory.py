@@ -69,7 +69,7 @@ class MemoryJournal:
     """Keeps events for as long as its store lives. Any thread may call.
 
     Args:
-        store: Where; in a store of its own where none is given.
+        store: Where the events are kept; None for a store of its own.
     """
 
     def __init__(self, store: MemoryStore | None = None) -> None:

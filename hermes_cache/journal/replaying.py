@@ -60,7 +60,7 @@ def parts_after(journal: Journal, position: Position, part: int = PART) -> Itera
 
     Args:
         journal: The journal to read.
-        position: Where to begin.
+        position: The position behind which to begin.
         part: Events in one read.
 
     Raises:

@@ -84,7 +84,7 @@ def overlay(rows: Sequence[object], live: Live) -> list[object]:
     """Return the rows as they are now, the running ones first, then the latest.
 
     Args:
-        rows: Of a payload; what is no mapping comes back as `{"is_streaming": False}`.
+        rows: The rows of a payload; what is no mapping comes back as `{"is_streaming": False}`.
         live: What is live now.
 
     Returns:

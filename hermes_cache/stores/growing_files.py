@@ -42,7 +42,7 @@ class Read:
         stamp: The file's, from before it was read.
         end: Where the last whole line ends.
         searched: Up to here, the line that begins at `end` has no end.
-        digest: Of what stands at the compared offsets before `searched`; empty for a small file.
+        digest: The digest of what stands at the compared offsets before `searched`; empty for a small file.
     """
 
     stamp: FileStamp

@@ -29,7 +29,7 @@ class Title(NamedTuple):
 
     Attributes:
         plain: As it was written.
-        masked: With its secrets masked before it was cut.
+        masked: The text, whose secrets were masked before it was cut.
     """
 
     plain: str

@@ -58,7 +58,7 @@ class Coroutines:
         Args:
             returned: What it returned.
             what: The name of the callable, for messages.
-            name: Of the build, for `cancel`; None if it is none.
+            name: The name of the build, for `cancel`; None if it is no build.
             limit_s: After so many seconds it is cancelled.
 
         Raises:

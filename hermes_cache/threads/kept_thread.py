@@ -26,7 +26,7 @@ class KeptThread:
 
     Args:
         run: What it does; returning before `end` counts as ended by mistake.
-        name: Of the thread.
+        name: The name of the thread.
     """
 
     def __init__(self, run: Callable[[], None], name: str) -> None:

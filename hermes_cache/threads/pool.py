@@ -22,7 +22,7 @@ class Threads:
     hangs keeps its own thread and no other.
 
     Args:
-        name: Of the threads.
+        name: The name of the threads.
         most: How many there are at most; past it, calls wait.
         idle_s: How long a thread waits for a call before it ends; None for ever, without wake-ups. With a
             bound, the caller waits for its call, and sees that there is a thread (`start_one`).

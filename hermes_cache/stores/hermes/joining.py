@@ -31,11 +31,11 @@ class ProfileRecords:
         agent: The agent's records by session id.
         index: The front end's records by session id.
         lineage: The chains among the agent's.
-        parents: By id, the parent of each session that is shown and has one.
+        parents: The parent, by the id of each session that is shown and has one.
         in_rings: Those that are their own ancestors.
         routing: What the gateway keeps, by session id.
         jobs: The names of scheduled jobs by id.
-        projects: By tag, the project of all sessions of a kind.
+        projects: The project of all sessions of a kind, by its tag.
         redacts: Whether rows are shown with their secrets masked.
         running: The sessions in which a scheduled run goes on.
     """

@@ -25,9 +25,9 @@ class Lineage:
     """The chains among the sessions of a profile.
 
     Attributes:
-        chains: By the id of its tip, the ids that lead to it, root first; chains of two or more.
-        tips: By the id of each session of a conversation, the id of its tip: the newest that has a message.
-        segments: By the id of its tip, how many sessions a conversation has.
+        chains: The ids that lead to a tip, root first, by the id of the tip; of chains of two or more.
+        tips: The id of the tip, the newest session that has a message, by the id of each session of a chain.
+        segments: How many sessions a chain has, by the id of its tip.
     """
 
     chains: Mapping[str, tuple[str, ...]]
