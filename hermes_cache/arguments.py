@@ -7,8 +7,6 @@ import re
 from math import inf
 from typing import Final, TypeAlias
 
-from typing_extensions import get_protocol_members
-
 from hermes_cache.errors import EventError, shown
 
 Fields: TypeAlias = dict[str, str | None]
@@ -85,9 +83,14 @@ def check_port(name: str, value: object, port: type, wanted: str) -> None:
         port: The protocol.
         wanted: What it must be, in words.
     """
+    if value is None:
+        return
+    # Loaded late: the help of a command needs none of it.
+    from typing_extensions import get_protocol_members  # noqa: PLC0415
+
     # Not `isinstance`: since Python 3.12 it does not see what a wrapper has by `__getattr__`.
     lacking = sorted([each for each in get_protocol_members(port) if not hasattr(value, each)])
-    if value is not None and lacking:
+    if lacking:
         raise TypeError(f"{name} is {shown(value)}, which has no {lacking[0]!r}; it must be {wanted}")
 
 
