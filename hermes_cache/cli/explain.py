@@ -70,7 +70,9 @@ def _explain_by_gateway(options: _Options) -> None:
     query = list(options["query"])
     if options["profile"] is not None:
         query.append(("profile", options["profile"]))
-    answer = asked_gateway(options["url"] or DEFAULT_URL, "/api/explain", query, token=options["token"])
+    answer = asked_gateway(
+        options["url"] or DEFAULT_URL, "/api/explain", query, field="story", token=options["token"]
+    )
     click.echo(json.dumps(answer) if options["as_json"] else answer.get("story"))
 
 

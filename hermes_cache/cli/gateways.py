@@ -18,7 +18,7 @@ _NEXT_STEP: Final = "start one with 'hermes-cache serve', or name another with -
 
 
 def asked_gateway(
-    url: str, path: str, query: Sequence[tuple[str, str]], *, token: str | None = None
+    url: str, path: str, query: Sequence[tuple[str, str]], *, field: str, token: str | None = None
 ) -> dict[str, object]:
     """Return the JSON that a gateway answers. It follows no proxy and no redirection, to keep the token safe.
 
@@ -27,6 +27,7 @@ def asked_gateway(
         path: The path of the question, such as `/api/explain`.
         query: The parameters. If the gateway refuses one, the command ends as wrongly used; those that it ignores
             are named on standard error.
+        field: A field that the answer of a gateway has.
         token: The gateway's token, or None.
     """
     address = _address(url)
@@ -38,7 +39,9 @@ def asked_gateway(
         ) from error
     except ValueError as error:
         raise click.UsageError("--token or --url contains characters that a request cannot have") from error
-    answer = _parsed(url, body)
+    answer = _parsed(body)
+    if answer is None or (status == HTTPStatus.OK and field not in answer):
+        raise click.ClickException(f"what answers at {url} is no gateway of hermes-cache; {_NEXT_STEP}")
     if ignored:
         click.echo(f"The gateway does not know these parameters, and ignored them: {unquote(ignored)}", err=True)
     if status == HTTPStatus.OK:
@@ -68,14 +71,12 @@ def _answer(address: SplitResult, target: str, token: str | None) -> tuple[int, 
         return response.status, response.read(), response.headers["X-Hermes-Cache-Ignored"]
 
 
-def _parsed(url: str, body: bytes) -> dict[str, object]:
+def _parsed(body: bytes) -> dict[str, object] | None:
     try:
         answer = json.loads(body)
     except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise click.ClickException(f"what answers at {url} is no gateway of hermes-cache; {_NEXT_STEP}")
-    return answer
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _refusal(url: str, status: int, reason: str) -> click.ClickException:

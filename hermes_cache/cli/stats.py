@@ -45,7 +45,7 @@ def stats(**options: Unpack[_Options]) -> None:
     """  # noqa: D301 -- \b is click's mark for lines to be left as they are
     url, journal_url = options["url"], options["journal"]
     if journal_url is None:
-        answer = asked_gateway(url or DEFAULT_URL, "/api/cache", (), token=options["token"])
+        answer = asked_gateway(url or DEFAULT_URL, "/api/cache", (), field="stats", token=options["token"])
         tables: Sequence[Table] = [*_gateway_tables(answer)] if not options["as_json"] else ()
     elif url is not None:
         raise click.UsageError("a journal is counted without a gateway: leave out --url, or --journal")

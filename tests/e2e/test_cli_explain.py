@@ -102,7 +102,10 @@ def test_where_no_gateway_is_the_message_says_what_to_do() -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (200, b"[]"), (502, b"Bad gateway"), (500, b"{}")])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, b"<html>"), (200, b"[]"), (200, b'{"hello": 1}'), (502, b"Bad gateway"), (500, b"{}")],
+)
 def test_what_is_no_gateway_is_called_so(status: int, body: bytes) -> None:
     # Proves W3.
     class Stranger(BaseHTTPRequestHandler):
