@@ -8,6 +8,7 @@ import pytest
 from hermes_cache import BuildError, Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.bus.codec import to_plain
 from hermes_cache.testing import GatedBuilder, ManualClock
+from tests.waiting import WAIT_S
 
 KEY = SessionListKey("work")
 POLICY = Policy(ttl=10.0, retry_delay=5.0, retry_delay_max=5.0)
@@ -91,7 +92,7 @@ def test_the_event_that_overtook_a_build_is_shown_with_its_publisher_and_its_rea
         builder.wait_for_calls(1, KEY)
         bus.session_list_changed.send("sidebar", reason="session_rename", profile="work", session_id="s1")
         builder.open()
-        reading.result(5.0)
+        reading.result(WAIT_S)
 
     told = cache.explain(KEY)
 

@@ -303,6 +303,10 @@ def _out(sources: _WatchedSources) -> list[Hashable]:
     return [scope for scope in sources.now if scope in sources.hang_for]
 
 
+def _checkers() -> int:
+    return sum(thread.name.startswith(_CHECKER) for thread in threading.enumerate())
+
+
 def test_half_of_the_checkers_may_hang_and_the_others_serve() -> None:
     """S4"""
     sources = _WatchedSources()
@@ -320,12 +324,12 @@ def test_half_of_the_checkers_may_hang_and_the_others_serve() -> None:
         seen = _read_until(cache, lambda looked: looked.stamp["content/default"] == 1)
         until(lambda: len(_out(sources)) == 8, "the checks never began")
         out = _out(sources)
-        checkers = [thread for thread in threading.enumerate() if thread.name.startswith(_CHECKER)]
+        # On a busy machine more may start than there may be; those end at once.
+        until(lambda: _checkers() <= 16, "too many threads check")
 
         sources.goes_on.set()
     assert seen.payload["call"] == 2
     assert len(out) == len(set(out)) == 8
-    assert len(checkers) <= 16
 
 
 def test_what_is_let_go_is_weighed_though_every_checker_hangs() -> None:

@@ -123,7 +123,7 @@ def test_the_writer_can_run_on_a_home_again(tmp_path: Path) -> None:
 def test_the_writer_runs_from_a_command_line_for_as_long_as_asked(tmp_path: Path) -> None:
     sample = make_sample_home(tmp_path / "home", sessions=5, profiles=())
 
-    writer.main(["--home", str(sample.path), "--commits-per-second", "100", "--seconds", "0.2"])
+    writer.main(["--home", str(sample.path), "--commits-per-second", "10", "--seconds", "0.2"])
 
     with closing(sqlite3.connect(sample.state_db)) as connection:
         assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (6,)
