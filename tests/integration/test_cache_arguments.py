@@ -8,6 +8,7 @@ import pytest
 from hermes_cache import Bus, ListCache, Patch, Policy, SessionListCache, SessionListKey, replay
 from hermes_cache.journal.memory import MemoryJournal
 from hermes_cache.ports import SystemClock
+from tests.waiting import WAIT_S
 
 
 def _build(key: object) -> dict[str, object]:
@@ -66,7 +67,8 @@ def test_what_wraps_a_clock_and_a_journal_is_one() -> None:
     clock: Any = Wrapper(SystemClock())
     journal: Any = Wrapper(MemoryJournal())
 
-    with SessionListCache(_build, bus=Bus(), clock=clock, journal=journal) as cache:
+    policy = Policy(journal_wait=WAIT_S)
+    with SessionListCache(_build, bus=Bus(), policy=policy, clock=clock, journal=journal) as cache:
         assert cache.invalidate().committed
 
 
