@@ -38,6 +38,7 @@ from hermes_cache import (
 from hermes_cache.errors import BuildError
 from hermes_cache.ports import Journal
 from hermes_cache.testing import GatedBuilder, ManualClock, VersionedSources
+from tests.waiting import PROCESS_S
 
 KEY = SessionListKey(profile="work")
 
@@ -59,7 +60,8 @@ def opened_cache() -> SessionListCache:
 def test_reads_give_payloads_and_lookups() -> None:
     # Proves R2, R9, R10, O6.
     with opened_cache() as cache:
-        payload = assert_type(cache.get(KEY, timeout=5, freshness="fresh", builder=None, at_least=None), Payload)
+        found = cache.get(KEY, timeout=PROCESS_S, freshness="fresh", builder=None, at_least=None)
+        payload = assert_type(found, Payload)
         lookup = assert_type(cache.lookup(KEY), Lookup)
         rendered = assert_type(cache.render(KEY), Rendered)
         peeked = assert_type(cache.peek(KEY), Lookup | None)
@@ -79,7 +81,7 @@ def test_reads_give_payloads_and_lookups() -> None:
 def test_reads_on_an_event_loop_give_the_same() -> None:
     # Proves W4.
     async def read(cache: SessionListCache) -> tuple[Payload, Lookup]:
-        payload = assert_type(await cache.aget(KEY, timeout=5), Payload)
+        payload = assert_type(await cache.aget(KEY, timeout=PROCESS_S), Payload)
         return payload, assert_type(await cache.alookup(KEY), Lookup)
 
     async def look(cache: SessionListCache) -> bool | None:
@@ -107,10 +109,10 @@ def test_a_cache_is_entered_published_to_and_listened_to_on_an_event_loop() -> N
             rendered = assert_type(await cache.arender(KEY, envelope={"server_time": 1}), Rendered)
             assert_type(await cache.aencoded(rendered, "gzip"), bytes)
             async with cache.follow(KEY) as following:
-                assert_type(await following.aget(timeout=5), Rendered | Patch | Interrupted | None)
+                assert_type(await following.aget(timeout=PROCESS_S), Rendered | Patch | Interrupted | None)
             async with assert_type(await cache.asubscribe("work", since=None), Subscription) as changes:
                 assert_type(await cache.ainvalidate("work", reason="renamed", session_id="s1"), Ticket)
-                assert_type(await changes.aget(timeout=5), Change | None)
+                assert_type(await changes.aget(timeout=PROCESS_S), Change | None)
                 await cache.ainvalidate("work")
                 async for change in changes:
                     assert_type(change, Change)
@@ -140,11 +142,11 @@ def test_what_a_gateway_puts_and_takes_out() -> None:
 def test_patches_have_rows_ids_and_fields() -> None:
     # Proves D1, D2.
     async def awaited(cache: SessionListCache, since: str) -> Patch | Rendered:
-        return assert_type(await cache.apatch(KEY, since=since, timeout=5), Patch | Rendered)
+        return assert_type(await cache.apatch(KEY, since=since, timeout=PROCESS_S), Patch | Rendered)
 
     with opened_cache() as cache:
         rendered = cache.render(KEY)
-        patch = cache.patch(KEY, since=assert_type(rendered.edition, str), timeout=5, freshness="any")
+        patch = cache.patch(KEY, since=assert_type(rendered.edition, str), timeout=PROCESS_S, freshness="any")
         later = asyncio.run(awaited(cache, rendered.edition))
 
     assert_type(patch, Patch | Rendered)
@@ -161,7 +163,7 @@ def test_what_is_published_gives_a_ticket_and_is_heard() -> None:
     # Proves E2, E7, J8.
     with opened_cache() as cache, assert_type(cache.subscribe("work", since=None), Subscription) as changes:
         ticket = assert_type(cache.invalidate("work", reason="session_rename", session_id="s1"), Ticket)
-        change = assert_type(changes.get(timeout=5), Change | None)
+        change = assert_type(changes.get(timeout=PROCESS_S), Change | None)
 
         assert_type(default_bus, Bus)
         assert_type(default_bus.session_list_changed.ticket(), Ticket | None)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypedDict, assert_type
 
 from hermes_cache import Bus, ListCache, Lookup, Payload, Rendered, SessionListCache, SessionListKey, Ticket
 from hermes_cache.ports import Journal
+from tests.waiting import LASTING
 
 
 class Shelf(NamedTuple):
@@ -47,7 +48,7 @@ def test_a_list_has_the_payload_that_its_owner_names() -> None:
         assert_type((await cache.alookup(key)).payload, Books)
         return assert_type(await cache.aget(key), Books)
 
-    with ListCache[Shelf, Books](books_of, rows="books", row_id="isbn", bus=Bus()) as cache:
+    with ListCache[Shelf, Books](books_of, rows="books", row_id="isbn", bus=Bus(), policy=LASTING) as cache:
         books = assert_type(cache.get(Shelf("north", "birds")), Books)
         assert_type(cache.lookup(Shelf("north", "birds")).payload, Books)
         assert_type(cache.peek(Shelf("north", "birds")), Lookup[Books] | None)
