@@ -42,6 +42,7 @@ import os, signal
 from hermes_cache.cli.stop_signals import StopSignals
 
 ALL = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup may run the tests
 stop = StopSignals()
 stop.begin()
 stop.is_starting = False
