@@ -316,7 +316,7 @@ class EffectRunner:
         previous = ordered.previous if ordered is not None else None
         moved = frozenset() if previous is None else self.moved(previous, content, build.target.reach)
         took_s = self._clock.monotonic_s() - began_s
-        return Built(build, content, check, took_s, self.weigh(content), moved)
+        return Built(build, content, check, took_s, self.weigh(content, previous), moved)
 
     def moved(self, previous: Content, content: Content, reach: str) -> frozenset[str | None]:
         """Return the profiles whose rows differ from what a key holds; for one profile's key, that profile."""
@@ -324,10 +324,15 @@ class EffectRunner:
             return owners_that_differ(previous, content, self._owner_field)
         return frozenset({reach}) if rows_differ(previous, content) else frozenset()
 
-    def weigh(self, content: Content) -> int:
-        """Count a content in if it may be held, and return the size of all that is counted (P4)."""
+    def weigh(self, content: Content, previous: Content | None = None) -> int:
+        """Count a content in if it may be held, and return the size of all that is counted (P4).
+
+        Args:
+            content: The content.
+            previous: What it is to replace; None if nothing is known of that.
+        """
         fits = content.size_bytes <= self._max_bytes
-        return self._ledger.add(content) if fits else self._ledger.held_bytes
+        return self._ledger.add(content, previous) if fits else self._ledger.held_bytes
 
     def _call_builder(self, build: Build) -> Content:
         own: Builder | None = build.builder  # type: ignore[assignment]  # the core knows it as any value

@@ -1,15 +1,38 @@
 """The ledger: what the held contents weigh together, rows that they share counted once.
 
-Kept away from the mailbox, since counting takes as long as there are rows. The lock is re-entrant: a finalizer
+Kept away from the mailbox, since counting may take as long as there are rows. The lock is re-entrant: a finalizer
 that reads may strike a thread that counts here, and have rows counted as objects in between. So each sum is made
-before the total changes. Source: rules L6, P4.
+before the total changes.
+
+Most contents replace one that differs in a few rows, and a moment later that one goes. So the newer one takes over
+the rows of the older one, which keeps only those that the newer one lacks: both steps cost what changed.
+Source: rules L6, P4.
 """
 
 import threading
+from collections.abc import Collection
+from dataclasses import dataclass
 from sys import getsizeof
 
 from hermes_cache.payload.content import Content
 from hermes_cache.payload.rows import Piece
+
+
+@dataclass(slots=True, eq=False)
+class _Account:
+    """The rows that are counted for a content.
+
+    Attributes:
+        content: The content.
+        rows: Its rows, but for those that the account which took over from it has.
+        older: The account that it took over from, as long as that is held.
+        newer: The account that took over from it.
+    """
+
+    content: Content
+    rows: dict[int, Piece]
+    older: "_Account | None" = None
+    newer: "_Account | None" = None
 
 
 class Ledger:
@@ -17,7 +40,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._held: dict[int, tuple[Content, dict[int, Piece]]] = {}
+        self._held: dict[int, _Account] = {}
         self._holders: dict[int, int] = {}
         self._objects: dict[int, int] = {}
         self._held_bytes = 0
@@ -27,18 +50,20 @@ class Ledger:
         """The size of all that is held."""
         return self._held_bytes
 
-    def add(self, content: Content) -> int:
-        """Count a content in, once, and return what is held now."""
+    def add(self, content: Content, previous: Content | None = None) -> int:
+        """Count a content in, once, and return what is held now.
+
+        Args:
+            content: The content.
+            previous: The content that it replaces; None if there is none.
+        """
         with self._lock:
             if id(content) not in self._held:
-                pieces = dict(zip(map(id, content.pieces or ()), content.pieces or (), strict=True))
-                come = set(pieces).difference(self._holders)
-                came_bytes = len(content.envelope) + sum([len(pieces[each].encoded) for each in come])
-                self._held_bytes += came_bytes
-                holders = self._holders
-                for each in pieces:
-                    holders[each] = holders.get(each, 0) + 1
-                self._held[id(content)] = content, pieces
+                account = self._taken_over(content, self._held.get(id(previous)))
+                if account is None:
+                    account = _Account(content, _rows_of(content))
+                    self._count_in(account.rows, len(content.envelope))
+                self._held[id(content)] = account
             return self._held_bytes
 
     def note_decoded(self, content: Content) -> int:
@@ -48,7 +73,8 @@ class Ledger:
         """
         with self._lock:
             if id(content) in self._held:
-                for key, piece in self._held[id(content)][1].items():
+                for piece in content.pieces or ():
+                    key = id(piece)
                     if key in self._objects:
                         continue
                     size_bytes = object_bytes(piece.decoded())
@@ -60,24 +86,70 @@ class Ledger:
     def drop(self, content: Content) -> int:
         """Count a content out, once, and return what is held now."""
         with self._lock:
-            _, pieces = self._held.pop(id(content), (None, None))
-            if pieces is not None:
-                gone = self._let_go(pieces)
-                gone_bytes = len(content.envelope) + sum([len(pieces[each].encoded) for each in gone])
+            account = self._held.pop(id(content), None)
+            if account is not None:
+                self._part(account)
+                gone = self._let_go(account.rows)
+                gone_bytes = len(content.envelope) + sum([len(account.rows[each].encoded) for each in gone])
                 gone_bytes += sum([self._objects.pop(each, 0) for each in gone])
                 self._held_bytes -= gone_bytes
             return self._held_bytes
 
-    def _let_go(self, pieces: dict[int, Piece]) -> list[int]:
-        """Count one holder less for each piece, and name those that nobody holds any more."""
+    def _taken_over(self, content: Content, older: _Account | None) -> _Account | None:
+        """Return an account that takes over from an older one; None if that cannot be.
+
+        It cannot if another one did, or if a row stands in a content twice.
+        """
+        if older is None or older.newer is not None or len(older.rows) != len(older.content.pieces or ()):
+            return None
+        was, now = older.content.pieces or (), content.pieces or ()
+        splices = content.splices_since(older.content)
+        gone = {id(piece): piece for each in splices for piece in was[each.start : each.end]}
+        come = {id(piece): piece for each in splices for piece in now[each.came : each.till]}
+        left = {each: piece for each, piece in gone.items() if each not in come}
+        come = {each: piece for each, piece in come.items() if each not in gone}
+        if len(older.rows) - len(left) + len(come) != len(now) or not come.keys().isdisjoint(older.rows):
+            return None
+        self._count_in(come, len(content.envelope))
+        rows, older.rows = older.rows, left
+        for each in left:
+            del rows[each]
+        rows.update(come)
+        older.newer = _Account(content, rows, older)
+        return older.newer
+
+    def _part(self, account: _Account) -> None:
+        """Part an account that goes from those beside it."""
+        if account.newer is not None:
+            account.newer.older = None
+        older = account.older
+        if older is not None:
+            rows = _rows_of(older.content)
+            self._count_in({each: piece for each, piece in rows.items() if each not in older.rows}, 0)
+            older.rows, older.newer = rows, None
+
+    def _count_in(self, rows: dict[int, Piece], envelope_bytes: int) -> None:
+        """Count one holder more for each row."""
+        come = set(rows).difference(self._holders)
+        self._held_bytes += envelope_bytes + sum([len(rows[each].encoded) for each in come])
+        for each in rows:
+            self._holders[each] = self._holders.get(each, 0) + 1
+
+    def _let_go(self, rows: Collection[int]) -> list[int]:
+        """Count one holder less for each row, and name those that nobody holds any more."""
         gone: list[int] = []
-        for each in pieces:
+        for each in rows:
             holders = self._holders.pop(each) - 1
             if holders:
                 self._holders[each] = holders
             else:
                 gone.append(each)
         return gone
+
+
+def _rows_of(content: Content) -> dict[int, Piece]:
+    pieces = content.pieces or ()
+    return dict(zip(map(id, pieces), pieces, strict=True))
 
 
 def object_bytes(value: object) -> int:

@@ -1,11 +1,7 @@
 """I19: what one message costs, counted in steps of the interpreter, hardly grows with what is known (B5)."""
 
-import sys
 from collections.abc import Callable
 from functools import cache
-from threading import get_ident
-from types import CodeType, FrameType
-from typing import Any, TypeAlias
 
 import pytest
 
@@ -14,59 +10,12 @@ from hermes_cache.core.messages import Evict, Follow, Leave, Mark, Put, Weighed
 from hermes_cache.core.policy import Policy
 from hermes_cache.core.requests import Freshness
 from hermes_cache.core.state import State, Target
-from tests.integration.thrown import without_collector
 from tests.simulation.core_script import CoreScript, content, target_of
-
-Act: TypeAlias = Callable[[], object]
+from tests.steps import Act, steps_of
 
 _FEW = 64
 _POLICY = Policy(max_entries=20_000, max_waiters=20_000, max_queue=20_000)
 _PARTS = (("content", 1),)
-
-
-def _steps(act: Act) -> int:
-    """Count the instructions that are run; a copy of a table of pointers is one."""
-    with without_collector():
-        return _monitored(act) if sys.version_info >= (3, 12) else _traced(act)
-
-
-def _traced(act: Act) -> int:
-    count = 0
-
-    def trace(frame: FrameType, event: str, _argument: object) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes = True
-        count += event == "opcode"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    finally:
-        sys.settrace(before)
-    return count
-
-
-def _monitored(act: Act) -> int:
-    # A trace function of Python 3.12 is told of no instruction at times.
-    count, own = 0, get_ident()
-
-    def note(_code: CodeType, _offset: int) -> None:
-        nonlocal count
-        # Python tells of the instructions of all threads.
-        count += get_ident() == own
-
-    monitoring: Any = getattr(sys, "monitoring")  # noqa: B009 - Python 3.11 has none
-    monitoring.use_tool_id(monitoring.PROFILER_ID, "costs")
-    monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, note)
-    monitoring.set_events(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION)
-    try:
-        act()
-    finally:
-        monitoring.set_events(monitoring.PROFILER_ID, 0)
-        monitoring.free_tool_id(monitoring.PROFILER_ID)
-    return count
 
 
 def _profile(number: int, *, watched: bool = False) -> Target:
@@ -232,7 +181,7 @@ _ACTS: tuple[Callable[[int], Act], ...] = (
 @pytest.mark.parametrize("count", [1_000, 10_000])
 def test_one_message_costs_hardly_more_among_many(prepare: Callable[[int], Act], count: int) -> None:
     """I19, B5"""
-    among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(count))
+    among_few, among_many = steps_of(prepare(_FEW)), steps_of(prepare(count))
 
     assert among_few > 100
     assert among_many <= 2 * among_few
@@ -277,7 +226,7 @@ def _check_under_waiters(count: int) -> Act:
 @pytest.mark.parametrize("prepare", [_build_under_waiters, _put_under_waiters, _check_under_waiters])
 def test_what_answers_all_waiters_costs_the_same_for_each(prepare: Callable[[int], Act]) -> None:
     """I19, B5: it touches every one of them, and none of them twice"""
-    among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(2_000))
+    among_few, among_many = steps_of(prepare(_FEW)), steps_of(prepare(2_000))
 
     assert among_many / 2_000 <= 1.5 * among_few / _FEW
 
@@ -306,7 +255,7 @@ def _build_that_ends_among_followed(count: int) -> Act:
 
 def test_a_build_that_ends_costs_hardly_more_among_many_followed_keys() -> None:
     """I19, R13"""
-    among_few, among_many = (_steps(_build_that_ends_among_followed(count)) for count in (_FEW, 1_000))
+    among_few, among_many = (steps_of(_build_that_ends_among_followed(count)) for count in (_FEW, 1_000))
 
     assert among_many <= 1.5 * among_few
 
@@ -347,7 +296,7 @@ def _check_of_followed(count: int) -> Act:
 )
 def test_what_concerns_all_followed_keys_costs_little_for_each(prepare: Callable[[int], Act]) -> None:
     """I19, R13: one scope may have a thousand of them, and nobody is answered meanwhile"""
-    among_few, among_many = _steps(prepare(_FEW)), _steps(prepare(1_000))
+    among_few, among_many = steps_of(prepare(_FEW)), steps_of(prepare(1_000))
 
     assert among_many / 1_000 <= 1.5 * among_few / _FEW
     assert among_many / 1_000 < 2_500
@@ -357,7 +306,7 @@ def test_followed_keys_whose_builds_queue_already_are_not_judged_again() -> None
     """I19, R13: each of these builds makes a check, which concerns all keys of the scope"""
     script = _followed(_FEW)
 
-    first, second = _steps(script.invalidate), _steps(script.invalidate)
+    first, second = steps_of(script.invalidate), steps_of(script.invalidate)
 
     assert 4 * second < first
 
@@ -371,13 +320,13 @@ def test_a_walk_over_all_who_wait_would_be_seen(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(decide, "next_wake_s", planted)
 
-    among_few, among_many = (_steps(_time_out_among_waiters(count)) for count in (_FEW, 1_000))
+    among_few, among_many = (steps_of(_time_out_among_waiters(count)) for count in (_FEW, 1_000))
 
     assert among_many > 2 * among_few
 
 
 def test_those_whom_an_overtaken_build_cannot_answer_wait_on_in_one_step() -> None:
     """B5: they neither go nor come again."""
-    steps = _steps(_overtaken_build_under_waiters(2_000))
+    steps = steps_of(_overtaken_build_under_waiters(2_000))
 
     assert steps / 2_000 < 1_500

@@ -12,6 +12,7 @@ from hermes_cache.payload.rows import EncodedRow
 from hermes_cache.sessions.rows import freeze_row
 from hermes_cache.threads.calls import Call
 from tests.simulation.core_script import content
+from tests.steps import steps_of
 from tests.waiting import WAIT_S
 
 T = TypeVar("T")
@@ -69,6 +70,22 @@ def test_a_row_that_comes_twice_in_one_content_counts_once() -> None:
     weights = [ledger.add(twice), ledger.drop(twice)]
 
     assert weights == [content([_ROWS[1]]).size_bytes, 0]
+
+
+def _replaced(count: int) -> Callable[[], object]:
+    """Return what counts in a list of so many rows that differs in one from its predecessor, and that one out."""
+    rows = [EncodedRow(b"{}", b"", None) for _ in range(count)]
+    ledger, older = Ledger(), Content(b"{}", tuple(rows), name="sessions")
+    ledger.add(older)
+    newer = older.changed(b"{}", [count // 2], [(0, EncodedRow(b"{}", b"", None))])
+    return lambda: (ledger.add(newer, older), ledger.drop(older))
+
+
+def test_a_list_that_replaces_one_from_which_it_differs_in_a_row_costs_the_same_however_long_it_is() -> None:
+    """P4, B8: each refresh does that in the process that serves."""
+    short, long = steps_of(_replaced(100)), steps_of(_replaced(5_000))
+
+    assert long <= 1.1 * short
 
 
 def test_a_read_in_the_middle_of_counting_counts_nothing_twice() -> None:
