@@ -43,7 +43,7 @@ from tests.waiting import WAIT_S, until
 _KEY = SessionListKey()
 _WORK = SessionListKey("work")
 _EVERY = SessionListKey("home", all_profiles=True)
-_POLICY = Policy(ttl=3_600.0, streaming_ttl=3_600.0, max_build_duty=1.0)
+_POLICY = Policy(ttl=3_600.0, streaming_ttl=3_600.0, max_build_duty=1.0, owner_wait=WAIT_S)
 _MONITORED = (
     "build_started",
     "build_finished",

@@ -8,9 +8,10 @@ import pytest
 
 from hermes_cache import Bus, Policy, SessionListCache, SessionListKey
 from hermes_cache.testing import GatedBuilder
+from tests.waiting import WAIT_S
 
 WORK, CRON = SessionListKey("work"), SessionListKey("work", show_cron=True)
-_POLICY = Policy(ttl=600, streaming_ttl=600, stamp_interval=0, max_build_duty=1)
+_POLICY = Policy(ttl=600, streaming_ttl=600, stamp_interval=0, max_build_duty=1, owner_wait=WAIT_S)
 
 
 class Stamps:
