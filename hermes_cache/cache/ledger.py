@@ -10,7 +10,7 @@ Source: rules L6, P4.
 """
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from sys import getsizeof
 
@@ -43,6 +43,7 @@ class Ledger:
         self._held: dict[int, _Account] = {}
         self._holders: dict[int, int] = {}
         self._objects: dict[int, int] = {}
+        self._ids: dict[int, int] = {}
         self._held_bytes = 0
 
     @property
@@ -61,7 +62,7 @@ class Ledger:
             if id(content) not in self._held:
                 account = self._taken_over(content, self._held.get(id(previous)))
                 if account is None:
-                    account = _Account(content, _rows_of(content))
+                    account = _Account(content, self._by_id(content.pieces or ()))
                     self._count_in(account.rows, len(content.envelope))
                 self._held[id(content)] = account
             return self._held_bytes
@@ -104,8 +105,8 @@ class Ledger:
             return None
         was, now = older.content.pieces or (), content.pieces or ()
         splices = content.splices_since(older.content)
-        gone = {id(piece): piece for each in splices for piece in was[each.start : each.end]}
-        come = {id(piece): piece for each in splices for piece in now[each.came : each.till]}
+        gone = self._by_id(piece for each in splices for piece in was[each.start : each.end])
+        come = self._by_id(piece for each in splices for piece in now[each.came : each.till])
         left = {each: piece for each, piece in gone.items() if each not in come}
         come = {each: piece for each, piece in come.items() if each not in gone}
         if len(older.rows) - len(left) + len(come) != len(now) or not come.keys().isdisjoint(older.rows):
@@ -124,7 +125,7 @@ class Ledger:
             account.newer.older = None
         older = account.older
         if older is not None:
-            rows = _rows_of(older.content)
+            rows = self._by_id(older.content.pieces or ())
             self._count_in({each: piece for each, piece in rows.items() if each not in older.rows}, 0)
             older.rows, older.newer = rows, None
 
@@ -144,12 +145,13 @@ class Ledger:
                 self._holders[each] = holders
             else:
                 gone.append(each)
+                self._ids.pop(each, None)
         return gone
 
-
-def _rows_of(content: Content) -> dict[int, Piece]:
-    pieces = content.pieces or ()
-    return dict(zip(map(id, pieces), pieces, strict=True))
+    def _by_id(self, pieces: Iterable[Piece]) -> dict[int, Piece]:
+        """Return rows by their ids, each of which is one object, however many contents have the row."""
+        known = self._ids
+        return {known.setdefault(key := id(piece), key): piece for piece in pieces}
 
 
 def object_bytes(value: object) -> int:

@@ -1,6 +1,7 @@
 """Rule P4: what the held contents weigh together, shared rows once."""
 
 import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -52,6 +53,38 @@ def test_a_row_that_contents_share_counts_once_until_the_last_of_them_goes() -> 
         second.size_bytes,
         0,
     ]
+
+
+def test_a_further_content_of_the_same_rows_takes_few_bytes_a_row() -> None:
+    """P4: 64 entries over one home hold little more than its rows."""
+    rows = tuple([EncodedRow(b"{}", b"", None) for _ in range(5_000)])
+    ledger, contents = Ledger(), [Content(b"{}", rows, name="sessions") for _ in range(3)]
+    held_bytes: list[int] = []
+    tracemalloc.start()
+    for each in contents:
+        ledger.add(each)
+        held_bytes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+
+    assert held_bytes[2] - held_bytes[1] < 45 * len(rows)
+
+
+def test_a_ledger_does_not_grow_by_rows_that_are_gone() -> None:
+    """P4"""
+    ledger = Ledger()
+    kept: list[Content] = []
+    held_bytes: list[int] = []
+    tracemalloc.start()
+    for _ in range(20):
+        # The earlier ones live, so no row is where an earlier one was.
+        kept.append(Content(b"{}", tuple([EncodedRow(b"{}", b"", None) for _ in range(500)]), name="sessions"))
+        before = tracemalloc.get_traced_memory()[0]
+        ledger.add(kept[-1])
+        ledger.drop(kept[-1])
+        held_bytes.append(tracemalloc.get_traced_memory()[0] - before)
+    tracemalloc.stop()
+
+    assert sum(held_bytes[1:]) < 32 * 500
 
 
 def test_a_content_is_counted_in_and_out_once() -> None:
